@@ -1,0 +1,253 @@
+//! The checked shape: complete, resolved, and without anything left to validate.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use globset::GlobMatcher;
+
+use crate::ids::{KeyId, ModelId, ProviderId, TeamId};
+use crate::limits::Limits;
+use crate::task::Tier;
+
+/// Everything that `farthing.yaml` and the environment decide.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whether levers act or only watch.
+    pub mode: Mode,
+    /// The two doors.
+    pub server: ServerConfig,
+    /// Provider rows in file order.
+    pub providers: Vec<ProviderConfig>,
+    /// The models of each tier in fallback order.
+    pub tiers: Tiers,
+    /// Bounds on bodies and concurrency.
+    pub limits: Limits,
+    /// Where the ledger lives and what happens when it cannot write.
+    pub ledger: LedgerConfig,
+    /// The user's price file, over the built-in book.
+    pub prices: Option<PathBuf>,
+    /// Virtual keys. Empty: loopback only, any or no credential is accepted.
+    pub keys: Vec<Key>,
+    /// Teams, by name.
+    pub teams: Vec<Team>,
+    /// Most values a metric label takes before the rest become `other`.
+    pub label_values: usize,
+    /// IANA name of the zone that periods start in.
+    pub timezone: String,
+}
+
+/// Whether Farthing's levers act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Levers act.
+    Enforce,
+    /// Everything is forwarded as it came and metered.
+    Observe,
+}
+
+/// Listeners and what they accept.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// For agents.
+    pub listen: SocketAddr,
+    /// For operators.
+    pub admin_listen: SocketAddr,
+    /// The admin key, resolved. Without one, admin pages are 404.
+    pub admin_key: Option<Secret>,
+    /// Further `Host` names that are accepted on loopback.
+    pub hosts: Vec<String>,
+    /// Whether streams end with a comment that states their cost.
+    pub cost_comment: bool,
+    /// How long shutdown waits for requests in flight.
+    pub drain_timeout: Duration,
+}
+
+/// One provider row.
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    /// The row's name.
+    pub id: ProviderId,
+    /// The first half of its models' price-book keys; defaults to the row's name.
+    pub vendor: String,
+    /// Scheme, host, port and path prefix without a trailing slash, such as `https://api.openai.com/v1`.
+    pub base_url: http::Uri,
+    /// The credential, resolved.
+    pub key: Option<Secret>,
+    /// Which bare model names it serves.
+    pub models: Vec<GlobMatcher>,
+    /// Price reduction in millionths: 15 % is 150,000.
+    pub discount_ppm: u32,
+    /// Whether usage may be asked for by an edit of the request.
+    pub metering: Metering,
+    /// Retries, timeouts and the circuit, after the row's overrides.
+    pub dispatch: Dispatch,
+    /// Headers added to every call.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+/// How a streaming call's usage is learned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Metering {
+    /// Ask the provider for usage (`stream_options.include_usage`) and withhold the extra chunk.
+    Inject,
+    /// Send identical bytes; rows without usage are marked estimated.
+    Observe,
+}
+
+/// How calls to one provider are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dispatch {
+    /// Further tries at the same target.
+    pub retries: u32,
+    /// Longest `retry-after` that is waited for.
+    pub retry_wait: Duration,
+    /// Time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// Time to the first byte of a stream.
+    pub first_byte_timeout: Duration,
+    /// Longest pause within a stream.
+    pub idle_timeout: Duration,
+    /// Whole call.
+    pub total_timeout: Duration,
+    /// Whether a call that timed out after its body was sent is tried again although it may be billed.
+    pub retry_after_timeout: bool,
+    /// When a target is rested; `None`: never.
+    pub circuit: Option<Circuit>,
+}
+
+/// When a failing target is rested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Circuit {
+    /// Consecutive failures that open it.
+    pub failures: u32,
+    /// How long it stays open before one trial call.
+    pub cool_down: Duration,
+}
+
+/// Models of each tier, in fallback order.
+#[derive(Clone, Debug, Default)]
+pub struct Tiers {
+    /// Highest quality.
+    pub frontier: Vec<ModelRef>,
+    /// Multi-step work.
+    pub reasoning: Vec<ModelRef>,
+    /// Cheapest.
+    pub lightweight: Vec<ModelRef>,
+}
+
+impl Tiers {
+    /// The models of one tier.
+    pub fn models(&self, tier: Tier) -> &[ModelRef] {
+        match tier {
+            Tier::Frontier => &self.frontier,
+            Tier::Reasoning => &self.reasoning,
+            Tier::Lightweight => &self.lightweight,
+        }
+    }
+}
+
+/// A model at a provider row.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ModelRef {
+    /// The row.
+    pub provider: ProviderId,
+    /// The name that the row's provider knows.
+    pub model: ModelId,
+}
+
+/// Where the ledger lives.
+#[derive(Clone, Debug)]
+pub struct LedgerConfig {
+    /// The SQLite file; its journal stands beside it.
+    pub path: PathBuf,
+    /// What a request meets when the ledger cannot write.
+    pub when_it_fails: WhenItFails,
+}
+
+/// What a request meets when the ledger cannot write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenItFails {
+    /// 503 `ledger_unavailable`.
+    Deny,
+    /// It is served, and what could not be kept is counted as a gap.
+    Allow,
+}
+
+/// A team.
+#[derive(Clone, Debug)]
+pub struct Team {
+    /// Its name.
+    pub id: TeamId,
+    /// The rows that it may use; `None`: all.
+    pub providers: Option<Vec<ProviderId>>,
+    /// Overrides the process's mode.
+    pub mode: Option<Mode>,
+}
+
+/// A virtual key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// SHA-256 of the key's bytes.
+    pub sha256: [u8; 32],
+    /// Public name: as configured, else the first twelve hex digits of the hash.
+    pub id: KeyId,
+    /// Who pays.
+    pub team: TeamId,
+    /// What requests with this key may claim.
+    pub may: Grants,
+    /// Overrides the team's mode.
+    pub mode: Option<Mode>,
+    /// Attribution of requests that claim nothing.
+    pub defaults: KeyDefaults,
+}
+
+/// Attribution of requests that claim nothing.
+#[derive(Clone, Debug, Default)]
+pub struct KeyDefaults {
+    /// Project.
+    pub project: Option<String>,
+    /// Pipeline.
+    pub pipeline: Option<String>,
+}
+
+/// What a key may claim. `None` means everything within the key's team.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// Teams besides the key's own.
+    pub teams: Vec<TeamId>,
+    /// Projects, as globs.
+    pub projects: Option<Vec<GlobMatcher>>,
+    /// Pipelines, as globs.
+    pub pipelines: Option<Vec<GlobMatcher>>,
+    /// Tiers; also limits exact model names to those tiers' models unless `models` widens it.
+    pub tiers: Option<Vec<Tier>>,
+    /// Task kinds, as globs.
+    pub tasks: Option<Vec<GlobMatcher>>,
+    /// Model names (bare or `provider/model`), as globs.
+    pub models: Option<Vec<GlobMatcher>>,
+    /// Whether requests whose cost nothing bounds are allowed under a budget.
+    pub unbounded: bool,
+}
+
+/// A secret value. Prints as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a resolved secret.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,129 @@
+//! Names and identities, each its own type so that a team is never passed where a model is wanted.
+//!
+//! Names (`TeamId`, `ModelId` …) are cheap to clone and compare as text; `RequestId` is a UUIDv7
+//! (RFC 9562 §5.7) and an attempt is its request's id with an ordinal, so that either can be found
+//! from the other. Parsing names from headers and bodies lives in `server`; limits in `limits`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name! {
+    /// A team that spends: the unit of budgets and chargeback.
+    TeamId
+}
+name! {
+    /// A virtual key, by its public name: a configured name or the first twelve hex digits of its hash.
+    KeyId
+}
+name! {
+    /// A provider row of the configuration, such as `openai`.
+    ProviderId
+}
+name! {
+    /// A model as its provider spells it, such as `gpt-5.6-luna`.
+    ModelId
+}
+
+/// One request of a client: `x-request-id` of its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RequestId(pub Uuid);
+
+impl RequestId {
+    /// A fresh id; later ids sort after earlier ones to the millisecond.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// One call that leaves the process on behalf of a request: `x-client-request-id` at the provider.
+///
+/// Written `<request id>-<ordinal>`; ordinals start at 1 and count every retry and fallback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct AttemptId {
+    /// The request that it serves.
+    pub request: RequestId,
+    /// 1 for the first call of a request.
+    pub ordinal: u16,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.request, self.ordinal)
+    }
+}
+
+impl std::str::FromStr for AttemptId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (request, ordinal) = text.split_at_checked(36).ok_or(())?;
+        let request = Uuid::try_parse(request).map_err(|_| ())?;
+        let ordinal = ordinal.strip_prefix('-').and_then(|n| n.parse().ok()).ok_or(())?;
+        Ok(Self { request: RequestId(request), ordinal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_id_reads_back_as_written() {
+        let attempt = AttemptId { request: RequestId::new(), ordinal: 12 };
+        assert_eq!(attempt.to_string().parse(), Ok(attempt));
+        assert_eq!("nonsense".parse::<AttemptId>(), Err(()));
+    }
+}

@@ -1,0 +1,3 @@
+//! The durable ledger: one row for every request and for every attempt that left the process.
+
+pub mod record;

@@ -1,0 +1,173 @@
+//! What the ledger is told: records that are appended to the journal and later applied to the tables.
+//!
+//! A record borrows its text from whoever writes or reads it. An attempt has an [`Intent`] before its
+//! first byte goes upstream and an [`Outcome`] before its reply's last frame goes downstream; the
+//! first intent carries the request and the last outcome closes it.
+
+use crate::ids::{AttemptId, RequestId};
+use crate::money::{CostInterval, NanoUsd};
+use crate::reply::usage::{Source, Usage};
+
+/// One entry of the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record<'a> {
+    /// An attempt is about to leave.
+    Intent(Intent<'a>),
+    /// An attempt ended.
+    Outcome(Outcome<'a>),
+    /// A request ended without (another) attempt: refused, or given up between attempts.
+    Closed(Box<Closed<'a>>),
+    /// A provider's export says what an attempt really cost.
+    Reconciled(Reconciled<'a>),
+}
+
+/// Who asked for what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestFacts<'a> {
+    /// `x-request-id`.
+    pub id: RequestId,
+    /// When it arrived, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Who pays.
+    pub team: &'a str,
+    /// The virtual key's public name; empty on loopback without keys.
+    pub key: &'a str,
+    /// Claimed project.
+    pub project: Option<&'a str>,
+    /// Claimed pipeline.
+    pub pipeline: Option<&'a str>,
+    /// Claimed end user.
+    pub user: Option<&'a str>,
+    /// Claimed agent run.
+    pub run: Option<&'a str>,
+    /// Claimed prompt name, or the fingerprint of the system prompt.
+    pub prompt: Option<&'a str>,
+    /// Task kind.
+    pub task: Option<&'a str>,
+    /// Tier that the plan chose; `None` for a model named exactly.
+    pub tier: Option<&'a str>,
+    /// Policy and version that decided.
+    pub policy: Option<&'a str>,
+    /// The door it came through, such as `chat.completions`.
+    pub surface: &'a str,
+    /// The model that the client asked for, as written.
+    pub model: &'a str,
+}
+
+/// An attempt that is about to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Intent<'a> {
+    /// The request; present on its first attempt only.
+    pub request: Option<RequestFacts<'a>>,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Provider row.
+    pub provider: &'a str,
+    /// Model as the provider spells it.
+    pub model: &'a str,
+    /// Most input tokens it can be billed for.
+    pub input_tokens_bound: Option<u64>,
+    /// Most output tokens it can be billed for.
+    pub output_tokens_bound: Option<u64>,
+    /// The most it can cost; `None` if nothing bounds it or no price is known.
+    pub bound: Option<NanoUsd>,
+    /// The price row used, such as `openai/gpt-5.6-luna@2026-11-01`.
+    pub price_version: Option<&'a str>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// The provider answered in full.
+    Completed,
+    /// The provider refused or failed; nothing was billed.
+    Failed,
+    /// The client or a limit ended it.
+    Cut,
+    /// It was sent, and what became of it is unknown.
+    Interrupted,
+}
+
+impl Fate {
+    /// The word in ledger and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cut => "cut",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The end of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome<'a> {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// How.
+    pub fate: Fate,
+    /// The provider's HTTP status; `None` if it never answered.
+    pub provider_status: Option<u16>,
+    /// Tokens, as far as known.
+    pub usage: Option<Usage>,
+    /// Where the tokens and the cost come from.
+    pub source: Source,
+    /// What it cost.
+    pub cost: CostInterval,
+    /// The price row used.
+    pub price_version: Option<&'a str>,
+    /// What counted the tokens when the provider did not.
+    pub tokenizer: Option<&'a str>,
+    /// The provider's own id of the call, for support cases.
+    pub provider_request_id: Option<&'a str>,
+    /// Set when the provider billed beyond the intent's bound: by how much.
+    pub overshoot: Option<NanoUsd>,
+    /// Set when this was the request's last attempt.
+    pub closes: Option<Closing<'a>>,
+}
+
+/// The end of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closing<'a> {
+    /// `ok`, or the stable error code that the client saw.
+    pub status: &'a str,
+    /// The HTTP status that the client saw; 499 if it hung up first.
+    pub http_status: u16,
+    /// The request's cost: the sum over its attempts.
+    pub cost: CostInterval,
+    /// Milliseconds from arrival to the last frame.
+    pub duration_ms: u64,
+    /// Milliseconds from arrival to the first byte of the answer; `None` if there was none.
+    pub first_byte_ms: Option<u64>,
+    /// Names of the edits made, as in `x-farthing-edits`; empty when the bytes were untouched.
+    pub edits: &'a str,
+}
+
+/// A request that ends outside an attempt. Creates the row if no intent did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed<'a> {
+    /// The request.
+    pub request: RequestFacts<'a>,
+    /// Its end.
+    pub closing: Closing<'a>,
+}
+
+/// The provider's own word on an attempt, from an export.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reconciled<'a> {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// When it was imported, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Tokens, if the export has them.
+    pub usage: Option<Usage>,
+    /// The amount billed.
+    pub cost: NanoUsd,
+    /// The export's name for the record's origin.
+    pub export: &'a str,
+}

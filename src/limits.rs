@@ -1,0 +1,50 @@
+//! Every bound of the process in one place, each with its unit.
+//!
+//! The configurable ones are fields of [`Limits`] (`limits:` in `farthing.yaml`); the constants
+//! are bounds that no deployment should need to change.
+
+use std::time::Duration;
+
+/// The configurable bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Largest request body that is parsed, in bytes.
+    pub body_bytes: usize,
+    /// Largest upload that is streamed through, in bytes.
+    pub upload_bytes: usize,
+    /// All bodies in flight together, in bytes.
+    pub memory_bytes: usize,
+    /// Requests in flight together.
+    pub concurrency: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 64 << 20, upload_bytes: 512 << 20, memory_bytes: 1 << 30, concurrency: 4096 }
+    }
+}
+
+/// Largest head (request line and headers) that is read, in bytes.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most headers in one request.
+pub const HEADERS_MAX: usize = 128;
+/// How long a client may take to send its head.
+pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may pause while sending its body.
+pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Deepest nesting of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 512;
+/// Largest single event of a stream, in bytes.
+pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
+/// Largest error body of a provider that is read and passed on, in bytes.
+pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
+/// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most values that one metric label takes before the rest become `other`.
+pub const LABEL_VALUES_DEFAULT: usize = 200;
+/// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.
+pub const LOG_BACKLOG_BYTES_MAX: usize = 4 << 20;
+/// Most ledger records that wait for a disk that refuses writes.
+pub const LEDGER_BACKLOG_RECORDS_MAX: usize = 65_536;
+/// Size at which the ledger's journal starts a new segment, in bytes.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;

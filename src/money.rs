@@ -1,0 +1,146 @@
+//! Money as integers: prices in pico-dollars a token, rows in nano-dollars.
+//!
+//! List prices are quoted in dollars per million tokens with at most six decimals, which is a whole
+//! number of pico-dollars a token, so that no price is ever rounded. A sum of `tokens × price` is
+//! rounded once, half to even, when an attempt's row is written; nothing here is a float.
+
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Sub};
+
+/// A price of one token in pico-dollars (10⁻¹² dollars), the same number as micro-dollars a million tokens.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct PicoUsdPerToken(pub u64);
+
+/// An unrounded sum of `tokens × price`, in pico-dollars.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct PicoUsd(pub u128);
+
+impl PicoUsd {
+    /// Adds `tokens` at `price`. Saturates rather than wraps.
+    #[must_use]
+    pub fn plus(self, tokens: u64, price: PicoUsdPerToken) -> Self {
+        Self(self.0.saturating_add(u128::from(tokens) * u128::from(price.0)))
+    }
+
+    /// Rounds to whole nano-dollars, halves to the even neighbour; saturates at the largest amount.
+    pub fn round(self) -> NanoUsd {
+        let (whole, rest) = (self.0 / 1000, self.0 % 1000);
+        let up = rest > 500 || (rest == 500 && whole % 2 == 1);
+        NanoUsd(i64::try_from(whole + u128::from(up)).unwrap_or(i64::MAX))
+    }
+}
+
+/// An amount of money in nano-dollars (10⁻⁹ dollars): what a ledger row holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct NanoUsd(pub i64);
+
+impl NanoUsd {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+}
+
+impl Add for NanoUsd {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for NanoUsd {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl AddAssign for NanoUsd {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for NanoUsd {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::ZERO, Add::add)
+    }
+}
+
+/// Plain decimal dollars without sign or exponent games: `0.000012345`, at most nine decimals, no trailing zeros.
+impl fmt::Display for NanoUsd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, rest) = (self.0.unsigned_abs() / 1_000_000_000, self.0.unsigned_abs() % 1_000_000_000);
+        if rest == 0 {
+            return write!(f, "{sign}{whole}");
+        }
+        let decimals = format!("{rest:09}");
+        write!(f, "{sign}{whole}.{}", decimals.trim_end_matches('0'))
+    }
+}
+
+/// What an attempt cost as far as is known: `low ≤ truth ≤ high`; `exact` once the truth is known.
+///
+/// `high` is `None` where nothing bounds it (no price, or no limit that the provider enforces).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CostInterval {
+    /// The least that the provider can bill.
+    pub low: NanoUsd,
+    /// The amount, once reported (or the best estimate for rows whose `source` says so).
+    pub exact: Option<NanoUsd>,
+    /// The most that the provider can bill if it keeps the limits it was sent.
+    pub high: Option<NanoUsd>,
+}
+
+impl CostInterval {
+    /// A known amount.
+    pub fn exactly(amount: NanoUsd) -> Self {
+        Self { low: amount, exact: Some(amount), high: Some(amount) }
+    }
+
+    /// Nothing was billed.
+    pub const NOTHING: Self = Self { low: NanoUsd::ZERO, exact: Some(NanoUsd::ZERO), high: Some(NanoUsd::ZERO) };
+
+    /// Both together: an unknown part makes the whole unknown.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            low: self.low + other.low,
+            exact: self.exact.zip(other.exact).map(|(a, b)| a + b),
+            high: self.high.zip(other.high).map(|(a, b)| a + b),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_rounding(pico: u128, nano: i64) {
+        assert_eq!(PicoUsd(pico).round(), NanoUsd(nano), "{pico} pico-dollars");
+    }
+
+    #[test]
+    fn halves_round_to_the_even_nano_dollar() {
+        check_rounding(1_499, 1);
+        check_rounding(1_500, 2);
+        check_rounding(2_500, 2);
+        check_rounding(2_501, 3);
+        check_rounding(u128::MAX, i64::MAX);
+    }
+
+    #[test]
+    fn amounts_print_as_plain_decimals() {
+        for (nano, text) in [(0, "0"), (12_345, "0.000012345"), (1_500_000_000, "1.5"), (-20, "-0.00000002")] {
+            assert_eq!(NanoUsd(nano).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_unknown_part_makes_the_whole_unknown() {
+        let known = CostInterval::exactly(NanoUsd(5));
+        let open = CostInterval { low: NanoUsd(1), exact: None, high: Some(NanoUsd(9)) };
+        assert_eq!(known.plus(open), CostInterval { low: NanoUsd(6), exact: None, high: Some(NanoUsd(14)) });
+    }
+}

@@ -1,0 +1,53 @@
+//! What is wrong with a file that a person wrote, and where.
+//!
+//! Configuration, prices and policies all report through this one shape, so that every message reads
+//! alike: `farthing.yaml:12:5: unknown key \`limit\`; wanted one of …; did you mean \`limits\`?`
+
+use std::fmt;
+
+/// One finding in one file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The file as the user named it.
+    pub file: String,
+    /// 1-based line; 0 when the finding concerns the whole file.
+    pub line: u32,
+    /// 1-based column; 0 when the finding concerns the whole line or file.
+    pub column: u32,
+    /// What was found, what was wanted, and a hint; lower case, no full stop, names in backticks.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+            if self.column > 0 {
+                write!(f, ":{}", self.column)?;
+            }
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// `; did you mean \`x\`?` for the candidate nearest to `word`, or nothing if none is near.
+pub fn nearest_hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
+        .min()
+        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_word_is_met_with_its_neighbour() {
+        assert_eq!(nearest_hint("limts", ["limits", "ledger"]), "; did you mean `limits`?");
+        assert_eq!(nearest_hint("zebra", ["limits", "ledger"]), "");
+    }
+}

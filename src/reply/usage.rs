@@ -1,0 +1,73 @@
+//! Token usage of one attempt, normalised so that every provider's figures add up the same way.
+//!
+//! `input_tokens` includes cached and cache-write tokens and `output_tokens` includes reasoning
+//! tokens, whatever the provider's own convention; `wire` converts at the edge. An explicit zero is a
+//! figure; a missing figure is `None` of the whole `Usage`.
+
+/// Tokens of one attempt by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Everything that was read: uncached, cached and written to the cache.
+    pub input_tokens: u64,
+    /// The part of the input that the provider read from its prefix cache.
+    pub cached_input_tokens: u64,
+    /// The part of the input that was written to the provider's cache for five minutes (or its only kind).
+    pub cache_write_tokens: u64,
+    /// The part of the input that was written to the provider's cache for an hour.
+    pub cache_write_1h_tokens: u64,
+    /// Everything that was generated: visible and reasoning.
+    pub output_tokens: u64,
+    /// The part of the output that was reasoning.
+    pub reasoning_tokens: u64,
+}
+
+/// Where the figures of a row come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The provider said so.
+    Reported,
+    /// Counted here, because the provider did not say.
+    Estimated,
+    /// Nothing is known beyond the interval.
+    Unknown,
+}
+
+impl Source {
+    /// The word in ledger and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Estimated => "estimated",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The price class that a provider applied to a request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum ServiceTier {
+    /// List price.
+    #[default]
+    Standard,
+    /// Asynchronous batches.
+    Batch,
+    /// Slower and cheaper.
+    Flex,
+    /// Faster and dearer.
+    Priority,
+    /// A class that this version knows no price for: its cost is unknown, never the list price.
+    Other,
+}
+
+impl ServiceTier {
+    /// Reads OpenAI's `service_tier` as a *reply* spells it: `auto` never occurs there.
+    pub fn from_reply(text: &str) -> Self {
+        match text {
+            "default" | "standard" | "auto" => Self::Standard,
+            "batch" => Self::Batch,
+            "flex" => Self::Flex,
+            "priority" => Self::Priority,
+            _ => Self::Other,
+        }
+    }
+}
