@@ -7,5 +7,7 @@ pub mod ledger;
 pub mod limits;
 pub mod money;
 pub mod problem;
+pub mod prompt;
 pub mod reply;
 pub mod task;
+pub mod wire;

@@ -1,0 +1,77 @@
+//! A read-only view of a request, the same for every surface: the few facts that later steps decide on.
+
+use std::ops::Range;
+
+/// What one pass over the body found. Offsets are into the original bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct View {
+    /// The model asked for.
+    pub model: String,
+    /// Where the model's value stands, quotes included.
+    pub model_at: Range<usize>,
+    /// Whether the reply is to be streamed.
+    pub stream: bool,
+    /// What the client said about usage in streams, and where an edit may ask for it.
+    pub usage_in_stream: UsageInStream,
+    /// The output limit that the provider is asked to keep, in tokens an answer.
+    pub output_limit: Option<u64>,
+    /// Answers asked for; 1 when absent.
+    pub answers: u64,
+    /// The price class asked for.
+    pub service_tier: Option<String>,
+    /// Attribution that travelled in the body.
+    pub claims: Claims,
+    /// How many messages there are.
+    pub messages: usize,
+    /// The text of the first system or developer message, as a range of raw JSON.
+    pub system_at: Option<Range<usize>>,
+    /// What cannot be bounded by counting the body's bytes.
+    pub attachments: Attachments,
+}
+
+/// Usage in streams: OpenAI sends it only when asked (`stream_options.include_usage`).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum UsageInStream {
+    /// Not asked for; inserting the whole option at this offset, after a member, would ask.
+    #[default]
+    Unsaid,
+    /// Not asked for: replacing this range by the text would ask.
+    Declined {
+        /// What to replace.
+        at: Range<usize>,
+        /// By what.
+        with: &'static str,
+    },
+    /// The client asked for it itself.
+    Asked,
+}
+
+/// Attribution found in a body. All of it is a claim until the key's grants confirm it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Claims {
+    /// `metadata.team`.
+    pub team: Option<String>,
+    /// `metadata.project`.
+    pub project: Option<String>,
+    /// `metadata.pipeline`.
+    pub pipeline: Option<String>,
+    /// `metadata.user`, `safety_identifier` or `user`.
+    pub user: Option<String>,
+    /// `metadata.run`.
+    pub run: Option<String>,
+    /// `metadata.task`.
+    pub task: Option<String>,
+    /// `metadata.prompt`, or `prompt_cache_key`.
+    pub prompt: Option<String>,
+}
+
+/// Input whose tokens are not bounded by the body's bytes, and output that no limit bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Attachments {
+    /// Images, inline or by address.
+    pub images: u64,
+    /// Files or stored objects that are named, not sent.
+    pub references: u64,
+    /// Tools that the provider runs and bills on its side.
+    pub server_tools: u64,
+}

@@ -1,0 +1,164 @@
+//! Errors as clients read them: one [`ApiError`], written in the caller's dialect.
+
+use serde_json::json;
+
+/// The stable codes of refusals and failures; see docs for what each asks of the caller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Code {
+    /// The body is not what the surface takes.
+    InvalidBody,
+    /// A deciding key stands twice.
+    DuplicateKey,
+    /// A dollar limit applies and the model has no price.
+    UnpricedModel,
+    /// No or an unknown key.
+    InvalidApiKey,
+    /// The key's grants do not cover this.
+    NotGranted,
+    /// Nothing is served at this path.
+    NotFound,
+    /// No provider row serves this model.
+    ModelNotFound,
+    /// The path is served, but not by this method.
+    MethodNotAllowed,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The client took too long to send its request.
+    RequestTimeout,
+    /// The body is encoded in a way that is not taken.
+    UnsupportedMediaType,
+    /// The client hung up; only seen in logs and ledger.
+    ClientClosed,
+    /// The provider failed.
+    ProviderError,
+    /// The provider did not accept our credential.
+    ProviderCredentials,
+    /// The provider did not answer in time.
+    ProviderTimeout,
+    /// Too much in flight.
+    Overloaded,
+    /// Shutting down.
+    Draining,
+    /// The ledger cannot write.
+    LedgerUnavailable,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Code {
+    /// The code on the wire.
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status that goes with it.
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The label of `farthing_errors_total`: a closed vocabulary whose first word names who is at fault.
+    pub fn metric(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::InvalidBody => ("invalid_body", 400, "caller_invalid_body"),
+            Self::DuplicateKey => ("duplicate_key", 400, "caller_duplicate_key"),
+            Self::UnpricedModel => ("unpriced_model", 400, "policy_unpriced_model"),
+            Self::InvalidApiKey => ("invalid_api_key", 401, "caller_invalid_api_key"),
+            Self::NotGranted => ("not_granted", 403, "policy_not_granted"),
+            Self::NotFound => ("not_found", 404, "caller_not_found"),
+            Self::ModelNotFound => ("model_not_found", 404, "caller_model_not_found"),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "caller_method_not_allowed"),
+            Self::RequestTimeout => ("request_timeout", 408, "caller_request_timeout"),
+            Self::BodyTooLarge => ("body_too_large", 413, "caller_body_too_large"),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "caller_unsupported_media_type"),
+            Self::ClientClosed => ("client_closed", 499, "caller_client_closed"),
+            Self::Internal => ("internal", 500, "farthing_internal"),
+            Self::ProviderError => ("provider_error", 502, "provider_error"),
+            Self::ProviderCredentials => ("provider_credentials", 502, "provider_credentials"),
+            Self::Overloaded => ("overloaded", 503, "farthing_overloaded"),
+            Self::Draining => ("draining", 503, "farthing_draining"),
+            Self::LedgerUnavailable => ("ledger_unavailable", 503, "farthing_ledger_unavailable"),
+            Self::ProviderTimeout => ("provider_timeout", 504, "provider_timeout"),
+        }
+    }
+
+    /// OpenAI's `type`, by which SDKs and programs branch.
+    fn openai_type(self) -> &'static str {
+        match self.status() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+}
+
+/// An error of ours for a client. The message never holds prompt text, keys or internal addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiError {
+    /// What it is.
+    pub code: Code,
+    /// The status, where it is a provider's and not the code's own.
+    pub status: u16,
+    /// For people.
+    pub message: String,
+    /// The parameter at fault.
+    pub param: Option<&'static str>,
+    /// Seconds after which a retry makes sense.
+    pub retry_after: Option<u64>,
+}
+
+impl ApiError {
+    /// An error with the code's own status.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, status: code.status(), message: message.into(), param: None, retry_after: None }
+    }
+
+    /// Names the parameter at fault.
+    #[must_use]
+    pub fn param(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
+    /// Says when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The body in OpenAI's dialect. <https://platform.openai.com/docs/guides/error-codes>
+    pub fn openai_body(&self) -> String {
+        let error = json!({
+            "message": self.message,
+            "type": self.code.openai_type(),
+            "param": self.param,
+            "code": self.code.as_str(),
+        });
+        json!({ "error": error }).to_string()
+    }
+
+    /// The error as the last event of a stream in OpenAI's dialect; no `[DONE]` follows.
+    pub fn openai_event(&self) -> String {
+        format!("data: {}\n\n", self.openai_body())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_openai_dialect_has_all_four_members() {
+        let error = ApiError::new(Code::ModelNotFound, "no provider serves the model `x`").param("model");
+        let body: serde_json::Value = serde_json::from_str(&error.openai_body()).unwrap();
+        let expected = json!({"error": {"message": "no provider serves the model `x`", "type": "invalid_request_error",
+            "param": "model", "code": "model_not_found"}});
+        assert_eq!(body, expected);
+    }
+}

@@ -1,0 +1,9 @@
+//! Wire formats: what each surface's bytes mean, and nothing about sending them.
+//!
+//! Requests become a [`View`](crate::prompt::view::View) in one pass; replies and stream events give up
+//! the facts that metering needs; errors are written in the caller's dialect.
+
+pub mod errors;
+pub mod openai_chat;
+pub mod openai_reply;
+pub mod sse;

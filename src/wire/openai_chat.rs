@@ -1,0 +1,310 @@
+//! OpenAI Chat Completions requests, read in one pass.
+//! <https://platform.openai.com/docs/api-reference/chat/create>
+
+use std::ops::Range;
+
+use crate::prompt::json::{JsonError, RawStr, Scanner};
+use crate::prompt::view::{UsageInStream, View};
+
+/// Why a body cannot be taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Not JSON, or not an object.
+    #[error("the body is not a JSON object: {0}")]
+    Json(#[from] JsonError),
+    /// A key that decides something stands twice, so that two readers could disagree about it.
+    #[error("the key `{0}` stands twice in the body")]
+    DuplicateKey(&'static str),
+    /// A key has a value of the wrong kind.
+    #[error("`{key}` must be {wanted}")]
+    Wrong {
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+    },
+}
+
+/// What the usage edit inserts after a member.
+pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
+
+/// Reads a request body.
+///
+/// # Errors
+///
+/// [`BodyError`] for what is not JSON, for a deciding key that stands twice, and for a missing or
+/// mistyped `model`, `messages` or `stream`. Everything else is the provider's to judge.
+pub fn read(body: &[u8]) -> Result<View, BodyError> {
+    let mut scanner = Scanner::from_bytes(body)?;
+    let mut reader = Reader { view: View { answers: 1, ..View::default() }, seen: 0, claimed_user: [None, None, None] };
+    let (mut max_tokens, mut max_completion_tokens) = (None, None);
+    scanner.object::<BodyError>(|s, key| match &*key.decode() {
+        "model" => reader.model(s),
+        "stream" => reader.stream(s),
+        "stream_options" => reader.stream_options(s),
+        "messages" => reader.messages(s),
+        "tools" => reader.tools(s),
+        "metadata" => reader.metadata(s),
+        "max_tokens" => reader.number(s, Seen::MaxTokens, &mut max_tokens),
+        "max_completion_tokens" => reader.number(s, Seen::MaxCompletionTokens, &mut max_completion_tokens),
+        "n" => {
+            let mut answers = None;
+            reader.number(s, Seen::N, &mut answers)?;
+            reader.view.answers = answers.unwrap_or(1).max(1);
+            Ok(())
+        }
+        "service_tier" => {
+            reader.once(Seen::ServiceTier)?;
+            reader.view.service_tier = text(s)?;
+            Ok(())
+        }
+        "prompt_cache_key" => {
+            let claimed = text(s)?;
+            reader.view.claims.prompt = reader.view.claims.prompt.take().or(claimed);
+            Ok(())
+        }
+        "safety_identifier" => Ok(reader.claimed_user[1] = text(s)?),
+        "user" => Ok(reader.claimed_user[2] = text(s)?),
+        "web_search_options" => {
+            reader.view.attachments.server_tools += 1;
+            Ok(s.skip().map(drop)?)
+        }
+        _ => Ok(s.skip().map(drop)?),
+    })?;
+    scanner.end()?;
+    reader.finish(max_completion_tokens.or(max_tokens))
+}
+
+/// The keys that may stand only once, because what they say is decided on.
+#[derive(Clone, Copy)]
+enum Seen {
+    Model,
+    Stream,
+    StreamOptions,
+    Messages,
+    Tools,
+    MaxTokens,
+    MaxCompletionTokens,
+    N,
+    ServiceTier,
+    IncludeUsage,
+}
+
+impl Seen {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Stream => "stream",
+            Self::StreamOptions => "stream_options",
+            Self::Messages => "messages",
+            Self::Tools => "tools",
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::N => "n",
+            Self::ServiceTier => "service_tier",
+            Self::IncludeUsage => "include_usage",
+        }
+    }
+}
+
+struct Reader {
+    view: View,
+    seen: u32,
+    /// `metadata.user`, `safety_identifier`, `user`: the first that is there counts.
+    claimed_user: [Option<String>; 3],
+}
+
+impl Reader {
+    fn once(&mut self, key: Seen) -> Result<(), BodyError> {
+        let bit = 1 << key as u32;
+        if self.seen & bit != 0 {
+            return Err(BodyError::DuplicateKey(key.key()));
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    fn was_seen(&self, key: Seen) -> bool {
+        self.seen & (1 << key as u32) != 0
+    }
+
+    fn number(&mut self, s: &mut Scanner<'_>, key: Seen, into: &mut Option<u64>) -> Result<(), BodyError> {
+        self.once(key)?;
+        *into = s.integer()?;
+        Ok(())
+    }
+
+    fn model(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        self.once(Seen::Model)?;
+        if s.peek() != Some(b'"') {
+            return Err(BodyError::Wrong { key: "model", wanted: "a string" });
+        }
+        let start = s.position();
+        self.view.model = s.string()?.decode().into_owned();
+        self.view.model_at = start..s.position();
+        Ok(())
+    }
+
+    fn stream(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        self.once(Seen::Stream)?;
+        let range = s.skip()?;
+        self.view.stream = match s.text(range) {
+            "true" => true,
+            "false" | "null" => false,
+            _ => return Err(BodyError::Wrong { key: "stream", wanted: "true or false" }),
+        };
+        Ok(())
+    }
+
+    fn stream_options(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        self.once(Seen::StreamOptions)?;
+        if s.peek() != Some(b'{') {
+            let at = s.skip()?;
+            self.view.usage_in_stream = UsageInStream::Declined { at, with: r#"{"include_usage":true}"# };
+            return Ok(());
+        }
+        let mut value = None;
+        let (mut reader_error, mut members) = (None, 0);
+        let range = s.object::<JsonError>(|s, key| {
+            let at = s.skip()?;
+            members += 1;
+            if key.decode() == "include_usage" {
+                reader_error = reader_error.take().or(self.once(Seen::IncludeUsage).err());
+                value = Some(at);
+            }
+            Ok(())
+        })?;
+        if let Some(error) = reader_error {
+            return Err(error);
+        }
+        self.view.usage_in_stream = match value {
+            Some(at) if s.text(at.clone()) == "true" => UsageInStream::Asked,
+            Some(at) => UsageInStream::Declined { at, with: "true" },
+            None => {
+                let with = if members == 0 { r#""include_usage":true"# } else { r#""include_usage":true,"# };
+                UsageInStream::Declined { at: range.start + 1..range.start + 1, with }
+            }
+        };
+        Ok(())
+    }
+
+    fn messages(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        self.once(Seen::Messages)?;
+        if s.peek() != Some(b'[') {
+            return Err(BodyError::Wrong { key: "messages", wanted: "an array" });
+        }
+        s.array::<BodyError>(|s| {
+            self.view.messages += 1;
+            if s.peek() == Some(b'{') { self.message(s) } else { Ok(s.skip().map(drop)?) }
+        })?;
+        Ok(())
+    }
+
+    fn message(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let (mut instructs, mut content) = (false, None);
+        s.object::<BodyError>(|s, key| {
+            match &*key.decode() {
+                "role" => instructs = s.string_or_skip()?.is_some_and(is_instruction),
+                "content" => content = Some(self.content(s)?),
+                _ => drop(s.skip()?),
+            }
+            Ok(())
+        })?;
+        if instructs && self.view.system_at.is_none() {
+            self.view.system_at = content;
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, s: &mut Scanner<'_>) -> Result<Range<usize>, BodyError> {
+        if s.peek() != Some(b'[') {
+            return Ok(s.skip()?);
+        }
+        s.array::<BodyError>(|s| {
+            if s.peek() != Some(b'{') {
+                return Ok(s.skip().map(drop)?);
+            }
+            s.object::<BodyError>(|s, key| {
+                if key.decode() != "type" {
+                    return Ok(s.skip().map(drop)?);
+                }
+                match s.string_or_skip()?.map(RawStr::decode).as_deref() {
+                    Some("image_url" | "image") => self.view.attachments.images += 1,
+                    Some("file") => self.view.attachments.references += 1,
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })
+    }
+
+    fn tools(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        self.once(Seen::Tools)?;
+        if s.peek() != Some(b'[') {
+            return Ok(s.skip().map(drop)?);
+        }
+        s.array::<BodyError>(|s| {
+            if s.peek() != Some(b'{') {
+                return Ok(s.skip().map(drop)?);
+            }
+            s.object::<BodyError>(|s, key| {
+                if key.decode() != "type" {
+                    return Ok(s.skip().map(drop)?);
+                }
+                let kind = s.string_or_skip()?.map(RawStr::decode);
+                if !matches!(kind.as_deref(), None | Some("function" | "custom")) {
+                    self.view.attachments.server_tools += 1;
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        if s.peek() != Some(b'{') {
+            return Ok(s.skip().map(drop)?);
+        }
+        s.object::<BodyError>(|s, key| {
+            let claims = &mut self.view.claims;
+            let slot = match &*key.decode() {
+                "team" => &mut claims.team,
+                "project" => &mut claims.project,
+                "pipeline" => &mut claims.pipeline,
+                "user" => &mut self.claimed_user[0],
+                "run" => &mut claims.run,
+                "task" => &mut claims.task,
+                "prompt" => &mut claims.prompt,
+                _ => return Ok(s.skip().map(drop)?),
+            };
+            *slot = text(s)?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn finish(mut self, output_limit: Option<u64>) -> Result<View, BodyError> {
+        for (key, wanted) in [(Seen::Model, "given"), (Seen::Messages, "given")] {
+            if !self.was_seen(key) {
+                return Err(BodyError::Wrong { key: key.key(), wanted });
+            }
+        }
+        self.view.output_limit = output_limit;
+        self.view.claims.user = self.claimed_user.into_iter().flatten().next();
+        Ok(self.view)
+    }
+}
+
+fn is_instruction(role: RawStr<'_>) -> bool {
+    matches!(&*role.decode(), "system" | "developer")
+}
+
+/// A string's text; any other value is passed over.
+fn text(s: &mut Scanner<'_>) -> Result<Option<String>, JsonError> {
+    Ok(s.string_or_skip()?.map(|text| text.decode().into_owned()))
+}
+
+#[cfg(test)]
+mod tests;

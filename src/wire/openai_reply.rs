@@ -1,0 +1,179 @@
+//! OpenAI Chat Completions replies: the facts that metering needs, from whole answers and from chunks.
+//! <https://platform.openai.com/docs/api-reference/chat/object>, `…/chat-streaming`
+
+use serde::Deserialize;
+
+use crate::prompt::json::{JsonError, Scanner};
+use crate::reply::usage::{ServiceTier, Usage};
+
+/// What a whole answer or one chunk of a stream says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// Usage, if it is there and not null.
+    pub usage: Option<Usage>,
+    /// The price class that the provider applied.
+    pub service_tier: Option<ServiceTier>,
+    /// How many choices it carries.
+    pub choices: u64,
+    /// How many of them say why they ended.
+    pub finished: u64,
+    /// Bytes of generated text in it: content, refusals, reasoning, arguments of calls.
+    pub text_bytes: u64,
+    /// Whether it is an error object instead of an answer.
+    pub error: bool,
+}
+
+/// Reads one JSON object of a reply.
+///
+/// # Errors
+///
+/// [`JsonError`] for what is not a JSON object.
+pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
+    let mut s = Scanner::from_bytes(json)?;
+    let mut facts = Facts::default();
+    s.object::<JsonError>(|s, key| {
+        match key.raw {
+            "usage" => {
+                let range = s.skip()?;
+                facts.usage = read_usage(s.text(range)).or(facts.usage);
+            }
+            "service_tier" => {
+                facts.service_tier = s.string_or_skip()?.map(|tier| ServiceTier::from_reply(&tier.decode()));
+            }
+            "choices" if s.peek() == Some(b'[') => {
+                s.array::<JsonError>(|s| choice(s, &mut facts))?;
+            }
+            "error" => {
+                let range = s.skip()?;
+                facts.error |= s.text(range) != "null";
+            }
+            _ => drop(s.skip()?),
+        }
+        Ok(())
+    })?;
+    s.end()?;
+    Ok(facts)
+}
+
+fn choice(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
+    facts.choices += 1;
+    if s.peek() != Some(b'{') {
+        return s.skip().map(drop);
+    }
+    s.object::<JsonError>(|s, key| {
+        match key.raw {
+            "finish_reason" => {
+                let range = s.skip()?;
+                facts.finished += u64::from(s.text(range) != "null");
+            }
+            "delta" | "message" if s.peek() == Some(b'{') => generated(s, facts)?,
+            _ => drop(s.skip()?),
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Adds up the text of a message or delta, nested calls included.
+fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
+    s.object::<JsonError>(|s, key| {
+        match (key.raw, s.peek()) {
+            (
+                "content" | "refusal" | "reasoning_content" | "reasoning" | "arguments" | "name" | "input",
+                Some(b'"'),
+            ) => {
+                facts.text_bytes += s.string()?.raw.len() as u64;
+            }
+            ("tool_calls", Some(b'[')) => {
+                s.array::<JsonError>(
+                    |s| if s.peek() == Some(b'{') { generated(s, facts) } else { s.skip().map(drop) },
+                )?;
+            }
+            ("function" | "custom" | "function_call", Some(b'{')) => generated(s, facts)?,
+            _ => drop(s.skip()?),
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Cached, cache-write and reasoning tokens are parts of their totals here already.
+fn read_usage(json: &str) -> Option<Usage> {
+    #[derive(Deserialize)]
+    struct Wire {
+        prompt_tokens: Option<u64>,
+        completion_tokens: Option<u64>,
+        #[serde(default)]
+        prompt_tokens_details: Option<Prompt>,
+        #[serde(default)]
+        completion_tokens_details: Option<Completion>,
+    }
+    #[derive(Deserialize, Default)]
+    struct Prompt {
+        cached_tokens: Option<u64>,
+        cache_write_tokens: Option<u64>,
+    }
+    #[derive(Deserialize, Default)]
+    struct Completion {
+        reasoning_tokens: Option<u64>,
+    }
+    let wire: Wire = serde_json::from_str::<Option<Wire>>(json).ok()??;
+    let prompt = wire.prompt_tokens_details.unwrap_or_default();
+    let completion = wire.completion_tokens_details.unwrap_or_default();
+    Some(Usage {
+        input_tokens: wire.prompt_tokens?,
+        cached_input_tokens: prompt.cached_tokens.unwrap_or(0),
+        cache_write_tokens: prompt.cache_write_tokens.unwrap_or(0),
+        cache_write_1h_tokens: 0,
+        output_tokens: wire.completion_tokens.unwrap_or(0),
+        reasoning_tokens: completion.reasoning_tokens.unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_comes_out_with_its_parts() {
+        let facts = read(
+            br#"{"choices":[{"message":{"content":"hi","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}],
+            "service_tier":"flex","usage":{"prompt_tokens":10,"completion_tokens":7,"total_tokens":17,
+            "prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":2,"audio_tokens":null},"completion_tokens_details":{"reasoning_tokens":5}}}"#,
+        )
+        .unwrap();
+        let expected = Usage {
+            input_tokens: 10,
+            cached_input_tokens: 4,
+            cache_write_tokens: 2,
+            cache_write_1h_tokens: 0,
+            output_tokens: 7,
+            reasoning_tokens: 5,
+        };
+        assert_eq!(facts.usage, Some(expected));
+        assert_eq!((facts.service_tier, facts.choices, facts.finished), (Some(ServiceTier::Flex), 1, 1));
+        assert_eq!(facts.text_bytes, 5);
+    }
+
+    #[test]
+    fn an_explicit_zero_is_a_figure_and_null_is_none() {
+        assert_eq!(read(br#"{"usage":null}"#).unwrap().usage, None);
+        assert_eq!(read(br#"{}"#).unwrap().usage, None);
+        let zero = read(br#"{"usage":{"prompt_tokens":0,"completion_tokens":0}}"#).unwrap();
+        assert_eq!(zero.usage, Some(Usage::default()));
+    }
+
+    #[test]
+    fn the_word_usage_inside_content_is_only_text() {
+        let facts =
+            read(br#"{"choices":[{"delta":{"content":"\"usage\":{\"prompt_tokens\":9}"},"finish_reason":null}]}"#)
+                .unwrap();
+        assert_eq!((facts.usage, facts.finished), (None, 0));
+    }
+
+    #[test]
+    fn an_error_object_is_told_from_an_answer() {
+        assert!(read(br#"{"error":{"message":"overloaded"}}"#).unwrap().error);
+        assert!(!read(br#"{"error":null,"choices":[]}"#).unwrap().error);
+    }
+}
