@@ -1,13 +1,17 @@
 //! Farthing: a gateway between AI agents and their model providers that makes every model call
 //! cost what it is worth. Start reading at [`gateway`]; ARCHITECTURE.md is the map.
 
+pub mod call;
 pub mod config;
 pub mod ids;
 pub mod ledger;
 pub mod limits;
 pub mod money;
+pub mod plan;
 pub mod problem;
 pub mod prompt;
 pub mod reply;
+pub mod route;
 pub mod task;
+pub mod tokens;
 pub mod wire;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 
-use crate::ids::{KeyId, ModelId, ProviderId, TeamId};
+use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
+pub use crate::plan::{ModelRef, Tiers};
 use crate::task::Tier;
 
 /// Everything that `farthing.yaml` and the environment decide.
@@ -123,37 +124,6 @@ pub struct Circuit {
     pub failures: u32,
     /// How long it stays open before one trial call.
     pub cool_down: Duration,
-}
-
-/// Models of each tier, in fallback order.
-#[derive(Clone, Debug, Default)]
-pub struct Tiers {
-    /// Highest quality.
-    pub frontier: Vec<ModelRef>,
-    /// Multi-step work.
-    pub reasoning: Vec<ModelRef>,
-    /// Cheapest.
-    pub lightweight: Vec<ModelRef>,
-}
-
-impl Tiers {
-    /// The models of one tier.
-    pub fn models(&self, tier: Tier) -> &[ModelRef] {
-        match tier {
-            Tier::Frontier => &self.frontier,
-            Tier::Reasoning => &self.reasoning,
-            Tier::Lightweight => &self.lightweight,
-        }
-    }
-}
-
-/// A model at a provider row.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct ModelRef {
-    /// The row.
-    pub provider: ProviderId,
-    /// The name that the row's provider knows.
-    pub model: ModelId,
 }
 
 /// Where the ledger lives.

@@ -1,0 +1,69 @@
+//! One call of a client, from the moment it is read to the moment it is settled.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::ids::{KeyId, RequestId, TeamId};
+use crate::prompt::view::View;
+
+/// The door that a call came through.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Surface {
+    /// `POST /v1/chat/completions`
+    ChatCompletions,
+}
+
+impl Surface {
+    /// The word in ledger, log and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat.completions",
+        }
+    }
+}
+
+/// Who pays for a call and what it belongs to. Claims have passed the key's grants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attribution {
+    /// Who pays.
+    pub team: TeamId,
+    /// The virtual key; `None` on loopback without keys.
+    pub key: Option<KeyId>,
+    /// Project.
+    pub project: Option<String>,
+    /// Pipeline.
+    pub pipeline: Option<String>,
+    /// End user.
+    pub user: Option<String>,
+    /// Agent run.
+    pub run: Option<String>,
+    /// Prompt name, or the fingerprint of the system prompt.
+    pub prompt: Option<String>,
+    /// Task kind.
+    pub task: Option<String>,
+    /// Claims that the key does not grant, by name: ignored, counted, and named in `x-farthing-reason`.
+    pub ignored: Vec<&'static str>,
+}
+
+/// The original body with a read-only view of it, and everything that the head said.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// `x-request-id` of the answer.
+    pub id: RequestId,
+    /// When its head had arrived.
+    pub arrived: Instant,
+    /// The same moment in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Where it came in.
+    pub surface: Surface,
+    /// The bytes as they came.
+    pub body: Bytes,
+    /// What they say.
+    pub view: View,
+    /// Who pays.
+    pub who: Attribution,
+    /// The headers that may reach a provider.
+    pub headers: HeaderMap,
+}

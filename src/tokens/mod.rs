@@ -1,0 +1,75 @@
+//! How many tokens a call can have, and how many it probably had.
+//!
+//! Bounds come first and are nearly free: a byte-level tokenizer never makes more tokens than there
+//! are bytes, and the JSON around a message is longer than the framing that a provider adds. Estimates
+//! are only for calls whose provider says nothing, and say so in their rows.
+
+use crate::prompt::view::View;
+
+/// The name of [`estimate`] in ledger rows.
+pub const ESTIMATOR: &str = "bytes/4";
+
+/// Most tokens that one image costs at any OpenAI-style model: 2,833 + 8 tiles × 5,667 at high detail.
+/// <https://platform.openai.com/docs/guides/images-vision#calculating-costs>
+const IMAGE_TOKENS_MAX: u64 = 48_169;
+
+/// The most input tokens that `view`'s request can be billed for, given its body's length in bytes and the
+/// model's context limit in tokens; `None` if nothing bounds them.
+pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>) -> Option<u64> {
+    if view.attachments.server_tools > 0 {
+        return None;
+    }
+    let sent = (view.attachments.references == 0)
+        .then(|| body_bytes as u64 + view.attachments.images.saturating_mul(IMAGE_TOKENS_MAX));
+    match (sent, context_limit) {
+        (Some(sent), Some(limit)) => Some(sent.min(limit)),
+        (sent, limit) => sent.or(limit),
+    }
+}
+
+/// The most output tokens that `view`'s request can be billed for, given the model's own output limit; `None` if nothing bounds them.
+pub fn output_bound(view: &View, model_limit: Option<u64>) -> Option<u64> {
+    if view.attachments.server_tools > 0 {
+        return None;
+    }
+    Some(view.output_limit.or(model_limit)?.saturating_mul(view.answers))
+}
+
+/// About how many tokens `bytes` bytes of text are.
+pub fn estimate(bytes: u64) -> u64 {
+    bytes.div_ceil(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompt::view::Attachments;
+
+    fn view(images: u64, references: u64, server_tools: u64) -> View {
+        View { answers: 2, attachments: Attachments { images, references, server_tools }, ..View::default() }
+    }
+
+    #[track_caller]
+    fn check_input(view: &View, limit: Option<u64>, expected: Option<u64>) {
+        assert_eq!(input_bound(view, 1000, limit), expected);
+    }
+
+    #[test]
+    fn input_is_bounded_by_bytes_images_and_the_context() {
+        check_input(&view(0, 0, 0), None, Some(1000));
+        check_input(&view(1, 0, 0), None, Some(49_169));
+        check_input(&view(1, 0, 0), Some(8192), Some(8192));
+        check_input(&view(0, 1, 0), None, None);
+        check_input(&view(0, 1, 0), Some(8192), Some(8192));
+        check_input(&view(0, 0, 1), Some(8192), None);
+    }
+
+    #[test]
+    fn output_is_bounded_by_the_limit_times_the_answers() {
+        let mut asked = view(0, 0, 0);
+        assert_eq!(output_bound(&asked, None), None);
+        assert_eq!(output_bound(&asked, Some(100)), Some(200));
+        asked.output_limit = Some(30);
+        assert_eq!(output_bound(&asked, Some(100)), Some(60));
+    }
+}
