@@ -13,5 +13,6 @@ pub mod prompt;
 pub mod reply;
 pub mod route;
 pub mod task;
+pub mod telemetry;
 pub mod tokens;
 pub mod wire;

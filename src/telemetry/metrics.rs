@@ -1,0 +1,403 @@
+//! The metrics of DESIGN: `farthing_*` with bounded labels, and the OpenTelemetry GenAI names beside them.
+//! <https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/>
+//!
+//! Users, runs and text are never labels. The handles of one combination of team, project, tier and
+//! model are looked up once a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
+use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, Opts, Registry, TextEncoder};
+
+use super::series::{Labels, Memo};
+use crate::reply::usage::Usage;
+
+type Counter = GenericCounter<AtomicF64>;
+type CounterVec = GenericCounterVec<AtomicF64>;
+type IntCounter = GenericCounter<AtomicU64>;
+type IntCounterVec = GenericCounterVec<AtomicU64>;
+
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+const SHORT_SECONDS: &[f64] =
+    &[0.000_001, 0.000_005, 0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.1, 1.0];
+const GEN_AI_TOKENS: &[f64] = &[
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
+const GEN_AI_SECONDS: &[f64] =
+    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+/// Most combinations of labels whose handles are remembered.
+const MEMO_ENTRIES_MAX: usize = 4096;
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    labels: Labels,
+    series: Memo<SeriesKey, Series>,
+    prompts: Memo<String, PromptSeries>,
+    requests: IntCounterVec,
+    decisions: IntCounterVec,
+    errors: IntCounterVec,
+    attempts: IntCounterVec,
+    tokens: IntCounterVec,
+    prompt_tokens: IntCounterVec,
+    cost: CounterVec,
+    unpriced: IntCounterVec,
+    overshoot: CounterVec,
+    time_to_first_token: HistogramVec,
+    gen_ai_tokens: HistogramVec,
+    gen_ai_duration: HistogramVec,
+    gen_ai_first_token: HistogramVec,
+    /// Claims that a key did not grant, by kind of claim.
+    pub ignored_claims: IntCounterVec,
+    /// Time that a request spends in Farthing before its provider is called.
+    pub overhead: Histogram,
+    /// Requests that are being answered.
+    pub in_flight: IntGauge,
+    /// Time to commit one record.
+    pub ledger_commit: Histogram,
+    /// Age of the oldest record that the tables do not show yet.
+    pub ledger_lag: Gauge,
+    /// Records that were lost while the ledger could not write.
+    pub ledger_gaps: IntGauge,
+    /// Attempts whose cost is not known because a process or a connection died.
+    pub interrupted: IntGauge,
+    /// Bytes of bodies in flight.
+    pub body_bytes: IntGauge,
+    /// Reloads of keys or prices that failed.
+    pub reload_failures: IntCounterVec,
+}
+
+/// The labels of one request's series.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SeriesLabels<'a> {
+    /// Who pays.
+    pub team: &'a str,
+    /// Project.
+    pub project: Option<&'a str>,
+    /// Tier of the plan.
+    pub tier: Option<&'a str>,
+    /// Provider row.
+    pub provider: &'a str,
+    /// Model at the provider.
+    pub model: &'a str,
+}
+
+#[derive(PartialEq, Eq)]
+struct SeriesKey([Option<Box<str>>; 5]);
+
+impl PartialEq<SeriesKey> for SeriesLabels<'_> {
+    fn eq(&self, key: &SeriesKey) -> bool {
+        let mine = [Some(self.team), self.project, self.tier, Some(self.provider), Some(self.model)];
+        key.0.iter().map(Option::as_deref).eq(mine)
+    }
+}
+
+/// The handles of one combination of labels.
+pub struct Series {
+    tokens: [IntCounter; 5],
+    cost: Counter,
+    unpriced: IntCounter,
+    overshoot: Counter,
+    time_to_first_token: Histogram,
+    gen_ai_input: Histogram,
+    gen_ai_output: Histogram,
+    gen_ai_duration: Histogram,
+    gen_ai_first_token: Histogram,
+}
+
+struct PromptSeries([IntCounter; 5]);
+
+const TOKEN_KINDS: [&str; 5] = ["input", "cached_input", "cache_write", "output", "reasoning"];
+
+fn by_kind(usage: &Usage) -> [u64; 5] {
+    let written = usage.cache_write_tokens + usage.cache_write_1h_tokens;
+    [usage.input_tokens, usage.cached_input_tokens, written, usage.output_tokens, usage.reasoning_tokens]
+}
+
+impl Series {
+    /// Counts the tokens of one attempt.
+    pub fn count_tokens(&self, usage: &Usage) {
+        for (counter, tokens) in self.tokens.iter().zip(by_kind(usage)) {
+            counter.inc_by(tokens);
+        }
+        self.gen_ai_input.observe(usage.input_tokens as f64);
+        self.gen_ai_output.observe(usage.output_tokens as f64);
+    }
+
+    /// Adds nano-dollars to the cost; `None`: tokens without a price.
+    pub fn count_cost(&self, nano_usd: Option<i64>) {
+        match nano_usd {
+            Some(nano) => self.cost.inc_by(nano.max(0) as f64 / 1e9),
+            None => self.unpriced.inc(),
+        }
+    }
+
+    /// Adds nano-dollars that a provider billed beyond the limits that it was sent.
+    pub fn count_overshoot(&self, nano_usd: i64) {
+        self.overshoot.inc_by(nano_usd.max(0) as f64 / 1e9);
+    }
+
+    /// Records when the first byte of an answer came, and when the last.
+    pub fn time(&self, first: Option<Duration>, whole: Duration) {
+        if let Some(first) = first {
+            self.time_to_first_token.observe(first.as_secs_f64());
+            self.gen_ai_first_token.observe(first.as_secs_f64());
+        }
+        self.gen_ai_duration.observe(whole.as_secs_f64());
+    }
+}
+
+impl Metrics {
+    /// Registers everything; each label takes at most `label_values` values.
+    ///
+    /// # Panics
+    ///
+    /// Never: the names and labels below are valid and distinct.
+    pub fn new(label_values: usize) -> Self {
+        let r = Registry::new();
+        Self {
+            labels: Labels::new(label_values),
+            series: Memo::new(MEMO_ENTRIES_MAX),
+            prompts: Memo::new(MEMO_ENTRIES_MAX),
+            requests: counts(
+                &r,
+                "farthing_requests_total",
+                "Requests by how they ended",
+                &["team", "surface", "status"],
+            ),
+            decisions: counts(&r, "farthing_decisions_total", "Plans made", &["task", "tier", "reason"]),
+            errors: counts(&r, "farthing_errors_total", "Errors by who is at fault", &["type"]),
+            attempts: counts(
+                &r,
+                "farthing_attempts_total",
+                "Calls that left, by how they ended",
+                &["provider", "model", "fate"],
+            ),
+            tokens: counts(
+                &r,
+                "farthing_tokens_total",
+                "Tokens; cached_input and cache_write are parts of input, reasoning of output",
+                &["team", "project", "tier", "provider", "model", "kind"],
+            ),
+            prompt_tokens: counts(&r, "farthing_prompt_tokens_total", "Tokens by prompt", &["prompt", "kind"]),
+            cost: sums(
+                &r,
+                "farthing_cost_usd_total",
+                "Dollars, settled attempts only",
+                &["team", "project", "tier", "provider", "model"],
+            ),
+            unpriced: counts(
+                &r,
+                "farthing_unpriced_attempts_total",
+                "Attempts without a known price",
+                &["provider", "model"],
+            ),
+            overshoot: sums(
+                &r,
+                "farthing_overshoot_usd_total",
+                "Dollars billed beyond the limits sent",
+                &["provider", "model"],
+            ),
+            time_to_first_token: histogram_vec(
+                &r,
+                "farthing_time_to_first_token_seconds",
+                "From arrival to the first byte of the answer",
+                SECONDS,
+                &["provider", "model"],
+            ),
+            gen_ai_tokens: histogram_vec(
+                &r,
+                "gen_ai_client_token_usage",
+                "Tokens by request (OpenTelemetry GenAI)",
+                GEN_AI_TOKENS,
+                &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_token_type"],
+            ),
+            gen_ai_duration: histogram_vec(
+                &r,
+                "gen_ai_server_request_duration_seconds",
+                "Whole request (OpenTelemetry GenAI)",
+                GEN_AI_SECONDS,
+                &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"],
+            ),
+            gen_ai_first_token: histogram_vec(
+                &r,
+                "gen_ai_server_time_to_first_token_seconds",
+                "First byte of the answer (OpenTelemetry GenAI)",
+                GEN_AI_SECONDS,
+                &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"],
+            ),
+            ignored_claims: counts(&r, "farthing_ignored_claims_total", "Claims that a key does not grant", &["claim"]),
+            overhead: histogram(&r, "farthing_overhead_seconds", "From arrival to the first call", SHORT_SECONDS),
+            in_flight: int_gauge(&r, "farthing_in_flight", "Requests that are being answered"),
+            ledger_commit: histogram(&r, "farthing_ledger_commit_seconds", "Time to commit one record", SHORT_SECONDS),
+            ledger_lag: gauge(&r, "farthing_ledger_lag_seconds", "Age of the oldest record not in the tables"),
+            ledger_gaps: int_gauge(&r, "farthing_ledger_gaps", "Records lost while the ledger could not write"),
+            interrupted: int_gauge(
+                &r,
+                "farthing_interrupted_attempts",
+                "Attempts left uncertain by a death since the start or found at it",
+            ),
+            body_bytes: int_gauge(&r, "farthing_body_bytes", "Bytes of bodies in flight"),
+            reload_failures: counts(&r, "farthing_reload_failures_total", "Reloads that failed", &["file"]),
+            registry: r,
+        }
+    }
+
+    /// The handles of one combination of labels.
+    pub fn series(&self, labels: SeriesLabels<'_>) -> Arc<Series> {
+        self.series.entry(&labels, || (owned(labels), self.make_series(labels)))
+    }
+
+    /// Counts a plan.
+    pub fn count_decision(&self, task: Option<&str>, tier: Option<&str>, reason: &str) {
+        let task = self.labels.bounded("task", task);
+        self.decisions.with_label_values(&[task, tier.unwrap_or("none"), reason]).inc();
+    }
+
+    /// Counts a request that ended; `status` is `ok` or an error code.
+    pub fn count_request(&self, team: &str, surface: &str, status: &str) {
+        let team = self.labels.bounded("team", Some(team));
+        self.requests.with_label_values(&[team, surface, status]).inc();
+    }
+
+    /// Counts an error by the word of the closed vocabulary.
+    pub fn count_error(&self, kind: &str) {
+        self.errors.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts an attempt that ended.
+    pub fn count_attempt(&self, provider: &str, model: &str, fate: &str) {
+        let provider = self.labels.bounded("provider", Some(provider));
+        let model = self.labels.bounded("model", Some(model));
+        self.attempts.with_label_values(&[provider, model, fate]).inc();
+    }
+
+    /// Counts tokens by prompt.
+    pub fn count_prompt_tokens(&self, prompt: &str, usage: &Usage) {
+        let series = self.prompts.entry(&PromptName(prompt), || {
+            let bounded = self.labels.bounded("prompt", Some(prompt));
+            let counters = TOKEN_KINDS.map(|kind| self.prompt_tokens.with_label_values(&[bounded, kind]));
+            (prompt.to_owned(), PromptSeries(counters))
+        });
+        for (counter, tokens) in series.0.iter().zip(by_kind(usage)) {
+            counter.inc_by(tokens);
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        drop(TextEncoder::new().encode(&self.registry.gather(), &mut text));
+        text
+    }
+
+    fn make_series(&self, labels: SeriesLabels<'_>) -> Series {
+        let team = self.labels.bounded("team", Some(labels.team));
+        let project = self.labels.bounded("project", labels.project);
+        let tier = labels.tier.unwrap_or("none");
+        let provider = self.labels.bounded("provider", Some(labels.provider));
+        let model = self.labels.bounded("model", Some(labels.model));
+        let all = [team, project, tier, provider, model];
+        let gen_ai = ["chat", provider, model];
+        Series {
+            tokens: TOKEN_KINDS
+                .map(|kind| self.tokens.with_label_values(&[team, project, tier, provider, model, kind])),
+            cost: self.cost.with_label_values(&all),
+            unpriced: self.unpriced.with_label_values(&[provider, model]),
+            overshoot: self.overshoot.with_label_values(&[provider, model]),
+            time_to_first_token: self.time_to_first_token.with_label_values(&[provider, model]),
+            gen_ai_input: self.gen_ai_tokens.with_label_values(&["chat", provider, model, "input"]),
+            gen_ai_output: self.gen_ai_tokens.with_label_values(&["chat", provider, model, "output"]),
+            gen_ai_duration: self.gen_ai_duration.with_label_values(&gen_ai),
+            gen_ai_first_token: self.gen_ai_first_token.with_label_values(&gen_ai),
+        }
+    }
+}
+
+fn owned(labels: SeriesLabels<'_>) -> SeriesKey {
+    let all = [Some(labels.team), labels.project, labels.tier, Some(labels.provider), Some(labels.model)];
+    SeriesKey(all.map(|label| label.map(Box::from)))
+}
+
+#[derive(Hash)]
+struct PromptName<'a>(&'a str);
+
+impl PartialEq<String> for PromptName<'_> {
+    fn eq(&self, other: &String) -> bool {
+        self.0 == other
+    }
+}
+
+const VALID: &str = "names and labels of metrics are valid and distinct";
+
+fn counts(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let vec = IntCounterVec::new(Opts::new(name, help), labels).expect(VALID);
+    r.register(Box::new(vec.clone())).expect(VALID);
+    vec
+}
+
+fn sums(r: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+    let vec = CounterVec::new(Opts::new(name, help), labels).expect(VALID);
+    r.register(Box::new(vec.clone())).expect(VALID);
+    vec
+}
+
+fn histogram_vec(r: &Registry, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
+    let vec = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(VALID);
+    r.register(Box::new(vec.clone())).expect(VALID);
+    vec
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(VALID);
+    r.register(Box::new(histogram.clone())).expect(VALID);
+    histogram
+}
+
+fn int_gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect(VALID);
+    r.register(Box::new(gauge.clone())).expect(VALID);
+    gauge
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::new(name, help).expect(VALID);
+    r.register(Box::new(gauge.clone())).expect(VALID);
+    gauge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_teams_ends_in_other() {
+        let metrics = Metrics::new(3);
+        for n in 0..100 {
+            let team = format!("team-{n}");
+            let labels = SeriesLabels { team: &team, project: None, tier: None, provider: "p", model: "m" };
+            metrics.series(labels).count_cost(Some(1_000_000_000));
+            metrics.count_prompt_tokens(&team, &Usage { input_tokens: 2, ..Usage::default() });
+        }
+        let text = String::from_utf8(metrics.render()).unwrap();
+        let costs: Vec<&str> = text.lines().filter(|line| line.starts_with("farthing_cost_usd_total{")).collect();
+        assert_eq!(costs.len(), 4, "{costs:?}");
+        assert!(costs.iter().any(|line| line.contains("team=\"other\"") && line.ends_with(" 97")), "{costs:?}");
+        assert!(text.contains("farthing_prompt_tokens_total{kind=\"input\",prompt=\"other\"} 194"));
+    }
+}

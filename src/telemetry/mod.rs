@@ -1,0 +1,5 @@
+//! What operators see: Prometheus metrics with bounded labels, and JSON log lines on stderr.
+
+pub mod log;
+pub mod metrics;
+mod series;
