@@ -10,6 +10,7 @@ pub mod money;
 pub mod plan;
 pub mod problem;
 pub mod prompt;
+pub mod providers;
 pub mod reply;
 pub mod route;
 pub mod task;

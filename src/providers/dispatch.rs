@@ -1,0 +1,179 @@
+//! Which target is called next, and after which wait: retries, fallbacks and the circuits between them.
+//!
+//! A retry is another call to the same target, a fallback a call to the next of the plan. Neither
+//! happens once anything has gone to the client, nor after a timeout that may be billed (unless the
+//! row allows that).
+
+use std::time::{Duration, Instant};
+
+use super::failure::Failure;
+use super::health::Health;
+use crate::config::Dispatch;
+use crate::plan::ModelRef;
+
+/// The first pause before a retry; later ones double.
+const BACK_OFF: Duration = Duration::from_millis(250);
+/// The longest pause that we choose ourselves.
+const BACK_OFF_MAX: Duration = Duration::from_secs(8);
+
+/// What follows a failed call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Call the same target again after a pause.
+    Retry(Duration),
+    /// Call the next target of the plan.
+    Fallback,
+    /// Tell the client.
+    GiveUp,
+}
+
+/// Decides what follows `failure` of the `tries`-th call (from 1) to one target.
+///
+/// `jitter` is a random number in 0.0 … 1.0: a pause is between half of its nominal length and all of it.
+pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Next {
+    let again = |pause: Option<Duration>| match pause {
+        _ if tries > rules.retries => Next::Fallback,
+        Some(asked) if asked > rules.retry_wait => Next::Fallback,
+        asked => Next::Retry(asked.unwrap_or_default().max(back_off(tries, jitter))),
+    };
+    match failure {
+        Failure::Connect | Failure::Reset { .. } | Failure::Timeout { sent: false } => again(None),
+        Failure::Timeout { sent: true } if rules.retry_after_timeout => again(None),
+        Failure::Timeout { sent: true } => Next::GiveUp,
+        Failure::Unreadable { .. } => Next::GiveUp,
+        Failure::Refused(refusal) => match refusal.status {
+            _ if refusal.insufficient_quota => Next::Fallback,
+            401 | 403 => Next::Fallback,
+            408 | 409 | 429 | 500.. if refusal.should_retry == Some(false) => Next::Fallback,
+            408 | 409 | 429 | 500.. => again(refusal.retry_after),
+            _ => Next::GiveUp,
+        },
+    }
+}
+
+fn back_off(tries: u32, jitter: f64) -> Duration {
+    let nominal = BACK_OFF.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(BACK_OFF_MAX);
+    nominal.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+/// The targets of a plan, in the order in which one call uses them.
+pub struct Attempts<'a> {
+    targets: std::slice::Iter<'a, ModelRef>,
+    current: Option<&'a ModelRef>,
+    tries: u32,
+    called: bool,
+}
+
+impl<'a> Attempts<'a> {
+    /// Starts before the first target.
+    pub fn new(targets: &'a [ModelRef]) -> Self {
+        Self { targets: targets.iter(), current: None, tries: 0, called: false }
+    }
+
+    /// The target of the next call: the current one, or the next that is up. `None` when all have been used,
+    /// or rest; a plan whose targets all rest still has its last one called, so that a call never fails unseen.
+    pub fn next(
+        &mut self,
+        health: &Health,
+        rules: impl Fn(&ModelRef) -> Option<Dispatch>,
+        now: Instant,
+    ) -> Option<&'a ModelRef> {
+        if self.current.is_none() {
+            self.tries = 0;
+            while let Some(target) = self.targets.next() {
+                let Some(rules) = rules(target) else { continue };
+                let last_hope = !self.called && self.targets.len() == 0;
+                if health.admits(target, rules.circuit, now) || last_hope {
+                    self.current = Some(target);
+                    break;
+                }
+            }
+        }
+        self.tries += 1;
+        self.called |= self.current.is_some();
+        self.current
+    }
+
+    /// How often the current target was called.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// Leaves the current target.
+    pub fn fall_back(&mut self) {
+        self.current = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::super::failure::Refusal;
+    use super::*;
+
+    const RULES: Dispatch = Dispatch {
+        retries: 2,
+        retry_wait: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(5),
+        first_byte_timeout: Duration::from_secs(120),
+        idle_timeout: Duration::from_secs(60),
+        total_timeout: Duration::from_secs(900),
+        retry_after_timeout: false,
+        circuit: None,
+    };
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Failure {
+        Failure::Refused(Refusal {
+            status,
+            headers: HeaderMap::new(),
+            json: None,
+            retry_after: retry_after.map(Duration::from_secs),
+            should_retry: None,
+            insufficient_quota: false,
+        })
+    }
+
+    #[track_caller]
+    fn check(failure: &Failure, tries: u32, expected: Next) {
+        assert_eq!(after(failure, tries, &RULES, 1.0), expected, "{failure:?} after {tries}");
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_tried_again_and_then_elsewhere() {
+        for status in [408, 409, 429, 500, 502, 503, 529] {
+            check(&refused(status, None), 1, Next::Retry(Duration::from_millis(250)));
+            check(&refused(status, None), 2, Next::Retry(Duration::from_millis(500)));
+            check(&refused(status, None), 3, Next::Fallback);
+        }
+        check(&Failure::Connect, 1, Next::Retry(Duration::from_millis(250)));
+        check(&Failure::Reset { sent: true }, 1, Next::Retry(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn what_the_caller_got_wrong_goes_straight_back() {
+        for status in [400, 404, 413, 422] {
+            check(&refused(status, None), 1, Next::GiveUp);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_asked_for_is_kept_or_not_waited_for_at_all() {
+        check(&refused(429, Some(3)), 1, Next::Retry(Duration::from_secs(3)));
+        check(&refused(429, Some(11)), 1, Next::Fallback);
+    }
+
+    #[test]
+    fn a_timeout_that_may_be_billed_is_not_repeated() {
+        check(&Failure::Timeout { sent: true }, 1, Next::GiveUp);
+        check(&Failure::Timeout { sent: false }, 1, Next::Retry(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn a_dead_credential_or_account_is_not_asked_twice() {
+        check(&refused(401, None), 1, Next::Fallback);
+        let Failure::Refused(mut refusal) = refused(429, Some(1)) else { unreachable!() };
+        refusal.insufficient_quota = true;
+        check(&Failure::Refused(refusal), 1, Next::Fallback);
+    }
+}

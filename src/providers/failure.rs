@@ -1,0 +1,97 @@
+//! Why a call to a provider did not give an answer, and what that means for money and for the next try.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::wire::errors::{ApiError, Code};
+
+/// A call without an answer.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// No connection came up; nothing was sent.
+    Connect,
+    /// The connection broke before an answer.
+    Reset {
+        /// Whether anything may have been sent: then it may be billed.
+        sent: bool,
+    },
+    /// No answer in time.
+    Timeout {
+        /// Whether anything may have been sent.
+        sent: bool,
+    },
+    /// The provider answered with an error.
+    Refused(Refusal),
+    /// The provider answered with something that is no answer of its protocol.
+    Unreadable {
+        /// What was wrong; never the provider's text.
+        what: &'static str,
+    },
+}
+
+/// A provider's own error.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The status it gave; 502 where an error came with a status of success.
+    pub status: u16,
+    /// The headers that may be passed on.
+    pub headers: HeaderMap,
+    /// Its body, if that is JSON of the protocol's own error shape.
+    pub json: Option<Bytes>,
+    /// The wait that it asked for.
+    pub retry_after: Option<Duration>,
+    /// Its own word on whether a retry makes sense (`x-should-retry`).
+    pub should_retry: Option<bool>,
+    /// Its account is out of money: waiting does not help.
+    pub insufficient_quota: bool,
+}
+
+impl Failure {
+    /// Whether the provider may bill the attempt although there was no answer.
+    pub fn may_be_billed(&self) -> bool {
+        match self {
+            Self::Connect | Self::Refused(_) => false,
+            Self::Reset { sent } | Self::Timeout { sent } => *sent,
+            Self::Unreadable { .. } => true,
+        }
+    }
+
+    /// The provider's HTTP status, if it answered.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// Whether it speaks against the target's health rather than against the request or our account.
+    pub fn is_ill_health(&self) -> bool {
+        match self {
+            Self::Connect | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
+            Self::Refused(refusal) => refusal.status >= 500,
+        }
+    }
+
+    /// What the client is told, where the provider's own error is not passed on.
+    pub fn to_error(&self) -> ApiError {
+        match self {
+            Self::Connect => ApiError::new(Code::ProviderError, "the provider could not be reached"),
+            Self::Reset { .. } => {
+                ApiError::new(Code::ProviderError, "the provider closed the connection before it answered")
+            }
+            Self::Timeout { .. } => ApiError::new(Code::ProviderTimeout, "the provider did not answer in time"),
+            Self::Unreadable { what } => {
+                ApiError::new(Code::ProviderError, format!("the provider's answer cannot be read: {what}"))
+            }
+            Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => {
+                ApiError::new(Code::ProviderCredentials, "the provider did not accept the gateway's credential")
+            }
+            Self::Refused(refusal) => {
+                let message = format!("the provider answered with status {} and no readable error", refusal.status);
+                ApiError { status: refusal.status, ..ApiError::new(Code::ProviderError, message) }
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which targets are up: a circuit for each, opened by consecutive failures, tried again after a rest.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::config::Circuit;
+use crate::plan::ModelRef;
+
+/// Most targets whose failures are remembered; names that clients invent cannot grow it further.
+const TARGETS_MAX: usize = 4096;
+
+/// The circuits of all targets.
+#[derive(Default)]
+pub struct Health {
+    failing: Mutex<HashMap<ModelRef, State>>,
+}
+
+/// A target that failed last time.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    failures: u32,
+    opened: Option<Instant>,
+    /// A trial call is under way since then.
+    trial: Option<Instant>,
+}
+
+impl Health {
+    /// Whether `target` may be called at `now`. After its rest one call at a time may try it.
+    pub fn admits(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
+        let Some(circuit) = circuit else { return true };
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.is_empty() {
+            return true;
+        }
+        let Some(state) = failing.get_mut(target) else { return true };
+        let Some(opened) = state.opened else { return true };
+        if now.duration_since(opened) < circuit.cool_down {
+            return false;
+        }
+        if state.trial.is_some_and(|since| now.duration_since(since) < circuit.cool_down) {
+            return false;
+        }
+        state.trial = Some(now);
+        true
+    }
+
+    /// `target` answered.
+    pub fn succeeded(&self, target: &ModelRef) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failing.is_empty() {
+            failing.remove(target);
+        }
+    }
+
+    /// `target` failed at `now`. Returns whether this opened its circuit.
+    pub fn failed(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
+        let Some(circuit) = circuit else { return false };
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.len() >= TARGETS_MAX && !failing.contains_key(target) {
+            failing.clear();
+        }
+        let state = failing.entry(target.clone()).or_insert(State { failures: 0, opened: None, trial: None });
+        state.failures = state.failures.saturating_add(1);
+        state.trial = None;
+        if state.failures < circuit.failures {
+            return false;
+        }
+        let was_closed = state.opened.is_none();
+        state.opened = Some(now);
+        was_closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::{ModelId, ProviderId};
+
+    #[test]
+    fn a_failing_target_rests_and_is_tried_by_one_call() {
+        let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("m") };
+        let circuit = Some(Circuit { failures: 2, cool_down: Duration::from_secs(30) });
+        let (health, start) = (Health::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!health.failed(&target, circuit, at(0)));
+        assert!(health.admits(&target, circuit, at(0)));
+        assert!(health.failed(&target, circuit, at(1)));
+        assert!(!health.admits(&target, circuit, at(30)));
+        assert!(health.admits(&target, circuit, at(31)), "the rest is over");
+        assert!(!health.admits(&target, circuit, at(32)), "one trial at a time");
+        assert!(!health.failed(&target, circuit, at(33)), "it was open before");
+        assert!(!health.admits(&target, circuit, at(62)));
+        assert!(health.admits(&target, circuit, at(63)));
+        health.succeeded(&target);
+        assert!(health.admits(&target, circuit, at(63)));
+        assert!(health.admits(&target, None, at(0)), "no circuit, no rest");
+    }
+}

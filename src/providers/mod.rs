@@ -1,0 +1,42 @@
+//! The providers: one row of the configuration each, reached over pooled connections.
+//!
+//! A row turns a call into the request that leaves (declared edits spliced into the original bytes, our
+//! credential, the headers that may pass) and a reply into an [`Answer`] or a [`Failure`] that says
+//! what may be done next. Which target is tried when is [`dispatch`]'s; which are up is [`health`]'s.
+
+pub mod body;
+pub mod connect;
+pub mod dispatch;
+pub mod failure;
+pub mod health;
+pub mod openai;
+
+use std::sync::Arc;
+
+pub use failure::Failure;
+pub use openai::{Answer, Answered, Outbound, Row};
+
+use crate::config::ProviderConfig;
+use crate::ids::ProviderId;
+
+/// All rows, in file order.
+pub struct Providers {
+    rows: Vec<Arc<Row>>,
+}
+
+impl Providers {
+    /// Prepares clients for every row. Nothing is connected yet.
+    pub fn new(configs: &[ProviderConfig]) -> Self {
+        Self { rows: configs.iter().map(|config| Arc::new(Row::new(config))).collect() }
+    }
+
+    /// The row of that name.
+    pub fn row(&self, id: &ProviderId) -> Option<&Arc<Row>> {
+        self.rows.iter().find(|row| row.id() == id)
+    }
+
+    /// All rows, in file order.
+    pub fn rows(&self) -> &[Arc<Row>] {
+        &self.rows
+    }
+}

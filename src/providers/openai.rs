@@ -1,0 +1,283 @@
+//! A provider row that speaks OpenAI's protocol.
+//! <https://platform.openai.com/docs/api-reference/introduction>
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::body::{OutBody, Sent};
+use super::connect::{HttpClient, client};
+use super::failure::{Failure, Refusal};
+use crate::call::Call;
+use crate::config::{Dispatch, Metering, ProviderConfig};
+use crate::ids::{AttemptId, ProviderId};
+use crate::limits::PROVIDER_ERROR_BYTES_MAX;
+use crate::plan::ModelRef;
+use crate::prompt::edits::{self, Edit, EditName};
+use crate::prompt::view::UsageInStream;
+use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
+use crate::wire::openai_reply;
+
+/// One row: its clients, credential and rules.
+pub struct Row {
+    id: ProviderId,
+    vendor: String,
+    discount_ppm: u32,
+    dispatch: Dispatch,
+    metering: Metering,
+    chat_completions: Uri,
+    headers: HeaderMap,
+    client: HttpClient,
+}
+
+/// A request that is ready to leave.
+pub struct Outbound {
+    pieces: Vec<Bytes>,
+    headers: HeaderMap,
+    /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
+    pub edits: String,
+    /// The usage chunk that the edit causes is to be withheld from the client.
+    pub withhold_usage: bool,
+}
+
+/// A provider's answer with a status of success, its head read and its body still to come.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// The headers that may be passed on.
+    pub headers: HeaderMap,
+    /// The provider's own id of the call.
+    pub provider_request_id: Option<String>,
+    /// The body.
+    pub body: Answered,
+}
+
+/// The two kinds of bodies.
+pub enum Answered {
+    /// Server-sent events.
+    Stream(Incoming),
+    /// One JSON object, not yet read.
+    Whole(Incoming),
+}
+
+impl Row {
+    /// Prepares a row; nothing is connected yet.
+    pub fn new(config: &ProviderConfig) -> Self {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &config.key
+            && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", key.reveal()))
+        {
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        headers.extend(config.headers.iter().cloned());
+        // A compressed reply could not be metered as it goes by.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let tls = config.base_url.scheme_str() == Some("https");
+        Self {
+            id: config.id.clone(),
+            vendor: config.vendor.clone(),
+            discount_ppm: config.discount_ppm,
+            dispatch: config.dispatch,
+            metering: config.metering,
+            chat_completions: under(&config.base_url, "/chat/completions"),
+            headers,
+            client: client(config.dispatch.connect_timeout, tls),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &ProviderId {
+        &self.id
+    }
+
+    /// The first half of its models' price-book keys.
+    pub fn vendor(&self) -> &str {
+        &self.vendor
+    }
+
+    /// Price reduction in millionths.
+    pub fn discount_ppm(&self) -> u32 {
+        self.discount_ppm
+    }
+
+    /// Retries, timeouts and the circuit.
+    pub fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
+    /// Makes the request that leaves for `target`: declared edits, our credential, the headers that may pass.
+    pub fn prepare(&self, call: &Call, target: &ModelRef) -> Outbound {
+        let mut edits = Vec::new();
+        if call.view.model != target.model.as_str() {
+            edits.push(Edit {
+                name: EditName::Model,
+                at: call.view.model_at.clone(),
+                with: json_string(target.model.as_str()),
+            });
+        }
+        let asks_usage = call.view.stream && self.metering == Metering::Inject;
+        let usage = if asks_usage { usage_edit(&call.view.usage_in_stream, call.view.model_at.end) } else { None };
+        let withhold_usage = usage.is_some();
+        edits.extend(usage);
+        let mut headers = self.headers.clone();
+        for (name, value) in &call.headers {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        Outbound { edits: edits::names(&edits), pieces: edits::splice(&call.body, &mut edits), headers, withhold_usage }
+    }
+
+    /// Calls the provider and waits for the head of its answer, until `deadline` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]; an error status is read to its end (within bounds) first.
+    pub async fn call(
+        &self,
+        outbound: &Outbound,
+        attempt: AttemptId,
+        deadline: Instant,
+        sent: Sent,
+    ) -> Result<Answer, Failure> {
+        let request = self.request(outbound, attempt, sent.clone());
+        let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
+            Err(_) => return Err(Failure::Timeout { sent: sent.is_set() }),
+            Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect),
+            Ok(Err(_)) => return Err(Failure::Reset { sent: sent.is_set() }),
+            Ok(Ok(response)) => response,
+        };
+        let (head, body) = response.into_parts();
+        if !head.status.is_success() {
+            let json = tokio::time::timeout_at(deadline, read_error(&head.headers, body)).await.unwrap_or_default();
+            return Err(Failure::Refused(refusal(head.status.as_u16(), &head.headers, json)));
+        }
+        let is_stream = is_type(&head.headers, "text/event-stream");
+        Ok(Answer {
+            status: head.status,
+            headers: pass_on(&head.headers),
+            provider_request_id: text_of(&head.headers, "x-request-id"),
+            body: if is_stream { Answered::Stream(body) } else { Answered::Whole(body) },
+        })
+    }
+
+    fn request(&self, outbound: &Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
+        let mut request = Request::new(OutBody::new(outbound.pieces.clone(), sent));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.chat_completions.clone();
+        *request.headers_mut() = outbound.headers.clone();
+        if let Ok(id) = HeaderValue::try_from(attempt.to_string()) {
+            request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
+        }
+        request
+    }
+}
+
+fn under(base: &Uri, path: &str) -> Uri {
+    let mut parts = base.clone().into_parts();
+    let prefix = base.path().trim_end_matches('/');
+    parts.path_and_query = PathAndQuery::try_from(format!("{prefix}{path}")).ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
+}
+
+fn json_string(text: &str) -> Bytes {
+    Bytes::from(serde_json::Value::from(text).to_string())
+}
+
+fn usage_edit(usage: &UsageInStream, after_model: usize) -> Option<Edit> {
+    let (at, with) = match usage {
+        UsageInStream::Asked => return None,
+        UsageInStream::Unsaid => (after_model..after_model, ASK_FOR_USAGE_MEMBER),
+        UsageInStream::Declined { at, with } => (at.clone(), *with),
+    };
+    Some(Edit { name: EditName::Usage, at, with: Bytes::from_static(with.as_bytes()) })
+}
+
+/// The error body, if it is JSON and within bounds.
+async fn read_error(headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
+    if !is_type(headers, "application/json") {
+        return None;
+    }
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.ok()?.into_data() {
+            read.extend_from_slice(&data);
+        }
+        if read.len() > PROVIDER_ERROR_BYTES_MAX {
+            return None;
+        }
+    }
+    Some(read.freeze())
+}
+
+/// Reads a provider's error; only an object with an `error` member is of our caller's dialect.
+pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
+    let json = json.filter(|json| openai_reply::read(json).is_ok_and(|facts| facts.error));
+    let insufficient_quota =
+        status == 429 && json.as_deref().is_some_and(|json| error_code(json).as_deref() == Some("insufficient_quota"));
+    Refusal {
+        status,
+        headers: pass_on(headers),
+        json,
+        retry_after: retry_after(headers),
+        should_retry: text_of(headers, "x-should-retry").map(|word| word == "true"),
+        insufficient_quota,
+    }
+}
+
+fn error_code(json: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        error: Error,
+    }
+    #[derive(serde::Deserialize)]
+    struct Error {
+        code: Option<String>,
+        r#type: Option<String>,
+    }
+    let body: Body = serde_json::from_slice(json).ok()?;
+    body.error.code.or(body.error.r#type)
+}
+
+/// `retry-after-ms`, else `retry-after` in seconds; a date is left to the client.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name| text_of(headers, name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    let millis = number("retry-after-ms").map(|ms| ms / 1000.0);
+    Duration::try_from_secs_f64(millis.or_else(|| number("retry-after"))?).ok()
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our organisation.
+fn pass_on(headers: &HeaderMap) -> HeaderMap {
+    let passes = |name: &HeaderName| {
+        let name = name.as_str();
+        name.starts_with("x-ratelimit-")
+            || matches!(
+                name,
+                "content-type"
+                    | "retry-after"
+                    | "retry-after-ms"
+                    | "x-should-retry"
+                    | "openai-processing-ms"
+                    | "openai-version"
+                    | "openai-model"
+            )
+    };
+    debug_assert!(!passes(&CONTENT_LENGTH));
+    headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
