@@ -2,6 +2,7 @@
 //! cost what it is worth. Start reading at [`gateway`]; ARCHITECTURE.md is the map.
 
 pub mod config;
+pub mod cost;
 pub mod ids;
 pub mod ledger;
 pub mod limits;
