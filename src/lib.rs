@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod config;
+pub mod cost;
 pub mod ids;
 pub mod ledger;
 pub mod limits;

@@ -1,0 +1,136 @@
+//! Costs from prices and tokens: exact, saturating, rounded once.
+//!
+//! [`cost_of`] prices a reported usage; [`upper_bound`] and [`lower_bound`] enclose what a request may
+//! yet cost when only bounds on its tokens are known. Each gives `None` when a rate that is needed is
+//! unknown: callers count that and never take it for zero.
+
+use crate::money::{NanoUsd, PicoUsd};
+use crate::reply::usage::{ServiceTier, Usage};
+
+use super::price::{Metered, Price, Rates, Terms};
+
+/// What an attempt with this usage cost, less `discount_ppm` millionths (15 % is 150,000), rounded half to
+/// even to whole nano-dollars.
+///
+/// A long-context step re-prices the whole request once its input exceeds the step. Figures that contradict
+/// each other (parts larger than their whole) are not believed: that side is priced whole at its dearest rate.
+/// A free price costs nothing in any service tier. `None`: the tier, or the output of such a model, has no
+/// known price.
+pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u32) -> Option<NanoUsd> {
+    let metered = match &price.terms {
+        Terms::Free => return Some(NanoUsd::ZERO),
+        Terms::Metered(metered) => metered,
+    };
+    let rates = metered.schedule(tier)?.rates(usage.input_tokens)?;
+    let sum = add_output(add_input(PicoUsd::default(), rates, usage), rates, usage)?;
+    Some(round(sum, discount_ppm))
+}
+
+/// The most that a request can cost if it reads at most `input_tokens`, writes at most `output_tokens`
+/// (reasoning included), and the provider applies one of `tiers`.
+///
+/// Never less than [`cost_of`] for any such usage. `None` if any of the tiers has no known price for what is
+/// possible, or if `tiers` is empty: a request whose service tier is left to the provider must name every
+/// tier that the provider may choose.
+pub fn upper_bound(
+    price: &Price,
+    input_tokens: u64,
+    output_tokens: u64,
+    tiers: &[ServiceTier],
+    discount_ppm: u32,
+) -> Option<NanoUsd> {
+    extreme(price, (0, input_tokens), tiers, Ord::max, |rates| {
+        let sum = PicoUsd::default().plus(input_tokens, rates.dearest_input());
+        match output_tokens {
+            0 => Some(sum),
+            _ => Some(sum.plus(output_tokens, rates.dearest_output()?)),
+        }
+    })
+    .map(|sum| round(sum, discount_ppm))
+}
+
+/// The least that a request can cost if it reads at least `input_tokens`, writes at least `output_tokens`,
+/// and the provider applies one of `tiers`: everything at the cheapest rate, as if all input were cached.
+///
+/// Never more than [`cost_of`] for any such usage. `None` where [`cost_of`] would be for some of them, or if
+/// `tiers` is empty; zero is then the only safe bound.
+pub fn lower_bound(
+    price: &Price,
+    input_tokens: u64,
+    output_tokens: u64,
+    tiers: &[ServiceTier],
+    discount_ppm: u32,
+) -> Option<NanoUsd> {
+    extreme(price, (input_tokens, u64::MAX), tiers, Ord::min, |rates| {
+        let sum = PicoUsd::default().plus(input_tokens, rates.cheapest_input());
+        match output_tokens {
+            0 => Some(sum),
+            _ => Some(sum.plus(output_tokens, rates.cheapest_output()?)),
+        }
+    })
+    .map(|sum| round(sum, discount_ppm))
+}
+
+/// The larger or smaller (`pick`) of `sum` over every rate set that is possible; `None` if one is unknown.
+fn extreme(
+    price: &Price,
+    (least_input, most_input): (u64, u64),
+    tiers: &[ServiceTier],
+    pick: fn(PicoUsd, PicoUsd) -> PicoUsd,
+    sum: impl Fn(&Rates) -> Option<PicoUsd>,
+) -> Option<PicoUsd> {
+    let metered: &Metered = match &price.terms {
+        Terms::Free => return Some(PicoUsd::default()),
+        Terms::Metered(metered) => metered,
+    };
+    let mut found = None;
+    for &tier in tiers {
+        for rates in metered.schedule(tier)?.reachable(least_input, most_input) {
+            let sum = sum(rates?)?;
+            found = Some(found.map_or(sum, |found| pick(found, sum)));
+        }
+    }
+    found
+}
+
+fn add_input(sum: PicoUsd, rates: &Rates, usage: &Usage) -> PicoUsd {
+    let parts = usage
+        .cached_input_tokens
+        .checked_add(usage.cache_write_tokens)
+        .and_then(|parts| parts.checked_add(usage.cache_write_1h_tokens));
+    match parts.and_then(|parts| usage.input_tokens.checked_sub(parts)) {
+        None => sum.plus(usage.input_tokens, rates.dearest_input()),
+        Some(uncached) => sum
+            .plus(uncached, rates.input)
+            .plus(usage.cached_input_tokens, rates.cached_input)
+            .plus(usage.cache_write_tokens, rates.cache_write_5m)
+            .plus(usage.cache_write_1h_tokens, rates.cache_write_1h),
+    }
+}
+
+fn add_output(sum: PicoUsd, rates: &Rates, usage: &Usage) -> Option<PicoUsd> {
+    if usage.output_tokens == 0 && usage.reasoning_tokens == 0 {
+        return Some(sum);
+    }
+    Some(match usage.output_tokens.checked_sub(usage.reasoning_tokens) {
+        None => sum.plus(usage.output_tokens, rates.dearest_output()?),
+        Some(visible) => sum.plus(visible, rates.output?).plus(usage.reasoning_tokens, rates.reasoning?),
+    })
+}
+
+/// Takes the discount off and rounds half to even, both in one step. More than the whole off is the whole off.
+fn round(sum: PicoUsd, discount_ppm: u32) -> NanoUsd {
+    const MILLION: u128 = 1_000_000;
+    const PICO_PER_NANO: u128 = 1_000;
+    let kept_ppm = MILLION - u128::from(discount_ppm).min(MILLION);
+    // A product beyond 128 bits is far beyond the largest amount in either case.
+    let scaled = sum.0.saturating_mul(kept_ppm);
+    let one = MILLION * PICO_PER_NANO;
+    let (whole, rest) = (scaled / one, scaled % one);
+    let up = rest > one / 2 || (rest == one / 2 && whole % 2 == 1);
+    NanoUsd(i64::try_from(whole + u128::from(up)).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+#[path = "arithmetic/tests.rs"]
+mod tests;

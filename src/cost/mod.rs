@@ -1,0 +1,20 @@
+//! What calls cost: the price book and exact arithmetic over it.
+//!
+//! Facts come in as YAML text (`prices.yaml` over the built-in book) and as the [`Usage`] of an attempt;
+//! whole nano-dollars go out, rounded once. A price that is not in the book is unknown, never zero and
+//! never that of a similarly named model. Reading files and the clock, holding money and writing rows
+//! live elsewhere (`config`, `gateway`, `ledger`).
+//!
+//! [`Usage`]: crate::reply::usage::Usage
+
+mod arithmetic;
+mod book;
+mod decimal;
+mod findings;
+mod parse;
+mod price;
+mod yaml;
+
+pub use arithmetic::{cost_of, lower_bound, upper_bound};
+pub use book::{Book, Row, Rows};
+pub use price::{Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};

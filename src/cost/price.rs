@@ -1,0 +1,213 @@
+//! One row of the price book: what a model's tokens cost, by kind, length of input and service tier.
+//!
+//! A row states some rates and leaves others out. The gaps are filled once, when the row is read, by the
+//! rules on [`Rates::filled`]; what they cannot fill stays unknown. The arithmetic is in `arithmetic`.
+
+use jiff::civil::Date;
+
+use crate::money::PicoUsdPerToken;
+use crate::reply::usage::ServiceTier;
+
+/// The price of one model from one date on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Price {
+    /// Which row this is, for the ledger: `openai/gpt-5.6-luna@builtin-2026-11` for a built-in row, and
+    /// `openai/gpt-x@prices.yaml:2026-11-01#1c291ca3` for a user's, where the last part is a checksum of
+    /// its rates, so that a row edited in place is a new version.
+    pub version: String,
+    /// The first day on which it holds; `None`: from the beginning.
+    pub from: Option<Date>,
+    /// What is charged.
+    pub terms: Terms,
+    /// The most tokens that the model reads and writes.
+    pub limits: TokenLimits,
+    /// The day on which the provider withdraws the model, if announced. Prices are not affected.
+    pub deprecated: Option<Date>,
+}
+
+/// What a model's use is charged by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Terms {
+    /// Nothing, in every service tier: somebody wrote `price: free`.
+    Free,
+    /// By the token.
+    Metered(Box<Metered>),
+}
+
+/// Rates by service tier. A tier that is `None` exists without a known price, or not at all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metered {
+    /// List price.
+    pub standard: Schedule,
+    /// Asynchronous batches.
+    pub batch: Option<Schedule>,
+    /// Slower and cheaper.
+    pub flex: Option<Schedule>,
+    /// Faster and dearer.
+    pub priority: Option<Schedule>,
+}
+
+impl Metered {
+    /// The rates of one service tier; `None` if they are unknown, which [`ServiceTier::Other`] always is.
+    pub fn schedule(&self, tier: ServiceTier) -> Option<&Schedule> {
+        match tier {
+            ServiceTier::Standard => Some(&self.standard),
+            ServiceTier::Batch => self.batch.as_ref(),
+            ServiceTier::Flex => self.flex.as_ref(),
+            ServiceTier::Priority => self.priority.as_ref(),
+            ServiceTier::Other => None,
+        }
+    }
+}
+
+/// Rates of one service tier by length of the input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Schedule {
+    /// Up to the first step.
+    pub base: Rates,
+    /// Long-context steps, ascending; each re-prices the whole request.
+    pub steps: Vec<Step>,
+}
+
+impl Schedule {
+    /// The rates of a request with so many input tokens (cached and cache-write ones included).
+    ///
+    /// `None` where a service tier states no rates for inputs of this length.
+    pub fn rates(&self, input_tokens: u64) -> Option<&Rates> {
+        match self.steps.iter().rev().find(|step| input_tokens > step.above) {
+            Some(step) => step.rates.as_ref(),
+            None => Some(&self.base),
+        }
+    }
+
+    /// Every rate set that a request with at least `least` and at most `most` input tokens can meet.
+    pub(super) fn reachable(&self, least: u64, most: u64) -> impl Iterator<Item = Option<&Rates>> {
+        let ends = self.steps.iter().map(|step| step.above).chain([u64::MAX]);
+        let sets = std::iter::once((None, Some(&self.base)))
+            .chain(self.steps.iter().map(|step| (Some(step.above), step.rates.as_ref())));
+        sets.zip(ends)
+            .filter(move |((above, _), end)| least <= *end && above.is_none_or(|above| most > above))
+            .map(|((_, rates), _)| rates)
+    }
+}
+
+/// A long-context step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// It applies to inputs of more tokens than this.
+    pub above: u64,
+    /// What applies then; `None`: unknown, because the service tier states no rates beyond the model's own step.
+    pub rates: Option<Rates>,
+}
+
+/// What tokens of each kind cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rates {
+    /// Input that is neither read from nor written to the provider's cache.
+    pub input: PicoUsdPerToken,
+    /// Input read from the provider's cache.
+    pub cached_input: PicoUsdPerToken,
+    /// Input written to the cache for five minutes, or its only kind of write.
+    pub cache_write_5m: PicoUsdPerToken,
+    /// Input written to the cache for an hour.
+    pub cache_write_1h: PicoUsdPerToken,
+    /// Visible output; `None`: the model has no priced output (embeddings), and any output makes the cost unknown.
+    pub output: Option<PicoUsdPerToken>,
+    /// Reasoning output; `None` only together with `output`.
+    pub reasoning: Option<PicoUsdPerToken>,
+}
+
+impl Rates {
+    /// Fills what one block of rates leaves out, from the same block and never from another one.
+    ///
+    /// * `cached_input`: the input rate, which is dearer; a discount must be stated to be believed.
+    /// * `cache_write_5m`: the input rate.
+    /// * `cache_write_1h`: the dearer of the input and the five-minute rate.
+    /// * `reasoning`: the output rate.
+    /// * `output`: nothing fills it.
+    ///
+    /// `None` without an input rate.
+    pub(super) fn filled(stated: StatedRates) -> Option<Self> {
+        let input = stated.input?;
+        let cache_write_5m = stated.cache_write_5m.unwrap_or(input);
+        Some(Self {
+            input,
+            cached_input: stated.cached_input.unwrap_or(input),
+            cache_write_5m,
+            cache_write_1h: stated.cache_write_1h.unwrap_or(input.max(cache_write_5m)),
+            output: stated.output,
+            reasoning: stated.output.and(stated.reasoning.or(stated.output)),
+        })
+    }
+
+    /// The dearest rate that an input token can meet.
+    pub fn dearest_input(&self) -> PicoUsdPerToken {
+        self.input.max(self.cached_input).max(self.cache_write_5m).max(self.cache_write_1h)
+    }
+
+    /// The cheapest rate that an input token can meet.
+    pub fn cheapest_input(&self) -> PicoUsdPerToken {
+        self.input.min(self.cached_input).min(self.cache_write_5m).min(self.cache_write_1h)
+    }
+
+    /// The dearest rate that an output token can meet, if known.
+    pub fn dearest_output(&self) -> Option<PicoUsdPerToken> {
+        self.output.max(self.reasoning)
+    }
+
+    /// The cheapest rate that an output token can meet, if known.
+    pub fn cheapest_output(&self) -> Option<PicoUsdPerToken> {
+        self.output.zip(self.reasoning).map(|(output, reasoning)| output.min(reasoning))
+    }
+
+    /// Whether nothing is charged for anything.
+    pub(super) fn is_zero(&self) -> bool {
+        let free = PicoUsdPerToken(0);
+        self.dearest_input() == free && self.dearest_output().is_none_or(|rate| rate == free)
+    }
+}
+
+/// One block of rates as written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct StatedRates {
+    pub(super) input: Option<PicoUsdPerToken>,
+    pub(super) cached_input: Option<PicoUsdPerToken>,
+    pub(super) cache_write_5m: Option<PicoUsdPerToken>,
+    pub(super) cache_write_1h: Option<PicoUsdPerToken>,
+    pub(super) output: Option<PicoUsdPerToken>,
+    pub(super) reasoning: Option<PicoUsdPerToken>,
+}
+
+/// The most tokens that a model reads and writes in one request, where known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TokenLimits {
+    /// Input, cached tokens included.
+    pub input: Option<u64>,
+    /// Output, reasoning included.
+    pub output: Option<u64>,
+}
+
+/// Checksum of everything that is charged (CRC-32), for the version of rows that people edit in place.
+pub(super) fn checksum(terms: &Terms) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    if let Terms::Metered(metered) = terms {
+        let tiers = [Some(&metered.standard), metered.batch.as_ref(), metered.flex.as_ref(), metered.priority.as_ref()];
+        for (ordinal, schedule) in (0u64..).zip(tiers) {
+            let Some(schedule) = schedule else { continue };
+            hasher.update(&ordinal.to_le_bytes());
+            hash_rates(&mut hasher, 0, Some(&schedule.base));
+            schedule.steps.iter().for_each(|step| hash_rates(&mut hasher, step.above, step.rates.as_ref()));
+        }
+    }
+    hasher.finalize()
+}
+
+fn hash_rates(hasher: &mut crc32fast::Hasher, above: u64, rates: Option<&Rates>) {
+    hasher.update(&above.to_le_bytes());
+    let Some(rates) = rates else { return hasher.update(&[0]) };
+    let inputs = [rates.input, rates.cached_input, rates.cache_write_5m, rates.cache_write_1h].map(Some);
+    for rate in inputs.into_iter().chain([rates.output, rates.reasoning]) {
+        // One more than the rate, so that an unknown rate differs from zero.
+        hasher.update(&rate.map_or(0, |rate| rate.0.saturating_add(1)).to_le_bytes());
+    }
+}
