@@ -1,8 +1,145 @@
 //! Configuration: what people write in `farthing.yaml`, checked into what the process runs on.
 //!
-//! `written` mirrors the file with its positions; `check` turns it into [`Config`] or a list of
-//! problems; nothing downstream sees the written shape. Prices come from `cost`.
+//! `written` mirrors the file with its places; `check` turns it into [`Config`] or a list of
+//! problems; nothing downstream sees the written shape. [`models`] says which provider rows an exact
+//! model name leads to. Prices are read by `cost`; watching files for changes is `app`'s work.
 
+mod check;
 mod checked;
+mod findings;
+pub mod models;
+mod secrets;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod values;
+mod written;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::ids::TeamId;
+use crate::problem::Problem;
+
+use findings::Findings;
+use secrets::References;
 
 pub use checked::*;
+
+/// The file that is looked for in the working directory.
+pub const FILE_NAME: &str = "farthing.yaml";
+/// The environment variable that names another one.
+pub const FILE_VARIABLE: &str = "FARTHING_CONFIG";
+
+/// Largest configuration file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// The configuration that holds without a file, and what its problems call it.
+const WITHOUT_FILE: &str = include_str!("environment.yaml");
+const ENVIRONMENT: &str = "environment";
+
+/// Where the configuration is: the file given explicitly, else the one that `FARTHING_CONFIG`
+/// names, else `farthing.yaml` in `working_dir` if it exists. `None`: use [`from_environment`].
+///
+/// Relative paths start at `working_dir`; an empty one keeps them as they are. Whether an explicit
+/// file exists is left to [`load`], which can say what is wrong with it.
+pub fn find(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<String>, working_dir: &Path) -> Option<PathBuf> {
+    let named = || env(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let file = explicit.map(Path::to_path_buf).or_else(named).map(|file| working_dir.join(file));
+    file.or_else(|| Some(working_dir.join(FILE_NAME)).filter(|usual| usual.symlink_metadata().is_ok()))
+}
+
+/// Reads and checks a configuration file. Relative paths in it start at its folder.
+///
+/// # Errors
+///
+/// Every problem that could be told, in the order of the file; the file's path is spelled as given.
+pub fn load(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
+    let name = file.display().to_string();
+    let text = read(file).map_err(|message| vec![about_all(&name, &message)])?;
+    parse(&name, &text, file.parent().unwrap_or(Path::new("")), env)
+}
+
+/// Checks the text of a configuration file that problems call `file_name`; `base_dir` is where
+/// relative paths start. Secret files are read, and `env` is asked for variables.
+///
+/// # Errors
+///
+/// As [`load`]. A violation of YAML or an unknown key hides what follows it; all else is reported together.
+pub fn parse(
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Vec<Problem>> {
+    if text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#')) || line.trim() == "---") {
+        return Err(vec![about_all(file_name, "the file is empty; wanted at least `providers`")]);
+    }
+    let written = syntax::read(file_name, text).map_err(|problem| vec![problem])?;
+    check::check(file_name, written, References { env, base_dir })
+}
+
+/// The configuration without a file: OpenAI with the key in `OPENAI_API_KEY`, three tiers of its
+/// models, the ledger `farthing.db` in the working directory, and defaults for all else.
+///
+/// # Errors
+///
+/// `OPENAI_API_KEY` is not set, or holds what no header can carry.
+pub fn from_environment(env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
+    if env("OPENAI_API_KEY").is_none_or(|key| key.is_empty()) {
+        let message = "there is no `farthing.yaml` here and `OPENAI_API_KEY` is not set; wanted one of them; \
+                       `farthing demo` runs without either";
+        return Err(vec![about_all(ENVIRONMENT, message)]);
+    }
+    let mut result = parse(ENVIRONMENT, WITHOUT_FILE, Path::new(""), env);
+    // Lines of a file that nobody wrote would only confuse.
+    for problem in result.as_mut().err().into_iter().flatten() {
+        (problem.line, problem.column) = (0, 0);
+    }
+    result
+}
+
+/// Reads the keys again, for a process that runs on `running`.
+///
+/// The whole file is checked, so that keys never change by half. Other changes in it wait for a restart.
+///
+/// # Errors
+///
+/// As [`load`]; also a key that names a team whose declaration `running` does not have, since that
+/// team's restrictions would not hold, and no keys although `running` listens beyond loopback.
+pub fn load_keys(
+    file: &Path,
+    running: &Config,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Key>, Vec<Problem>> {
+    let fresh = load(file, env)?;
+    let mut findings = Findings::new(&file.display().to_string());
+    let unknown_yet = |team: &TeamId| fresh.team(team.as_str()).is_some() && running.team(team.as_str()).is_none();
+    for key in &fresh.keys {
+        for team in std::iter::once(&key.team).chain(&key.may.teams).filter(|team| unknown_yet(team)) {
+            findings.overall(format!("key `{}`: team `{team}` is new; wanted a restart, which reads `teams`", key.id));
+        }
+    }
+    if fresh.keys.is_empty() && !running.server.listen.ip().to_canonical().is_loopback() {
+        let listen = running.server.listen;
+        findings
+            .overall(format!("`keys` is gone, and `listen` is `{listen}`, beyond loopback; wanted at least one key"));
+    }
+    findings.or_problems(fresh.keys)
+}
+
+/// A problem of a file as a whole.
+fn about_all(file: &str, message: &str) -> Problem {
+    Problem { file: file.to_owned(), line: 0, column: 0, message: message.to_owned() }
+}
+
+/// The text of a file, or what is wrong with it.
+fn read(file: &Path) -> Result<String, String> {
+    let metadata = fs::metadata(file).map_err(|error| format!("cannot read it: {}", secrets::reason(&error)))?;
+    if metadata.is_dir() {
+        return Err(format!("it is a directory; wanted a file, such as `{}`", file.join(FILE_NAME).display()));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(format!("it has {} bytes; wanted at most {FILE_BYTES_MAX}", metadata.len()));
+    }
+    fs::read_to_string(file).map_err(|error| format!("cannot read it: {}", secrets::reason(&error)))
+}

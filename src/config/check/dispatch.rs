@@ -1,0 +1,62 @@
+//! Retries, timeouts and the circuit: `dispatch:` at the top and the single fields that a row overrides.
+
+use std::time::Duration;
+
+use super::super::findings::Findings;
+use super::super::values;
+use super::super::written;
+use super::super::{Circuit, Dispatch};
+
+/// What holds where neither the file nor the row says otherwise.
+pub(super) const DEFAULT: Dispatch = Dispatch {
+    retries: 2,
+    retry_wait: Duration::from_secs(10),
+    connect_timeout: Duration::from_secs(5),
+    first_byte_timeout: Duration::from_secs(120),
+    idle_timeout: Duration::from_secs(60),
+    total_timeout: Duration::from_secs(15 * 60),
+    retry_after_timeout: false,
+    circuit: Some(CIRCUIT),
+};
+
+const CIRCUIT: Circuit = Circuit { failures: 5, cool_down: Duration::from_secs(30) };
+
+/// `base` with the written fields in place of its own.
+pub(super) fn check(findings: &mut Findings, written: written::Dispatch, base: Dispatch) -> Dispatch {
+    let mut timeout = |key, field, default| findings.value(key, field, values::timeout).unwrap_or(default);
+    let connect_timeout = timeout("connect_timeout", written.connect_timeout, base.connect_timeout);
+    let first_byte_timeout = timeout("first_byte_timeout", written.first_byte_timeout, base.first_byte_timeout);
+    let idle_timeout = timeout("idle_timeout", written.idle_timeout, base.idle_timeout);
+    let total_timeout = timeout("total_timeout", written.total_timeout, base.total_timeout);
+    Dispatch {
+        retries: findings.value("retries", written.retries, values::whole(0..=10)).unwrap_or(base.retries),
+        retry_wait: findings.value("retry_wait", written.retry_wait, values::duration).unwrap_or(base.retry_wait),
+        connect_timeout,
+        first_byte_timeout,
+        idle_timeout,
+        total_timeout,
+        retry_after_timeout: findings
+            .value("retry_after_timeout", written.retry_after_timeout, values::switch)
+            .unwrap_or(base.retry_after_timeout),
+        circuit: circuit(findings, written.circuit, base.circuit),
+    }
+}
+
+fn circuit(findings: &mut Findings, field: written::Field<written::Circuit>, base: Option<Circuit>) -> Option<Circuit> {
+    let Some(written) = findings.given("circuit", field) else { return base };
+    let usual = base.unwrap_or(CIRCUIT);
+    match written.value {
+        written::Circuit::Switch(word) => match values::switch(&word) {
+            Ok(on) => on.then_some(usual),
+            Err(_) => {
+                let row = "`off`, or a row such as `{ failures: 5, cool_down: 30s }`";
+                findings.at(written.referenced, format!("`circuit` is a value of another kind; wanted {row}"));
+                base
+            }
+        },
+        written::Circuit::Row(row) => Some(Circuit {
+            failures: findings.value("failures", row.failures, values::whole(1..=1000)).unwrap_or(usual.failures),
+            cool_down: findings.value("cool_down", row.cool_down, values::timeout).unwrap_or(usual.cool_down),
+        }),
+    }
+}

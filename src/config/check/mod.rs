@@ -1,0 +1,166 @@
+//! Turns the written shape into the checked one, or into the list of everything that is wrong.
+//!
+//! Checking goes on after a finding with a stand-in value, so that one run reports as much as
+//! possible; a stand-in never gets out, since any finding refuses the whole file. One function a section.
+
+mod dispatch;
+mod keys;
+mod providers;
+mod server;
+
+use crate::limits::{LABEL_VALUES_DEFAULT, Limits};
+use crate::problem::Problem;
+use crate::task::Tier;
+
+use super::findings::Findings;
+use super::secrets::References;
+use super::values;
+use super::written::{self, Field, File};
+use super::{Config, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
+
+/// The defaults of `ledger:` and `timezone:`.
+const LEDGER_FILE: &str = "farthing.db";
+const TIMEZONE: &str = "UTC";
+
+/// Checks the whole file.
+///
+/// # Errors
+///
+/// Every finding, in the order of the file.
+pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> Result<Config, Vec<Problem>> {
+    let mut findings = Findings::new(file_name);
+    not_built(&mut findings, &file);
+    let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
+    let dispatch = dispatch::check(&mut findings, file.dispatch.unwrap_or_default(), dispatch::DEFAULT);
+    let rows = providers::check(&mut findings, file.providers, dispatch, references);
+    let keys_are_written = file.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
+    let teams = keys::check_teams(&mut findings, file.teams, &rows.names);
+    let declared = teams_are_written.then_some(teams.as_slice());
+    let config = Config {
+        mode,
+        server: server::check(&mut findings, file.server.unwrap_or_default(), keys_are_written, references),
+        tiers: tiers(&mut findings, file.tiers.unwrap_or_default(), &rows),
+        limits: limits(&mut findings, file.limits.unwrap_or_default()),
+        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        prices: findings.value("prices", file.prices, |path| file_path(path, references)),
+        keys: keys::check_keys(&mut findings, file.keys.unwrap_or_default(), declared),
+        label_values: label_values(&mut findings, file.metrics.unwrap_or_default()),
+        timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
+        providers: rows.good,
+        teams,
+    };
+    findings.or_problems(config)
+}
+
+/// Provider rows as far as they are good, and the names of all.
+struct Rows {
+    good: Vec<ProviderConfig>,
+    names: Vec<String>,
+}
+
+fn not_built(findings: &mut Findings, file: &File) {
+    findings.not_built("policies", &file.policies);
+    findings.not_built("shared", &file.shared);
+    findings.not_built("overhead_team", &file.overhead_team);
+    findings.not_built("webhooks", &file.webhooks);
+    findings.not_built("budget", &file.budget);
+}
+
+fn tiers(findings: &mut Findings, written: written::Tiers, rows: &Rows) -> Tiers {
+    Tiers {
+        frontier: tier(findings, Tier::Frontier, written.frontier, rows),
+        reasoning: tier(findings, Tier::Reasoning, written.reasoning, rows),
+        lightweight: tier(findings, Tier::Lightweight, written.lightweight, rows),
+    }
+}
+
+fn tier(findings: &mut Findings, tier: Tier, field: Field<written::Texts>, rows: &Rows) -> Vec<ModelRef> {
+    let Some(entries) = findings.given(tier.as_str(), field) else { return Vec::new() };
+    if entries.value.is_empty() {
+        findings.at(entries.referenced, format!("tier `{tier}` is empty; wanted at least one model, or no `{tier}`"));
+    }
+    let mut models: Vec<ModelRef> = Vec::new();
+    for entry in &entries.value {
+        let model = findings.parsed(tier.as_str(), entry, values::model).map(|asked| rows.model(asked.as_str()));
+        match model {
+            Some(Ok(Some(model))) if models.contains(&model) => {
+                findings.at(entry.referenced, format!("tier `{tier}` names `{}` twice; wanted it once", entry.value));
+            }
+            Some(Ok(Some(model))) => models.push(model),
+            Some(Err(message)) => findings.at(entry.referenced, format!("tier `{tier}`: {message}")),
+            Some(Ok(None)) | None => {}
+        }
+    }
+    models
+}
+
+fn limits(findings: &mut Findings, written: written::Limits) -> Limits {
+    let default = Limits::default();
+    let place = written.body_bytes.0.as_ref().or(written.memory_bytes.0.as_ref()).map(|value| value.referenced);
+    let limits = Limits {
+        body_bytes: findings.value("body_bytes", written.body_bytes, values::size).unwrap_or(default.body_bytes),
+        upload_bytes: findings
+            .value("upload_bytes", written.upload_bytes, values::size)
+            .unwrap_or(default.upload_bytes),
+        memory_bytes: findings
+            .value("memory_bytes", written.memory_bytes, values::size)
+            .unwrap_or(default.memory_bytes),
+        concurrency: findings
+            .value("concurrency", written.concurrency, values::whole(1..=1_000_000))
+            .unwrap_or(default.concurrency),
+    };
+    if let Some(place) = place.filter(|_| limits.body_bytes > limits.memory_bytes) {
+        findings.at(
+            place,
+            format!(
+                "`body_bytes` is {} bytes and `memory_bytes` {}; wanted room for at least one body",
+                limits.body_bytes, limits.memory_bytes
+            ),
+        );
+    }
+    limits
+}
+
+fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, references: References<'_>) -> LedgerConfig {
+    findings.not_built("mirror", &written.mirror);
+    let place = written.durability.0.as_ref().map(|value| value.referenced);
+    let durability = |text: &str| values::word(&[("process", false), ("power", true)], text);
+    let power = findings.value("durability", written.durability, durability);
+    if let Some(place) = place.filter(|_| power == Some(true)) {
+        findings.at(place, "`durability: power` is not available in this version; wanted `process`");
+    }
+    let when_it_fails = |text: &str| values::word(&[("deny", WhenItFails::Deny), ("allow", WhenItFails::Allow)], text);
+    let default = match mode {
+        Mode::Enforce => WhenItFails::Deny,
+        Mode::Observe => WhenItFails::Allow,
+    };
+    LedgerConfig {
+        path: findings
+            .value("path", written.path, |path| file_path(path, references))
+            .unwrap_or_else(|| references.base_dir.join(LEDGER_FILE)),
+        when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
+    }
+}
+
+fn file_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
+    if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+        return Err("the path of a file".to_owned());
+    }
+    Ok(references.base_dir.join(text))
+}
+
+fn label_values(findings: &mut Findings, written: written::Metrics) -> usize {
+    findings.value("label_values", written.label_values, values::whole(1..=10_000)).unwrap_or(LABEL_VALUES_DEFAULT)
+}
+
+/// The zone's own spelling of its name.
+fn timezone(text: &str) -> Result<String, values::Wanted> {
+    match jiff::tz::TimeZone::get(text) {
+        Ok(zone) => Ok(zone.iana_name().unwrap_or(text).to_owned()),
+        Err(_) if jiff::tz::db().available().next().is_none() => {
+            Err("`UTC`, as this machine has no time zone database".to_owned())
+        }
+        Err(_) => Err("an IANA name such as `UTC` or `Europe/Berlin`".to_owned()),
+    }
+}

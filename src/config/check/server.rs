@@ -1,0 +1,87 @@
+//! `server:`: the two listeners, and who may reach them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_saphyr::Location;
+
+use super::super::findings::Findings;
+use super::super::secrets::References;
+use super::super::values;
+use super::super::written::{self, Field};
+use super::super::{Secret, ServerConfig};
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4100);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4101);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+pub(super) fn check(
+    findings: &mut Findings,
+    written: written::Server,
+    keys_are_written: bool,
+    references: References<'_>,
+) -> ServerConfig {
+    findings.not_built("tls", &written.tls);
+    findings.not_built("pass_credentials", &written.pass_credentials);
+    let (listen, listen_place) = listener(findings, "listen", written.listen, LISTEN);
+    let (admin_listen, admin_place) = listener(findings, "admin_listen", written.admin_listen, ADMIN_LISTEN);
+    let admin_key_is_written = written.admin_key.0.is_some();
+    let admin_key = admin_key(findings, written.admin_key, references);
+    if beyond_loopback(listen) && !keys_are_written {
+        findings.at(
+            listen_place,
+            format!(
+                "`listen` is `{listen}`, beyond loopback, and there are no `keys`; \
+                 wanted at least one key, or a loopback address such as `{LISTEN}`"
+            ),
+        );
+    }
+    if beyond_loopback(admin_listen) && !admin_key_is_written {
+        findings.at(
+            admin_place,
+            format!(
+                "`admin_listen` is `{admin_listen}`, beyond loopback, and there is no `admin_key`; \
+                 wanted one, such as `env:FARTHING_ADMIN_KEY`, or a loopback address such as `{ADMIN_LISTEN}`"
+            ),
+        );
+    }
+    if collide(listen, admin_listen) {
+        let place = if admin_place == Location::UNKNOWN { listen_place } else { admin_place };
+        let message = format!(
+            "`admin_listen` is `{admin_listen}` and `listen` is `{listen}`; wanted two that differ in their port"
+        );
+        findings.at(place, message);
+    }
+    ServerConfig {
+        listen,
+        admin_listen,
+        admin_key,
+        hosts: findings.list("hosts", written.hosts, values::host).unwrap_or_default(),
+        cost_comment: findings.value("cost_comment", written.cost_comment, values::switch).unwrap_or(true),
+        drain_timeout: findings
+            .value("drain_timeout", written.drain_timeout, values::duration)
+            .unwrap_or(DRAIN_TIMEOUT),
+    }
+}
+
+fn listener(findings: &mut Findings, key: &str, field: Field<String>, default: SocketAddr) -> (SocketAddr, Location) {
+    let place = field.0.as_ref().map_or(Location::UNKNOWN, |value| value.referenced);
+    (findings.value(key, field, values::address).unwrap_or(default), place)
+}
+
+fn admin_key(findings: &mut Findings, field: Field<String>, references: References<'_>) -> Option<Secret> {
+    let written = findings.given("admin_key", field)?;
+    references.resolve("admin_key", &written.value).map_err(|message| findings.at(written.referenced, message)).ok()
+}
+
+/// Whether others than this machine can connect.
+fn beyond_loopback(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
+/// Whether the second of two listeners would find its place taken.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers =
+        |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() || a.ip().to_canonical() == b.ip().to_canonical();
+    one.port() != 0 && one.port() == other.port() && (covers(one, other) || covers(other, one))
+}

@@ -1,0 +1,114 @@
+//! Errors of the YAML layer in our words: syntax, unknown and repeated keys, lists where values are wanted.
+//!
+//! The parser stops at the first of these. Its messages are rewritten so that they name the key and
+//! never quote a value, which might be a credential in the wrong place.
+
+use serde_saphyr::{Error, Location};
+
+use crate::problem::{Problem, nearest_hint};
+
+use super::written::{File, NOT_BUILT};
+
+/// More names than this are not listed in a message.
+const LISTED_NAMES_MAX: usize = 12;
+
+/// Reads the written shape.
+///
+/// # Errors
+///
+/// The first violation of YAML or of the file's structure.
+pub(super) fn read(file_name: &str, text: &str) -> Result<File, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let location = error.location().unwrap_or(Location::UNKNOWN);
+        Problem {
+            file: file_name.to_owned(),
+            line: location.line().try_into().unwrap_or(u32::MAX),
+            column: location.column().try_into().unwrap_or(u32::MAX),
+            message: message(error, location, text),
+        }
+    })
+}
+
+fn message(error: &Error, location: Location, text: &str) -> String {
+    let before = text_before(text, location);
+    match error {
+        Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` occurs twice; wanted it once"),
+        Error::Unexpected { expected, .. } => mismatch(expected, before, &text[before.len()..]),
+        Error::NullIntoString { .. } => "an empty entry in a list; wanted a value".to_owned(),
+        Error::MultipleDocuments { .. } => "a second document begins; wanted a single one".to_owned(),
+        Error::UnknownAnchor { .. } => "an alias without its anchor; wanted `&name` above `*name`".to_owned(),
+        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
+            format!("{}wanted {expected}", owner(before).map_or_else(String::new, |key| format!("`{key}`: ")))
+        }
+        other => not_yaml(&other.to_string()),
+    }
+}
+
+fn unknown_key(found: &str, known: &[&'static str]) -> String {
+    // `limits` of a team is not built, although `limits` at the top is.
+    let of_a_team = known.contains(&"store");
+    let available = || known.iter().copied().filter(|key| !NOT_BUILT.contains(key) && !(of_a_team && *key == "limits"));
+    let what = if known.first() == Some(&"frontier") { "tier" } else { "key" };
+    let hint = nearest_hint(found, available());
+    if available().count() > LISTED_NAMES_MAX {
+        return format!("unknown {what} `{found}`{hint}");
+    }
+    let names: Vec<_> = available().map(|key| format!("`{key}`")).collect();
+    let one_of = if names.len() == 1 { "" } else { "one of " };
+    format!("unknown {what} `{found}`; wanted {one_of}{}{hint}", names.join(", "))
+}
+
+fn mismatch(expected: &str, before: &str, rest: &str) -> String {
+    let wanted = match expected {
+        "string scalar" => "a single value",
+        "mapping start" => "rows of the form `name: value`",
+        "sequence start" => "a list such as `[first, second]`",
+        other => other,
+    };
+    let found = match rest.as_bytes() {
+        [b'[', ..] | [b'-', b' ' | b'\n', ..] => "a list",
+        [b'{', ..] => "rows",
+        _ if expected == "string scalar" => "rows",
+        _ if rest.lines().next().is_some_and(|line| line.contains(": ") || line.ends_with(':')) => "rows",
+        _ => "a single value",
+    };
+    match owner(before) {
+        Some(key) => format!("`{key}` holds {found}; wanted {wanted}"),
+        None => format!("found {found}; wanted {wanted}"),
+    }
+}
+
+fn not_yaml(parser_says: &str) -> String {
+    let says = parser_says.rsplit_once(" at line ").map_or(parser_says, |(says, _)| says);
+    if says.contains("tab") {
+        return "a tab in the indentation; wanted spaces".to_owned();
+    }
+    if says.contains("mapping values are not allowed") {
+        return "not YAML: a second `: ` in one line, or a line that is indented too far; \
+                wanted quotes around a value that contains `: `"
+            .to_owned();
+    }
+    if says.starts_with("unexpected character") {
+        return "not YAML: a value begins with a character that has a meaning of its own; wanted quotes around it"
+            .to_owned();
+    }
+    format!("not YAML: {says}")
+}
+
+/// Everything in front of a place; columns count characters.
+fn text_before(text: &str, location: Location) -> &str {
+    let line = location.line().saturating_sub(1).try_into().unwrap_or(usize::MAX);
+    let column = location.column().saturating_sub(1).try_into().unwrap_or(usize::MAX);
+    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let within = text[start..].char_indices().nth(column).map_or(text.len() - start, |(at, _)| at);
+    &text[..start + within]
+}
+
+/// The key that a value belongs to, if the text in front of the value ends with one.
+fn owner(before: &str) -> Option<&str> {
+    let key = before.trim_end().strip_suffix(':')?;
+    let start = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).map_or(0, |at| at + 1);
+    Some(&key[start..]).filter(|key| !key.is_empty())
+}

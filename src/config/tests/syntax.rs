@@ -1,0 +1,217 @@
+//! Structure: YAML itself, unknown keys, values of the wrong kind, rooms that are not built.
+
+use insta::assert_snapshot;
+
+use super::*;
+
+#[test]
+fn a_tab_in_the_indentation_is_named() {
+    assert_snapshot!(wrong("server:\n\tlisten: 127.0.0.1:4100\n"), @"farthing.yaml:2:2: a tab in the indentation; wanted spaces");
+}
+
+#[test]
+fn a_tab_in_front_of_a_later_key_is_named() {
+    assert_snapshot!(wrong("server:\n  listen: 127.0.0.1:4100\n\tadmin_listen: 127.0.0.1:4101\n"), @"farthing.yaml:2:11: a tab in the indentation; wanted spaces");
+}
+
+#[test]
+fn an_empty_file_says_what_is_least() {
+    assert_snapshot!(wrong("\
+# nothing yet
+---
+
+"), @"farthing.yaml: the file is empty; wanted at least `providers`");
+}
+
+#[test]
+fn an_unknown_key_lists_its_neighbours() {
+    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?");
+}
+
+#[test]
+fn an_unknown_key_that_resembles_none_gets_no_hint() {
+    assert_snapshot!(wrong_part("server: { port: 4100 }\n"), @"farthing.yaml:1:11: unknown key `port`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`");
+}
+
+#[test]
+fn a_key_in_another_case_is_unknown() {
+    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?");
+}
+
+#[test]
+fn an_unknown_key_of_a_provider_row_is_named() {
+    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    url: https://example.com\n"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `protocol`, `base_url`, `key`, `models`, `vendor`, `discount`, `metering`, `dispatch`, `headers`");
+}
+
+#[test]
+fn an_unknown_key_of_a_team_does_not_offer_what_is_not_built() {
+    assert_snapshot!(wrong_part("teams: { ops: { limit: 5 } }\n"), @"farthing.yaml:1:17: unknown key `limit`; wanted one of `providers`, `mode`");
+}
+
+#[test]
+fn an_unknown_tier_lists_the_tiers() {
+    assert_snapshot!(wrong_part("tiers:\n  fronteer: [openai/gpt-5.6-sol]\n"), @"farthing.yaml:2:3: unknown tier `fronteer`; wanted one of `frontier`, `reasoning`, `lightweight`; did you mean `frontier`?");
+}
+
+#[test]
+fn a_repeated_key_is_refused() {
+    assert_snapshot!(wrong_part("\
+server:
+  listen: 127.0.0.1:1
+  listen: 127.0.0.1:2
+"), @"farthing.yaml:3:3: `listen` occurs twice; wanted it once");
+}
+
+#[test]
+fn a_repeated_provider_row_is_refused() {
+    assert_snapshot!(wrong("\
+providers:
+  openai: {}
+  openai: {}
+"), @"farthing.yaml:3:3: `openai` occurs twice; wanted it once");
+}
+
+#[test]
+fn a_repeated_section_is_refused() {
+    assert_snapshot!(wrong("\
+limits: {}
+ledger: {}
+limits: {}
+"), @"farthing.yaml:3:1: `limits` occurs twice; wanted it once");
+}
+
+#[test]
+fn a_list_where_one_value_is_wanted() {
+    assert_snapshot!(wrong_part("mode: [enforce]\n"), @"farthing.yaml:1:7: `mode` holds a list; wanted a single value");
+}
+
+#[test]
+fn a_block_list_where_one_value_is_wanted() {
+    assert_snapshot!(wrong_part("prices:\n  - prices.yaml\n"), @"farthing.yaml:2:3: `prices` holds a list; wanted a single value");
+}
+
+#[test]
+fn one_value_where_a_list_is_wanted() {
+    assert_snapshot!(wrong_part("tiers: { frontier: openai/gpt-5.6-sol }\n"), @"farthing.yaml:1:20: `frontier` holds a single value; wanted a list such as `[first, second]`");
+}
+
+#[test]
+fn one_value_where_rows_are_wanted() {
+    assert_snapshot!(wrong_part("server: 127.0.0.1:4100\n"), @"farthing.yaml:1:9: `server` holds a single value; wanted rows of the form `name: value`");
+}
+
+#[test]
+fn a_list_where_rows_are_wanted() {
+    assert_snapshot!(wrong("providers:\n  - protocol: openai\n"), @"farthing.yaml:2:3: `providers` holds a list; wanted rows of the form `name: value`");
+}
+
+#[test]
+fn rows_where_a_list_is_wanted() {
+    assert_snapshot!(wrong_part("keys:\n  team: ops\n"), @"farthing.yaml:2:3: `keys` holds rows; wanted a list such as `[first, second]`");
+}
+
+#[test]
+fn rows_where_one_value_is_wanted() {
+    assert_snapshot!(wrong_part("mode:\n  name: observe\n"), @"farthing.yaml:2:3: `mode` holds rows; wanted a single value");
+}
+
+#[test]
+fn a_list_as_the_whole_file() {
+    assert_snapshot!(wrong("- mode: observe\n"), @"farthing.yaml:1:1: found a list; wanted rows of the form `name: value`");
+}
+
+#[test]
+fn an_empty_entry_in_a_list() {
+    assert_snapshot!(wrong_part("\
+tiers:
+  frontier:
+    - openai/gpt-5.6-sol
+    -
+"), @"farthing.yaml:4:6: an empty entry in a list; wanted a value");
+}
+
+#[test]
+fn an_unclosed_quote() {
+    assert_snapshot!(wrong_part("prices: \"prices.yaml\n"), @"farthing.yaml:4:103: not YAML: invalid trailing content after double-quoted scalar");
+}
+
+#[test]
+fn a_second_colon_in_a_line() {
+    assert_snapshot!(wrong_part("prices: env: PRICES\n"), @"farthing.yaml:1:12: not YAML: a second `: ` in one line, or a line that is indented too far; wanted quotes around a value that contains `: `");
+}
+
+#[test]
+fn a_value_that_begins_with_a_reserved_character() {
+    assert_snapshot!(wrong_part("prices: @prices\n"), @"farthing.yaml:1:9: not YAML: a value begins with a character that has a meaning of its own; wanted quotes around it");
+}
+
+#[test]
+fn an_unclosed_bracket() {
+    assert_snapshot!(wrong("tiers: { frontier: [openai/gpt-5.6-sol }\n"), @"farthing.yaml:1:20: not YAML: mismatched bracket '[' closed by '}'");
+}
+
+#[test]
+fn a_second_document() {
+    assert_snapshot!(wrong("\
+mode: observe
+---
+mode: enforce
+"), @"farthing.yaml:3:1: a second document begins; wanted a single one");
+}
+
+#[test]
+fn an_alias_without_anchor() {
+    assert_snapshot!(wrong_part("prices: *prices\n"), @"farthing.yaml:1:9: an alias without its anchor; wanted `&name` above `*name`");
+}
+
+#[test]
+fn a_circuit_of_another_kind() {
+    assert_snapshot!(wrong_part("dispatch: { circuit: 5 }\n"), @"farthing.yaml:1:13: wanted `off`, or a row such as `{ failures: 5, cool_down: 30s }`");
+}
+
+#[test]
+fn a_circuit_that_is_a_list() {
+    assert_snapshot!(wrong_part("dispatch: { circuit: [5] }\n"), @"farthing.yaml:1:13: wanted `off`, or a row such as `{ failures: 5, cool_down: 30s }`");
+}
+
+#[test]
+fn a_forgotten_value_does_not_pass_for_a_default() {
+    assert_snapshot!(wrong_part("\
+server:
+  listen:
+mode:
+"), @"
+    farthing.yaml:2:9: `listen` has no value; wanted one, or no `listen`
+    farthing.yaml:3:5: `mode` has no value; wanted one, or no `mode`
+    ");
+}
+
+#[test]
+fn what_is_not_built_is_reported_all_at_once() {
+    assert_snapshot!(wrong_part("\
+server:
+  tls: { cert: a.pem, key: b.pem }
+  pass_credentials: false
+policies: routing-policies
+shared: env:REDIS_URL
+overhead_team: platform
+webhooks: [ { url: env:OPS_WEBHOOK, events: [budget] } ]
+budget: { hold_wait: 2s }
+ledger: { durability: power, mirror: env:LEDGER_POSTGRES_URL }
+teams:
+  ops: { budget: { usd: 500 }, store: true, limits: { requests_per_minute: 600 } }
+"), @"
+    farthing.yaml:2:8: `tls` is not available in this version
+    farthing.yaml:3:21: `pass_credentials` is not available in this version
+    farthing.yaml:4:11: `policies` is not available in this version
+    farthing.yaml:5:9: `shared` is not available in this version
+    farthing.yaml:6:16: `overhead_team` is not available in this version
+    farthing.yaml:7:11: `webhooks` is not available in this version
+    farthing.yaml:8:9: `budget` is not available in this version
+    farthing.yaml:9:23: `durability: power` is not available in this version; wanted `process`
+    farthing.yaml:9:38: `mirror` is not available in this version
+    farthing.yaml:11:18: `budget` is not available in this version
+    farthing.yaml:11:39: `store` is not available in this version
+    farthing.yaml:11:53: `limits` is not available in this version
+    ");
+}

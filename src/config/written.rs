@@ -1,0 +1,250 @@
+//! The shape of `farthing.yaml` as people write it: every scalar still text, every value with its place.
+//!
+//! Comes in as YAML, goes out to `check`, and nobody else sees it. Unknown keys are refused here;
+//! what a value means, and whether it makes sense, is `check`'s business. Keys whose rooms are not
+//! built are fields all the same, so that all of them are reported at once and by name.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde_saphyr::Spanned;
+
+/// Names that are recognised only to say that this version lacks them, wherever they stand.
+pub(super) const NOT_BUILT: [&str; 9] =
+    ["policies", "shared", "overhead_team", "webhooks", "budget", "mirror", "tls", "pass_credentials", "store"];
+
+/// A list of texts, each with its place.
+pub(super) type Texts = Vec<Spanned<String>>;
+
+/// A key whose room is not built yet: only its presence matters.
+pub(super) type NotBuilt = Option<Spanned<IgnoredAny>>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    pub mode: Field<String>,
+    pub server: Option<Server>,
+    pub providers: Option<Rows<Provider>>,
+    pub tiers: Option<Tiers>,
+    pub dispatch: Option<Dispatch>,
+    pub limits: Option<Limits>,
+    pub prices: Field<String>,
+    pub ledger: Option<Ledger>,
+    pub timezone: Field<String>,
+    pub teams: Option<Rows<Team>>,
+    pub keys: Option<Vec<Spanned<Option<Key>>>>,
+    pub metrics: Option<Metrics>,
+    pub policies: NotBuilt,
+    pub shared: NotBuilt,
+    pub overhead_team: NotBuilt,
+    pub webhooks: NotBuilt,
+    pub budget: NotBuilt,
+}
+
+/// `server:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Server {
+    pub listen: Field<String>,
+    pub admin_listen: Field<String>,
+    pub admin_key: Field<String>,
+    pub hosts: Field<Texts>,
+    pub cost_comment: Field<String>,
+    pub drain_timeout: Field<String>,
+    pub tls: NotBuilt,
+    pub pass_credentials: NotBuilt,
+}
+
+/// One row of `providers:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Provider {
+    pub protocol: Field<String>,
+    pub base_url: Field<String>,
+    pub key: Field<String>,
+    pub models: Field<Texts>,
+    pub vendor: Field<String>,
+    pub discount: Field<String>,
+    pub metering: Field<String>,
+    pub dispatch: Option<Dispatch>,
+    pub headers: Option<Rows<Spanned<String>>>,
+}
+
+/// `tiers:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tiers {
+    pub frontier: Field<Texts>,
+    pub reasoning: Field<Texts>,
+    pub lightweight: Field<Texts>,
+}
+
+/// `dispatch:`, at the top and in a provider row.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Dispatch {
+    pub retries: Field<String>,
+    pub retry_wait: Field<String>,
+    pub connect_timeout: Field<String>,
+    pub first_byte_timeout: Field<String>,
+    pub idle_timeout: Field<String>,
+    pub total_timeout: Field<String>,
+    pub retry_after_timeout: Field<String>,
+    pub circuit: Field<Circuit>,
+}
+
+/// `circuit:`, a switch or a row.
+#[derive(Debug)]
+pub(super) enum Circuit {
+    Switch(String),
+    Row(CircuitRow),
+}
+
+/// `circuit:` as a row.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CircuitRow {
+    pub failures: Field<String>,
+    pub cool_down: Field<String>,
+}
+
+/// `limits:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub body_bytes: Field<String>,
+    pub upload_bytes: Field<String>,
+    pub memory_bytes: Field<String>,
+    pub concurrency: Field<String>,
+}
+
+/// `ledger:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Ledger {
+    pub path: Field<String>,
+    pub durability: Field<String>,
+    pub when_it_fails: Field<String>,
+    pub mirror: NotBuilt,
+}
+
+/// `metrics:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub label_values: Field<String>,
+}
+
+/// One row of `teams:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Team {
+    pub providers: Field<Texts>,
+    pub mode: Field<String>,
+    pub budget: NotBuilt,
+    pub store: NotBuilt,
+    pub limits: NotBuilt,
+}
+
+/// One row of `keys:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Key {
+    pub sha256: Field<String>,
+    pub name: Field<String>,
+    pub team: Field<String>,
+    pub may: Option<May>,
+    pub mode: Field<String>,
+    pub project: Field<String>,
+    pub pipeline: Field<String>,
+}
+
+/// `may:` of a key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct May {
+    pub teams: Field<Texts>,
+    pub projects: Field<Texts>,
+    pub pipelines: Field<Texts>,
+    pub tiers: Field<Texts>,
+    pub tasks: Field<Texts>,
+    pub models: Field<Texts>,
+    pub unbounded: Field<String>,
+}
+
+/// A value that may be absent, or present without content (`key:` and nothing after it).
+///
+/// The second is kept apart from the first because a forgotten value must not pass for a default.
+#[derive(Debug)]
+pub(super) struct Field<T>(pub Option<Spanned<Option<T>>>);
+
+impl<T> Default for Field<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(source).map(|value| Self(Some(value)))
+    }
+}
+
+/// A mapping whose keys are names, in the order of the file.
+#[derive(Debug)]
+pub(super) struct Rows<T>(pub Vec<(Spanned<String>, Option<T>)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+struct InOrder<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+    type Value = Rows<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rows of the form `name: …`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = map.next_entry()? {
+            rows.push(row);
+        }
+        Ok(Rows(rows))
+    }
+}
+
+impl<'de> Deserialize<'de> for Circuit {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(SwitchOrRow)
+    }
+}
+
+struct SwitchOrRow;
+
+impl<'de> Visitor<'de> for SwitchOrRow {
+    type Value = Circuit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`off`, or a row such as `{ failures: 5, cool_down: 30s }`")
+    }
+
+    fn visit_bool<E>(self, on: bool) -> Result<Circuit, E> {
+        Ok(Circuit::Switch(if on { "on" } else { "off" }.to_owned()))
+    }
+
+    fn visit_str<E>(self, word: &str) -> Result<Circuit, E> {
+        Ok(Circuit::Switch(word.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Circuit, A::Error> {
+        CircuitRow::deserialize(MapAccessDeserializer::new(map)).map(Circuit::Row)
+    }
+}
