@@ -1,5 +1,6 @@
 //! One call of a client, from the moment it is read to the moment it is settled.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -47,9 +48,9 @@ pub struct Attribution {
     pub ignored: Vec<&'static str>,
 }
 
-/// The original body with a read-only view of it, and everything that the head said.
+/// What is known of a call besides its bytes; outlives them while a reply is streamed.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct CallFacts {
     /// `x-request-id` of the answer.
     pub id: RequestId,
     /// When its head had arrived.
@@ -58,12 +59,21 @@ pub struct Call {
     pub at_ms: i64,
     /// Where it came in.
     pub surface: Surface,
-    /// The bytes as they came.
-    pub body: Bytes,
-    /// What they say.
+    /// Length of the body in bytes.
+    pub body_bytes: usize,
+    /// What the body says.
     pub view: View,
     /// Who pays.
     pub who: Attribution,
+}
+
+/// The original body with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is known.
+    pub facts: Arc<CallFacts>,
+    /// The bytes as they came.
+    pub body: Bytes,
     /// The headers that may reach a provider.
     pub headers: HeaderMap,
 }

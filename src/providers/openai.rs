@@ -115,16 +115,17 @@ impl Row {
 
     /// Makes the request that leaves for `target`: declared edits, our credential, the headers that may pass.
     pub fn prepare(&self, call: &Call, target: &ModelRef) -> Outbound {
+        let view = &call.facts.view;
         let mut edits = Vec::new();
-        if call.view.model != target.model.as_str() {
+        if view.model != target.model.as_str() {
             edits.push(Edit {
                 name: EditName::Model,
-                at: call.view.model_at.clone(),
+                at: view.model_at.clone(),
                 with: json_string(target.model.as_str()),
             });
         }
-        let asks_usage = call.view.stream && self.metering == Metering::Inject;
-        let usage = if asks_usage { usage_edit(&call.view.usage_in_stream, call.view.model_at.end) } else { None };
+        let asks_usage = view.stream && self.metering == Metering::Inject;
+        let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
         let withhold_usage = usage.is_some();
         edits.extend(usage);
         let mut headers = self.headers.clone();

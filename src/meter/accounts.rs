@@ -1,0 +1,43 @@
+//! What every meter writes to: the ledger, the price book, the metrics, the log.
+
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use crate::cost::Book;
+use crate::ledger::record::Record;
+use crate::ledger::{Ledger, LedgerError};
+use crate::telemetry::log::Log;
+use crate::telemetry::metrics::Metrics;
+
+/// Shared by all requests of the process.
+pub struct Accounts {
+    /// Rows.
+    pub ledger: Ledger,
+    /// Prices, replaced whole when their file changes.
+    pub book: ArcSwap<Book>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Log.
+    pub log: Log,
+}
+
+impl Accounts {
+    /// Commits one record and times it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Ledger::append`].
+    pub fn commit(&self, record: &Record<'_>) -> Result<(), LedgerError> {
+        let before = Instant::now();
+        let committed = self.ledger.append(record);
+        self.metrics.ledger_commit.observe(before.elapsed().as_secs_f64());
+        committed
+    }
+
+    /// Brings the gauges that are read off the ledger up to date.
+    pub fn refresh_gauges(&self) {
+        self.metrics.ledger_lag.set(self.ledger.lag().as_secs_f64());
+        self.metrics.ledger_gaps.set(i64::try_from(self.ledger.gaps()).unwrap_or(i64::MAX));
+    }
+}

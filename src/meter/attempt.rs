@@ -1,0 +1,213 @@
+//! One attempt: what it may cost, what is seen of its reply, and what it is settled at.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::call::CallFacts;
+use crate::cost::{Book, Price, cost_of, upper_bound};
+use crate::ids::AttemptId;
+use crate::ledger::record::{Closing, Fate, Intent, Outcome, RequestFacts};
+use crate::money::{CostInterval, NanoUsd};
+use crate::plan::ModelRef;
+use crate::providers::{Row, body::Sent};
+use crate::reply::usage::{ServiceTier, Source, Usage};
+use crate::task::Tier;
+use crate::telemetry::metrics::{Metrics, SeriesLabels};
+use crate::tokens;
+use crate::wire::openai_reply::Facts;
+
+/// An attempt whose intent is committed and whose outcome is not.
+pub struct Attempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// Set once any of its body may have left.
+    pub sent: Sent,
+    /// The provider's status, once known.
+    pub provider_status: Option<u16>,
+    /// The provider's own id of the call.
+    pub provider_request_id: Option<String>,
+    target: ModelRef,
+    price: Option<Arc<Price>>,
+    discount_ppm: u32,
+    input_bound: Option<u64>,
+    output_bound: Option<u64>,
+    bound: Option<NanoUsd>,
+    usage: Option<Usage>,
+    service_tier: Option<ServiceTier>,
+    text_bytes: u64,
+}
+
+/// What an attempt is settled at.
+pub struct Settled {
+    fate: Fate,
+    /// Its tokens, as far as known.
+    pub usage: Option<Usage>,
+    source: Source,
+    /// Its cost.
+    pub cost: CostInterval,
+    overshoot: Option<NanoUsd>,
+}
+
+impl Attempt {
+    /// Prices the most that the attempt can cost.
+    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, book: &Book) -> Self {
+        let today = Timestamp::from_millisecond(call.at_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+        let price = book.price(row.vendor(), target.model.as_str(), today).cloned();
+        let limits = price.as_ref().map(|price| price.limits).unwrap_or_default();
+        let input_bound = tokens::input_bound(&call.view, call.body_bytes, limits.input);
+        let output_bound = tokens::output_bound(&call.view, limits.output);
+        let tiers = applicable_tiers(call.view.service_tier.as_deref());
+        let bound = match (&price, input_bound, output_bound) {
+            (Some(price), Some(input), Some(output)) => upper_bound(price, input, output, tiers, row.discount_ppm()),
+            _ => None,
+        };
+        Self {
+            id,
+            sent: Sent::default(),
+            provider_status: None,
+            provider_request_id: None,
+            target: target.clone(),
+            price,
+            discount_ppm: row.discount_ppm(),
+            input_bound,
+            output_bound,
+            bound,
+            usage: None,
+            service_tier: None,
+            text_bytes: 0,
+        }
+    }
+
+    /// The record that is committed before its first byte leaves.
+    pub fn intent<'a>(&'a self, request: Option<RequestFacts<'a>>, at_ms: i64) -> Intent<'a> {
+        Intent {
+            request,
+            attempt: self.id,
+            at_ms,
+            provider: self.target.provider.as_str(),
+            model: self.target.model.as_str(),
+            input_tokens_bound: self.input_bound,
+            output_tokens_bound: self.output_bound,
+            bound: self.bound,
+            price_version: self.price_version(),
+        }
+    }
+
+    /// Takes note of a piece of the reply. Later usage replaces earlier usage: providers report running totals.
+    pub fn saw(&mut self, facts: &Facts) {
+        self.usage = facts.usage.or(self.usage);
+        self.service_tier = facts.service_tier.or(self.service_tier);
+        self.text_bytes += facts.text_bytes;
+    }
+
+    /// What the attempt cost, now that it ended in `fate`.
+    pub fn settle(&self, fate: Fate, call: &CallFacts) -> Settled {
+        let tier = self.service_tier.unwrap_or_else(|| asked_tier(call.view.service_tier.as_deref()));
+        match (fate, self.usage) {
+            (Fate::Failed, _) => Settled { fate, usage: None, source: Source::Reported, cost: CostInterval::NOTHING, overshoot: None },
+            (_, Some(usage)) => self.reported(fate, usage, tier),
+            (Fate::Completed, None) => self.estimated(call, tier),
+            (Fate::Cut | Fate::Interrupted, None) => {
+                Settled { fate, usage: None, source: Source::Unknown, cost: self.uncertain(), overshoot: None }
+            }
+        }
+    }
+
+    /// The record that is committed before the reply's last frame goes out.
+    pub fn outcome<'a>(&'a self, settled: &Settled, at_ms: i64, closes: Option<Closing<'a>>) -> Outcome<'a> {
+        Outcome {
+            attempt: self.id,
+            at_ms,
+            fate: settled.fate,
+            provider_status: self.provider_status,
+            usage: settled.usage,
+            source: settled.source,
+            cost: settled.cost,
+            price_version: self.price_version(),
+            tokenizer: (settled.source == Source::Estimated).then_some(tokens::ESTIMATOR),
+            provider_request_id: self.provider_request_id.as_deref(),
+            overshoot: settled.overshoot,
+            closes,
+        }
+    }
+
+    /// Adds the attempt to the metrics.
+    pub fn count(&self, settled: &Settled, metrics: &Metrics, call: &CallFacts, tier: Option<Tier>) {
+        let (provider, model) = (self.target.provider.as_str(), self.target.model.as_str());
+        metrics.count_attempt(provider, model, settled.fate.as_str());
+        if settled.fate == Fate::Failed {
+            return;
+        }
+        let series = metrics.series(self.labels(call, tier));
+        match (settled.usage, settled.cost.exact) {
+            (Some(usage), cost) => {
+                series.count_tokens(&usage);
+                series.count_cost(cost.map(|cost| cost.0));
+                metrics.count_prompt_tokens(call.who.prompt.as_deref().unwrap_or("none"), &usage);
+            }
+            (None, _) => metrics.interrupted.inc(),
+        }
+        if let Some(overshoot) = settled.overshoot {
+            series.count_overshoot(overshoot.0);
+        }
+    }
+
+    /// The labels of the attempt's series.
+    pub fn labels<'a>(&'a self, call: &'a CallFacts, tier: Option<Tier>) -> SeriesLabels<'a> {
+        SeriesLabels {
+            team: call.who.team.as_str(),
+            project: call.who.project.as_deref(),
+            tier: tier.map(Tier::as_str),
+            provider: self.target.provider.as_str(),
+            model: self.target.model.as_str(),
+        }
+    }
+
+    fn reported(&self, fate: Fate, usage: Usage, tier: ServiceTier) -> Settled {
+        let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
+        let overshoot = cost.zip(self.bound).map(|(cost, bound)| cost - bound).filter(|over| *over > NanoUsd::ZERO);
+        let cost = cost.map_or(CostInterval::default(), CostInterval::exactly);
+        Settled { fate, usage: Some(usage), source: Source::Reported, cost, overshoot }
+    }
+
+    /// The provider said nothing of usage: the text that went by is all there is to go on.
+    fn estimated(&self, call: &CallFacts, tier: ServiceTier) -> Settled {
+        let usage = Usage {
+            input_tokens: tokens::estimate(call.body_bytes as u64),
+            output_tokens: tokens::estimate(self.text_bytes),
+            ..Usage::default()
+        };
+        let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
+        let exact = cost.map(|cost| self.bound.map_or(cost, |bound| cost.min(bound)));
+        let cost = CostInterval { exact, ..self.uncertain() };
+        Settled { fate: Fate::Completed, usage: Some(usage), source: Source::Estimated, cost, overshoot: None }
+    }
+
+    /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.
+    fn uncertain(&self) -> CostInterval {
+        CostInterval { low: NanoUsd::ZERO, exact: None, high: self.bound }
+    }
+
+    fn price_version(&self) -> Option<&str> {
+        self.price.as_ref().map(|price| price.version.as_str())
+    }
+}
+
+/// The tier to price a reply by that names none.
+fn asked_tier(asked: Option<&str>) -> ServiceTier {
+    asked.map_or(ServiceTier::Standard, ServiceTier::from_reply)
+}
+
+/// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price.
+/// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier>
+fn applicable_tiers(asked: Option<&str>) -> &'static [ServiceTier] {
+    match asked_tier(asked) {
+        ServiceTier::Standard => &[ServiceTier::Standard],
+        ServiceTier::Flex => &[ServiceTier::Standard, ServiceTier::Flex],
+        ServiceTier::Priority => &[ServiceTier::Standard, ServiceTier::Priority],
+        ServiceTier::Batch => &[ServiceTier::Standard, ServiceTier::Batch],
+        ServiceTier::Other => &[ServiceTier::Other],
+    }
+}

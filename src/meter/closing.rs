@@ -1,0 +1,105 @@
+//! The end of a request: its closing row, its metrics, and its one log event.
+
+use serde::Serialize;
+
+use super::Meter;
+use super::attempt::Attempt;
+use crate::ledger::record::Closing;
+use crate::task::Tier;
+use crate::telemetry::log::now_ms;
+
+/// The one structured event of a request. Names only: never prompt text, never a key.
+#[derive(Serialize)]
+struct RequestEvent<'a> {
+    ts: i64,
+    event: &'static str,
+    request_id: String,
+    status: &'a str,
+    http_status: u16,
+    team: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<&'a str>,
+    surface: &'static str,
+    stream: bool,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    attempts: u16,
+    edits: &'a str,
+    body_bytes: usize,
+    input_tokens: u64,
+    cached_input_tokens: u64,
+    output_tokens: u64,
+    reasoning_tokens: u64,
+    cost_usd: Option<String>,
+    duration_ms: u64,
+    first_byte_ms: Option<u64>,
+}
+
+impl Meter {
+    /// The closing of the request as of now.
+    pub(super) fn closing<'a>(&'a self, status: &'a str, http_status: u16) -> Closing<'a> {
+        Closing {
+            status,
+            http_status,
+            cost: self.spent,
+            duration_ms: millis(self.call.arrived.elapsed()),
+            first_byte_ms: self.first_byte.map(millis),
+            edits: &self.edits,
+        }
+    }
+
+    /// Writes the log event and counts the request.
+    pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Attempt>) {
+        let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
+        metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
+        if let Some(attempt) = last {
+            metrics.series(attempt.labels(call, self.tier)).time(self.first_byte, call.arrived.elapsed());
+        }
+        self.accounts.log.line(&RequestEvent {
+            ts: now_ms(),
+            event: "request",
+            request_id: call.id.to_string(),
+            status,
+            http_status,
+            team: who.team.as_str(),
+            key: who.key.as_ref().map(|key| key.as_str()),
+            project: who.project.as_deref(),
+            pipeline: who.pipeline.as_deref(),
+            run: who.run.as_deref(),
+            prompt: who.prompt.as_deref(),
+            surface: call.surface.as_str(),
+            stream: call.view.stream,
+            reason: self.reason.as_str(),
+            tier: self.tier.map(Tier::as_str),
+            provider: self.last_target.as_ref().map(|target| target.provider.as_str()),
+            model: self.last_target.as_ref().map(|target| target.model.as_str()),
+            attempts: self.attempts,
+            edits: &self.edits,
+            body_bytes: call.body_bytes,
+            input_tokens: self.used.input_tokens,
+            cached_input_tokens: self.used.cached_input_tokens,
+            output_tokens: self.used.output_tokens,
+            reasoning_tokens: self.used.reasoning_tokens,
+            cost_usd: self.spent.exact.map(|cost| cost.to_string()),
+            duration_ms: millis(call.arrived.elapsed()),
+            first_byte_ms: self.first_byte.map(millis),
+        });
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

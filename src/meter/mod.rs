@@ -1,0 +1,238 @@
+//! Accounts for one request: an intent before each attempt leaves, an outcome when it ends, exactly once.
+//!
+//! A [`Meter`] follows its request through retries and fallbacks into the reply, which [`relay`] watches
+//! go by. However that ends (in full, refused, broken, hung up, a panic), each attempt that left has one
+//! settled row and the request one closing, one log event and its metrics. Nothing here waits.
+
+pub mod accounts;
+mod attempt;
+mod closing;
+pub mod relay;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::call::CallFacts;
+use crate::cost::Book;
+use crate::ids::AttemptId;
+use crate::ledger::LedgerError;
+use crate::ledger::record::{Closed, Fate, Record, RequestFacts};
+use crate::money::CostInterval;
+use crate::plan::{ModelRef, Plan, Reason};
+use crate::providers::{Failure, Outbound, Row, body::Sent};
+use crate::reply::usage::Usage;
+use crate::task::Tier;
+use crate::telemetry::log::now_ms;
+use crate::wire::errors::Code;
+use crate::wire::openai_reply::Facts;
+
+use accounts::Accounts;
+use attempt::Attempt;
+
+/// Accounts for one request. Dropping it settles whatever is open: the client is gone.
+pub struct Meter {
+    accounts: Arc<Accounts>,
+    /// The prices in force when the request arrived: a reload in mid-air changes nothing for it.
+    book: Arc<Book>,
+    call: Arc<CallFacts>,
+    tier: Option<Tier>,
+    reason: Reason,
+    attempts: u16,
+    /// What the settled attempts cost together.
+    spent: CostInterval,
+    /// The tokens of the settled attempts, as far as known.
+    used: Usage,
+    open: Option<Attempt>,
+    last_target: Option<ModelRef>,
+    edits: String,
+    first_byte: Option<Duration>,
+    closed: bool,
+}
+
+impl Meter {
+    /// Starts accounting for a call that has a plan.
+    pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Plan) -> Self {
+        accounts.metrics.in_flight.inc();
+        accounts.metrics.count_decision(call.who.task.as_deref(), plan.tier.map(Tier::as_str), plan.reason.as_str());
+        Self {
+            accounts: Arc::clone(accounts),
+            book: accounts.book.load_full(),
+            call: Arc::clone(call),
+            tier: plan.tier,
+            reason: plan.reason,
+            attempts: 0,
+            spent: CostInterval::NOTHING,
+            used: Usage::default(),
+            open: None,
+            last_target: None,
+            edits: String::new(),
+            first_byte: None,
+            closed: false,
+        }
+    }
+
+    /// Commits the intent of the next attempt. Only after this may its first byte leave; the body that
+    /// leaves must carry the returned [`Sent`].
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]: the attempt must not leave.
+    pub fn begin(&mut self, row: &Row, target: &ModelRef, outbound: &Outbound) -> Result<(AttemptId, Sent), LedgerError> {
+        if self.attempts == 0 {
+            self.accounts.metrics.overhead.observe(self.call.arrived.elapsed().as_secs_f64());
+        }
+        self.attempts += 1;
+        let id = AttemptId { request: self.call.id, ordinal: self.attempts };
+        let attempt = Attempt::new(id, row, target, &self.call, &self.book);
+        let request = (self.attempts == 1).then(|| self.request_facts());
+        self.accounts.commit(&Record::Intent(attempt.intent(request, now_ms())))?;
+        self.edits.clone_from(&outbound.edits);
+        self.last_target = Some(target.clone());
+        let sent = attempt.sent.clone();
+        self.open = Some(attempt);
+        Ok((id, sent))
+    }
+
+    /// The provider answered with a status of success.
+    pub fn answered(&mut self, status: u16, provider_request_id: Option<String>) {
+        if let Some(attempt) = &mut self.open {
+            attempt.provider_status = Some(status);
+            attempt.provider_request_id = provider_request_id;
+        }
+    }
+
+    /// Takes note of a piece of the reply.
+    pub fn saw(&mut self, facts: &Facts) {
+        if let Some(attempt) = &mut self.open {
+            attempt.saw(facts);
+        }
+    }
+
+    /// The first byte of the answer goes to the client.
+    pub fn first_byte(&mut self) {
+        self.first_byte.get_or_insert_with(|| self.call.arrived.elapsed());
+    }
+
+    /// Settles an attempt that gave no answer; the request goes on.
+    pub fn failed(&mut self, failure: &Failure) {
+        if let Some(attempt) = &mut self.open {
+            attempt.provider_status = failure.status().or(attempt.provider_status);
+        }
+        self.settle(if failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
+    }
+
+    /// Settles the attempt whose reply is complete and closes the request, before the last frame goes out.
+    /// Returns the request's cost.
+    pub fn complete(&mut self, http_status: u16) -> CostInterval {
+        self.settle(Fate::Completed, Some(("ok", http_status)));
+        self.spent
+    }
+
+    /// Settles the attempt whose reply broke off after it had begun, and closes the request.
+    pub fn broke(&mut self, code: Code) {
+        self.accounts.metrics.count_error(code.metric());
+        self.settle(Fate::Interrupted, Some((code.as_str(), 200)));
+    }
+
+    /// Closes a request that ends in an error before its reply began.
+    pub fn refused(&mut self, code: Code, http_status: u16) {
+        self.accounts.metrics.count_error(code.metric());
+        self.settle(Fate::Interrupted, None);
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        let closing = self.closing(code.as_str(), http_status);
+        let record = Record::Closed(Box::new(Closed { request: self.request_facts(), closing }));
+        // The ledger keeps what it cannot write and says so itself.
+        drop(self.accounts.commit(&record));
+        self.report(code.as_str(), http_status, None);
+    }
+
+    /// The request's cost so far.
+    pub fn spent(&self) -> CostInterval {
+        self.spent
+    }
+
+    /// The request that is accounted for.
+    pub fn call(&self) -> &CallFacts {
+        &self.call
+    }
+
+    /// The edits of the current attempt, as in `x-farthing-edits`.
+    pub fn edits(&self) -> &str {
+        &self.edits
+    }
+
+    /// The target of the current attempt.
+    pub fn target(&self) -> Option<&ModelRef> {
+        self.last_target.as_ref()
+    }
+
+    /// When the request arrived.
+    pub fn arrived(&self) -> Instant {
+        self.call.arrived
+    }
+
+    /// Settles the open attempt, if there is one, and with `ends` the request as well.
+    fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
+        let Some(attempt) = self.open.take() else { return };
+        let settled = attempt.settle(fate, &self.call);
+        self.spent = self.spent.plus(settled.cost);
+        self.used = sum(self.used, settled.usage.unwrap_or_default());
+        let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
+        let record = Record::Outcome(attempt.outcome(&settled, now_ms(), closes));
+        drop(self.accounts.commit(&record));
+        attempt.count(&settled, &self.accounts.metrics, &self.call, self.tier);
+        if let Some((status, http_status)) = ends {
+            self.closed = true;
+            self.report(status, http_status, Some(&attempt));
+        }
+    }
+
+    fn request_facts(&self) -> RequestFacts<'_> {
+        let (call, who) = (&*self.call, &self.call.who);
+        RequestFacts {
+            id: call.id,
+            at_ms: call.at_ms,
+            team: who.team.as_str(),
+            key: who.key.as_ref().map_or("", |key| key.as_str()),
+            project: who.project.as_deref(),
+            pipeline: who.pipeline.as_deref(),
+            user: who.user.as_deref(),
+            run: who.run.as_deref(),
+            prompt: who.prompt.as_deref(),
+            task: who.task.as_deref(),
+            tier: self.tier.map(Tier::as_str),
+            policy: None,
+            surface: call.surface.as_str(),
+            model: &call.view.model,
+        }
+    }
+}
+
+impl Drop for Meter {
+    /// The client hung up, or something panicked: what may have been sent is settled as cut.
+    fn drop(&mut self) {
+        self.accounts.metrics.in_flight.dec();
+        if self.closed {
+            return;
+        }
+        let code = Code::ClientClosed;
+        let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
+        self.accounts.metrics.count_error(code.metric());
+        let fate = if attempt.sent.is_set() { Fate::Cut } else { Fate::Failed };
+        self.settle(fate, Some((code.as_str(), code.status())));
+    }
+}
+
+fn sum(a: Usage, b: Usage) -> Usage {
+    Usage {
+        input_tokens: a.input_tokens.saturating_add(b.input_tokens),
+        cached_input_tokens: a.cached_input_tokens.saturating_add(b.cached_input_tokens),
+        cache_write_tokens: a.cache_write_tokens.saturating_add(b.cache_write_tokens),
+        cache_write_1h_tokens: a.cache_write_1h_tokens.saturating_add(b.cache_write_1h_tokens),
+        output_tokens: a.output_tokens.saturating_add(b.output_tokens),
+        reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
+    }
+}
