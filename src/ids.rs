@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 macro_rules! name {
@@ -66,7 +67,7 @@ name! {
 }
 
 /// One request of a client: `x-request-id` of its answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct RequestId(pub Uuid);
 
 impl RequestId {
@@ -91,7 +92,7 @@ impl fmt::Display for RequestId {
 /// One call that leaves the process on behalf of a request: `x-client-request-id` at the provider.
 ///
 /// Written `<request id>-<ordinal>`; ordinals start at 1 and count every retry and fallback.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct AttemptId {
     /// The request that it serves.
     pub request: RequestId,

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod ids;
 pub mod ledger;
 pub mod limits;
+pub mod meter;
 pub mod money;
 pub mod plan;
 pub mod problem;

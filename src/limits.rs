@@ -48,3 +48,7 @@ pub const LOG_BACKLOG_BYTES_MAX: usize = 4 << 20;
 pub const LEDGER_BACKLOG_RECORDS_MAX: usize = 65_536;
 /// Size at which the ledger's journal starts a new segment, in bytes.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// Largest single ledger record, in bytes; names are far shorter, so that only a mistake meets it.
+pub const LEDGER_RECORD_BYTES_MAX: usize = 16 << 10;
+/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;

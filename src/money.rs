@@ -8,6 +8,8 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub};
 
+use serde::{Deserialize, Serialize};
+
 /// A price of one token in pico-dollars (10⁻¹² dollars), the same number as micro-dollars a million tokens.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct PicoUsdPerToken(pub u64);
@@ -32,7 +34,7 @@ impl PicoUsd {
 }
 
 /// An amount of money in nano-dollars (10⁻⁹ dollars): what a ledger row holds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NanoUsd(pub i64);
 
 impl NanoUsd {
@@ -82,7 +84,7 @@ impl fmt::Display for NanoUsd {
 /// What an attempt cost as far as is known: `low ≤ truth ≤ high`; `exact` once the truth is known.
 ///
 /// `high` is `None` where nothing bounds it (no price, or no limit that the provider enforces).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CostInterval {
     /// The least that the provider can bill.
     pub low: NanoUsd,

@@ -1,3 +1,197 @@
 //! The durable ledger: one row for every request and for every attempt that left the process.
+//!
+//! [`Ledger::append`] writes a [`record::Record`] to a journal on the caller's thread and returns when
+//! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. A thread of
+//! the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
+//! within a second, each record exactly once. One process owns a ledger at a time; anyone may read
+//! the views meanwhile ([`open_views`]).
 
+mod applier;
+mod batch;
+mod error;
+mod frame;
+mod journal;
 pub mod record;
+mod recover;
+mod replay;
+mod schema;
+mod segment;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::config::WhenItFails;
+use crate::ledger::applier::Applier;
+use crate::ledger::error::file_error;
+use crate::ledger::frame::FRAME_BYTES_MAX;
+use crate::ledger::journal::{Journal, Position, Urgency};
+use crate::ledger::record::Record;
+use crate::ledger::tables::Tables;
+
+pub use crate::ledger::error::LedgerError;
+pub use crate::ledger::recover::Recovered;
+pub use crate::ledger::schema::open_views;
+
+/// Where a ledger lives and how it behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LedgerOptions {
+    /// The SQLite file. Beside it stand SQLite's own files, `<file>.lock` and `<file>.journal-000001` ….
+    pub path: PathBuf,
+    /// What an intent meets while the journal cannot be written.
+    pub when_it_fails: WhenItFails,
+}
+
+/// The owner's handle. Dropping it does what [`Ledger::close`] does, without saying how that went.
+#[derive(Debug)]
+pub struct Ledger {
+    journal: Arc<Journal>,
+    applier: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
+    path: PathBuf,
+    /// Held for as long as the ledger is open; the kernel releases it with the process.
+    _lock: File,
+}
+
+impl Ledger {
+    /// Opens or creates the ledger at `options.path` as its only owner, and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::InUse`] while another process owns it; [`LedgerError::NotALedger`],
+    /// [`LedgerError::TooNew`] for a file that is not ours to write; [`LedgerError::Unreadable`],
+    /// [`LedgerError::MissingSegment`], [`LedgerError::ForeignJournal`] for a journal that cannot be
+    /// replayed whole; else the system's error. Nothing is lost by trying again.
+    pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
+        let path = canonical(&options.path)?;
+        let lock = lock(&path)?;
+        let mut tables = Tables::open(&path)?;
+        let (segment, recovered) = recover::recover(&mut tables, &path)?;
+        let position = Position::start_of(segment.number);
+        let journal = Arc::new(Journal::new(segment, options.when_it_fails));
+        let applier = Applier {
+            ledger: tables.ledger_number()?,
+            journal: journal.clone(),
+            tables,
+            database: path.clone(),
+            position,
+            buffer: Vec::new(),
+        };
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
+        let thread = thread.map_err(file_error("start a thread for", &path))?;
+        Ok((Self { journal, applier: Mutex::new(Some(thread)), path, _lock: lock }, recovered))
+    }
+
+    /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
+    /// for the tables, and may be called from a `Drop`.
+    ///
+    /// A record of something that has happened (all but [`Record::Intent`]) is kept in memory and tried
+    /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Unavailable`] for an intent that could not be written in mode `deny`: the attempt
+    /// must not leave; and for any record that a full backlog could not keep (a gap) in mode `deny`.
+    /// [`LedgerError::TooLarge`], [`LedgerError::Closed`].
+    pub fn append(&self, record: &Record<'_>) -> Result<(), LedgerError> {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
+        }
+        let urgency = match record {
+            Record::Intent(_) => Urgency::MayBeRefused,
+            Record::Outcome(_) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
+        };
+        let write = |buffer: &mut [u8]| self.journal.append(frame::encode(record, buffer)?, urgency);
+        // A thread that is ending has no thread-local buffer any more, and may still drop an attempt.
+        BUFFER
+            .try_with(|buffer| write(&mut buffer.borrow_mut()))
+            .unwrap_or_else(|_| write(&mut vec![0; FRAME_BYTES_MAX]))
+    }
+
+    /// Whether every record that was accepted has reached the kernel. While false, intents are refused in
+    /// mode `deny`.
+    pub fn healthy(&self) -> bool {
+        self.journal.healthy()
+    }
+
+    /// Records lost since the start because the disk refused them for longer than the backlog lasts.
+    pub fn gaps(&self) -> u64 {
+        self.journal.gaps()
+    }
+
+    /// Age of the oldest record that the views do not show yet; zero if they show all.
+    pub fn lag(&self) -> Duration {
+        self.journal.lag()
+    }
+
+    /// Blocks until the views show everything appended before the call.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Behind`] after `timeout`, with the reason if a batch could not be applied.
+    pub fn sync_views(&self, timeout: Duration) -> Result<(), LedgerError> {
+        self.journal.wait_applied(timeout)
+    }
+
+    /// A read-only connection to this ledger's views.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's, if the file cannot be opened.
+    pub fn views(&self) -> Result<rusqlite::Connection, LedgerError> {
+        open_views(&self.path)
+    }
+
+    /// Refuses further records, applies all that were accepted, syncs, and ends the ledger's thread.
+    /// A second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What kept the last records out of the tables; they are in the journal, and the next start
+    /// applies them. [`LedgerError::Unavailable`] if some never reached the journal.
+    pub fn close(&self) -> Result<(), LedgerError> {
+        let thread = self.applier.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        self.journal.close();
+        thread.join().unwrap_or_else(|_| Err(LedgerError::Unavailable { reason: "its thread died".to_owned() }))?;
+        if self.healthy() {
+            return Ok(());
+        }
+        Err(LedgerError::Unavailable { reason: "the disk refused the last records".to_owned() })
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`; the journal keeps what the tables could not take.
+        let _ = self.close();
+    }
+}
+
+/// The same path for one database however it is spelt, so that lock and journal are found again.
+fn canonical(path: &Path) -> Result<PathBuf, LedgerError> {
+    if let Ok(existing) = path.canonicalize() {
+        return Ok(existing);
+    }
+    let folder = segment::folder_of(path);
+    let folder = folder.canonicalize().map_err(file_error("find the folder of the ledger", folder))?;
+    Ok(folder.join(path.file_name().unwrap_or_default()))
+}
+
+fn lock(database: &Path) -> Result<File, LedgerError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = options.map_err(file_error("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: database.to_path_buf(), lock: path }),
+        Err(TryLockError::Error(source)) => Err(LedgerError::File { action: "lock", path, source }),
+    }
+}

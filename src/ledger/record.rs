@@ -4,25 +4,31 @@
 //! first byte goes upstream and an [`Outcome`] before its reply's last frame goes downstream; the
 //! first intent carries the request and the last outcome closes it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{AttemptId, RequestId};
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::{Source, Usage};
 
 /// One entry of the journal.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Record<'a> {
     /// An attempt is about to leave.
+    #[serde(borrow)]
     Intent(Intent<'a>),
     /// An attempt ended.
+    #[serde(borrow)]
     Outcome(Outcome<'a>),
     /// A request ended without (another) attempt: refused, or given up between attempts.
+    #[serde(borrow)]
     Closed(Box<Closed<'a>>),
     /// A provider's export says what an attempt really cost.
+    #[serde(borrow)]
     Reconciled(Reconciled<'a>),
 }
 
 /// Who asked for what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RequestFacts<'a> {
     /// `x-request-id`.
     pub id: RequestId,
@@ -33,20 +39,28 @@ pub struct RequestFacts<'a> {
     /// The virtual key's public name; empty on loopback without keys.
     pub key: &'a str,
     /// Claimed project.
+    #[serde(borrow)]
     pub project: Option<&'a str>,
     /// Claimed pipeline.
+    #[serde(borrow)]
     pub pipeline: Option<&'a str>,
     /// Claimed end user.
+    #[serde(borrow)]
     pub user: Option<&'a str>,
     /// Claimed agent run.
+    #[serde(borrow)]
     pub run: Option<&'a str>,
     /// Claimed prompt name, or the fingerprint of the system prompt.
+    #[serde(borrow)]
     pub prompt: Option<&'a str>,
     /// Task kind.
+    #[serde(borrow)]
     pub task: Option<&'a str>,
     /// Tier that the plan chose; `None` for a model named exactly.
+    #[serde(borrow)]
     pub tier: Option<&'a str>,
     /// Policy and version that decided.
+    #[serde(borrow)]
     pub policy: Option<&'a str>,
     /// The door it came through, such as `chat.completions`.
     pub surface: &'a str,
@@ -55,9 +69,10 @@ pub struct RequestFacts<'a> {
 }
 
 /// An attempt that is about to leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Intent<'a> {
     /// The request; present on its first attempt only.
+    #[serde(borrow)]
     pub request: Option<RequestFacts<'a>>,
     /// The attempt.
     pub attempt: AttemptId,
@@ -74,11 +89,12 @@ pub struct Intent<'a> {
     /// The most it can cost; `None` if nothing bounds it or no price is known.
     pub bound: Option<NanoUsd>,
     /// The price row used, such as `openai/gpt-5.6-luna@2026-11-01`.
+    #[serde(borrow)]
     pub price_version: Option<&'a str>,
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fate {
     /// The provider answered in full.
     Completed,
@@ -103,7 +119,7 @@ impl Fate {
 }
 
 /// The end of an attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outcome<'a> {
     /// The attempt.
     pub attempt: AttemptId,
@@ -120,19 +136,23 @@ pub struct Outcome<'a> {
     /// What it cost.
     pub cost: CostInterval,
     /// The price row used.
+    #[serde(borrow)]
     pub price_version: Option<&'a str>,
     /// What counted the tokens when the provider did not.
+    #[serde(borrow)]
     pub tokenizer: Option<&'a str>,
     /// The provider's own id of the call, for support cases.
+    #[serde(borrow)]
     pub provider_request_id: Option<&'a str>,
     /// Set when the provider billed beyond the intent's bound: by how much.
     pub overshoot: Option<NanoUsd>,
     /// Set when this was the request's last attempt.
+    #[serde(borrow)]
     pub closes: Option<Closing<'a>>,
 }
 
 /// The end of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Closing<'a> {
     /// `ok`, or the stable error code that the client saw.
     pub status: &'a str,
@@ -149,16 +169,18 @@ pub struct Closing<'a> {
 }
 
 /// A request that ends outside an attempt. Creates the row if no intent did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Closed<'a> {
     /// The request.
+    #[serde(borrow)]
     pub request: RequestFacts<'a>,
     /// Its end.
+    #[serde(borrow)]
     pub closing: Closing<'a>,
 }
 
 /// The provider's own word on an attempt, from an export.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reconciled<'a> {
     /// The attempt.
     pub attempt: AttemptId,

@@ -106,7 +106,9 @@ impl Attempt {
     pub fn settle(&self, fate: Fate, call: &CallFacts) -> Settled {
         let tier = self.service_tier.unwrap_or_else(|| asked_tier(call.view.service_tier.as_deref()));
         match (fate, self.usage) {
-            (Fate::Failed, _) => Settled { fate, usage: None, source: Source::Reported, cost: CostInterval::NOTHING, overshoot: None },
+            (Fate::Failed, _) => {
+                Settled { fate, usage: None, source: Source::Reported, cost: CostInterval::NOTHING, overshoot: None }
+            }
             (_, Some(usage)) => self.reported(fate, usage, tier),
             (Fate::Completed, None) => self.estimated(call, tier),
             (Fate::Cut | Fate::Interrupted, None) => {

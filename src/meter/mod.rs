@@ -77,7 +77,12 @@ impl Meter {
     /// # Errors
     ///
     /// [`LedgerError`]: the attempt must not leave.
-    pub fn begin(&mut self, row: &Row, target: &ModelRef, outbound: &Outbound) -> Result<(AttemptId, Sent), LedgerError> {
+    pub fn begin(
+        &mut self,
+        row: &Row,
+        target: &ModelRef,
+        outbound: &Outbound,
+    ) -> Result<(AttemptId, Sent), LedgerError> {
         if self.attempts == 0 {
             self.accounts.metrics.overhead.observe(self.call.arrived.elapsed().as_secs_f64());
         }

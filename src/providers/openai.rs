@@ -282,3 +282,18 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
     debug_assert!(!passes(&CONTENT_LENGTH));
     headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
+
+/// Reads an error that came as the first event of a stream with a status of success.
+pub fn refusal_of_event(data: &[u8]) -> Refusal {
+    let kind = error_code(data).unwrap_or_default();
+    let status = match &*kind {
+        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => 429,
+        "invalid_request_error" | "context_length_exceeded" => 400,
+        "server_error" | "internal_error" => 500,
+        "overloaded" | "overloaded_error" | "service_unavailable" => 503,
+        _ => 502,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    refusal(status, &headers, Some(Bytes::copy_from_slice(data)))
+}

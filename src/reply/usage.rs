@@ -4,8 +4,10 @@
 //! tokens, whatever the provider's own convention; `wire` converts at the edge. An explicit zero is a
 //! figure; a missing figure is `None` of the whole `Usage`.
 
+use serde::{Deserialize, Serialize};
+
 /// Tokens of one attempt by kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Everything that was read: uncached, cached and written to the cache.
     pub input_tokens: u64,
@@ -22,7 +24,7 @@ pub struct Usage {
 }
 
 /// Where the figures of a row come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Source {
     /// The provider said so.
     Reported,

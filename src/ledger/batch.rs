@@ -1,0 +1,109 @@
+//! A stretch of the journal merged into the rows that it ends in.
+//!
+//! Most requests begin and end within one batch and are then written once, in their final state. What a
+//! batch cannot know (an attempt begun in an earlier one) stays absent here; `tables` merges it with
+//! the stored row. Pure: records in, changes out.
+
+use std::collections::HashMap;
+
+use crate::ids::{AttemptId, RequestId};
+use crate::ledger::record::{Closing, Intent, Outcome, Reconciled, Record, RequestFacts};
+use crate::money::{CostInterval, NanoUsd};
+
+/// What a batch says about one attempt; at least one part is present.
+#[derive(Clone, Debug)]
+pub(super) struct AttemptChange<'a> {
+    pub(super) id: AttemptId,
+    pub(super) intent: Option<Intent<'a>>,
+    pub(super) outcome: Option<Outcome<'a>>,
+}
+
+impl AttemptChange<'_> {
+    /// The attempt's cost as far as this batch knows: an open one costs between nothing and its bound.
+    pub(super) fn cost(&self) -> CostInterval {
+        match (&self.outcome, &self.intent) {
+            (Some(outcome), _) => outcome.cost,
+            (None, Some(intent)) => CostInterval { low: NanoUsd::ZERO, exact: None, high: intent.bound },
+            (None, None) => CostInterval::default(),
+        }
+    }
+}
+
+/// What a batch says about one request.
+#[derive(Clone, Debug)]
+pub(super) struct RequestChange<'a> {
+    pub(super) id: RequestId,
+    pub(super) facts: Option<RequestFacts<'a>>,
+    pub(super) closing: Option<Closing<'a>>,
+    pub(super) attempts: Vec<AttemptChange<'a>>,
+}
+
+impl<'a> RequestChange<'a> {
+    /// The sum over this batch's attempts: the request's cost if it was born in this batch.
+    pub(super) fn cost(&self) -> CostInterval {
+        self.attempts.iter().map(AttemptChange::cost).fold(CostInterval::NOTHING, CostInterval::plus)
+    }
+
+    fn attempt(&mut self, id: AttemptId) -> &mut AttemptChange<'a> {
+        let found = self.attempts.iter().position(|attempt| attempt.id == id);
+        let place = found.unwrap_or_else(|| {
+            self.attempts.push(AttemptChange { id, intent: None, outcome: None });
+            self.attempts.len() - 1
+        });
+        &mut self.attempts[place]
+    }
+}
+
+/// The merged records of one transaction.
+#[derive(Default, Debug)]
+pub(super) struct Batch<'a> {
+    places: HashMap<RequestId, usize>,
+    requests: Vec<RequestChange<'a>>,
+    reconciled: Vec<Reconciled<'a>>,
+    records: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// Adds the next record of the journal.
+    pub(super) fn add(&mut self, record: Record<'a>) {
+        self.records += 1;
+        match record {
+            Record::Intent(mut intent) => {
+                let request = self.request(intent.attempt.request);
+                request.facts = intent.request.take().or(request.facts);
+                request.attempt(intent.attempt).intent = Some(intent);
+            }
+            Record::Outcome(mut outcome) => {
+                let request = self.request(outcome.attempt.request);
+                request.closing = outcome.closes.take().or(request.closing);
+                request.attempt(outcome.attempt).outcome = Some(outcome);
+            }
+            Record::Closed(closed) => {
+                let request = self.request(closed.request.id);
+                request.facts = Some(closed.request);
+                request.closing = Some(closed.closing);
+            }
+            Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
+        }
+    }
+
+    fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
+        let place = *self.places.entry(id).or_insert_with(|| {
+            self.requests.push(RequestChange { id, facts: None, closing: None, attempts: Vec::new() });
+            self.requests.len() - 1
+        });
+        &mut self.requests[place]
+    }
+
+    /// How many records were added.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The merged changes in the order of their ids (which keeps inserts at the end of the tables), and
+    /// what exports said, in the journal's order.
+    pub(super) fn into_changes(mut self) -> (Vec<RequestChange<'a>>, Vec<Reconciled<'a>>) {
+        self.requests.sort_unstable_by_key(|request| request.id);
+        (self.requests, self.reconciled)
+    }
+}

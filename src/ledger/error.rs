@@ -1,0 +1,116 @@
+//! What can go wrong with the ledger, each with the file concerned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Why the ledger could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// Another process has the ledger open; the lock goes with that process, also when it is killed.
+    #[error("ledger `{}` is in use by another process (lock file `{}`)", path.display(), lock.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The file that the other process holds locked.
+        lock: PathBuf,
+    },
+    /// The file exists and was not made by us; it has not been touched.
+    #[error("`{}` is not a farthing ledger: {found}", path.display())]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+    },
+    /// The file was written by a later version of Farthing; it has not been touched.
+    #[error("ledger `{}` has version {found}, and this program reads up to {wanted}", path.display())]
+    TooNew {
+        /// The database or journal segment.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The latest version that we read.
+        wanted: u32,
+    },
+    /// The journal beside the database belongs to another database.
+    #[error("journal `{}` belongs to another ledger; move it away, or restore the database it was written for", path.display())]
+    ForeignJournal {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The journal is damaged before its end: records after the damage are still readable, so that
+    /// going on would lose some in silence.
+    #[error("journal `{}` is unreadable at byte {offset} ({found})", path.display())]
+    Unreadable {
+        /// The segment.
+        path: PathBuf,
+        /// Where, in bytes from its start.
+        offset: u64,
+        /// What was found there.
+        found: &'static str,
+    },
+    /// A segment of the journal is gone while a later one exists.
+    #[error("journal segment `{}` is missing, and a later one exists", path.display())]
+    MissingSegment {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The journal cannot be written at the moment; the attempt must not leave.
+    #[error("the ledger cannot write its journal: {reason}")]
+    Unavailable {
+        /// The system's words.
+        reason: String,
+    },
+    /// The record is larger than [`crate::limits::LEDGER_RECORD_BYTES_MAX`].
+    #[error("a ledger record has more than {wanted} bytes")]
+    TooLarge {
+        /// The most that is accepted.
+        wanted: usize,
+    },
+    /// [`super::Ledger::close`] has been called.
+    #[error("the ledger is closed")]
+    Closed,
+    /// The views did not catch up in time.
+    #[error("the ledger's views are still behind after {waited:?}{}", because(reason))]
+    Behind {
+        /// How long was waited.
+        waited: Duration,
+        /// Why the last batch could not be applied, if it could not.
+        reason: Option<String>,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("cannot {action} the ledger's tables: {source}")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// SQLite's error.
+        source: rusqlite::Error,
+    },
+}
+
+fn because(reason: &Option<String>) -> String {
+    reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+/// Names the action and the file of an I/O error.
+pub(super) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+    let path = path.to_path_buf();
+    move |source| LedgerError::File { action, path, source }
+}
+
+/// Names the action of a database error.
+pub(super) fn database_error(action: &'static str) -> impl FnOnce(rusqlite::Error) -> LedgerError {
+    move |source| LedgerError::Database { action, source }
+}

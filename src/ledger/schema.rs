@@ -1,0 +1,139 @@
+//! The database's tables, views and settings, and the check that a file is ours.
+//!
+//! Outsiders read `requests_v1` and `attempts_v1`; columns are only ever added to them. The tables
+//! behind them may change with [`SCHEMA_VERSION`]. Ids are text, so that a look-up by id through a view
+//! uses the primary key; they start with the time, so that a range of ids is a range of time.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::ledger::error::{LedgerError, database_error};
+
+/// `PRAGMA application_id` of a ledger: the letters `FRTH`.
+const APPLICATION_ID: u32 = 0x4652_5448;
+/// `PRAGMA user_version` of the tables below.
+const SCHEMA_VERSION: u32 = 1;
+
+const TABLES: &str = "
+CREATE TABLE requests (
+    request_id TEXT PRIMARY KEY NOT NULL,
+    at_ms INTEGER, team TEXT, key TEXT, project TEXT, pipeline TEXT, user TEXT, run TEXT, prompt TEXT,
+    task TEXT, tier TEXT, policy TEXT, surface TEXT, model TEXT,
+    status TEXT NOT NULL,
+    cost_low_nano INTEGER NOT NULL, cost_nano INTEGER, cost_high_nano INTEGER,
+    http_status INTEGER, duration_ms INTEGER, first_byte_ms INTEGER, edits TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attempts (
+    attempt_id TEXT PRIMARY KEY NOT NULL,
+    request_id TEXT NOT NULL,
+    at_ms INTEGER, provider TEXT, model TEXT,
+    fate TEXT NOT NULL,
+    input_tokens INTEGER, cached_input_tokens INTEGER, cache_write_tokens INTEGER,
+    cache_write_1h_tokens INTEGER, output_tokens INTEGER, reasoning_tokens INTEGER,
+    cost_low_nano INTEGER NOT NULL, cost_nano INTEGER, cost_high_nano INTEGER,
+    source TEXT NOT NULL, price_version TEXT, tokenizer TEXT,
+    bound_nano INTEGER, input_tokens_bound INTEGER, output_tokens_bound INTEGER,
+    ended_ms INTEGER, provider_status INTEGER, provider_request_id TEXT, overshoot_nano INTEGER,
+    reconciled_ms INTEGER, export TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attempts_by_request ON attempts (request_id);
+CREATE INDEX attempts_open ON attempts (attempt_id) WHERE fate = 'open';
+CREATE INDEX requests_open ON requests (request_id) WHERE status = 'open';
+
+-- How far the journal has been applied; `ledger` is the number that its segments carry.
+CREATE TABLE journal (
+    one INTEGER PRIMARY KEY CHECK (one = 1), ledger INTEGER NOT NULL,
+    segment INTEGER NOT NULL, offset INTEGER NOT NULL
+) STRICT;
+
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits
+FROM requests;
+
+CREATE VIEW attempts_v1 AS SELECT
+    attempt_id, request_id, at_ms, provider, model, fate, input_tokens, cached_input_tokens,
+    cache_write_tokens, output_tokens, reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano,
+    source, price_version, tokenizer,
+    cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
+    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export
+FROM attempts;
+";
+
+/// Opens the database at `path` for its owner, creating it if there is none.
+///
+/// # Errors
+///
+/// [`LedgerError::NotALedger`] and [`LedgerError::TooNew`] before anything in the file was changed.
+pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = Connection::open(path).map_err(database_error("open"))?;
+    connection.busy_timeout(std::time::Duration::from_secs(1)).map_err(database_error("open"))?;
+    let fresh = is_fresh(&connection, path)?;
+    configure(&connection).map_err(database_error("configure"))?;
+    if fresh {
+        create(&connection).map_err(database_error("create"))?;
+    }
+    Ok(connection)
+}
+
+/// Opens the database at `path` for reading its views, also while another process owns the ledger.
+///
+/// # Errors
+///
+/// [`LedgerError::NotALedger`], [`LedgerError::TooNew`], or SQLite's own if the file does not exist.
+pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(database_error("open"))?;
+    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(database_error("open"))?;
+    if is_fresh(&connection, path)? {
+        return Err(LedgerError::NotALedger { path: path.to_path_buf(), found: "it is empty".to_owned() });
+    }
+    Ok(connection)
+}
+
+fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
+    let refuse = |found: String| LedgerError::NotALedger { path: path.to_path_buf(), found };
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let application_id = number("application_id").map_err(|source| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => refuse("it is not an SQLite file".to_owned()),
+        _ => LedgerError::Database { action: "open", source },
+    })?;
+    let version = number("user_version").map_err(database_error("open"))?;
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(database_error("open"))?;
+    if application_id == 0 && version == 0 && objects == 0 {
+        return Ok(true);
+    }
+    if application_id != i64::from(APPLICATION_ID) {
+        return Err(refuse("it is an SQLite file of another application".to_owned()));
+    }
+    let version = u32::try_from(version).unwrap_or(u32::MAX);
+    if version > SCHEMA_VERSION {
+        return Err(LedgerError::TooNew { path: path.to_path_buf(), found: version, wanted: SCHEMA_VERSION });
+    }
+    Ok(false)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // NORMAL in WAL mode syncs at checkpoints only: the journal, not SQLite, keeps what was appended.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 2000;
+         PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -4096; PRAGMA mmap_size = 0;
+         PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;",
+    )
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    let ledger = fastrand::i64(1..);
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {TABLES}
+         INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    ))
+}

@@ -1,0 +1,368 @@
+//! The database side: applies merged batches together with the journal position that they end at.
+//!
+//! Batch and position share one transaction, so that after a crash each record has been applied exactly
+//! once. A request's cost columns are always the sum of its attempts' rows: added up in memory for a
+//! request born in the batch, by SQL for one that was stored before.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rusqlite::{CachedStatement, Connection, params};
+
+use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
+use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::journal::Position;
+use crate::ledger::record::Reconciled;
+use crate::ledger::schema;
+use crate::money::NanoUsd;
+use crate::reply::usage::Usage;
+
+/// The three cost columns as sums over the attempts of request `?1`; null if any part is null.
+macro_rules! cost_sums {
+    () => {
+        "(cost_low_nano, cost_nano, cost_high_nano) = (SELECT coalesce(sum(a.cost_low_nano), 0),
+            CASE WHEN count(*) = count(a.cost_nano) THEN coalesce(sum(a.cost_nano), 0) END,
+            CASE WHEN count(*) = count(a.cost_high_nano) THEN coalesce(sum(a.cost_high_nano), 0) END
+            FROM attempts a WHERE a.request_id = requests.request_id)"
+    };
+}
+
+const INSERT_ATTEMPT: &str = "
+INSERT INTO attempts (attempt_id, request_id, at_ms, provider, model, price_version,
+    bound_nano, input_tokens_bound, output_tokens_bound, fate, source,
+    cost_low_nano, cost_nano, cost_high_nano, ended_ms, provider_status, provider_request_id, tokenizer,
+    overshoot_nano, input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens,
+    output_tokens, reasoning_tokens)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+    ?24, ?25)
+ON CONFLICT (attempt_id) DO NOTHING";
+
+const END_ATTEMPT: &str = "
+UPDATE attempts SET price_version = coalesce(?2, price_version), fate = ?3, source = ?4,
+    cost_low_nano = ?5, cost_nano = ?6, cost_high_nano = ?7, ended_ms = ?8, provider_status = ?9,
+    provider_request_id = ?10, tokenizer = ?11, overshoot_nano = ?12, input_tokens = ?13,
+    cached_input_tokens = ?14, cache_write_tokens = ?15, cache_write_1h_tokens = ?16,
+    output_tokens = ?17, reasoning_tokens = ?18
+WHERE attempt_id = ?1";
+
+const INSERT_REQUEST: &str = concat!(
+    "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
+        surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
+        first_byte_ms, edits)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+    ON CONFLICT (request_id) DO UPDATE SET
+        at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
+        status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
+        http_status = coalesce(excluded.http_status, http_status),
+        duration_ms = coalesce(excluded.duration_ms, duration_ms),
+        first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms),
+        edits = coalesce(excluded.edits, edits), ",
+    cost_sums!()
+);
+
+const UPDATE_REQUEST: &str = concat!(
+    "UPDATE requests SET status = coalesce(?2, status), http_status = coalesce(?3, http_status),
+        duration_ms = coalesce(?4, duration_ms), first_byte_ms = coalesce(?5, first_byte_ms),
+        edits = coalesce(?6, edits), ",
+    cost_sums!(),
+    " WHERE request_id = ?1"
+);
+
+const RECONCILE_ATTEMPT: &str = "
+UPDATE attempts SET source = 'reported', cost_low_nano = ?2, cost_nano = ?2, cost_high_nano = ?2,
+    overshoot_nano = CASE WHEN ?2 > bound_nano THEN ?2 - bound_nano END, reconciled_ms = ?3, export = ?4,
+    input_tokens = coalesce(?5, input_tokens), cached_input_tokens = coalesce(?6, cached_input_tokens),
+    cache_write_tokens = coalesce(?7, cache_write_tokens),
+    cache_write_1h_tokens = coalesce(?8, cache_write_1h_tokens),
+    output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens)
+WHERE attempt_id = ?1";
+
+const INTERRUPT_ATTEMPTS: &str = "
+UPDATE attempts SET fate = 'interrupted', source = 'unknown', cost_low_nano = 0, cost_nano = NULL,
+    cost_high_nano = bound_nano
+WHERE fate = 'open'";
+
+const INTERRUPT_REQUESTS: &str =
+    concat!("UPDATE requests SET status = 'interrupted', ", cost_sums!(), " WHERE status = 'open'");
+
+const MOVE_POSITION: &str = "UPDATE journal SET segment = ?1, offset = ?2 WHERE one = 1";
+
+/// The owner's connection.
+pub(super) struct Tables {
+    connection: Connection,
+}
+
+impl Tables {
+    /// Opens or creates the database; see [`schema::open`].
+    pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
+        Ok(Self { connection: schema::open(path)? })
+    }
+
+    /// The number that this ledger's journal segments carry.
+    pub(super) fn ledger_number(&self) -> Result<i64, LedgerError> {
+        self.connection
+            .query_row("SELECT ledger FROM journal", [], |row| row.get(0))
+            .map_err(database_error("read the journal position from"))
+    }
+
+    /// Up to where the journal has been applied; segment 0 before there was one.
+    pub(super) fn position(&self) -> Result<Position, LedgerError> {
+        self.connection
+            .query_row("SELECT segment, offset FROM journal", [], |row| {
+                Ok(Position { segment: row.get(0)?, offset: row.get::<_, i64>(1)?.unsigned_abs() })
+            })
+            .map_err(database_error("read the journal position from"))
+    }
+
+    /// Applies `batch`, which ends at `position`, all or nothing.
+    pub(super) fn apply(&mut self, batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
+        let (requests, reconciled) = batch.into_changes();
+        let transaction = self.connection.transaction()?;
+        {
+            let mut writer = Writer::new(&transaction)?;
+            for request in &requests {
+                writer.write(request)?;
+            }
+            for word in &reconciled {
+                writer.reconcile(word)?;
+            }
+        }
+        move_position(&transaction, position)?;
+        transaction.commit()
+    }
+
+    /// Moves on to another segment and syncs, so that the segments before it can be deleted.
+    pub(super) fn enter_segment(&mut self, position: Position) -> rusqlite::Result<()> {
+        self.synced(|connection| {
+            let transaction = connection.transaction()?;
+            move_position(&transaction, position)?;
+            transaction.commit()
+        })
+    }
+
+    /// After a replay: marks what is still open as interrupted, moves on to a new segment, and syncs.
+    /// Returns how many attempts and requests were interrupted.
+    pub(super) fn interrupt_open(&mut self, position: Position) -> rusqlite::Result<(u64, u64)> {
+        self.synced(|connection| {
+            let transaction = connection.transaction()?;
+            let attempts = transaction.execute(INTERRUPT_ATTEMPTS, [])?;
+            let requests = transaction.execute(INTERRUPT_REQUESTS, [])?;
+            move_position(&transaction, position)?;
+            transaction.commit()?;
+            Ok((attempts as u64, requests as u64))
+        })
+    }
+
+    /// Moves the write-ahead log into the database file and syncs it.
+    pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// One sync of the write-ahead log makes every commit so far durable, not only this one.
+    fn synced<T>(&mut self, change: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        let result = change(&mut self.connection);
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        result
+    }
+}
+
+fn move_position(connection: &Connection, position: Position) -> rusqlite::Result<()> {
+    let offset = i64::try_from(position.offset).unwrap_or(i64::MAX);
+    connection.prepare_cached(MOVE_POSITION)?.execute(params![position.segment, offset]).map(drop)
+}
+
+/// The statements of one transaction.
+struct Writer<'c> {
+    insert_attempt: CachedStatement<'c>,
+    end_attempt: CachedStatement<'c>,
+    insert_request: CachedStatement<'c>,
+    update_request: CachedStatement<'c>,
+    reconcile_attempt: CachedStatement<'c>,
+    attempt_id: String,
+}
+
+impl<'c> Writer<'c> {
+    fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            insert_attempt: connection.prepare_cached(INSERT_ATTEMPT)?,
+            end_attempt: connection.prepare_cached(END_ATTEMPT)?,
+            insert_request: connection.prepare_cached(INSERT_REQUEST)?,
+            update_request: connection.prepare_cached(UPDATE_REQUEST)?,
+            reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
+            attempt_id: String::with_capacity(44),
+        })
+    }
+
+    /// Attempts first: the request's sums read them.
+    fn write(&mut self, change: &RequestChange<'_>) -> rusqlite::Result<()> {
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id: &str = change.id.0.as_hyphenated().encode_lower(&mut buffer);
+        for attempt in &change.attempts {
+            self.write_attempt(id, attempt)?;
+        }
+        if change.facts.is_none() && self.update(id, change)? > 0 {
+            return Ok(());
+        }
+        self.insert(id, change)
+    }
+
+    fn write_attempt(&mut self, request_id: &str, change: &AttemptChange<'_>) -> rusqlite::Result<()> {
+        self.attempt_id.clear();
+        let _ = write!(self.attempt_id, "{request_id}-{}", change.id.ordinal);
+        if change.intent.is_none() && self.end_attempt(change)? > 0 {
+            return Ok(());
+        }
+        let (intent, outcome) = (change.intent.as_ref(), change.outcome.as_ref());
+        let usage = UsageColumns::of(outcome.and_then(|outcome| outcome.usage));
+        let cost = change.cost();
+        let inserted = self.insert_attempt.execute(params![
+            self.attempt_id.as_str(),
+            request_id,
+            intent.map(|intent| intent.at_ms).or(outcome.map(|outcome| outcome.at_ms)),
+            intent.map(|intent| intent.provider),
+            intent.map(|intent| intent.model),
+            outcome.and_then(|outcome| outcome.price_version).or(intent.and_then(|intent| intent.price_version)),
+            nano(intent.and_then(|intent| intent.bound)),
+            whole(intent.and_then(|intent| intent.input_tokens_bound)),
+            whole(intent.and_then(|intent| intent.output_tokens_bound)),
+            outcome.map_or("open", |outcome| outcome.fate.as_str()),
+            outcome.map_or("unknown", |outcome| outcome.source.as_str()),
+            cost.low.0,
+            nano(cost.exact),
+            nano(cost.high),
+            outcome.map(|outcome| outcome.at_ms),
+            outcome.and_then(|outcome| outcome.provider_status),
+            outcome.and_then(|outcome| outcome.provider_request_id),
+            outcome.and_then(|outcome| outcome.tokenizer),
+            nano(outcome.and_then(|outcome| outcome.overshoot)),
+            usage.0[0],
+            usage.0[1],
+            usage.0[2],
+            usage.0[3],
+            usage.0[4],
+            usage.0[5],
+        ])?;
+        // An intent that is told twice must not stop the ledger, nor hide the outcome.
+        if inserted == 0 { self.end_attempt(change).map(drop) } else { Ok(()) }
+    }
+
+    /// Ends an attempt that an earlier batch began; 0 if there is none.
+    fn end_attempt(&mut self, change: &AttemptChange<'_>) -> rusqlite::Result<usize> {
+        let Some(outcome) = &change.outcome else { return Ok(0) };
+        let usage = UsageColumns::of(outcome.usage);
+        self.end_attempt.execute(params![
+            self.attempt_id.as_str(),
+            outcome.price_version,
+            outcome.fate.as_str(),
+            outcome.source.as_str(),
+            outcome.cost.low.0,
+            nano(outcome.cost.exact),
+            nano(outcome.cost.high),
+            outcome.at_ms,
+            outcome.provider_status,
+            outcome.provider_request_id,
+            outcome.tokenizer,
+            nano(outcome.overshoot),
+            usage.0[0],
+            usage.0[1],
+            usage.0[2],
+            usage.0[3],
+            usage.0[4],
+            usage.0[5],
+        ])
+    }
+
+    fn insert(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<()> {
+        let (facts, closing) = (change.facts.as_ref(), change.closing.as_ref());
+        let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
+        let cost = change.cost();
+        self.insert_request
+            .execute(params![
+                id,
+                facts.map(|facts| facts.at_ms).or_else(first_at),
+                facts.map(|facts| facts.team),
+                facts.map(|facts| facts.key),
+                facts.and_then(|facts| facts.project),
+                facts.and_then(|facts| facts.pipeline),
+                facts.and_then(|facts| facts.user),
+                facts.and_then(|facts| facts.run),
+                facts.and_then(|facts| facts.prompt),
+                facts.and_then(|facts| facts.task),
+                facts.and_then(|facts| facts.tier),
+                facts.and_then(|facts| facts.policy),
+                facts.map(|facts| facts.surface),
+                facts.map(|facts| facts.model),
+                closing.map_or("open", |closing| closing.status),
+                cost.low.0,
+                nano(cost.exact),
+                nano(cost.high),
+                closing.map(|closing| closing.http_status),
+                whole(closing.map(|closing| closing.duration_ms)),
+                whole(closing.and_then(|closing| closing.first_byte_ms)),
+                closing.map(|closing| closing.edits),
+            ])
+            .map(drop)
+    }
+
+    /// Brings a stored request up to date; 0 if there is none.
+    fn update(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<usize> {
+        let closing = change.closing.as_ref();
+        self.update_request.execute(params![
+            id,
+            closing.map(|closing| closing.status),
+            closing.map(|closing| closing.http_status),
+            whole(closing.map(|closing| closing.duration_ms)),
+            whole(closing.and_then(|closing| closing.first_byte_ms)),
+            closing.map(|closing| closing.edits),
+        ])
+    }
+
+    fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
+        let usage = UsageColumns::of(word.usage);
+        self.reconcile_attempt.execute(params![
+            word.attempt.to_string(),
+            word.cost.0,
+            word.at_ms,
+            word.export,
+            usage.0[0],
+            usage.0[1],
+            usage.0[2],
+            usage.0[3],
+            usage.0[4],
+            usage.0[5],
+        ])?;
+        let id = word.attempt.request;
+        let unchanged = RequestChange { id, facts: None, closing: None, attempts: Vec::new() };
+        self.update(&id.to_string(), &unchanged).map(drop)
+    }
+}
+
+/// The six token columns in the order of the statements; all null where the provider said nothing.
+struct UsageColumns([Option<i64>; 6]);
+
+impl UsageColumns {
+    fn of(usage: Option<Usage>) -> Self {
+        let Some(usage) = usage else { return Self([None; 6]) };
+        Self(
+            [
+                usage.input_tokens,
+                usage.cached_input_tokens,
+                usage.cache_write_tokens,
+                usage.cache_write_1h_tokens,
+                usage.output_tokens,
+                usage.reasoning_tokens,
+            ]
+            .map(|tokens| whole(Some(tokens))),
+        )
+    }
+}
+
+fn nano(amount: Option<NanoUsd>) -> Option<i64> {
+    amount.map(|amount| amount.0)
+}
+
+/// SQLite's integers are signed; a count beyond them is held at the largest.
+fn whole(count: Option<u64>) -> Option<i64> {
+    count.map(|count| i64::try_from(count).unwrap_or(i64::MAX))
+}

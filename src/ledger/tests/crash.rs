@@ -1,0 +1,249 @@
+//! Whatever the moment of a crash, each attempt is there exactly once.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ledger::record::Fate;
+
+const ATTEMPTS: &str = "SELECT attempt_id, fate, cost_low_nano, cost_nano, cost_high_nano FROM attempts_v1";
+
+fn journal_of(folder: &Path) -> PathBuf {
+    let mut found: Vec<PathBuf> = folder
+        .read_dir()
+        .expect("the folder is there")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains(".journal-"))
+        .collect();
+    found.sort();
+    found.pop().expect("there is a journal")
+}
+
+#[test]
+fn a_killed_attempt_is_interrupted_between_nothing_and_its_bound() {
+    let (folder, ledger) = fresh();
+    let (done, left) = (RequestId::new(), RequestId::new());
+    append(&ledger, &[intent(attempt(done, 1)), outcome(attempt(done, 1), 7, Some(closing()))]);
+    append(&ledger, &[intent(attempt(left, 1)), outcome(attempt(left, 1), 3, None), intent(attempt(left, 2))]);
+    sync(&ledger);
+    let copy = killed_copy(folder.path());
+    let (again, recovered) = open(copy.path());
+    assert_eq!((recovered.attempts_interrupted, recovered.requests_interrupted), (1, 1));
+    check_rows(
+        &again,
+        "SELECT fate, source, cost_low_nano, cost_nano, cost_high_nano FROM attempts_v1 ORDER BY attempt_id",
+        &["completed|reported|7|7|7", "completed|reported|3|3|3", "interrupted|unknown|0|-|1000"],
+    );
+    check_rows(
+        &again,
+        "SELECT status, cost_low_nano, cost_nano, cost_high_nano FROM requests_v1 ORDER BY request_id",
+        &["ok|7|7|7", "interrupted|3|-|1003"],
+    );
+}
+
+#[test]
+fn a_clean_close_leaves_nothing_to_recover() {
+    let (folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 7, Some(closing()))]);
+    ledger.close().expect("it closes");
+    assert!(matches!(ledger.append(&closed(id)), Err(LedgerError::Closed)));
+    drop(ledger);
+    let (again, recovered) = open(folder.path());
+    assert_eq!(recovered, Recovered::default());
+    check_rows(&again, "SELECT cost_nano FROM attempts_v1", &["7"]);
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_dropped_and_reported() {
+    let (folder, ledger) = fresh();
+    let id = RequestId::new();
+    ledger.close().expect("it closes");
+    drop(ledger);
+    let ledger = open(folder.path()).0;
+    // Files as they are before the applier has seen anything, plus a journal that we cut.
+    let before = killed_copy(folder.path());
+    append(&ledger, &[intent(attempt(id, 1))]);
+    let kept = journal_of(folder.path()).metadata().expect("it is there").len();
+    append(&ledger, &[outcome(attempt(id, 1), 7, Some(closing()))]);
+    let journal = std::fs::read(journal_of(folder.path())).expect("it reads");
+    for length in kept..=journal.len() as u64 {
+        let copy = killed_copy(before.path());
+        std::fs::write(journal_of(copy.path()), &journal[..length as usize]).expect("it writes");
+        let (again, recovered) = open(copy.path());
+        let whole = length == journal.len() as u64;
+        assert_eq!(recovered.records_replayed, if whole { 2 } else { 1 }, "cut at {length}");
+        assert_eq!(recovered.torn_bytes, if whole { 0 } else { length - kept }, "cut at {length}");
+        assert_eq!(recovered.attempts_interrupted, u64::from(!whole), "cut at {length}");
+        let fate = if whole { "completed" } else { "interrupted" };
+        check_rows(&again, "SELECT fate FROM attempts_v1", &[fate]);
+    }
+}
+
+#[test]
+fn damage_before_readable_records_is_an_error_and_changes_nothing() {
+    let (folder, ledger) = fresh();
+    let before = killed_copy(folder.path());
+    for _ in 0..3 {
+        append(&ledger, &[closed(RequestId::new())]);
+    }
+    let mut journal = std::fs::read(journal_of(folder.path())).expect("it reads");
+    journal[50] ^= 1;
+    std::fs::write(journal_of(before.path()), &journal).expect("it writes");
+    for _ in 0..2 {
+        check_refused(
+            before.path(),
+            "journal `DIR/farthing.db.journal-000001` is unreadable at byte 32 \
+             (a damaged frame, with whole ones behind it)",
+        );
+    }
+}
+
+#[test]
+fn a_second_owner_is_refused_until_the_first_is_gone() {
+    let (folder, ledger) = fresh();
+    check_refused(
+        folder.path(),
+        "ledger `DIR/farthing.db` is in use by another process (lock file `DIR/farthing.db.lock`)",
+    );
+    drop(ledger);
+    open(folder.path());
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_untouched() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("farthing.db");
+    std::fs::write(&path, "dear diary, this is text and not a database at all").expect("it writes");
+    check_refused(folder.path(), "`DIR/farthing.db` is not a farthing ledger: it is not an SQLite file");
+    std::fs::remove_file(&path).expect("it goes");
+    let foreign = Connection::open(&path).expect("it opens");
+    foreign.execute_batch("CREATE TABLE bookmarks (url TEXT)").expect("it runs");
+    drop(foreign);
+    let bytes = std::fs::read(&path).expect("it reads");
+    check_refused(
+        folder.path(),
+        "`DIR/farthing.db` is not a farthing ledger: it is an SQLite file of another application",
+    );
+    assert_eq!(std::fs::read(&path).expect("it reads"), bytes);
+}
+
+#[test]
+fn a_ledger_of_a_later_version_is_refused() {
+    let (folder, ledger) = fresh();
+    drop(ledger);
+    let connection = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    connection.execute_batch("PRAGMA user_version = 9").expect("it runs");
+    check_refused(folder.path(), "ledger `DIR/farthing.db` has version 9, and this program reads up to 1");
+}
+
+#[test]
+fn another_ledgers_journal_is_refused_and_a_lone_database_opens_with_a_notice() {
+    let (folder, ledger) = fresh();
+    let (other, stranger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 7, Some(closing()))]);
+    drop(ledger);
+    drop(stranger);
+    let journal = journal_of(folder.path());
+    std::fs::copy(journal_of(other.path()), &journal).expect("it copies");
+    check_refused(
+        folder.path(),
+        "journal `DIR/farthing.db.journal-000001` belongs to another ledger; move it away, or restore the database \
+         it was written for",
+    );
+    std::fs::remove_file(journal).expect("it goes");
+    let (again, recovered) = open(folder.path());
+    assert!(recovered.journal_was_missing);
+    check_rows(&again, "SELECT cost_nano FROM attempts_v1", &["7"]);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Begin,
+    End(u8),
+    Apply,
+    Kill,
+    KillTorn(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => Just(Step::Begin),
+        6 => any::<u8>().prop_map(Step::End),
+        2 => Just(Step::Apply),
+        1 => Just(Step::Kill),
+        1 => any::<u8>().prop_map(Step::KillTorn),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// What the ledger must show for one attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Expected {
+    id: AttemptId,
+    cost: i64,
+    fate: Option<Fate>,
+}
+
+/// Kills the owner: a copy of the files goes on, with `garbage` at the end of its journal.
+fn kill(folder: &TempDir, ledger: &Ledger, garbage: &[u8]) -> (TempDir, Ledger) {
+    // An idle applier cannot be overtaken by the copying; the journal tests above copy unapplied ones.
+    sync(ledger);
+    let copy = killed_copy(folder.path());
+    let mut journal = std::fs::read(journal_of(copy.path())).expect("it reads");
+    journal.extend_from_slice(garbage);
+    std::fs::write(journal_of(copy.path()), journal).expect("it writes");
+    let ledger = open(copy.path()).0;
+    (copy, ledger)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn any_order_of_records_batches_and_crashes_keeps_each_attempt_once(steps in steps()) {
+        let (mut folder, mut ledger) = fresh();
+        let mut expected: Vec<Expected> = Vec::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Begin => {
+                    let id = attempt(RequestId::new(), 1);
+                    append(&ledger, &[intent(id)]);
+                    expected.push(Expected { id, cost: 0, fate: None });
+                }
+                Step::End(which) => {
+                    let open: Vec<usize> = (0..expected.len()).filter(|at| expected[*at].fate.is_none()).collect();
+                    let Some(at) = open.get(usize::from(which) % open.len().max(1)) else { continue };
+                    let ended = &mut expected[*at];
+                    (ended.cost, ended.fate) = (number as i64, Some(Fate::Completed));
+                    append(&ledger, &[outcome(ended.id, ended.cost, Some(closing()))]);
+                }
+                Step::Apply => sync(&ledger),
+                Step::Kill | Step::KillTorn(_) => {
+                    let garbage = match step { Step::KillTorn(bytes) => vec![0xa5; usize::from(bytes)], _ => vec![] };
+                    (folder, ledger) = kill(&folder, &ledger, &garbage);
+                    for attempt in expected.iter_mut().filter(|attempt| attempt.fate.is_none()) {
+                        attempt.fate = Some(Fate::Interrupted);
+                    }
+                }
+            }
+        }
+        sync(&ledger);
+        let mut wanted: Vec<String> = expected.iter().map(|attempt| match attempt.fate {
+            Some(Fate::Completed) => format!("{}|completed|{1}|{1}|{1}", attempt.id, attempt.cost),
+            Some(_) => format!("{}|interrupted|0|-|1000", attempt.id),
+            None => format!("{}|open|0|-|1000", attempt.id),
+        }).collect();
+        wanted.sort();
+        let views = ledger.views().expect("the views open");
+        prop_assert_eq!(rows(&views, &format!("{ATTEMPTS} ORDER BY attempt_id")), wanted);
+        let sums = "SELECT coalesce(sum(cost_low_nano), 0), coalesce(sum(cost_high_nano), 0), count(*)";
+        prop_assert_eq!(
+            rows(&views, &format!("{sums} FROM requests_v1")),
+            rows(&views, &format!("{sums} FROM attempts_v1"))
+        );
+        drop(folder);
+    }
+}

@@ -1,0 +1,149 @@
+//! What the views show.
+
+use super::*;
+use crate::ledger::record::Reconciled;
+
+const COSTS: &str = "SELECT status, cost_low_nano, cost_nano, cost_high_nano, saved_nano FROM requests_v1";
+const FATES: &str =
+    "SELECT fate, source, cost_low_nano, cost_nano, cost_high_nano, bound_nano FROM attempts_v1 ORDER BY attempt_id";
+
+#[test]
+fn a_request_that_begins_and_ends_is_two_full_rows() {
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 77, Some(closing()))]);
+    check_rows(
+        &ledger,
+        "SELECT at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model, status,
+            cost_low_nano, cost_nano, cost_high_nano, saved_nano, http_status, duration_ms, first_byte_ms, edits
+         FROM requests_v1",
+        &["1790000000000|data-platform|ops|warehouse|orders_daily|-|run-7|triage|log-parsing|lightweight|\
+           orders_daily@3f2c|chat.completions|auto|ok|77|77|77|0|200|812|130|"],
+    );
+    check_rows(
+        &ledger,
+        "SELECT at_ms, provider, model, fate, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
+            reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano, source, price_version, tokenizer,
+            cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms, provider_status,
+            provider_request_id, overshoot_nano
+         FROM attempts_v1",
+        &["1790000000001|openai|gpt-5.6-luna|completed|812|400|0|90|0|77|77|77|reported|\
+           openai/gpt-5.6-luna@2026-11-01|-|0|1000|1000|500|1790000000900|200|req_123|-"],
+    );
+    check_rows(&ledger, "SELECT request_id FROM requests_v1", &[&id.to_string()]);
+    check_rows(&ledger, "SELECT attempt_id FROM attempts_v1", &[&attempt(id, 1).to_string()]);
+    check_rows(&ledger, "SELECT request_id FROM attempts_v1", &[&id.to_string()]);
+}
+
+#[test]
+fn the_same_records_in_separate_batches_give_the_same_rows() {
+    let (_folder, ledger) = fresh();
+    let (whole, split) = (RequestId::new(), RequestId::new());
+    let records = |id| {
+        [
+            intent(attempt(id, 1)),
+            outcome(attempt(id, 1), 40, None),
+            intent(attempt(id, 2)),
+            outcome(attempt(id, 2), 2, Some(closing())),
+        ]
+    };
+    append(&ledger, &records(whole));
+    for record in records(split) {
+        append(&ledger, &[record]);
+        sync(&ledger);
+    }
+    sync(&ledger);
+    let views = ledger.views().expect("the views open");
+    let of = |id: RequestId, view: &str| {
+        rows(&views, &format!("SELECT * FROM {view} WHERE request_id = '{id}'"))
+            .into_iter()
+            .map(|row| row.replace(&id.to_string(), "ID"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(whole, "requests_v1"), of(split, "requests_v1"));
+    assert_eq!(of(whole, "attempts_v1"), of(split, "attempts_v1"));
+    check_rows(&ledger, COSTS, &["ok|42|42|42|0", "ok|42|42|42|0"]);
+}
+
+#[test]
+fn an_open_attempt_costs_between_nothing_and_its_bound() {
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 5, None), intent(attempt(id, 2))]);
+    check_rows(&ledger, COSTS, &["open|5|-|1005|0"]);
+    check_rows(&ledger, FATES, &["completed|reported|5|5|5|1000", "open|unknown|0|-|1000|1000"]);
+    append(&ledger, &[outcome(attempt(id, 2), 6, Some(closing()))]);
+    check_rows(&ledger, COSTS, &["ok|11|11|11|0"]);
+}
+
+#[test]
+fn a_request_without_attempts_costs_nothing_and_one_given_up_keeps_its_attempts_cost() {
+    let (_folder, ledger) = fresh();
+    let (refused, given_up) = (RequestId::new(), RequestId::new());
+    append(&ledger, &[closed(refused)]);
+    append(&ledger, &[intent(attempt(given_up, 1)), outcome(attempt(given_up, 1), 9, None)]);
+    check_rows(&ledger, COSTS, &["ok|0|0|0|0", "open|9|9|9|0"]);
+    append(&ledger, &[closed(given_up)]);
+    check_rows(&ledger, COSTS, &["ok|0|0|0|0", "ok|9|9|9|0"]);
+}
+
+#[test]
+fn an_outcome_after_the_close_still_counts() {
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), intent(attempt(id, 2)), outcome(attempt(id, 1), 9, Some(closing()))]);
+    check_rows(&ledger, COSTS, &["ok|9|-|1009|0"]);
+    append(&ledger, &[outcome(attempt(id, 2), 3, None)]);
+    check_rows(&ledger, COSTS, &["ok|12|12|12|0"]);
+}
+
+#[test]
+fn an_outcome_whose_intent_was_lost_is_a_row_all_the_same() {
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[outcome(attempt(id, 1), 9, Some(closing()))]);
+    check_rows(&ledger, COSTS, &["ok|9|9|9|0"]);
+    check_rows(&ledger, FATES, &["completed|reported|9|9|9|-"]);
+}
+
+#[test]
+fn an_intent_told_twice_neither_stops_the_ledger_nor_doubles_the_row() {
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1))]);
+    sync(&ledger);
+    append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 9, Some(closing()))]);
+    check_rows(&ledger, COSTS, &["ok|9|9|9|0"]);
+    check_rows(&ledger, FATES, &["completed|reported|9|9|9|1000"]);
+}
+
+#[test]
+fn the_providers_word_replaces_an_estimate_and_shows_an_overshoot() {
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 9, Some(closing()))]);
+    let usage = Usage { input_tokens: 5, output_tokens: 6, ..Usage::default() };
+    let word = Reconciled { attempt: attempt(id, 1), at_ms: 5, usage: Some(usage), cost: NanoUsd(1_200), export: "e" };
+    append(&ledger, &[Record::Reconciled(word)]);
+    check_rows(&ledger, COSTS, &["ok|1200|1200|1200|0"]);
+    check_rows(
+        &ledger,
+        "SELECT fate, source, cost_nano, overshoot_nano, input_tokens, output_tokens, export FROM attempts_v1",
+        &["completed|reported|1200|200|5|6|e"],
+    );
+}
+
+#[test]
+fn looking_up_by_either_id_uses_an_index() {
+    let (_folder, ledger) = fresh();
+    let views = ledger.views().expect("the views open");
+    for query in [
+        "SELECT * FROM requests_v1 WHERE request_id = 'x'",
+        "SELECT * FROM requests_v1 WHERE request_id >= 'x'",
+        "SELECT * FROM attempts_v1 WHERE attempt_id = 'x'",
+        "SELECT * FROM attempts_v1 WHERE request_id = 'x'",
+    ] {
+        let plan = rows(&views, &format!("EXPLAIN QUERY PLAN {query}")).join("\n");
+        assert!(plan.contains("SEARCH") && !plan.contains("SCAN"), "{query}: {plan}");
+    }
+}

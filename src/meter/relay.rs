@@ -1,0 +1,301 @@
+//! Relays a stream: events go on as they arrive, untouched, and the meter sees each go by.
+//!
+//! Only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with
+//! the cost goes before the terminator. The attempt is settled before the terminator goes out; no other
+//! event waits for anything. A stream that breaks ends with an error event, never with `[DONE]`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Meter;
+use crate::providers::Failure;
+use crate::providers::openai::refusal_of_event;
+use crate::wire::errors::{ApiError, Code};
+use crate::wire::openai_reply;
+use crate::wire::sse::{self, Decoder, Events};
+
+/// How long the connection may linger after the terminator so that it can be used again.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a stream is relayed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Withhold the chunk that carries nothing but usage.
+    pub withhold_usage: bool,
+    /// State the cost in a comment before the terminator.
+    pub cost_comment: bool,
+    /// The first event must have come by then.
+    pub first_byte_deadline: Instant,
+    /// Longest pause between two pieces.
+    pub idle_timeout: Duration,
+    /// Everything must have come by then.
+    pub deadline: Instant,
+}
+
+/// A stream whose first event has arrived; as a body it gives the rest.
+pub struct Relay {
+    upstream: Incoming,
+    decoder: Decoder,
+    meter: Meter,
+    rules: Rules,
+    /// What has been taken and not been passed on.
+    ready: Option<Bytes>,
+    stage: Stage,
+    /// Choices that have said why they ended.
+    finished: u64,
+    last_piece: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Events go by.
+    Running,
+    /// The provider's own error has gone by: what follows decides nothing any more.
+    Failed,
+    /// The terminator has gone by; only the end of the connection's message is awaited.
+    Settled,
+    /// Nothing follows.
+    Over,
+}
+
+/// What becomes of one event.
+enum Verdict {
+    Forward,
+    Withhold,
+    Terminate,
+}
+
+impl Relay {
+    /// Waits for the first event with data. Until then nothing has gone to the client, so another target may be tried.
+    ///
+    /// # Errors
+    ///
+    /// The meter back, with its attempt still open, and the failure.
+    pub async fn open(upstream: Incoming, meter: Meter, rules: Rules) -> Result<Self, Box<(Meter, Failure)>> {
+        let mut relay = Self {
+            upstream,
+            decoder: Decoder::default(),
+            meter,
+            rules,
+            ready: None,
+            stage: Stage::Running,
+            finished: 0,
+            last_piece: Instant::now(),
+            alarm: Box::pin(sleep_until(rules.first_byte_deadline)),
+        };
+        match tokio::time::timeout_at(rules.first_byte_deadline, relay.first_event()).await {
+            Ok(Ok(())) => {
+                relay.last_piece = Instant::now();
+                Ok(relay)
+            }
+            Ok(Err(failure)) => Err(Box::new((relay.meter, failure))),
+            Err(_) => Err(Box::new((relay.meter, Failure::Timeout { sent: true }))),
+        }
+    }
+
+    async fn first_event(&mut self) -> Result<(), Failure> {
+        let mut held = BytesMut::new();
+        loop {
+            let frame = match self.upstream.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => return Err(Failure::Reset { sent: true }),
+                None => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),
+            };
+            let Ok(chunk) = frame.into_data() else { continue };
+            let too_large = |_| Failure::Unreadable { what: "an event of the stream is too large" };
+            let events = self.decoder.push(chunk).map_err(too_large)?;
+            let first = events.ranges.iter().find_map(|range| sse::data(&events.bytes[range.clone()]));
+            if let Some(data) = &first
+                && openai_reply::read(data).is_ok_and(|facts| facts.error)
+            {
+                return Err(Failure::Refused(refusal_of_event(data)));
+            }
+            let decided = first.is_some();
+            let passed = self.take(events);
+            if held.is_empty() && decided {
+                self.ready = Some(passed);
+                return Ok(());
+            }
+            held.extend_from_slice(&passed);
+            if decided {
+                self.ready = Some(held.freeze());
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at whole events and gives the bytes that go on: the very same memory unless something is changed.
+    fn take(&mut self, events: Events) -> Bytes {
+        let mut changed: Option<BytesMut> = None;
+        for range in &events.ranges {
+            if self.stage == Stage::Settled {
+                changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
+                break;
+            }
+            let event = &events.bytes[range.clone()];
+            match self.judge(event) {
+                Verdict::Forward => {
+                    if let Some(changed) = &mut changed {
+                        changed.extend_from_slice(event);
+                    }
+                }
+                Verdict::Withhold => {
+                    changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
+                }
+                Verdict::Terminate => {
+                    let comment = self.settle();
+                    if !comment.is_empty() || changed.is_some() {
+                        let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
+                        changed.extend_from_slice(comment.as_bytes());
+                        changed.extend_from_slice(event);
+                    }
+                }
+            }
+        }
+        changed.map_or(events.bytes, BytesMut::freeze)
+    }
+
+    fn judge(&mut self, event: &[u8]) -> Verdict {
+        let Some(data) = sse::data(event) else { return Verdict::Forward };
+        if data.trim_ascii() == b"[DONE]" {
+            return if self.stage == Stage::Running { Verdict::Terminate } else { Verdict::Forward };
+        }
+        let Ok(facts) = openai_reply::read(&data) else { return Verdict::Forward };
+        if facts.error {
+            self.fail(Code::ProviderError);
+            return Verdict::Forward;
+        }
+        self.finished += facts.finished;
+        self.meter.saw(&facts);
+        if self.rules.withhold_usage && facts.usage.is_some() && facts.choices == 0 {
+            Verdict::Withhold
+        } else {
+            Verdict::Forward
+        }
+    }
+
+    /// Settles the attempt; gives the comment that goes before the terminator.
+    fn settle(&mut self) -> String {
+        self.stage = Stage::Settled;
+        let cost = self.meter.complete(200);
+        if !self.rules.cost_comment {
+            return String::new();
+        }
+        let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
+        format!(": x-farthing-cost-usd: {cost}\n\n")
+    }
+
+    fn fail(&mut self, code: Code) {
+        if self.stage == Stage::Running {
+            self.stage = Stage::Failed;
+            self.meter.broke(code);
+        }
+    }
+
+    /// The provider's side ended: well, if every answer said why it ended; else the client is told.
+    fn end(&mut self, trouble: Option<ApiError>) -> Option<Bytes> {
+        let leftover = self.decoder.finish();
+        let whole = leftover.ranges.iter().any(|range| is_whole(&leftover.bytes[range.clone()]));
+        let mut last = if whole && trouble.is_none() { BytesMut::from(self.take(leftover)) } else { BytesMut::new() };
+        if self.stage == Stage::Running {
+            if self.finished >= self.meter.call().view.answers {
+                self.settle();
+            } else {
+                let cut =
+                    || ApiError::new(Code::ProviderError, "the provider's stream ended before its answer was complete");
+                let error = trouble.unwrap_or_else(cut);
+                self.fail(error.code);
+                last.extend_from_slice(error.openai_event().as_bytes());
+            }
+        }
+        self.stage = Stage::Over;
+        (!last.is_empty()).then(|| last.freeze())
+    }
+
+    /// The moment at which waiting for the next piece ends.
+    fn patience(&self) -> Instant {
+        let idle = if self.stage == Stage::Settled { LINGER } else { self.rules.idle_timeout };
+        self.rules.deadline.min(self.last_piece + idle)
+    }
+
+    /// Ready when the provider has been silent for too long. The alarm is only moved when it rings, not for every piece.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.alarm.as_mut().poll(cx));
+            let patience = self.patience();
+            if patience <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.alarm.as_mut().reset(patience);
+        }
+    }
+
+    fn pass(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.meter.first_byte();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+/// A last event that lacks only its blank line. A torn one is worse than none.
+fn is_whole(event: &[u8]) -> bool {
+    sse::data(event).is_none_or(|data| data.trim_ascii() == b"[DONE]" || openai_reply::read(&data).is_ok())
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if let Some(bytes) = this.ready.take() {
+            return this.pass(bytes);
+        }
+        while this.stage != Stage::Over {
+            let piece = match Pin::new(&mut this.upstream).poll_frame(cx) {
+                Poll::Ready(piece) => piece,
+                Poll::Pending => {
+                    ready!(this.poll_alarm(cx));
+                    let error = ApiError::new(Code::ProviderTimeout, "the provider's stream fell silent");
+                    return this.end(Some(error)).map_or(Poll::Ready(None), |bytes| this.pass(bytes));
+                }
+            };
+            let trouble = match piece {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(_) if this.stage == Stage::Settled => continue,
+                    Err(_) => continue,
+                    Ok(chunk) => {
+                        this.last_piece = Instant::now();
+                        match this.decoder.push(chunk) {
+                            Ok(events) => {
+                                let bytes = this.take(events);
+                                if bytes.is_empty() {
+                                    continue;
+                                }
+                                return this.pass(bytes);
+                            }
+                            Err(too_large) => Some(ApiError::new(Code::ProviderError, too_large.to_string())),
+                        }
+                    }
+                },
+                Some(Err(_)) => {
+                    Some(ApiError::new(Code::ProviderError, "the provider broke the connection off in mid-stream"))
+                }
+                None => None,
+            };
+            if let Some(bytes) = this.end(trouble) {
+                return this.pass(bytes);
+            }
+        }
+        Poll::Ready(None)
+    }
+}
