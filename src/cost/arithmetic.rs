@@ -7,7 +7,7 @@
 use crate::money::{NanoUsd, PicoUsd};
 use crate::reply::usage::{ServiceTier, Usage};
 
-use super::price::{Metered, Price, Rates, Terms};
+use super::price::{Price, Rates, Terms};
 
 /// What an attempt with this usage cost, less `discount_ppm` millionths (15 % is 150,000), rounded half to
 /// even to whole nano-dollars.
@@ -52,8 +52,8 @@ pub fn upper_bound(
 /// The least that a request can cost if it reads at least `input_tokens`, writes at least `output_tokens`,
 /// and the provider applies one of `tiers`: everything at the cheapest rate, as if all input were cached.
 ///
-/// Never more than [`cost_of`] for any such usage. `None` where [`cost_of`] would be for some of them, or if
-/// `tiers` is empty; zero is then the only safe bound.
+/// Never more than [`cost_of`] for any such usage. `None` if a rate that this takes is unknown, or if `tiers` is
+/// empty; zero is then the only safe bound.
 pub fn lower_bound(
     price: &Price,
     input_tokens: u64,
@@ -79,7 +79,7 @@ fn extreme(
     pick: fn(PicoUsd, PicoUsd) -> PicoUsd,
     sum: impl Fn(&Rates) -> Option<PicoUsd>,
 ) -> Option<PicoUsd> {
-    let metered: &Metered = match &price.terms {
+    let metered = match &price.terms {
         Terms::Free => return Some(PicoUsd::default()),
         Terms::Metered(metered) => metered,
     };
@@ -109,7 +109,7 @@ fn add_input(sum: PicoUsd, rates: &Rates, usage: &Usage) -> PicoUsd {
 }
 
 fn add_output(sum: PicoUsd, rates: &Rates, usage: &Usage) -> Option<PicoUsd> {
-    if usage.output_tokens == 0 && usage.reasoning_tokens == 0 {
+    if usage.output_tokens == 0 {
         return Some(sum);
     }
     Some(match usage.output_tokens.checked_sub(usage.reasoning_tokens) {

@@ -44,6 +44,25 @@ pub struct Rows(pub Vec<Row>);
 impl Book {
     /// Reads a price file. `file` is the name that problems and price versions show; nothing is opened.
     ///
+    /// The file is a list of rows. Rates are dollars per million tokens, exact to the sixth decimal:
+    ///
+    /// ```yaml
+    /// - model: openai/gpt-x                # vendor/name, as the provider spells it
+    ///   from: 2026-11-01                   # first day; without it, from the beginning
+    ///   usd_per_million: { input: 4, cached_input: 0.4, cache_write_5m: 5, cache_write_1h: 8, output: 20, reasoning: 20 }
+    ///   above:                             # inputs of more tokens: the whole request at these rates
+    ///     272000: { input: 8, cached_input: 0.8, output: 30 }
+    ///   flex: { input: 2, output: 10, above: { 272000: { input: 4, output: 15 } } }   # also `batch`, `priority`
+    ///   limits: { input: 922000, output: 128000 }
+    ///   deprecated: 2027-06-30
+    /// - { model: acme/tiny, price: free }
+    /// ```
+    ///
+    /// Only `input` is required of a block, and `output` where the standard block has it; [`Rates`] says what is
+    /// charged for the others. A service tier without `above` has no price beyond the row's own first step.
+    ///
+    /// [`Rates`]: super::Rates
+    ///
     /// # Errors
     ///
     /// Everything that is wrong with the text, by line and column; a file with any problem has no rows.

@@ -75,7 +75,7 @@ struct Parts {
     from: Option<Date>,
     free: Option<Place>,
     standard: Option<Block>,
-    above: Option<(Place, Vec<(u64, Block)>)>,
+    above: Option<Vec<(u64, Block)>>,
     batch: Option<Block>,
     flex: Option<Block>,
     priority: Option<Block>,
@@ -130,7 +130,7 @@ impl Reader<'_> {
             "batch" => parts.batch = self.block("batch", node, Steps::Inside),
             "flex" => parts.flex = self.block("flex", node, Steps::Inside),
             "priority" => parts.priority = self.block("priority", node, Steps::Inside),
-            "above" => parts.above = self.steps("above", node).map(|steps| (key.place, steps)),
+            "above" => parts.above = self.steps("above", node),
             "limits" => parts.limits = self.limits(node),
             _ => self.findings.unknown_key(key, &ROW_KEYS),
         }
@@ -138,11 +138,10 @@ impl Reader<'_> {
 
     /// What a row without findings charges.
     fn terms(&mut self, place: Place, parts: Parts) -> Option<Terms> {
-        let blocks = [&parts.standard, &parts.batch, &parts.flex, &parts.priority];
-        let beside = blocks.into_iter().flatten().map(|block| (block.place, block.name.as_str())).next();
-        let beside = beside.or(parts.above.as_ref().map(|(place, _)| (*place, "above")));
         if let Some(free) = parts.free {
-            let Some((_, name)) = beside else { return Some(Terms::Free) };
+            let blocks = [&parts.standard, &parts.batch, &parts.flex, &parts.priority];
+            let mut names = blocks.into_iter().flatten().map(|block| block.name.as_str());
+            let Some(name) = names.next().or(parts.above.as_ref().map(|_| "above")) else { return Some(Terms::Free) };
             self.findings.report(free, format!("`price: free` stands beside `{name}`; wanted one of the two"));
             return None;
         }
@@ -153,15 +152,10 @@ impl Reader<'_> {
             );
             return None;
         };
-        standard.above = parts.above.map(|(_, steps)| steps);
+        standard.above = parts.above;
         let needs_output = standard.rates.output.is_some();
         let inherited = standard.above.iter().flatten().map(|(above, _)| *above).min();
-        let place = standard.place;
         let standard = self.schedule(standard, needs_output, None)?;
-        if standard.base.is_zero() {
-            self.findings.report(place, "every rate is zero; wanted `price: free` if nothing is charged");
-            return None;
-        }
         let mut tier = |block: Option<Block>| block.and_then(|block| self.schedule(block, needs_output, inherited));
         let (batch, flex, priority) = (tier(parts.batch), tier(parts.flex), tier(parts.priority));
         Some(Terms::Metered(Box::new(Metered { standard, batch, flex, priority })))
@@ -190,8 +184,16 @@ impl Reader<'_> {
             return None;
         }
         let filled = Rates::filled(block.rates);
-        if filled.is_none() {
-            self.findings.report(block.place, format!("`{}` has no `input` rate; wanted at least `input`", block.name));
+        match &filled {
+            None => {
+                let message = format!("`{}` has no `input` rate; wanted at least `input`", block.name);
+                self.findings.report(block.place, message);
+            }
+            Some(rates) if rates.is_zero() => {
+                let wanted = "wanted rates that are known, or `price: free` for the row if nothing is charged";
+                self.findings.report(block.place, format!("every rate of `{}` is zero; {wanted}", block.name));
+            }
+            Some(_) => {}
         }
         filled
     }

@@ -1,7 +1,7 @@
 //! One row of the price book: what a model's tokens cost, by kind, length of input and service tier.
 //!
 //! A row states some rates and leaves others out. The gaps are filled once, when the row is read, by the
-//! rules on [`Rates::filled`]; what they cannot fill stays unknown. The arithmetic is in `arithmetic`.
+//! rules on [`Rates`]; what they cannot fill stays unknown. The arithmetic is in `arithmetic`.
 
 use jiff::civil::Date;
 
@@ -101,6 +101,14 @@ pub struct Step {
 }
 
 /// What tokens of each kind cost.
+///
+/// A rate that a block leaves out is taken from the same block and never from another one:
+///
+/// * `cached_input`: the input rate, which is dearer; a discount must be stated to be believed;
+/// * `cache_write_5m`: the input rate;
+/// * `cache_write_1h`: the dearer of the input and the five-minute rate;
+/// * `reasoning`: the output rate;
+/// * `output`: nothing, it stays unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rates {
     /// Input that is neither read from nor written to the provider's cache.
@@ -118,15 +126,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Fills what one block of rates leaves out, from the same block and never from another one.
-    ///
-    /// * `cached_input`: the input rate, which is dearer; a discount must be stated to be believed.
-    /// * `cache_write_5m`: the input rate.
-    /// * `cache_write_1h`: the dearer of the input and the five-minute rate.
-    /// * `reasoning`: the output rate.
-    /// * `output`: nothing fills it.
-    ///
-    /// `None` without an input rate.
+    /// Fills the gaps of one block by the rules above; `None` without an input rate.
     pub(super) fn filled(stated: StatedRates) -> Option<Self> {
         let input = stated.input?;
         let cache_write_5m = stated.cache_write_5m.unwrap_or(input);

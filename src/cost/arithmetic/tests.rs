@@ -1,1 +1,340 @@
+use std::sync::Arc;
 
+use jiff::civil::{Date, date};
+use proptest::prelude::*;
+
+use super::*;
+use crate::cost::{Book, Metered, Schedule, Step, TokenLimits};
+use crate::money::PicoUsdPerToken;
+
+use ServiceTier::{Batch, Flex, Other, Priority, Standard};
+
+const TODAY: Date = date(2026, 11, 22);
+const NO_DISCOUNT: u32 = 0;
+const USUAL: [ServiceTier; 4] = [Standard, Batch, Flex, Priority];
+
+fn built_in(model: &str) -> Arc<Price> {
+    Book::builtin().price("openai", model, TODAY).expect(model).clone()
+}
+
+/// The price of a row that says `rest` besides its model.
+fn row(rest: &str) -> Price {
+    let rows = Book::parse("prices.yaml", &format!("- {{ model: a/m, {rest} }}"));
+    rows.unwrap_or_else(|problems| panic!("{problems:#?}")).0.remove(0).price
+}
+
+/// `(input, cached, cache write, output, reasoning)` tokens.
+fn usage((input, cached, write, output, reasoning): (u64, u64, u64, u64, u64)) -> Usage {
+    Usage {
+        input_tokens: input,
+        cached_input_tokens: cached,
+        cache_write_tokens: write,
+        output_tokens: output,
+        reasoning_tokens: reasoning,
+        ..Usage::default()
+    }
+}
+
+#[track_caller]
+fn check(model: &str, tokens: (u64, u64, u64, u64, u64), tier: ServiceTier, expected_nano: Option<i64>) {
+    let cost = cost_of(&built_in(model), &usage(tokens), tier, NO_DISCOUNT);
+    assert_eq!(cost, expected_nano.map(NanoUsd), "{model} {tokens:?} {tier:?}");
+}
+
+#[track_caller]
+fn check_row(rest: &str, usage: Usage, expected_nano: Option<i64>) {
+    assert_eq!(cost_of(&row(rest), &usage, Standard, NO_DISCOUNT), expected_nano.map(NanoUsd), "{rest} {usage:?}");
+}
+
+#[test]
+fn input_and_output_cost_what_the_list_says() {
+    // 812 at $0.20 a million and 150 at $1.20 a million: $0.0001624 + $0.00018.
+    check("gpt-5.6-luna", (812, 0, 0, 150, 0), Standard, Some(342_400));
+    check("gpt-5.6-luna", (0, 0, 0, 0, 0), Standard, Some(0));
+    check("gpt-5.6-luna", (1, 0, 0, 0, 0), Standard, Some(200));
+    // Embeddings: 1,000,000 at $0.02 a million.
+    check("text-embedding-3-small", (1_000_000, 0, 0, 0, 0), Standard, Some(20_000_000));
+}
+
+#[test]
+fn cached_tokens_cache_writes_and_reasoning_have_their_own_rates() {
+    // 3,000 at 0.20, 6,000 at 0.02, 1,000 at 0.25 (1.25 times input), 500 at 1.20: 600 + 120 + 250 + 600 micro-dollars.
+    check("gpt-5.6-luna", (10_000, 6_000, 1_000, 500, 200), Standard, Some(1_570_000));
+    // Reasoning costs as much as other output where no rate of its own is listed.
+    check("gpt-5.6-luna", (10_000, 6_000, 1_000, 500, 0), Standard, Some(1_570_000));
+    let rates = "usd_per_million: { input: 1, output: 2, reasoning: 3 }";
+    check_row(rates, usage((0, 0, 0, 10, 4)), Some(6 * 2_000 + 4 * 3_000));
+}
+
+#[test]
+fn service_tiers_have_their_own_rates() {
+    let tokens = (10_000, 6_000, 1_000, 500, 200);
+    check("gpt-5.6-luna", tokens, Flex, Some(785_000));
+    check("gpt-5.6-luna", tokens, Batch, Some(785_000));
+    check("gpt-5.6-luna", tokens, Priority, Some(3_140_000));
+}
+
+#[test]
+fn a_long_input_reprices_the_whole_request() {
+    // 272,000 at $4 and 1,000 at $20; one token more: 272,001 at $8 and 1,000 at $30.
+    check("gpt-5.6-sol", (272_000, 0, 0, 1_000, 0), Standard, Some(1_108_000_000));
+    check("gpt-5.6-sol", (272_001, 0, 0, 1_000, 0), Standard, Some(2_206_008_000));
+    // Cached tokens count towards the step: 40,000 at $8, 250,000 at $0.80, 10,000 at $10, 2,000 at $30.
+    let tokens = (300_000, 250_000, 10_000, 2_000, 1_500);
+    check("gpt-5.6-sol", tokens, Standard, Some(680_000_000));
+    check("gpt-5.6-sol", tokens, Flex, Some(340_000_000));
+    check("gpt-5.6-sol", tokens, Priority, Some(1_360_000_000));
+}
+
+#[test]
+fn the_highest_step_that_is_exceeded_counts() {
+    let rates = "usd_per_million: { input: 1 }, above: { 200: { input: 3 }, 100: { input: 2 } }";
+    for (input, nano) in [(100, 100_000), (101, 202_000), (200, 400_000), (201, 603_000)] {
+        check_row(rates, usage((input, 0, 0, 0, 0)), Some(nano));
+    }
+}
+
+#[test]
+fn an_unknown_price_is_none_and_never_zero() {
+    check("gpt-5.6-luna", (10, 0, 0, 10, 0), Other, None);
+    // No flex rates are listed for this model, and no priority rates beyond the step of that one.
+    check("gpt-4.1", (10, 0, 0, 10, 0), Flex, None);
+    check("gpt-5.4", (272_000, 0, 0, 0, 0), Priority, Some(1_360_000_000));
+    check("gpt-5.4", (272_001, 0, 0, 0, 0), Priority, None);
+    // An embedding has no output that could be priced.
+    check("text-embedding-3-small", (10, 0, 0, 1, 0), Standard, None);
+}
+
+#[test]
+fn a_free_price_is_zero_in_every_service_tier() {
+    let free = row("price: free");
+    for tier in [Standard, Batch, Flex, Priority, Other] {
+        assert_eq!(cost_of(&free, &usage((10, 5, 0, 10, 5)), tier, NO_DISCOUNT), Some(NanoUsd::ZERO));
+        assert_eq!(upper_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
+        assert_eq!(lower_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
+    }
+}
+
+#[test]
+fn rates_that_are_not_stated_cost_as_much_as_their_dearer_relative() {
+    let writes_1h = |tokens| Usage { input_tokens: tokens, cache_write_1h_tokens: tokens, ..Usage::default() };
+    let bare = "usd_per_million: { input: 1, output: 2 }";
+    check_row(bare, usage((10, 10, 0, 0, 0)), Some(10_000));
+    check_row(bare, usage((10, 0, 10, 0, 0)), Some(10_000));
+    check_row(bare, writes_1h(10), Some(10_000));
+    check_row("usd_per_million: { input: 1, cache_write_5m: 1.25 }", writes_1h(10), Some(12_500));
+    check_row("usd_per_million: { input: 1, cache_write_5m: 0.5 }", writes_1h(10), Some(10_000));
+    check_row("usd_per_million: { input: 1, cache_write_1h: 2 }", writes_1h(10), Some(20_000));
+    // A service tier never borrows the standard tier's cache discount: flex reads the cache at its input rate.
+    let tiered = row("usd_per_million: { input: 1, cached_input: 0.1, output: 2 }, flex: { input: 0.5, output: 1 }");
+    assert_eq!(cost_of(&tiered, &usage((10, 10, 0, 0, 0)), Flex, NO_DISCOUNT), Some(NanoUsd(5_000)));
+}
+
+#[test]
+fn figures_that_contradict_each_other_are_priced_at_the_dearest_rate() {
+    let rates = "usd_per_million: { input: 4, cached_input: 1, cache_write_5m: 5, output: 2, reasoning: 3 }";
+    check_row(rates, usage((10, 10, 0, 0, 0)), Some(10_000));
+    check_row(rates, usage((10, 11, 0, 0, 0)), Some(50_000));
+    check_row(rates, usage((10, 6, 6, 0, 0)), Some(50_000));
+    check_row(rates, usage((10, u64::MAX, u64::MAX, 0, 0)), Some(50_000));
+    check_row(rates, usage((0, 0, 0, 10, 11)), Some(30_000));
+    check_row(rates, usage((0, 0, 0, 0, 11)), Some(0));
+}
+
+#[test]
+fn discount_and_rounding_are_one_exact_step() {
+    // Half a nano-dollar a token.
+    let half = row("usd_per_million: { input: 0.0005 }");
+    for (tokens, discount_ppm, nano) in [
+        (1, 0, 0),
+        (2, 0, 1),
+        (3, 0, 2),
+        (5, 0, 2),
+        (7, 0, 4),
+        (20, 150_000, 8),
+        (60, 150_000, 26),
+        (7, 1, 3),
+        (7, 1_000_000, 0),
+        (7, u32::MAX, 0),
+        // 1.5 nano-dollars less a quarter; rounding before the discount would make it 2, and then 1.5, and then 2.
+        (3, 250_000, 1),
+    ] {
+        let cost = cost_of(&half, &usage((tokens, 0, 0, 0, 0)), Standard, discount_ppm);
+        assert_eq!(cost, Some(NanoUsd(nano)), "{tokens} tokens less {discount_ppm} ppm");
+    }
+}
+
+#[test]
+fn absurd_figures_saturate() {
+    let dear = row("usd_per_million: { input: 18446744073709, output: 18446744073709 }");
+    let all = usage((u64::MAX, 0, 0, u64::MAX, u64::MAX));
+    for discount_ppm in [0, 1, 999_999] {
+        assert_eq!(cost_of(&dear, &all, Standard, discount_ppm), Some(NanoUsd(i64::MAX)), "{discount_ppm}");
+    }
+    assert_eq!(upper_bound(&dear, u64::MAX, u64::MAX, &[Standard], 0), Some(NanoUsd(i64::MAX)));
+}
+
+#[track_caller]
+fn check_bound(model: &str, (input, output): (u64, u64), tiers: &[ServiceTier], expected_nano: Option<i64>) {
+    let bound = upper_bound(&built_in(model), input, output, tiers, NO_DISCOUNT);
+    assert_eq!(bound, expected_nano.map(NanoUsd), "{model} {input} {output} {tiers:?}");
+}
+
+#[test]
+fn an_upper_bound_takes_the_dearest_input_step_and_service_tier() {
+    // Everything might be written to the cache: 1,000 at $0.25 and 100 at $1.20.
+    check_bound("gpt-5.6-luna", (1_000, 100), &[Standard], Some(370_000));
+    check_bound("gpt-5.6-luna", (1_000, 100), &[Standard, Flex], Some(370_000));
+    check_bound("gpt-5.6-luna", (1_000, 100), &[Flex, Priority, Standard], Some(740_000));
+    // The bound reaches beyond the step: 272,001 at $10 and 100 at $30.
+    check_bound("gpt-5.6-sol", (272_001, 100), &[Standard], Some(2_723_010_000));
+    check_bound("gpt-5.6-sol", (272_000, 100), &[Standard], Some(1_362_000_000));
+}
+
+#[test]
+fn nothing_bounds_what_has_no_price() {
+    check_bound("gpt-5.6-luna", (1_000, 100), &[], None);
+    check_bound("gpt-5.6-luna", (1_000, 100), &[Standard, Other], None);
+    check_bound("gpt-4.1", (1_000, 100), &[Standard, Flex], None);
+    check_bound("gpt-5.4", (272_001, 100), &[Priority], None);
+    check_bound("text-embedding-3-small", (1_000, 1), &[Standard], None);
+    check_bound("text-embedding-3-small", (1_000, 0), &[Standard], Some(20_000));
+}
+
+#[test]
+fn a_lower_bound_takes_everything_as_cached() {
+    let bound = |model, input, tiers: &[ServiceTier]| lower_bound(&built_in(model), input, 100, tiers, NO_DISCOUNT);
+    assert_eq!(bound("gpt-5.6-luna", 1_000, &[Standard]), Some(NanoUsd(140_000)));
+    assert_eq!(bound("gpt-5.6-luna", 1_000, &[Standard, Flex]), Some(NanoUsd(70_000)));
+    assert_eq!(bound("gpt-5.6-sol", 272_001, &[Standard]), Some(NanoUsd(220_600_800)));
+    assert_eq!(bound("gpt-5.6-luna", 1_000, &[Other]), None);
+    assert_eq!(bound("gpt-5.6-luna", 1_000, &[]), None);
+}
+
+fn any_rates() -> impl Strategy<Value = Rates> {
+    let rate = || prop_oneof![0..200_000_000u64, Just(0), any::<u64>()].prop_map(PicoUsdPerToken);
+    let outputs = proptest::option::weighted(0.9, (rate(), rate()));
+    (rate(), rate(), rate(), rate(), outputs).prop_map(
+        |(input, cached_input, cache_write_5m, cache_write_1h, outputs)| {
+            let (output, reasoning) = (outputs.map(|(output, _)| output), outputs.map(|(_, reasoning)| reasoning));
+            Rates { input, cached_input, cache_write_5m, cache_write_1h, output, reasoning }
+        },
+    )
+}
+
+fn any_schedule() -> impl Strategy<Value = Schedule> {
+    let steps = proptest::collection::btree_map(1..2_000u64, proptest::option::weighted(0.9, any_rates()), 0..3);
+    (any_rates(), steps).prop_map(|(base, steps)| {
+        let steps = steps.into_iter().map(|(above, rates)| Step { above, rates }).collect();
+        Schedule { base, steps }
+    })
+}
+
+fn any_price() -> impl Strategy<Value = Price> {
+    let other = || proptest::option::weighted(0.8, any_schedule());
+    (any_schedule(), other(), other(), other()).prop_map(|(standard, batch, flex, priority)| Price {
+        version: "a/m@test".to_owned(),
+        from: None,
+        terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority })),
+        limits: TokenLimits::default(),
+        deprecated: None,
+    })
+}
+
+fn any_tokens() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..3_000u64, 1 => any::<u64>()]
+}
+
+/// Mostly consistent, sometimes not: parts are drawn freely.
+fn any_usage() -> impl Strategy<Value = Usage> {
+    let parts = [any_tokens(), any_tokens(), any_tokens(), any_tokens(), any_tokens(), any_tokens()];
+    (parts, any::<bool>()).prop_map(|([uncached, cached, write, write_1h, visible, reasoning], consistent)| {
+        let whole = |parts: &[u64]| parts.iter().fold(0u64, |sum, part| sum.saturating_add(*part));
+        Usage {
+            input_tokens: if consistent { whole(&[uncached, cached, write, write_1h]) } else { uncached },
+            cached_input_tokens: cached,
+            cache_write_tokens: write,
+            cache_write_1h_tokens: write_1h,
+            output_tokens: if consistent { whole(&[visible, reasoning]) } else { visible },
+            reasoning_tokens: reasoning,
+        }
+    })
+}
+
+fn any_discount() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), 0..=1_000_000u32, any::<u32>()]
+}
+
+fn any_tiers() -> impl Strategy<Value = Vec<ServiceTier>> {
+    proptest::sample::subsequence(USUAL.to_vec(), 1..=USUAL.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_cost_lies_between_its_bounds(
+        price in any_price(),
+        usage in any_usage(),
+        (more_input, more_output) in (any_tokens(), any_tokens()),
+        (less_input, less_output) in (any_tokens(), any_tokens()),
+        tiers in any_tiers(),
+        discount_ppm in any_discount(),
+    ) {
+        let most = (usage.input_tokens.saturating_add(more_input), usage.output_tokens.saturating_add(more_output));
+        let least = (usage.input_tokens.saturating_sub(less_input), usage.output_tokens.saturating_sub(less_output));
+        let high = upper_bound(&price, most.0, most.1, &tiers, discount_ppm);
+        let low = lower_bound(&price, least.0, least.1, &tiers, discount_ppm);
+        for &tier in &tiers {
+            let cost = cost_of(&price, &usage, tier, discount_ppm);
+            if let Some(high) = high {
+                prop_assert!(cost.is_some_and(|cost| cost <= high), "{cost:?} above {high}");
+            }
+            if let (Some(low), Some(cost)) = (low, cost) {
+                prop_assert!(low <= cost, "{cost} below {low}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_undiscounted_cost_is_the_rounded_sum_of_tokens_times_rates(
+        rates in any_rates(),
+        parts in [0..1_000_000u64, 0..1_000_000u64, 0..1_000_000u64, 0..1_000_000u64, 0..1_000_000u64, 0..1_000_000u64],
+    ) {
+        let [uncached, cached, write, write_1h, visible, reasoning] = parts;
+        let usage = Usage {
+            input_tokens: uncached + cached + write + write_1h,
+            cached_input_tokens: cached,
+            cache_write_tokens: write,
+            cache_write_1h_tokens: write_1h,
+            output_tokens: visible + reasoning,
+            reasoning_tokens: reasoning,
+        };
+        let standard = Schedule { base: rates, steps: Vec::new() };
+        let terms = Terms::Metered(Box::new(Metered { standard, batch: None, flex: None, priority: None }));
+        let price = Price { terms, ..row("price: free") };
+        let cost = cost_of(&price, &usage, Standard, NO_DISCOUNT);
+        let (Some(output), Some(reasoning_rate)) = (rates.output, rates.reasoning) else {
+            prop_assert_eq!(cost.is_some(), usage.output_tokens == 0);
+            return Ok(());
+        };
+        let terms = [
+            (uncached, rates.input),
+            (cached, rates.cached_input),
+            (write, rates.cache_write_5m),
+            (write_1h, rates.cache_write_1h),
+            (visible, output),
+            (reasoning, reasoning_rate),
+        ];
+        let sum: u128 = terms.iter().map(|(tokens, rate)| u128::from(*tokens) * u128::from(rate.0)).sum();
+        prop_assert_eq!(cost, Some(PicoUsd(sum).round()));
+    }
+
+    #[test]
+    fn a_larger_discount_never_costs_more(
+        price in any_price(), usage in any_usage(), a in any_discount(), b in any_discount(),
+    ) {
+        let cost = |discount_ppm| cost_of(&price, &usage, Standard, discount_ppm);
+        prop_assert!(cost(a.max(b)) <= cost(a.min(b)));
+    }
+}

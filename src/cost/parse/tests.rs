@@ -1,4 +1,5 @@
 use insta::assert_snapshot;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -75,7 +76,14 @@ fn a_free_price_is_one_word() {
     assert_snapshot!(about("price: 0"), @"prices.yaml:2:10: `price` is `0`; wanted `free`, or rates under `usd_per_million`");
     assert_snapshot!(about("price:"), @"prices.yaml:2:8: `price` is nothing; wanted `free`");
     assert_snapshot!(about("price: free\n  usd_per_million: { input: 1 }"), @"prices.yaml:2:10: `price: free` stands beside `usd_per_million`; wanted one of the two");
-    assert_snapshot!(about("usd_per_million: { input: 0, output: 0 }"), @"prices.yaml:2:20: every rate is zero; wanted `price: free` if nothing is charged");
+    assert_snapshot!(about("usd_per_million: { input: 0, output: 0 }"), @"prices.yaml:2:20: every rate of `usd_per_million` is zero; wanted rates that are known, or `price: free` for the row if nothing is charged");
+}
+
+#[test]
+fn a_block_of_zeros_is_not_taken_for_a_price() {
+    assert_snapshot!(about("usd_per_million: { input: 0 }"), @"prices.yaml:2:20: every rate of `usd_per_million` is zero; wanted rates that are known, or `price: free` for the row if nothing is charged");
+    assert_snapshot!(about("usd_per_million: { input: 1, output: 2 }\n  flex: { input: 0, output: 0 }"), @"prices.yaml:3:9: every rate of `flex` is zero; wanted rates that are known, or `price: free` for the row if nothing is charged");
+    assert_eq!(about("usd_per_million: { input: 1, cached_input: 0, output: 0 }"), "valid: 1 rows");
 }
 
 #[test]
@@ -163,4 +171,74 @@ fn all_findings_of_a_file_are_reported_together() {
     prices.yaml:3:38: `price` is `fee`; wanted `free`, or rates under `usd_per_million`; did you mean `free`?
     prices.yaml:4:76: `flex` is a plain value; wanted a map of rates, such as `{ input: 1.25, output: 10 }`
     ");
+}
+
+#[test]
+fn line_ends_and_a_byte_order_mark_do_not_matter() {
+    assert_eq!(problems("\u{feff}- model: a/m\r\n  price: free\r\n- model: a/n\r\n  price: free\r\n"), "valid: 2 rows");
+}
+
+#[test]
+fn a_long_value_is_cut_in_the_message() {
+    let text = about(&format!("price: {}", "é".repeat(100)));
+    assert_eq!(text.matches('é').count(), 40, "{text}");
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        proptest::sample::select(ROW_KEYS.to_vec()).prop_map(str::to_owned),
+        proptest::sample::select(RATE_KEYS.to_vec()).prop_map(str::to_owned),
+        proptest::sample::select(vec![
+            ": ",
+            "\n- ",
+            "\n  ",
+            "{ ",
+            " }",
+            "[",
+            "]",
+            ", ",
+            "'",
+            "\"",
+            "\t",
+            "&a ",
+            "*a",
+            "!t ",
+            "|\n",
+            "? ",
+            "---\n",
+            "#",
+            "272000",
+            "-",
+            "a/m",
+            "free",
+            "2026-11-01",
+            "%",
+            "@",
+        ])
+        .prop_map(str::to_owned),
+        "[0-9.e+-]{0,30}",
+        "\\PC{0,5}",
+    ];
+    proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any_text()) {
+        if let Err(problems) = rows(Origin::File("prices.yaml"), &text) {
+            prop_assert!(!problems.is_empty());
+            prop_assert!(problems.iter().all(|problem| problem.line > 0 && problem.column > 0), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn every_price_of_six_decimals_reads_back_exactly(pico in any::<u64>(), input in 1..u64::MAX) {
+        let dollars = |pico: u64| format!("{}.{:06}", pico / 1_000_000, pico % 1_000_000);
+        let (input_text, output_text) = (dollars(input), dollars(pico));
+        let text = format!("- {{ model: a/m, usd_per_million: {{ input: {input_text}, output: {output_text} }} }}");
+        let rates = metered(&text).standard.base;
+        prop_assert_eq!((rates.input, rates.output), (PicoUsdPerToken(input), Some(PicoUsdPerToken(pico))));
+    }
 }
