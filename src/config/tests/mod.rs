@@ -1,5 +1,6 @@
 //! What is accepted, and the wording of every refusal.
 
+mod accepted;
 mod example;
 mod files;
 mod keys;

@@ -30,7 +30,7 @@ fn a_protocol_that_is_not_built_is_not_unknown() {
 
 #[test]
 fn a_row_has_a_lower_case_name() {
-    assert_snapshot!(wrong("providers:\n  Open AI: { protocol: openai, base_url: https://x.example, models: [m] }\n"), @"farthing.yaml:2:3: `the name of a provider row` is `Open AI`; wanted lower-case letters, digits, `_` and `-`");
+    assert_snapshot!(wrong("providers:\n  Open AI: { protocol: openai, base_url: https://x.example, models: [m] }\n"), @"farthing.yaml:2:3: the name of a provider row is `Open AI`; wanted lower-case letters, digits, `_` and `-`");
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn a_row_without_patterns_serves_nothing() {
 #[test]
 fn a_pattern_is_well_formed() {
     assert_snapshot!(wrong("providers:\n  x: { protocol: openai, base_url: https://x.example, models: ['gpt-[', ''] }\n"), @"
-    farthing.yaml:2:64: `models` is `gpt-[`; wanted a pattern such as `gpt-*` (unclosed character class; missing ']')
-    farthing.yaml:2:73: `models` is ``; wanted a pattern such as `gpt-*`
+    farthing.yaml:2:64: an entry of `models` is `gpt-[`; wanted a pattern such as `gpt-*` (unclosed character class; missing ']')
+    farthing.yaml:2:73: an entry of `models` is ``; wanted a pattern such as `gpt-*`
     ");
 }
 
@@ -203,4 +203,9 @@ providers:
   x: { protocol: openai, base_url: nowhere, models: [m] }
 tiers: { frontier: [x/m, m] }
 "), @"farthing.yaml:2:36: `base_url` is `nowhere`; wanted an `https://` or `http://` URL, such as `https://api.openai.com/v1`");
+}
+
+#[test]
+fn a_row_does_not_lead_back_to_the_gateway() {
+    assert_snapshot!(wrong("providers:\n  x: { protocol: openai, base_url: http://localhost:4100/v1, models: [m] }\n"), @"farthing.yaml:2:36: `base_url` is `http://localhost:4100/v1`, where Farthing itself listens; wanted the provider's address");
 }
