@@ -71,7 +71,8 @@ fn unknown_key(found: &str, known: &[&'static str]) -> String {
     }
     // `limits` of a team is not built, although `limits` at the top is.
     let of_a_team = known.contains(&"store");
-    let available = || known.iter().copied().filter(|key| !NOT_BUILT.contains(key) && !(of_a_team && *key == "limits"));
+    let not_built = |key: &str| NOT_BUILT.contains(&key) || (of_a_team && key == "limits");
+    let available = || known.iter().copied().filter(|key| !not_built(key));
     let what = if known.first() == Some(&"frontier") { "tier" } else { "key" };
     let hint = nearest_hint(found, available());
     if available().count() > LISTED_NAMES_MAX {
@@ -131,6 +132,6 @@ fn text_before(text: &str, location: Location) -> &str {
 /// The key that a value belongs to, if the text in front of the value ends with one.
 fn owner(before: &str) -> Option<&str> {
     let key = before.trim_end().strip_suffix(':')?;
-    let start = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).map_or(0, |at| at + 1);
-    Some(&key[start..]).filter(|key| !key.is_empty())
+    let not_in_keys = |c: char| !(c.is_alphanumeric() || c == '_' || c == '-');
+    key.rsplit(not_in_keys).next().filter(|key| !key.is_empty())
 }

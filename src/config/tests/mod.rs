@@ -8,6 +8,7 @@ mod providers;
 mod resolution;
 mod sections;
 mod syntax;
+mod torn;
 
 use std::path::Path;
 
@@ -56,6 +57,14 @@ fn wrong(text: &str) -> String {
 #[track_caller]
 fn wrong_part(text: &str) -> String {
     wrong(&format!("{text}{A_PROVIDER}"))
+}
+
+/// The problems of a provider row to which `line` was added, as the sixth line of the file.
+#[track_caller]
+fn wrong_row(line: &str) -> String {
+    wrong(&format!(
+        "providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    {line}\n"
+    ))
 }
 
 fn listed(problems: &[Problem]) -> String {

@@ -40,7 +40,7 @@ fn a_key_in_another_case_is_unknown() {
 
 #[test]
 fn an_unknown_key_of_a_provider_row_is_named() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    url: https://example.com\n"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `protocol`, `base_url`, `key`, `models`, `vendor`, `discount`, `metering`, `dispatch`, `headers`");
+    assert_snapshot!(wrong_row("url: https://example.com"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `protocol`, `base_url`, `key`, `models`, `vendor`, `discount`, `metering`, `dispatch`, `headers`");
 }
 
 #[test]
@@ -229,4 +229,10 @@ fn a_misplaced_long_word_is_not_echoed() {
 #[test]
 fn a_missing_space_in_a_block_is_no_key() {
     assert_snapshot!(wrong("providers:\n  x:\n    protocol: openai\n    key:sk-literal\n"), @"farthing.yaml:4:5: not YAML: simple key expected ':'");
+}
+
+#[test]
+fn a_key_of_other_letters_is_no_stumbling_block() {
+    assert_snapshot!(wrong_part("teams: { é: [a], ops: {} }\n"), @"farthing.yaml:1:13: `é` holds a list; wanted rows of the form `name: value`");
+    assert_snapshot!(wrong_part("teams: { équipe: [a] }\n"), @"farthing.yaml:1:18: `équipe` holds a list; wanted rows of the form `name: value`");
 }
