@@ -30,7 +30,7 @@ pub struct Config {
     pub prices: Option<PathBuf>,
     /// Virtual keys. Empty: loopback only, any or no credential is accepted.
     pub keys: Vec<Key>,
-    /// Teams, by name.
+    /// Declared teams in file order. Empty: any team comes into being when a key or claim names it.
     pub teams: Vec<Team>,
     /// Most values a metric label takes before the rest become `other`.
     pub label_values: usize,
@@ -85,6 +85,15 @@ pub struct ProviderConfig {
     pub dispatch: Dispatch,
     /// Headers added to every call.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+impl ProviderConfig {
+    /// The path that goes in front of an endpoint's, such as `/v1`; empty where the base URL has none.
+    ///
+    /// A [`http::Uri`] without a path prints and answers `/`, so that joining by hand doubles the slash.
+    pub fn path_prefix(&self) -> &str {
+        self.base_url.path().trim_end_matches('/')
+    }
 }
 
 /// How a streaming call's usage is learned.

@@ -64,21 +64,7 @@ impl Findings {
         parse: impl Fn(&str) -> Result<T, Wanted>,
     ) -> Option<T> {
         let written = self.given(key, field)?;
-        self.parsed(key, &written, parse)
-    }
-
-    /// Like [`Self::value`], for text that is at hand.
-    pub(super) fn parsed<T>(
-        &mut self,
-        key: &str,
-        written: &Spanned<String>,
-        parse: impl Fn(&str) -> Result<T, Wanted>,
-    ) -> Option<T> {
-        let value = parse(&written.value);
-        if let Err(wanted) = &value {
-            self.at(written.referenced, format!("`{key}` is `{}`; wanted {wanted}", quoted(&written.value)));
-        }
-        value.ok()
+        self.parsed(&format!("`{key}`"), &written, parse)
     }
 
     /// The good ones among the entries of a list, or nothing if the key is absent.
@@ -89,7 +75,22 @@ impl Findings {
         parse: impl Fn(&str) -> Result<T, Wanted>,
     ) -> Option<Vec<T>> {
         let entries = self.given(key, field)?.value;
-        Some(entries.iter().filter_map(|entry| self.parsed(key, entry, &parse)).collect())
+        let subject = format!("an entry of `{key}`");
+        Some(entries.iter().filter_map(|entry| self.parsed(&subject, entry, &parse)).collect())
+    }
+
+    /// The parsed text at hand, which messages call `subject`.
+    pub(super) fn parsed<T>(
+        &mut self,
+        subject: &str,
+        written: &Spanned<String>,
+        parse: impl Fn(&str) -> Result<T, Wanted>,
+    ) -> Option<T> {
+        let value = parse(&written.value);
+        if let Err(wanted) = &value {
+            self.at(written.referenced, format!("{subject} is `{}`; wanted {wanted}", quoted(&written.value)));
+        }
+        value.ok()
     }
 
     /// `value`, unless something was found; findings in the order of the file.

@@ -16,6 +16,7 @@ mod values;
 mod written;
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::ids::TeamId;
@@ -134,12 +135,16 @@ fn about_all(file: &str, message: &str) -> Problem {
 
 /// The text of a file, or what is wrong with it.
 fn read(file: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(file).map_err(|error| format!("cannot read it: {}", secrets::reason(&error)))?;
-    if metadata.is_dir() {
+    let unreadable = |error| format!("cannot read it: {}", secrets::reason(&error));
+    if fs::metadata(file).map_err(unreadable)?.is_dir() {
         return Err(format!("it is a directory; wanted a file, such as `{}`", file.join(FILE_NAME).display()));
     }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(format!("it has {} bytes; wanted at most {FILE_BYTES_MAX}", metadata.len()));
+    let mut text = String::new();
+    fs::File::open(file)
+        .and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("it is larger than {FILE_BYTES_MAX} bytes; wanted a configuration"));
     }
-    fs::read_to_string(file).map_err(|error| format!("cannot read it: {}", secrets::reason(&error)))
+    Ok(text)
 }

@@ -30,9 +30,9 @@ impl References<'_> {
     /// something that cannot travel in a header.
     pub(super) fn resolve(&self, key: &str, text: &str) -> Result<Secret, String> {
         let (origin, value) = if let Some(name) = text.strip_prefix("env:") {
-            self.from_environment(key, name)?
+            self.variable(key, name)?
         } else if let Some(path) = text.strip_prefix("file:") {
-            self.from_file(key, path)?
+            self.file(key, path)?
         } else {
             return Err(format!(
                 "`{key}` holds a literal value; wanted a reference, `env:NAME` or `file:path`, \
@@ -51,7 +51,7 @@ impl References<'_> {
         Ok(Secret::new(value))
     }
 
-    fn from_environment(&self, key: &str, name: &str) -> Result<(String, String), String> {
+    fn variable(&self, key: &str, name: &str) -> Result<(String, String), String> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(fits) {
             return Err(format!(
@@ -64,7 +64,7 @@ impl References<'_> {
         }
     }
 
-    fn from_file(&self, key: &str, path: &str) -> Result<(String, String), String> {
+    fn file(&self, key: &str, path: &str) -> Result<(String, String), String> {
         if path.is_empty() {
             return Err(format!("`{key}`: nothing follows `file:`; wanted a path, such as `file:/run/secrets/openai`"));
         }

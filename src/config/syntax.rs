@@ -9,6 +9,8 @@ use crate::problem::{Problem, nearest_hint};
 
 use super::written::{File, NOT_BUILT};
 
+/// Longer keys are not repeated in messages: they are misplaced values.
+const KEY_CHARS_MAX: usize = 32;
 /// More names than this are not listed in a message.
 const LISTED_NAMES_MAX: usize = 12;
 
@@ -21,11 +23,15 @@ pub(super) fn read(file_name: &str, text: &str) -> Result<File, Problem> {
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();
         let location = error.location().unwrap_or(Location::UNKNOWN);
-        Problem {
+        let found = |line: u64, column: u64, message| Problem {
             file: file_name.to_owned(),
-            line: location.line().try_into().unwrap_or(u32::MAX),
-            column: location.column().try_into().unwrap_or(u32::MAX),
-            message: message(error, location, text),
+            line: line.try_into().unwrap_or(u32::MAX),
+            column: column.try_into().unwrap_or(u32::MAX),
+            message,
+        };
+        match indenting_tab(text).filter(|_| error.to_string().contains("tab")) {
+            Some((line, column)) => found(line, column, "a tab in the indentation; wanted spaces".to_owned()),
+            None => found(location.line(), location.column(), message(error, location, text)),
         }
     })
 }
@@ -42,14 +48,31 @@ fn message(error: &Error, location: Location, text: &str) -> String {
         Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
             format!("{}wanted {expected}", owner(before).map_or_else(String::new, |key| format!("`{key}`: ")))
         }
+        Error::AliasError { error, .. } => message(error, location, text),
         other => not_yaml(&other.to_string()),
     }
 }
 
+/// Where the first tab stands that is part of an indentation.
+fn indenting_tab(text: &str) -> Option<(u64, u64)> {
+    (1..).zip(text.lines()).find_map(|(line, content)| {
+        let column = content.find(|c| c != ' ').filter(|at| content[*at..].starts_with('\t'))?;
+        Some((line, column as u64 + 1))
+    })
+}
+
 fn unknown_key(found: &str, known: &[&'static str]) -> String {
+    // `{ key:sk-… }` is a key without a value, and what follows the colon may be secret.
+    if let Some((key, _)) = found.split_once(':') {
+        return format!("`{key}:` and what follows it are one word; wanted a space after the colon");
+    }
+    if found.chars().count() > KEY_CHARS_MAX {
+        return format!("unknown key of {} characters; wanted `key: value`", found.chars().count());
+    }
     // `limits` of a team is not built, although `limits` at the top is.
     let of_a_team = known.contains(&"store");
-    let available = || known.iter().copied().filter(|key| !NOT_BUILT.contains(key) && !(of_a_team && *key == "limits"));
+    let not_built = |key: &str| NOT_BUILT.contains(&key) || (of_a_team && key == "limits");
+    let available = || known.iter().copied().filter(|key| !not_built(key));
     let what = if known.first() == Some(&"frontier") { "tier" } else { "key" };
     let hint = nearest_hint(found, available());
     if available().count() > LISTED_NAMES_MAX {
@@ -82,8 +105,8 @@ fn mismatch(expected: &str, before: &str, rest: &str) -> String {
 
 fn not_yaml(parser_says: &str) -> String {
     let says = parser_says.rsplit_once(" at line ").map_or(parser_says, |(says, _)| says);
-    if says.contains("tab") {
-        return "a tab in the indentation; wanted spaces".to_owned();
+    if says.contains("quote") {
+        return "not YAML: a quote is not closed, or text follows a closed one".to_owned();
     }
     if says.contains("mapping values are not allowed") {
         return "not YAML: a second `: ` in one line, or a line that is indented too far; \
@@ -109,6 +132,6 @@ fn text_before(text: &str, location: Location) -> &str {
 /// The key that a value belongs to, if the text in front of the value ends with one.
 fn owner(before: &str) -> Option<&str> {
     let key = before.trim_end().strip_suffix(':')?;
-    let start = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).map_or(0, |at| at + 1);
-    Some(&key[start..]).filter(|key| !key.is_empty())
+    let not_in_keys = |c: char| !(c.is_alphanumeric() || c == '_' || c == '-');
+    key.rsplit(not_in_keys).next().filter(|key| !key.is_empty())
 }

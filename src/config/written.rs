@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde_saphyr::Spanned;
 
 /// Names that are recognised only to say that this version lacks them, wherever they stand.
@@ -96,11 +96,12 @@ pub(super) struct Dispatch {
     pub circuit: Field<Circuit>,
 }
 
-/// `circuit:`, a switch or a row.
+/// `circuit:`, a switch or a row; anything else is told apart so that it is reported with its place.
 #[derive(Debug)]
 pub(super) enum Circuit {
     Switch(String),
     Row(CircuitRow),
+    Other,
 }
 
 /// `circuit:` as a row.
@@ -242,6 +243,23 @@ impl<'de> Visitor<'de> for SwitchOrRow {
 
     fn visit_str<E>(self, word: &str) -> Result<Circuit, E> {
         Ok(Circuit::Switch(word.to_owned()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Circuit, E> {
+        Ok(Circuit::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Circuit, E> {
+        Ok(Circuit::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Circuit, E> {
+        Ok(Circuit::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Circuit, A::Error> {
+        while let Some(IgnoredAny) = list.next_element()? {}
+        Ok(Circuit::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Circuit, A::Error> {

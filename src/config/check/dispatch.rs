@@ -45,18 +45,25 @@ pub(super) fn check(findings: &mut Findings, written: written::Dispatch, base: D
 fn circuit(findings: &mut Findings, field: written::Field<written::Circuit>, base: Option<Circuit>) -> Option<Circuit> {
     let Some(written) = findings.given("circuit", field) else { return base };
     let usual = base.unwrap_or(CIRCUIT);
-    match written.value {
-        written::Circuit::Switch(word) => match values::switch(&word) {
-            Ok(on) => on.then_some(usual),
-            Err(_) => {
-                let row = "`off`, or a row such as `{ failures: 5, cool_down: 30s }`";
-                findings.at(written.referenced, format!("`circuit` is a value of another kind; wanted {row}"));
-                base
-            }
-        },
-        written::Circuit::Row(row) => Some(Circuit {
-            failures: findings.value("failures", row.failures, values::whole(1..=1000)).unwrap_or(usual.failures),
-            cool_down: findings.value("cool_down", row.cool_down, values::timeout).unwrap_or(usual.cool_down),
-        }),
+    let place = written.referenced;
+    let switch = match written.value {
+        written::Circuit::Row(row) => return Some(circuit_row(findings, row, usual)),
+        written::Circuit::Switch(word) => values::switch(&word).ok(),
+        written::Circuit::Other => None,
+    };
+    match switch {
+        Some(on) => on.then_some(usual),
+        None => {
+            let wanted = "`on`, `off`, or a row such as `{ failures: 5, cool_down: 30s }`";
+            findings.at(place, format!("`circuit` is neither a switch nor a row; wanted {wanted}"));
+            base
+        }
+    }
+}
+
+fn circuit_row(findings: &mut Findings, row: written::CircuitRow, usual: Circuit) -> Circuit {
+    Circuit {
+        failures: findings.value("failures", row.failures, values::whole(1..=1000)).unwrap_or(usual.failures),
+        cool_down: findings.value("cool_down", row.cool_down, values::timeout).unwrap_or(usual.cool_down),
     }
 }

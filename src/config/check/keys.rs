@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_saphyr::{Location, Spanned};
+use sha2::{Digest, Sha256};
 
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::problem::nearest_hint;
@@ -111,6 +112,10 @@ fn sha256(
         findings.at(written.referenced, format!("`sha256` holds {found}; wanted 64 lower-case hex digits"));
         return None;
     };
+    if [&b""[..], b"\n"].into_iter().any(|nothing| hash == *Sha256::digest(nothing)) {
+        let message = "`sha256` is that of an empty key, which everybody holds; wanted that of a real one";
+        findings.at(written.referenced, message);
+    }
     if let Some(line) = seen.hashes.insert(hash, written.referenced.line()) {
         findings.at(written.referenced, format!("`sha256` is that of the key in line {line}; wanted every key once"));
     }

@@ -32,14 +32,16 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
     not_built(&mut findings, &file);
     let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
     let dispatch = dispatch::check(&mut findings, file.dispatch.unwrap_or_default(), dispatch::DEFAULT);
-    let rows = providers::check(&mut findings, file.providers, dispatch, references);
     let keys_are_written = file.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let server = server::check(&mut findings, file.server.unwrap_or_default(), keys_are_written, references);
+    let surroundings = providers::Surroundings { dispatch, references, own: [server.listen, server.admin_listen] };
+    let rows = providers::check(&mut findings, file.providers, &surroundings);
     let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
     let teams = keys::check_teams(&mut findings, file.teams, &rows.names);
     let declared = teams_are_written.then_some(teams.as_slice());
     let config = Config {
         mode,
-        server: server::check(&mut findings, file.server.unwrap_or_default(), keys_are_written, references),
+        server,
         tiers: tiers(&mut findings, file.tiers.unwrap_or_default(), &rows),
         limits: limits(&mut findings, file.limits.unwrap_or_default()),
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
@@ -82,7 +84,9 @@ fn tier(findings: &mut Findings, tier: Tier, field: Field<written::Texts>, rows:
     }
     let mut models: Vec<ModelRef> = Vec::new();
     for entry in &entries.value {
-        let model = findings.parsed(tier.as_str(), entry, values::model).map(|asked| rows.model(asked.as_str()));
+        let model = findings
+            .parsed(&format!("an entry of `{tier}`"), entry, values::model)
+            .map(|asked| rows.model(asked.as_str()));
         match model {
             Some(Ok(Some(model))) if models.contains(&model) => {
                 findings.at(entry.referenced, format!("tier `{tier}` names `{}` twice; wanted it once", entry.value));

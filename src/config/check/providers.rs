@@ -1,5 +1,7 @@
 //! `providers:`: the rows, in file order, and the models that tiers name at them.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use http::{HeaderName, HeaderValue};
 use serde_saphyr::Spanned;
 
@@ -27,11 +29,20 @@ const RESERVED_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 
+/// What the rest of the file says that matters to a row.
+pub(super) struct Surroundings<'a> {
+    /// What a row's own `dispatch` overrides.
+    pub dispatch: Dispatch,
+    /// Where references lead.
+    pub references: References<'a>,
+    /// Farthing's own listeners, which no row may lead back to.
+    pub own: [SocketAddr; 2],
+}
+
 pub(super) fn check(
     findings: &mut Findings,
     written: Option<written::Rows<written::Provider>>,
-    usual: Dispatch,
-    references: References<'_>,
+    surroundings: &Surroundings<'_>,
 ) -> Rows {
     let written = written.map(|rows| rows.0).unwrap_or_default();
     if written.is_empty() {
@@ -42,7 +53,7 @@ pub(super) fn check(
     }
     let mut rows = Rows { good: Vec::new(), names: written.iter().map(|(name, _)| name.value.clone()).collect() };
     for (name, row) in written {
-        rows.good.extend(provider(findings, name, row.unwrap_or_default(), usual, references));
+        rows.good.extend(provider(findings, name, row.unwrap_or_default(), surroundings));
     }
     rows
 }
@@ -52,20 +63,19 @@ fn provider(
     findings: &mut Findings,
     name: Spanned<String>,
     row: written::Provider,
-    usual: Dispatch,
-    references: References<'_>,
+    surroundings: &Surroundings<'_>,
 ) -> Option<ProviderConfig> {
     let id = findings.parsed("the name of a provider row", &name, values::provider_name);
     protocol(findings, &name, row.protocol);
-    let base_url = base_url(findings, &name, row.base_url);
-    let key = secret(findings, "key", row.key, references);
+    let base_url = base_url(findings, &name, row.base_url, surroundings.own);
+    let key = secret(findings, "key", row.key, surroundings.references);
     let models = patterns(findings, &name, row.models);
     let discount_ppm = findings.value("discount", row.discount, values::percent).unwrap_or(0);
     let metering = |text: &str| values::word(&[("inject", Metering::Inject), ("observe", Metering::Observe)], text);
     let metering = findings.value("metering", row.metering, metering).unwrap_or(Metering::Inject);
     let vendor = findings.value("vendor", row.vendor, values::provider_name);
-    let dispatch = dispatch::check(findings, row.dispatch.unwrap_or_default(), usual);
-    let headers = headers(findings, row.headers, references);
+    let dispatch = dispatch::check(findings, row.dispatch.unwrap_or_default(), surroundings.dispatch);
+    let headers = headers(findings, row.headers, surroundings.references);
     let id = id?;
     Some(ProviderConfig {
         vendor: vendor.as_ref().unwrap_or(&id).as_str().to_owned(),
@@ -101,7 +111,12 @@ fn missing(findings: &mut Findings, row: &Spanned<String>, key: &str, wanted: &s
     findings.at(row.referenced, format!("provider `{}` has no `{key}`; wanted {wanted}", quoted(&row.value)));
 }
 
-fn base_url(findings: &mut Findings, row: &Spanned<String>, field: Field<String>) -> Option<http::Uri> {
+fn base_url(
+    findings: &mut Findings,
+    row: &Spanned<String>,
+    field: Field<String>,
+    own: [SocketAddr; 2],
+) -> Option<http::Uri> {
     if field.0.is_none() {
         missing(findings, row, "base_url", "one, such as `base_url: https://api.openai.com/v1`");
     }
@@ -116,7 +131,21 @@ fn base_url(findings: &mut Findings, row: &Spanned<String>, field: Field<String>
         findings.at(written.referenced, "`base_url` holds a query or fragment; wanted a URL without");
         return None;
     }
-    findings.parsed("base_url", &written, values::base_url)
+    let url = findings.parsed("`base_url`", &written, values::base_url)?;
+    if own.into_iter().any(|own| leads_to(&url, own)) {
+        let message = format!("`base_url` is `{url}`, where Farthing itself listens; wanted the provider's address");
+        findings.at(written.referenced, message);
+    }
+    Some(url)
+}
+
+/// Whether a URL leads back to a listener, as far as that can be told without a name server.
+fn leads_to(url: &http::Uri, listener: SocketAddr) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ip = if host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { host.parse().ok() };
+    let usual_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    let same_host = |ip: IpAddr| ip == listener.ip() || (listener.ip().is_unspecified() && ip.is_loopback());
+    listener.port() == url.port_u16().unwrap_or(usual_port) && ip.is_some_and(same_host)
 }
 
 fn secret(

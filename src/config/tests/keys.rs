@@ -50,27 +50,27 @@ keys:
 fn a_key_names_a_declared_team_if_any_is_declared() {
     assert_snapshot!(wrong_part(&format!("teams: {{ platform: {{}} }}\nkeys: [ {{ sha256: {HASH}, team: platfrom, may: {{ teams: [other] }} }} ]\n")), @"
     farthing.yaml:2:91: `team` is `platfrom`; wanted a team that stands under `teams`; did you mean `platform`?
-    farthing.yaml:2:116: `teams` is `other`; wanted a team that stands under `teams`
+    farthing.yaml:2:116: an entry of `teams` is `other`; wanted a team that stands under `teams`
     ");
 }
 
 #[test]
 fn a_team_has_a_name() {
     assert_snapshot!(wrong_part(&format!("teams: {{ ' ops': {{}} }}\nkeys: [ {{ sha256: {HASH}, team: '' }} ]\n")), @"
-    farthing.yaml:1:10: `the name of a team` is ` ops`; wanted a name of 1 to 128 bytes without control characters or surrounding space
+    farthing.yaml:1:10: the name of a team is ` ops`; wanted a name of 1 to 128 bytes without control characters or surrounding space
     farthing.yaml:2:91: `team` is ``; wanted a team that stands under `teams`
     ");
 }
 
 #[test]
 fn a_grant_names_known_tiers() {
-    assert_snapshot!(wrong_part(&format!("keys: [ {{ sha256: {HASH}, team: ops, may: {{ tiers: [frontier, reasonin] }} }} ]\n")), @"farthing.yaml:1:121: `tiers` is `reasonin`; wanted one of `frontier`, `reasoning`, `lightweight`; did you mean `reasoning`?");
+    assert_snapshot!(wrong_part(&format!("keys: [ {{ sha256: {HASH}, team: ops, may: {{ tiers: [frontier, reasonin] }} }} ]\n")), @"farthing.yaml:1:121: an entry of `tiers` is `reasonin`; wanted one of `frontier`, `reasoning`, `lightweight`; did you mean `reasoning`?");
 }
 
 #[test]
 fn a_grant_has_well_formed_patterns() {
     assert_snapshot!(wrong_part(&format!("keys: [ {{ sha256: {HASH}, team: ops, may: {{ projects: ['{{a'], unbounded: maybe }} }} ]\n")), @"
-    farthing.yaml:1:114: `projects` is `{a`; wanted a pattern such as `gpt-*` (unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?))
+    farthing.yaml:1:114: an entry of `projects` is `{a`; wanted a pattern such as `gpt-*` (unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?))
     farthing.yaml:1:132: `unbounded` is `maybe`; wanted `on` or `off`
     ");
 }
@@ -88,7 +88,19 @@ fn a_key_has_a_mode_of_two() {
 #[test]
 fn a_team_names_provider_rows() {
     assert_snapshot!(wrong_part("teams: { ops: { providers: [openai, opena], mode: dry } }\n"), @"
-    farthing.yaml:1:37: `providers` is `opena`; wanted the name of a provider row; did you mean `openai`?
+    farthing.yaml:1:37: an entry of `providers` is `opena`; wanted the name of a provider row; did you mean `openai`?
     farthing.yaml:1:51: `mode` is `dry`; wanted `enforce` or `observe`
+    ");
+}
+
+#[test]
+fn a_key_is_not_empty() {
+    assert_snapshot!(wrong_part("\
+keys:
+  - { sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, team: ops }
+  - { sha256: 01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b, team: ops }
+"), @"
+    farthing.yaml:2:15: `sha256` is that of an empty key, which everybody holds; wanted that of a real one
+    farthing.yaml:3:15: `sha256` is that of an empty key, which everybody holds; wanted that of a real one
     ");
 }

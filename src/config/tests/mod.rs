@@ -1,5 +1,6 @@
 //! What is accepted, and the wording of every refusal.
 
+mod accepted;
 mod example;
 mod files;
 mod keys;
@@ -7,6 +8,7 @@ mod providers;
 mod resolution;
 mod sections;
 mod syntax;
+mod torn;
 
 use std::path::Path;
 
@@ -55,6 +57,14 @@ fn wrong(text: &str) -> String {
 #[track_caller]
 fn wrong_part(text: &str) -> String {
     wrong(&format!("{text}{A_PROVIDER}"))
+}
+
+/// The problems of a provider row to which `line` was added, as the sixth line of the file.
+#[track_caller]
+fn wrong_row(line: &str) -> String {
+    wrong(&format!(
+        "providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    {line}\n"
+    ))
 }
 
 fn listed(problems: &[Problem]) -> String {

@@ -30,37 +30,37 @@ fn a_protocol_that_is_not_built_is_not_unknown() {
 
 #[test]
 fn a_row_has_a_lower_case_name() {
-    assert_snapshot!(wrong("providers:\n  Open AI: { protocol: openai, base_url: https://x.example, models: [m] }\n"), @"farthing.yaml:2:3: `the name of a provider row` is `Open AI`; wanted lower-case letters, digits, `_` and `-`");
+    assert_snapshot!(wrong("providers:\n  Open AI: { protocol: openai, base_url: https://x.example, models: [m] }\n"), @"farthing.yaml:2:3: the name of a provider row is `Open AI`; wanted lower-case letters, digits, `_` and `-`");
 }
 
 #[test]
 fn a_key_is_a_reference_and_never_echoed() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: sk-literal\n"), @"farthing.yaml:6:10: `key` holds a literal value; wanted a reference, `env:NAME` or `file:path`, so that no secret stands in this file");
+    assert_snapshot!(wrong_row("key: sk-literal"), @"farthing.yaml:6:10: `key` holds a literal value; wanted a reference, `env:NAME` or `file:path`, so that no secret stands in this file");
 }
 
 #[test]
 fn a_variable_that_is_not_set_is_named() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: env:NOT_SET\n"), @"farthing.yaml:6:10: `key`: environment variable `NOT_SET` is not set");
+    assert_snapshot!(wrong_row("key: env:NOT_SET"), @"farthing.yaml:6:10: `key`: environment variable `NOT_SET` is not set");
 }
 
 #[test]
 fn an_empty_variable_is_no_secret() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: env:EMPTY\n"), @"farthing.yaml:6:10: `key`: environment variable `EMPTY` is empty; wanted a secret");
+    assert_snapshot!(wrong_row("key: env:EMPTY"), @"farthing.yaml:6:10: `key`: environment variable `EMPTY` is empty; wanted a secret");
 }
 
 #[test]
 fn a_secret_of_two_lines_fits_no_header() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: env:TWO_LINES\n"), @"farthing.yaml:6:10: `key`: environment variable `TWO_LINES` holds a line break, surrounding space or other characters that no header can carry; wanted printable ASCII");
+    assert_snapshot!(wrong_row("key: env:TWO_LINES"), @"farthing.yaml:6:10: `key`: environment variable `TWO_LINES` holds a line break, surrounding space or other characters that no header can carry; wanted printable ASCII");
 }
 
 #[test]
 fn a_secret_in_place_of_a_variable_is_not_echoed() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: env:sk-literal\n"), @"farthing.yaml:6:10: `key`: what follows `env:` is not a name; wanted letters, digits and `_`, such as `env:OPENAI_API_KEY`");
+    assert_snapshot!(wrong_row("key: env:sk-literal"), @"farthing.yaml:6:10: `key`: what follows `env:` is not a name; wanted letters, digits and `_`, such as `env:OPENAI_API_KEY`");
 }
 
 #[test]
 fn a_reference_needs_a_target() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: 'env:'\n    headers: { x-api-key: 'file:' }\n"), @"
+    assert_snapshot!(wrong_row("key: 'env:'\n    headers: { x-api-key: 'file:' }"), @"
     farthing.yaml:6:10: `key`: what follows `env:` is not a name; wanted letters, digits and `_`, such as `env:OPENAI_API_KEY`
     farthing.yaml:7:27: `x-api-key`: nothing follows `file:`; wanted a path, such as `file:/run/secrets/openai`
     ");
@@ -68,12 +68,12 @@ fn a_reference_needs_a_target() {
 
 #[test]
 fn a_secret_file_that_is_missing_is_named() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key: file:missing-secret\n"), @"farthing.yaml:6:10: `key`: cannot read file `/etc/farthing/missing-secret`: there is no such file");
+    assert_snapshot!(wrong_row("key: file:missing-secret"), @"farthing.yaml:6:10: `key`: cannot read file `/etc/farthing/missing-secret`: there is no such file");
 }
 
 #[test]
 fn a_forgotten_key_is_not_no_key() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    key:\n"), @"farthing.yaml:6:8: `key` has no value; wanted one, or no `key`");
+    assert_snapshot!(wrong_row("key:"), @"farthing.yaml:6:8: `key` has no value; wanted one, or no `key`");
 }
 
 #[test]
@@ -119,34 +119,34 @@ fn a_row_without_patterns_serves_nothing() {
 #[test]
 fn a_pattern_is_well_formed() {
     assert_snapshot!(wrong("providers:\n  x: { protocol: openai, base_url: https://x.example, models: ['gpt-[', ''] }\n"), @"
-    farthing.yaml:2:64: `models` is `gpt-[`; wanted a pattern such as `gpt-*` (unclosed character class; missing ']')
-    farthing.yaml:2:73: `models` is ``; wanted a pattern such as `gpt-*`
+    farthing.yaml:2:64: an entry of `models` is `gpt-[`; wanted a pattern such as `gpt-*` (unclosed character class; missing ']')
+    farthing.yaml:2:73: an entry of `models` is ``; wanted a pattern such as `gpt-*`
     ");
 }
 
 #[test]
 fn a_discount_is_a_percentage() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    discount: 0.15\n"), @"farthing.yaml:6:15: `discount` is `0.15`; wanted a percentage below `100%`, such as `15%` or `12.5%`");
+    assert_snapshot!(wrong_row("discount: 0.15"), @"farthing.yaml:6:15: `discount` is `0.15`; wanted a percentage below `100%`, such as `15%` or `12.5%`");
 }
 
 #[test]
 fn a_discount_stays_below_everything() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    discount: 100%\n"), @"farthing.yaml:6:15: `discount` is `100%`; wanted a percentage below `100%`, such as `15%` or `12.5%`");
+    assert_snapshot!(wrong_row("discount: 100%"), @"farthing.yaml:6:15: `discount` is `100%`; wanted a percentage below `100%`, such as `15%` or `12.5%`");
 }
 
 #[test]
 fn metering_has_two_words() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    metering: 'off'\n"), @"farthing.yaml:6:15: `metering` is `off`; wanted `inject` or `observe`");
+    assert_snapshot!(wrong_row("metering: 'off'"), @"farthing.yaml:6:15: `metering` is `off`; wanted `inject` or `observe`");
 }
 
 #[test]
 fn a_row_overrides_dispatch_by_the_same_rules() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    dispatch: { total_timeout: never }\n"), @"farthing.yaml:6:32: `total_timeout` is `never`; wanted a duration such as `250ms`, `5s`, `15m` or `1h`, at most 24 hours");
+    assert_snapshot!(wrong_row("dispatch: { total_timeout: never }"), @"farthing.yaml:6:32: `total_timeout` is `never`; wanted a duration such as `250ms`, `5s`, `15m` or `1h`, at most 24 hours");
 }
 
 #[test]
 fn a_header_that_farthing_sets_is_refused() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    headers: { Authorization: Bearer sk-literal, host: x.example, x-farthing-team: ops }\n"), @"
+    assert_snapshot!(wrong_row("headers: { Authorization: Bearer sk-literal, host: x.example, x-farthing-team: ops }"), @"
     farthing.yaml:6:31: `authorization` is not set here; wanted the secret as the row's `key`
     farthing.yaml:6:56: header `host` is set by Farthing itself; wanted another one
     farthing.yaml:6:84: header `x-farthing-team` is set by Farthing itself; wanted another one
@@ -155,12 +155,12 @@ fn a_header_that_farthing_sets_is_refused() {
 
 #[test]
 fn a_header_that_holds_a_secret_is_a_reference() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    headers: { x-api-key: sk-literal }\n"), @"farthing.yaml:6:27: `x-api-key` holds a literal value; wanted a reference, `env:NAME` or `file:path`, so that no secret stands in this file");
+    assert_snapshot!(wrong_row("headers: { x-api-key: sk-literal }"), @"farthing.yaml:6:27: `x-api-key` holds a literal value; wanted a reference, `env:NAME` or `file:path`, so that no secret stands in this file");
 }
 
 #[test]
 fn a_header_has_a_name_and_a_value() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    headers: { 'x tenant': ops, x-tenant: }\n"), @"
+    assert_snapshot!(wrong_row("headers: { 'x tenant': ops, x-tenant: }"), @"
     farthing.yaml:6:28: `x tenant` is no header name; wanted a header name such as `x-tenant`
     farthing.yaml:6:33: header `x-tenant` has no value; wanted one
     ");
@@ -168,7 +168,7 @@ fn a_header_has_a_name_and_a_value() {
 
 #[test]
 fn a_header_occurs_once_in_any_case() {
-    assert_snapshot!(wrong("providers:\n  openai:\n    protocol: openai\n    base_url: https://api.openai.com/v1\n    models: [\"gpt-*\"]\n    headers: { x-tenant: a, X-Tenant: b }\n"), @"farthing.yaml:6:29: header `x-tenant` occurs twice; wanted it once");
+    assert_snapshot!(wrong_row("headers: { x-tenant: a, X-Tenant: b }"), @"farthing.yaml:6:29: header `x-tenant` occurs twice; wanted it once");
 }
 
 #[test]
@@ -203,4 +203,9 @@ providers:
   x: { protocol: openai, base_url: nowhere, models: [m] }
 tiers: { frontier: [x/m, m] }
 "), @"farthing.yaml:2:36: `base_url` is `nowhere`; wanted an `https://` or `http://` URL, such as `https://api.openai.com/v1`");
+}
+
+#[test]
+fn a_row_does_not_lead_back_to_the_gateway() {
+    assert_snapshot!(wrong("providers:\n  x: { protocol: openai, base_url: http://localhost:4100/v1, models: [m] }\n"), @"farthing.yaml:2:36: `base_url` is `http://localhost:4100/v1`, where Farthing itself listens; wanted the provider's address");
 }

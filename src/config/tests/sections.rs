@@ -65,9 +65,9 @@ fn an_admin_key_is_a_reference() {
 #[test]
 fn a_host_is_a_name_only() {
     assert_snapshot!(wrong_part("server: { hosts: [gateway.internal, 'https://gateway.internal', 'gateway:80', ''] }\n"), @"
-    farthing.yaml:1:37: `hosts` is `https://gateway.internal`; wanted a host name without scheme and port, such as `gateway.internal`
-    farthing.yaml:1:65: `hosts` is `gateway:80`; wanted a host name without scheme and port, such as `gateway.internal`
-    farthing.yaml:1:79: `hosts` is ``; wanted a host name without scheme and port, such as `gateway.internal`
+    farthing.yaml:1:37: an entry of `hosts` is `https://gateway.internal`; wanted a host name without scheme and port, such as `gateway.internal`
+    farthing.yaml:1:65: an entry of `hosts` is `gateway:80`; wanted a host name without scheme and port, such as `gateway.internal`
+    farthing.yaml:1:79: an entry of `hosts` is ``; wanted a host name without scheme and port, such as `gateway.internal`
     ");
 }
 
