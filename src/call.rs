@@ -1,13 +1,14 @@
 //! One call of a client, from the moment it is read to the moment it is settled.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::ids::{KeyId, RequestId, TeamId};
 use crate::prompt::view::View;
+use crate::task::Tier;
 
 /// The door that a call came through.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -65,6 +66,10 @@ pub struct CallFacts {
     pub view: View,
     /// Who pays.
     pub who: Attribution,
+    /// The tier that `x-farthing-tier` asks for, where the model is `auto`.
+    pub pinned_tier: Option<Tier>,
+    /// How long the client will wait, from arrival.
+    pub deadline: Option<Duration>,
 }
 
 /// The original body with what is known of it.

@@ -1,9 +1,11 @@
 //! Farthing: a gateway between AI agents and their model providers that makes every model call
 //! cost what it is worth. Start reading at [`gateway`]; ARCHITECTURE.md is the map.
 
+pub mod admin;
 pub mod call;
 pub mod config;
 pub mod cost;
+pub mod gateway;
 pub mod ids;
 pub mod ledger;
 pub mod limits;
@@ -15,6 +17,7 @@ pub mod prompt;
 pub mod providers;
 pub mod reply;
 pub mod route;
+pub mod server;
 pub mod task;
 pub mod telemetry;
 pub mod tokens;

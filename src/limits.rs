@@ -36,6 +36,8 @@ pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const JSON_DEPTH_MAX: usize = 512;
 /// Largest single event of a stream, in bytes.
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
+/// Largest reply that is not a stream, in bytes.
+pub const REPLY_BYTES_MAX: usize = 64 << 20;
 /// Largest error body of a provider that is read and passed on, in bytes.
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.

@@ -56,6 +56,8 @@ pub enum Reason {
     ExactModel,
     /// The client left the choice to us, and nothing says that less than the best will do.
     AutoDefault,
+    /// There is no plan: the request was refused before one was made.
+    Refused,
 }
 
 impl Reason {
@@ -65,6 +67,7 @@ impl Reason {
             Self::PinnedTier => "pinned-tier",
             Self::ExactModel => "exact-model",
             Self::AutoDefault => "auto-default",
+            Self::Refused => "refused",
         }
     }
 }

@@ -10,7 +10,7 @@ mod closing;
 pub mod relay;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::call::CallFacts;
 use crate::cost::Book;
@@ -172,11 +172,6 @@ impl Meter {
     /// The target of the current attempt.
     pub fn target(&self) -> Option<&ModelRef> {
         self.last_target.as_ref()
-    }
-
-    /// When the request arrived.
-    pub fn arrived(&self) -> Instant {
-        self.call.arrived
     }
 
     /// Settles the open attempt, if there is one, and with `ends` the request as well.

@@ -103,6 +103,11 @@ impl Relay {
         }
     }
 
+    /// The meter that watches.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     async fn first_event(&mut self) -> Result<(), Failure> {
         let mut held = BytesMut::new();
         loop {

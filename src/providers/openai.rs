@@ -224,7 +224,8 @@ pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal
     let insufficient_quota =
         status == 429 && json.as_deref().is_some_and(|json| error_code(json).as_deref() == Some("insufficient_quota"));
     Refusal {
-        status,
+        // A redirect is no answer either; the client must not follow it with our credential's request.
+        status: if status < 400 { 502 } else { status },
         headers: pass_on(headers),
         json,
         retry_after: retry_after(headers),

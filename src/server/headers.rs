@@ -1,0 +1,162 @@
+//! What a request's headers say: claims, wishes, and what may be passed on to a provider. One pass.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use crate::prompt::view::Claims;
+
+/// What the headers said.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// `x-farthing-*` claims.
+    pub claims: Claims,
+    /// The metadata headers of LiteLLM, Portkey, Helicone and Cloudflare, for those who come from there.
+    pub migrated: Claims,
+    /// `x-farthing-tier`, as written.
+    pub tier: Option<String>,
+    /// `x-farthing-deadline`.
+    pub deadline: Option<Duration>,
+    /// The headers that may reach a provider.
+    pub forward: HeaderMap,
+}
+
+/// Reads all headers once.
+pub fn read(headers: &HeaderMap) -> Said {
+    let mut said = Said::default();
+    for (name, value) in headers {
+        if passes(name) {
+            said.forward.append(name.clone(), value.clone());
+        } else {
+            said.note(name.as_str(), value);
+        }
+    }
+    said
+}
+
+/// Credentials, cookies, `x-farthing-*` and organisation headers never reach a provider: only what is listed does.
+fn passes(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(
+        name,
+        "accept"
+            | "user-agent"
+            | "traceparent"
+            | "tracestate"
+            | "originator"
+            | "session-id"
+            | "thread-id"
+            | "x-app"
+            | "x-session-affinity"
+            | "x-claude-code-session-id"
+            | "openai-beta"
+            | "anthropic-beta"
+            | "anthropic-version"
+    ) || name.starts_with("x-stainless-")
+        || name.starts_with("x-codex-")
+}
+
+impl Said {
+    fn note(&mut self, name: &str, value: &HeaderValue) {
+        let text = || {
+            std::str::from_utf8(value.as_bytes()).ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        if let Some(ours) = name.strip_prefix("x-farthing-") {
+            match ours {
+                "team" => self.claims.team = text(),
+                "project" => self.claims.project = text(),
+                "pipeline" => self.claims.pipeline = text(),
+                "user" => self.claims.user = text(),
+                "run" => self.claims.run = text(),
+                "task" => self.claims.task = text(),
+                "prompt" => self.claims.prompt = text(),
+                "tier" => self.tier = text(),
+                "deadline" => self.deadline = text().and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
+                _ => {}
+            }
+            return;
+        }
+        match name {
+            "x-portkey-metadata" | "cf-aig-metadata" => self.migrated.merge(metadata(value.as_bytes())),
+            "x-portkey-trace-id" | "x-litellm-session-id" | "helicone-session-id" => self.migrated.run = text(),
+            "x-litellm-end-user-id" | "helicone-user-id" => self.migrated.user = text(),
+            "helicone-prompt-id" => self.migrated.prompt = text(),
+            "helicone-property-team" => self.migrated.team = text(),
+            "helicone-property-project" => self.migrated.project = text(),
+            "helicone-property-pipeline" => self.migrated.pipeline = text(),
+            "helicone-property-task" => self.migrated.task = text(),
+            _ => {}
+        }
+    }
+}
+
+impl Claims {
+    /// Fills what is absent from `other`.
+    pub fn merge(&mut self, other: Self) {
+        let Self { team, project, pipeline, user, run, task, prompt } = other;
+        self.team = self.team.take().or(team);
+        self.project = self.project.take().or(project);
+        self.pipeline = self.pipeline.take().or(pipeline);
+        self.user = self.user.take().or(user);
+        self.run = self.run.take().or(run);
+        self.task = self.task.take().or(task);
+        self.prompt = self.prompt.take().or(prompt);
+    }
+}
+
+/// A JSON object of metadata, as Portkey and Cloudflare send it; anything else says nothing.
+fn metadata(json: &[u8]) -> Claims {
+    #[derive(Deserialize)]
+    struct Metadata {
+        team: Option<String>,
+        project: Option<String>,
+        pipeline: Option<String>,
+        #[serde(alias = "_user")]
+        user: Option<String>,
+        #[serde(alias = "trace_id")]
+        run: Option<String>,
+        task: Option<String>,
+        #[serde(alias = "_prompt")]
+        prompt: Option<String>,
+    }
+    let Ok(read) = serde_json::from_slice::<Metadata>(json) else { return Claims::default() };
+    let Metadata { team, project, pipeline, user, run, task, prompt } = read;
+    Claims { team, project, pipeline, user, run, task, prompt }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_headers_reach_a_provider() {
+        let mut headers = HeaderMap::new();
+        for name in
+            ["authorization", "x-api-key", "cookie", "x-farthing-team", "openai-organization", "openai-project", "host"]
+        {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("secret"));
+        }
+        for name in ["user-agent", "traceparent", "x-stainless-lang", "openai-beta"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("fine"));
+        }
+        let said = read(&headers);
+        assert_eq!(said.forward.len(), 4);
+        assert!(said.forward.values().all(|value| value == "fine"));
+    }
+
+    #[test]
+    fn metadata_of_other_gateways_is_understood() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-portkey-metadata", HeaderValue::from_static(r#"{"_user":"ann","team":"data","n":1}"#));
+        headers.insert("helicone-session-id", HeaderValue::from_static("s-1"));
+        let said = read(&headers);
+        let expected = Claims {
+            user: Some("ann".into()),
+            team: Some("data".into()),
+            run: Some("s-1".into()),
+            ..Claims::default()
+        };
+        assert_eq!(said.migrated, expected);
+    }
+}

@@ -1,0 +1,97 @@
+//! Reads a request's body within its bounds: size, memory of all bodies together, and patience.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::admission::{Admission, HeldBytes};
+use crate::limits::{BODY_READ_IDLE_TIMEOUT, Limits};
+use crate::wire::errors::{ApiError, Code};
+use std::sync::Arc;
+
+/// The whole body, and the memory set aside for it.
+///
+/// # Errors
+///
+/// 413 `body_too_large`, 415 for an encoded body, 408 when the client falls silent, 503 `overloaded`,
+/// 400 when the body breaks off.
+pub async fn body(
+    headers: &HeaderMap,
+    mut incoming: Incoming,
+    admission: &Arc<Admission>,
+    limits: &Limits,
+) -> Result<(Bytes, HeldBytes), ApiError> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::new(
+            Code::UnsupportedMediaType,
+            "encoded request bodies are not taken; send it as it is",
+        ));
+    }
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let mut held = admission.hold();
+    if let Some(length) = declared {
+        within(length, limits)?;
+        held.grow(length)?;
+    }
+    let mut pieces = Pieces::default();
+    while let Some(piece) = next(&mut incoming).await? {
+        let length = pieces.length() + piece.len();
+        within(length, limits)?;
+        held.grow(length.saturating_sub(held.bytes()))?;
+        pieces.push(piece, declared);
+    }
+    Ok((pieces.whole(), held))
+}
+
+async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
+    loop {
+        let frame = match tokio::time::timeout(BODY_READ_IDLE_TIMEOUT, incoming.frame()).await {
+            Err(_) => return Err(ApiError::new(Code::RequestTimeout, "the body did not arrive in time")),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(_))) => return Err(ApiError::new(Code::InvalidBody, "the body broke off")),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+}
+
+fn within(length: usize, limits: &Limits) -> Result<(), ApiError> {
+    if length <= limits.body_bytes {
+        return Ok(());
+    }
+    let message = format!("the body is larger than the limit of {} bytes", limits.body_bytes);
+    Err(ApiError::new(Code::BodyTooLarge, message))
+}
+
+/// A body that arrives in one piece is never copied.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Pieces {
+    fn length(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, piece: Bytes, declared: Option<usize>) {
+        if self.length() == 0 {
+            self.first = piece;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.joined.reserve(declared.unwrap_or(0).max(self.first.len() + piece.len()));
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+
+    fn whole(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}

@@ -1,0 +1,103 @@
+//! `GET /v1/models`: what a client may ask for, within its grants.
+//! <https://platform.openai.com/docs/api-reference/models>
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::config::Key;
+use crate::gateway::Gateway;
+use crate::task::Tier;
+
+/// All models.
+#[derive(Serialize)]
+pub struct List {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// One model.
+#[derive(Serialize)]
+pub struct Model {
+    id: String,
+    object: &'static str,
+    /// Seconds since the Unix epoch; providers' dates are not known here.
+    created: u64,
+    owned_by: String,
+}
+
+/// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match.
+pub fn list(gateway: &Gateway, key: Option<&Key>) -> List {
+    let names = names(gateway, key);
+    List { object: "list", data: names.into_iter().map(|(id, owned_by)| model(id, owned_by)).collect() }
+}
+
+/// One of them by name, which may be percent-encoded.
+pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
+    let asked = decode(asked);
+    let (id, owned_by) = names(gateway, key).into_iter().find(|(id, _)| *id == asked)?;
+    Some(model(id, owned_by))
+}
+
+fn model(id: String, owned_by: String) -> Model {
+    Model { id, object: "model", created: 0, owned_by }
+}
+
+fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeSet<(String, String)> {
+    let config = gateway.config();
+    let granted_tier =
+        |tier: &Tier| key.and_then(|key| key.may.tiers.as_ref()).is_none_or(|tiers| tiers.contains(tier));
+    let mut names = BTreeSet::new();
+    let tiers: Vec<Tier> =
+        Tier::ALL.into_iter().filter(|tier| !config.tiers.models(*tier).is_empty()).filter(granted_tier).collect();
+    if tiers.contains(&Tier::Frontier) {
+        names.insert(("auto".to_owned(), "farthing".to_owned()));
+    }
+    for tier in tiers {
+        names.insert((tier.to_string(), "farthing".to_owned()));
+        for model in config.tiers.models(tier) {
+            names.insert((model.model.to_string(), model.provider.to_string()));
+        }
+    }
+    let by_name = key.and_then(|key| key.may.models.as_ref());
+    if by_name.is_some() || key.is_none_or(|key| key.may.tiers.is_none()) {
+        for row in &config.providers {
+            let book = gateway.accounts().book.load();
+            let priced = book.rows().filter(|(vendor, model, _)| *vendor == row.vendor && row.serves(model));
+            let granted = priced
+                .filter(|(_, model, _)| by_name.is_none_or(|globs| globs.iter().any(|glob| glob.is_match(model))));
+            names.extend(granted.map(|(_, model, _)| (model.to_owned(), row.id.to_string())));
+        }
+    }
+    names
+}
+
+fn decode(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = (first == b'%').then(|| std::str::from_utf8(tail.get(..2)?).ok()).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_names_are_decoded() {
+        assert_eq!(decode("openai%2Fgpt-5.6-luna"), "openai/gpt-5.6-luna");
+        assert_eq!(decode("100%"), "100%");
+    }
+}

@@ -1,0 +1,147 @@
+//! Writes replies: the provider's bytes, our headers, and errors in the caller's dialect.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde::Serialize;
+
+use super::admission::Permit;
+use crate::gateway::{Decision, Reply, ReplyBody};
+use crate::ids::RequestId;
+use crate::meter::relay::Relay;
+use crate::wire::errors::ApiError;
+
+/// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
+pub struct ReplyStream {
+    kind: Kind,
+    _permit: Option<Permit>,
+}
+
+enum Kind {
+    Whole(Bytes),
+    Relay(Box<Relay>),
+}
+
+impl Body for ReplyStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.kind {
+            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.kind, Kind::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A reply of the gateway.
+pub fn reply(id: RequestId, reply: Reply, ignored: &[&'static str], permit: Permit) -> Response<ReplyStream> {
+    let Reply { status, headers, decision, body } = reply;
+    let (kind, error) = match body {
+        ReplyBody::Whole(json) => (Kind::Whole(json), None),
+        ReplyBody::Stream(relay) => (Kind::Relay(relay), None),
+        ReplyBody::Error(error) => (Kind::Whole(error.openai_body().into()), Some(error)),
+    };
+    let is_stream = matches!(kind, Kind::Relay(_));
+    let mut response = Response::new(ReplyStream { kind, _permit: Some(permit) });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let headers = response.headers_mut();
+    if let Some(error) = &error {
+        describe_error(headers, error);
+    }
+    if is_stream {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    if let Some(decision) = &decision {
+        describe(headers, decision, ignored);
+    }
+    set(headers, "x-request-id", id);
+    response
+}
+
+/// An error before the gateway was reached.
+pub fn error(id: RequestId, error: &ApiError) -> Response<ReplyStream> {
+    let mut response = whole(id, error.openai_body().into(), HeaderValue::from_static("application/json"));
+    *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    describe_error(response.headers_mut(), error);
+    response
+}
+
+/// A JSON document of ours.
+pub fn json<T: Serialize>(id: RequestId, value: &T) -> Response<ReplyStream> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    whole(id, body.into(), HeaderValue::from_static("application/json"))
+}
+
+/// A word of ours.
+pub fn text(id: RequestId, text: &'static str) -> Response<ReplyStream> {
+    whole(id, Bytes::from_static(text.as_bytes()), HeaderValue::from_static("text/plain; charset=utf-8"))
+}
+
+fn whole(id: RequestId, body: Bytes, content_type: HeaderValue) -> Response<ReplyStream> {
+    let mut response = Response::new(ReplyStream { kind: Kind::Whole(body), _permit: None });
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    set(response.headers_mut(), "x-request-id", id);
+    response
+}
+
+fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
+/// What was decided, why, and what it cost.
+fn describe(headers: &mut HeaderMap, decision: &Decision, ignored: &[&'static str]) {
+    if let Some(model) = &decision.model {
+        set(headers, "x-farthing-model", model);
+    }
+    if let Some(tier) = decision.tier {
+        headers.insert("x-farthing-tier", HeaderValue::from_static(tier.as_str()));
+    }
+    if ignored.is_empty() {
+        headers.insert("x-farthing-reason", HeaderValue::from_static(decision.reason.as_str()));
+    } else {
+        set(
+            headers,
+            "x-farthing-reason",
+            format_args!("{}; not granted: {}", decision.reason.as_str(), ignored.join(", ")),
+        );
+    }
+    if !decision.edits.is_empty() {
+        set(headers, "x-farthing-edits", &decision.edits);
+    }
+    if let Some(cost) = decision.cost {
+        match cost.exact {
+            Some(cost) => set(headers, "x-farthing-cost-usd", cost),
+            None => drop(headers.insert("x-farthing-cost-usd", HeaderValue::from_static("unknown"))),
+        }
+    }
+}
+
+/// Names that cannot stand in a header (a model's, say) are left out rather than altered.
+fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
+    if let Ok(value) = HeaderValue::try_from(value.to_string()) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
