@@ -2,7 +2,9 @@
 //! cost what it is worth. Start reading at [`gateway`]; ARCHITECTURE.md is the map.
 
 pub mod admin;
+pub mod app;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod cost;
 pub mod gateway;

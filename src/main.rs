@@ -1,1 +1,10 @@
-fn main() {}
+//! `farthing`, the command.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    farthing::cli::run()
+}

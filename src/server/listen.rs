@@ -37,33 +37,51 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Serves connections until `closing` says so, then lets requests in flight finish, for at most `patience`.
-/// What is still running then is dropped, and settles itself.
-pub async fn serve<S, F, B>(listener: TcpListener, service: S, mut closing: watch::Receiver<bool>, patience: Duration)
+/// Serves connections until `closing` says so, then lets requests in flight finish, for at most `patience`;
+/// meanwhile new connections are still accepted, so that they are told. What is still running then is
+/// dropped, and settles itself.
+pub async fn serve<S, F, B>(listener: TcpListener, service: S, closing: watch::Receiver<bool>, patience: Duration)
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     let mut connections = JoinSet::new();
+    let mut until = closing.clone();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, service.clone(), closing.clone()))),
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-            _ = closing.wait_for(|closing| *closing) => break,
+            stream = accept(&listener) => drop(connections.spawn(connection(stream, service.clone(), Some(closing.clone())))),
+            _ = until.wait_for(|closing| *closing) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
-    drop(listener);
-    let all_done = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(patience, all_done).await.is_err() {
+    let mut late = JoinSet::new();
+    let drained = async {
+        while !connections.is_empty() {
+            tokio::select! {
+                stream = accept(&listener) => drop(late.spawn(connection(stream, service.clone(), None))),
+                _ = connections.join_next() => {}
+            }
+        }
+    };
+    if tokio::time::timeout(patience, drained).await.is_err() {
         connections.shutdown().await;
+    }
+    late.shutdown().await;
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // No descriptor is left, or the client is gone already.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
     }
 }
 
-async fn connection<S, F, B>(stream: TcpStream, service: S, mut closing: watch::Receiver<bool>)
+/// One connection; with `closing` it ends after its current request once that says so.
+async fn connection<S, F, B>(stream: TcpStream, service: S, closing: Option<watch::Receiver<bool>>)
 where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -77,12 +95,15 @@ where
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
+    builder.keep_alive(closing.is_some());
     let connection = builder.serve_connection(TokioIo::new(stream), service_fn(service));
     tokio::pin!(connection);
     // A connection that ends badly is the client's doing; its requests have settled themselves.
-    tokio::select! {
-        ended = connection.as_mut() => return drop(ended),
-        _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+    if let Some(mut closing) = closing {
+        tokio::select! {
+            ended = connection.as_mut() => return drop(ended),
+            _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+        }
     }
     drop(connection.await);
 }

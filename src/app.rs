@@ -1,0 +1,207 @@
+//! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::Admin;
+use crate::config::{self, Config};
+use crate::cost::Book;
+use crate::gateway::Gateway;
+use crate::ledger::{Ledger, LedgerError, LedgerOptions};
+use crate::meter::accounts::Accounts;
+use crate::problem::Problem;
+use crate::providers::Providers;
+use crate::server::listen;
+use crate::server::{Admission, KeyRing, Server};
+use crate::telemetry::log::Log;
+use crate::telemetry::metrics::Metrics;
+
+/// How often the files of keys and prices are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The price file is not usable.
+    #[error("{}", lines(.0))]
+    Prices(Vec<Problem>),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] io::Error),
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Where agents come in.
+    pub listen: SocketAddr,
+    /// Where operators come in.
+    pub admin_listen: SocketAddr,
+    accounts: Arc<Accounts>,
+    admission: Arc<Admission>,
+    closing: watch::Sender<bool>,
+    closed: watch::Sender<bool>,
+    doors: [JoinHandle<()>; 2],
+    watcher: JoinHandle<()>,
+}
+
+/// Starts a gateway; `file` is where its configuration came from, if it came from a file.
+///
+/// # Errors
+///
+/// [`StartError`], each with one line that says what to mend. Nothing is left running.
+pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Running, StartError> {
+    let config = Arc::new(config);
+    let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
+    let agents = listen::bind(config.server.listen).await?;
+    let operators = listen::bind(config.server.admin_listen).await?;
+    let options = LedgerOptions { path: config.ledger.path.clone(), when_it_fails: config.ledger.when_it_fails };
+    let (ledger, recovered) = Ledger::open(&options)?;
+    let metrics = Metrics::new(config.label_values);
+    metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
+    let accounts = Arc::new(Accounts { ledger, book: ArcSwap::from_pointee(book), metrics, log });
+    if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes > 0
+        || recovered.journal_was_missing
+    {
+        accounts.log.event(
+            "ledger_recovered",
+            &json!({
+                "records": recovered.records_replayed, "interrupted_attempts": recovered.attempts_interrupted,
+                "torn_bytes": recovered.torn_bytes, "journal_was_missing": recovered.journal_was_missing,
+            }),
+        );
+    }
+    let admission = Arc::new(Admission::new(config.limits));
+    let server = Arc::new(Server {
+        gateway: Gateway::new(Arc::clone(&config), Arc::clone(&accounts), Providers::new(&config.providers)),
+        keys: ArcSwap::from_pointee(KeyRing::new(&config.keys)),
+        admission: Arc::clone(&admission),
+    });
+    let (listen, admin_listen) = (agents.local_addr()?, operators.local_addr()?);
+    let (closing, closing_seen) = watch::channel(false);
+    let (closed, closed_seen) = watch::channel(false);
+    let admin = Arc::new(Admin {
+        accounts: Arc::clone(&accounts),
+        admission: Arc::clone(&admission),
+        key: config.server.admin_key.clone(),
+        on_loopback: admin_listen.ip().to_canonical().is_loopback(),
+    });
+    let watcher = tokio::spawn(watch_files(Arc::clone(&server), file));
+    let of_agents = move |request| Arc::clone(&server).serve(request);
+    let of_operators = move |request| Arc::clone(&admin).serve(request);
+    let doors = [
+        tokio::spawn(listen::serve(agents, of_agents, closing_seen, config.server.drain_timeout)),
+        tokio::spawn(listen::serve(operators, of_operators, closed_seen, Duration::from_secs(1))),
+    ];
+    let running = Running { listen, admin_listen, accounts, admission, closing, closed, doors, watcher };
+    running
+        .accounts
+        .log
+        .event("listening", &json!({ "listen": listen.to_string(), "admin_listen": admin_listen.to_string() }));
+    Ok(running)
+}
+
+impl Running {
+    /// What is written to.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Drains: new requests are refused, those in flight finish (within `drain_timeout`) and settle; then the
+    /// ledger is brought up to date and closed.
+    ///
+    /// # Errors
+    ///
+    /// What kept the ledger's last records out of its tables; the next start applies them.
+    pub async fn stop(self) -> Result<(), LedgerError> {
+        let Self { accounts, admission, closing, closed, doors: [agents, operators], watcher, .. } = self;
+        accounts.log.event("draining", &json!({ "in_flight": admission.in_flight() }));
+        admission.drain();
+        closing.send_replace(true);
+        drop(agents.await);
+        watcher.abort();
+        let of_thread = Arc::clone(&accounts);
+        let ledger = tokio::task::spawn_blocking(move || of_thread.ledger.close()).await;
+        closed.send_replace(true);
+        drop(operators.await);
+        accounts.log.event("stopped", &json!({}));
+        ledger.unwrap_or(Ok(()))
+    }
+}
+
+/// The built-in price book under the user's file.
+pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
+    let Some(file) = file else { return Ok(Book::builtin().clone()) };
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        vec![Problem { file: name.clone(), line: 0, column: 0, message: format!("cannot be read: {error}") }]
+    })?;
+    Book::parse(&name, &text).map(|rows| Book::builtin().with_user_rows(rows))
+}
+
+/// Reads keys and prices again when their files change, and on SIGHUP. A bad file never replaces a good one.
+async fn watch_files(server: Arc<Server>, file: Option<PathBuf>) {
+    let prices = server.gateway.config().prices.clone();
+    let mut seen = (modified(file.as_deref()), modified(prices.as_deref()));
+    let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    loop {
+        let asked = tokio::select! {
+            () = tokio::time::sleep(WATCH_INTERVAL) => false,
+            Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
+        };
+        let now = (modified(file.as_deref()), modified(prices.as_deref()));
+        if let Some(file) = file.as_deref().filter(|_| asked || now.0 != seen.0) {
+            reload_keys(&server, file);
+        }
+        if let Some(prices) = prices.as_deref().filter(|_| asked || now.1 != seen.1) {
+            reload_prices(&server, prices);
+        }
+        seen = now;
+    }
+}
+
+fn modified(file: Option<&Path>) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(file?).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn reload_keys(server: &Server, file: &Path) {
+    match config::load_keys(file, server.gateway.config(), &|name| std::env::var(name).ok()) {
+        Ok(keys) => {
+            server.keys.store(Arc::new(KeyRing::new(&keys)));
+            server.gateway.accounts().log.event("keys_reloaded", &json!({ "keys": keys.len() }));
+        }
+        Err(problems) => reload_failed(server, "config", &problems),
+    }
+}
+
+fn reload_prices(server: &Server, file: &Path) {
+    match read_book(Some(file)) {
+        Ok(book) => {
+            server.gateway.accounts().book.store(Arc::new(book));
+            server.gateway.accounts().log.event("prices_reloaded", &json!({}));
+        }
+        Err(problems) => reload_failed(server, "prices", &problems),
+    }
+}
+
+fn reload_failed(server: &Server, what: &str, problems: &[Problem]) {
+    let accounts = server.gateway.accounts();
+    accounts.metrics.reload_failures.with_label_values(&[what]).inc();
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    accounts.log.event("reload_failed", &json!({ "file": what, "problems": problems }));
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

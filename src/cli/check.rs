@@ -1,0 +1,98 @@
+//! `farthing check`: everything that can be known about a configuration without starting it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Format, env, find_config, print_problems};
+use crate::app::read_book;
+use crate::config::{self, Config};
+use crate::cost::Book;
+use crate::problem::Problem;
+use crate::task::Tier;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The configuration; else FARTHING_CONFIG, else ./farthing.yaml, else OPENAI_API_KEY alone
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let file = find_config(arguments.config.as_ref());
+    let config = match &file {
+        Some(file) => config::load(file, &env),
+        None => config::from_environment(&env),
+    };
+    let checked = config.and_then(|config| {
+        let book = read_book(config.prices.as_deref())?;
+        Ok((config, book))
+    });
+    let source = file.map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
+    match (checked, arguments.format) {
+        (Ok((config, book)), Format::Json) => {
+            let warnings = warnings(&config, &book);
+            println!("{}", json!({ "source": source, "ok": true, "problems": [], "warnings": warnings }));
+            ExitCode::SUCCESS
+        }
+        (Ok((config, book)), Format::Table) => {
+            describe(&source, &config);
+            for warning in warnings(&config, &book) {
+                println!("warning: {warning}");
+            }
+            ExitCode::SUCCESS
+        }
+        (Err(problems), Format::Json) => {
+            println!("{}", json!({ "source": source, "ok": false, "problems": texts(&problems), "warnings": [] }));
+            ExitCode::FAILURE
+        }
+        (Err(problems), Format::Table) => {
+            print_problems(&problems);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn texts(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn describe(source: &str, config: &Config) {
+    println!("{source}: ok");
+    for row in &config.providers {
+        let key = if row.key.is_some() { "with a key" } else { "without a key" };
+        println!("  provider {}: {} {key}", row.id, row.base_url);
+    }
+    for tier in Tier::ALL {
+        let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();
+        println!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
+    }
+    println!("  {} keys, {} teams, ledger {}", config.keys.len(), config.teams.len(), config.ledger.path.display());
+}
+
+/// What is allowed and yet probably not meant.
+fn warnings(config: &Config, book: &Book) -> Vec<String> {
+    let today = jiff::Zoned::now().date();
+    let mut warnings = Vec::new();
+    for tier in Tier::ALL {
+        let models = config.tiers.models(tier);
+        if models.is_empty() {
+            warnings.push(format!("the tier `{tier}` has no models; requests for it are refused"));
+        }
+        for model in models {
+            let vendor = config.provider(model.provider.as_str()).map_or("", |row| row.vendor.as_str());
+            match book.price(vendor, model.model.as_str(), today) {
+                None => warnings
+                    .push(format!("`{model}` has no price as `{vendor}/{}`; its cost will be unknown", model.model)),
+                Some(price) => warnings
+                    .extend(price.deprecated.map(|day| format!("`{model}` is withdrawn by its provider on {day}"))),
+            }
+        }
+    }
+    warnings
+}

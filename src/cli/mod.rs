@@ -1,0 +1,68 @@
+//! The command line: arguments in, exit status and one clear line on bad input out.
+
+mod check;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::problem::Problem;
+
+/// A gateway between AI agents and their model providers that makes every model call cost what it is worth.
+#[derive(Parser)]
+#[command(name = "farthing", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway
+    #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-… farthing serve\n  farthing serve --config farthing.yaml")]
+    Serve(serve::Arguments),
+    /// Check the configuration and the prices: file:line:column, what was found, what was wanted
+    #[command(after_help = "Example:\n  farthing check --config farthing.yaml")]
+    Check(check::Arguments),
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Where the configuration comes from: `--config`, else `FARTHING_CONFIG`, else `./farthing.yaml`, else the environment.
+fn find_config(explicit: Option<&PathBuf>) -> Option<PathBuf> {
+    crate::config::find(explicit.map(PathBuf::as_path), &env, std::path::Path::new(""))
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Prints problems, one a line.
+fn print_problems(problems: &[Problem]) {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+}
+
+/// Prints one error line.
+fn fail(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("farthing: {message}");
+    ExitCode::FAILURE
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+    }
+}
