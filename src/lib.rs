@@ -8,4 +8,5 @@ pub mod limits;
 pub mod money;
 pub mod problem;
 pub mod reply;
+pub mod simulator;
 pub mod task;
