@@ -22,6 +22,7 @@ mod script;
 mod server;
 pub mod tokenizer;
 mod traffic;
+pub mod workload;
 
 pub use invoice::{BillsAfterCut, Invoice, InvoiceLine};
 pub use play::BrokenOff;

@@ -345,3 +345,65 @@ async fn shutdown_ends_stalled_answers_and_gives_the_final_invoice() {
     assert_eq!(provider.shutdown().await.lines.len(), 1);
     assert!(!see(response).await.whole);
 }
+
+#[tokio::test]
+async fn the_invoice_of_a_whole_workload_is_what_its_replies_reported() {
+    let workload = workload::Workload::orders_daily(7, 10);
+    let mut provider = Provider::openai().remembers(workload.recordings);
+    for name in ["auto", "gpt-5.6-sol"] {
+        provider = provider.model(ModelScript::named(name).priced(PriceList::sol()).then(Reply::recorded()));
+    }
+    let provider = provider.start().await.expect("a port");
+    let (mut input, mut cached, mut output, mut asked) = (0, 0, 0, 0);
+    for turn in workload.sessions.iter().flat_map(|session| &session.turns) {
+        let body: Value = serde_json::from_slice(&turn.body).expect("JSON");
+        let seen = ask(&provider, body).await;
+        asked += 1;
+        let usage = if turn.stream {
+            seen.chunks().last().map(|chunk| chunk["usage"].clone()).unwrap_or_default()
+        } else {
+            seen.json()["usage"].clone()
+        };
+        let line = provider.invoice().lines.last().cloned().expect("a line");
+        if usage.is_null() {
+            continue;
+        }
+        assert_eq!(usage["prompt_tokens"], line.tokens.input);
+        assert_eq!(usage["completion_tokens"], line.tokens.output);
+        assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], line.tokens.cached_input);
+        (input, cached, output) =
+            (input + line.tokens.input, cached + line.tokens.cached_input, output + line.tokens.output);
+    }
+    assert_eq!(provider.invoice().lines.len(), asked);
+    assert!(cached * 2 > input, "growing histories are mostly read from the cache: {cached} of {input}");
+    assert!(output > 2_000, "{output} tokens were generated");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_model_thinks_is_billed_for_the_time_that_passed() {
+    let latency = Latency { first_token: Duration::ZERO, per_token: Duration::from_millis(1) };
+    let script = ModelScript::named("gpt-5.6-luna").takes(latency).then(Reply::tokens(60_000));
+    let provider = start(script).await;
+    let body = request(json!({})).to_string();
+    let asking = post(&provider, "/v1/chat/completions", body);
+    let arrived = provider.arrival(1);
+    tokio::select! {
+        _ = asking => panic!("an answer after a minute's worth of tokens"),
+        arrived = arrived => { arrived.expect("a request"); }
+    }
+    provider.hung_up(1).await.expect("a hang-up");
+    provider.settled().await.expect("settled");
+    let line = &provider.invoice().lines[0];
+    assert_eq!(line.tokens.input, 11);
+    assert!(line.tokens.output < 30_000, "{} tokens", line.tokens.output);
+}
+
+#[tokio::test]
+async fn a_stream_takes_as_long_as_its_tokens() {
+    let latency = Latency { first_token: Duration::from_millis(20), per_token: Duration::from_micros(250) };
+    let provider = start(ModelScript::named("gpt-5.6-luna").takes(latency).then(Reply::tokens(200))).await;
+    let begun = std::time::Instant::now();
+    check_stream(&ask(&provider, streamed()).await, true, true, 204);
+    let took = begun.elapsed();
+    assert!((60..400).contains(&took.as_millis()), "70 ms of latency took {took:?}");
+}
