@@ -20,6 +20,7 @@ pub mod providers;
 pub mod reply;
 pub mod route;
 pub mod server;
+pub mod simulator;
 pub mod task;
 pub mod telemetry;
 pub mod tokens;

@@ -1,0 +1,286 @@
+//! Performs one chat completion: reads the request, picks the scripted reply, commits, answers.
+//!
+//! The order is the real provider's: validate, read the prompt against the prefix cache, commit to an
+//! answer (its [`Tab`] is open from here on), think, send. Dropping the future while it thinks is a
+//! client's hang-up, and the tab settles it by habit.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::answer::{Generation, words};
+use super::invoice::{Account, BillsAfterCut, Tab};
+use super::play::{Act, BrokenOff, Pace, Play, stream_acts};
+use super::prices::{BilledTokens, PriceClass};
+use super::render::{Renderer, error_body};
+use super::request::{ChatRequest, Delivery};
+use super::script::{Answer, Ending, Latency, Manner, ModelScript, Reply, What};
+use super::server::{Arrived, ReplyBody, Server, head, no_such_model, unix_seconds, whole};
+
+type Answered = Result<Response<ReplyBody>, BrokenOff>;
+
+impl Server {
+    /// Answers `POST /v1/chat/completions`.
+    pub(super) async fn complete(&self, arrived: Arrived) -> Answered {
+        let body = arrived.body.clone();
+        let request = match ChatRequest::parse(&body) {
+            Ok(request) => request,
+            Err(message) => {
+                let body = error_body(&message, "invalid_request_error", None, None);
+                return Ok(whole(arrived, StatusCode::BAD_REQUEST, body));
+            }
+        };
+        let Some(model) = self.model(&request.model) else {
+            let body = no_such_model(&request.model);
+            return Ok(whole(arrived, StatusCode::NOT_FOUND, body));
+        };
+        let Reply { what, manner } = model.script.reply(model.asked.fetch_add(1, Ordering::Relaxed));
+        match what {
+            What::Status { status, headers, body } => send_status(arrived, &manner, status, &headers, body).await,
+            What::Raw { content_type, pieces, billed } => {
+                let tab = billed.map(|(input, output)| {
+                    let tokens = BilledTokens { input, output, ..BilledTokens::default() };
+                    self.open_tab(&arrived, &model.script, &request, tokens)
+                });
+                send_raw(arrived, &manner, &content_type, pieces, tab).await
+            }
+            What::Answers(_) | What::Echo | What::Recorded | What::Tokens(_) => {
+                let answers = self.answers(&what, &request);
+                let reasoning = if request.reasons() { model.script.habits.reasoning } else { 0 };
+                let generation = Generation::of(answers, request.output_limit(), reasoning, &model.script.habits);
+                self.generate(arrived, &request, &model.script, &manner, generation).await
+            }
+        }
+    }
+
+    /// What each choice would say if nothing limited it.
+    fn answers(&self, what: &What, request: &ChatRequest<'_>) -> Vec<Answer> {
+        let one = match what {
+            What::Answers(answers) => {
+                let pick = |i: usize| answers.get(i).or(answers.last()).cloned().unwrap_or_default();
+                return (0..usize::from(request.choices())).map(pick).collect();
+            }
+            What::Echo => Answer::text(&request.last_user_text()),
+            What::Tokens(count) => Answer::text(&words(*count)),
+            _ => self.recordings.find(&request.messages).cloned().unwrap_or_else(|| {
+                Answer::text("I have nothing on record for this conversation. Could you rephrase the question?")
+            }),
+        };
+        vec![one; usize::from(request.choices())]
+    }
+
+    async fn generate(
+        &self,
+        arrived: Arrived,
+        request: &ChatRequest<'_>,
+        script: &ModelScript,
+        manner: &Manner,
+        generation: Generation,
+    ) -> Answered {
+        let prompt = request.prompt_tokens();
+        let cache =
+            self.prefixes.lock().unwrap_or_else(PoisonError::into_inner).read_and_write(&prompt, Instant::now());
+        let tokens = BilledTokens {
+            input: prompt.count(),
+            cached_input: cache.cached,
+            cache_write: cache.written,
+            output: generation.output_tokens(),
+            reasoning: generation.reasoning,
+        };
+        let pace = Pace { per_token: script.latency.per_token, gap: manner.gap };
+        let delivery = request.delivery();
+        let breaks_before_headers = manner.ending == Ending::ResetBeforeHeaders;
+        // A provider that fails before it answers bills nothing, unless its habit is to bill everything.
+        let commits = !breaks_before_headers || script.habits.after_cut == BillsAfterCut::All;
+        let tab = commits.then(|| self.open_tab(&arrived, script, request, tokens));
+        think(tab.as_ref(), delivery, manner, script.latency, tokens).await;
+        if breaks_before_headers {
+            return break_off(arrived);
+        }
+        let renderer = self.renderer(request, manner, generation, prompt.count(), cache);
+        Ok(match delivery {
+            Delivery::Whole => send_document(arrived, manner, renderer, tab).await,
+            Delivery::Streamed => send_stream(arrived, manner, renderer, tab, pace),
+        })
+    }
+
+    fn renderer(
+        &self,
+        request: &ChatRequest<'_>,
+        manner: &Manner,
+        generation: Generation,
+        input_tokens: u64,
+        cache: super::prefix_cache::Match,
+    ) -> Renderer {
+        Renderer {
+            id: format!("chatcmpl-{}", &self.fresh_id()[3..]),
+            created: unix_seconds(),
+            model: request.model.clone(),
+            service_tier: PriceClass::asked(request.service_tier.as_deref()).as_str(),
+            generation,
+            input_tokens,
+            cache,
+            usage: manner.usage,
+            logprobs: request.wants_logprobs(),
+            includes_usage: request.includes_usage(),
+            obfuscates: request.obfuscates(),
+        }
+    }
+
+    fn open_tab(
+        &self,
+        arrived: &Arrived,
+        script: &ModelScript,
+        request: &ChatRequest<'_>,
+        tokens: BilledTokens,
+    ) -> Tab {
+        let account = Account {
+            client_request_id: arrived.client_request_id.clone(),
+            request_id: arrived.request_id.clone(),
+            model: request.model.clone(),
+            class: PriceClass::asked(request.service_tier.as_deref()),
+            prices: script.prices,
+            after_cut: script.habits.after_cut,
+        };
+        Tab::open(self.books.clone(), account, tokens)
+    }
+}
+
+/// Takes the time that the model needs before its first byte: for a whole document, all of it.
+async fn think(tab: Option<&Tab>, delivery: Delivery, manner: &Manner, latency: Latency, tokens: BilledTokens) {
+    let first = manner.first_byte + latency.first_token;
+    rest(first).await;
+    let count = if delivery == Delivery::Whole { tokens.output } else { tokens.reasoning };
+    let thinking = Thinking { tab, since: tokio::time::Instant::now(), per_token: latency.per_token };
+    rest(latency.per_token.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))).await;
+    drop(thinking);
+}
+
+/// Keeps the tab informed of what was generated, if the client leaves meanwhile.
+struct Thinking<'a> {
+    tab: Option<&'a Tab>,
+    since: tokio::time::Instant,
+    per_token: Duration,
+}
+
+impl Drop for Thinking<'_> {
+    fn drop(&mut self) {
+        let spent = self.since.elapsed().as_nanos();
+        if let (Some(tab), Some(tokens)) = (self.tab, spent.checked_div(self.per_token.as_nanos())) {
+            tab.generated(u64::try_from(tokens).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+async fn rest(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn break_off(mut arrived: Arrived) -> Answered {
+    arrived.visit.end();
+    arrived.reset.store(true, Ordering::Release);
+    Err(BrokenOff)
+}
+
+fn send_stream(
+    arrived: Arrived,
+    manner: &Manner,
+    renderer: Renderer,
+    tab: Option<Tab>,
+    pace: Pace,
+) -> Response<ReplyBody> {
+    let head = head(&arrived, StatusCode::OK, "text/event-stream; charset=utf-8");
+    let acts = stream_acts(&renderer, manner);
+    let play = Play::new(acts, arrived.visit, arrived.reset)
+        .billing(Some(renderer), tab)
+        .at(pace)
+        .in_pieces_of(manner.piece_bytes);
+    head.map(|()| ReplyBody::Played(Box::new(play)))
+}
+
+async fn send_document(
+    arrived: Arrived,
+    manner: &Manner,
+    renderer: Renderer,
+    mut tab: Option<Tab>,
+) -> Response<ReplyBody> {
+    if manner.stall_after.is_some() {
+        arrived.visit.released().await;
+    }
+    let document = renderer.document();
+    let head = head(&arrived, StatusCode::OK, "application/json");
+    let length = document.len() as u64;
+    let whole = Act::Bytes(document);
+    let acts = match manner.ending {
+        Ending::Reset(_) | Ending::EndsAfter(_) | Ending::MidEvent(_) => vec![Act::Half(Box::new(whole)), Act::Reset],
+        _ => {
+            if let Some(tab) = &mut tab {
+                tab.bill_in_full();
+            }
+            vec![whole]
+        }
+    };
+    let play = Play::new(acts, arrived.visit, arrived.reset).billing(None, tab).of_length(length);
+    head.map(|()| ReplyBody::Played(Box::new(play.in_pieces_of(manner.piece_bytes))))
+}
+
+async fn send_status(
+    arrived: Arrived,
+    manner: &Manner,
+    status: u16,
+    headers: &[(String, String)],
+    body: Bytes,
+) -> Answered {
+    rest(manner.first_byte).await;
+    if manner.ending == Ending::ResetBeforeHeaders {
+        return break_off(arrived);
+    }
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = whole(arrived, status, body);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn send_raw(
+    arrived: Arrived,
+    manner: &Manner,
+    content_type: &str,
+    pieces: Vec<Bytes>,
+    mut tab: Option<Tab>,
+) -> Answered {
+    rest(manner.first_byte).await;
+    if manner.ending == Ending::ResetBeforeHeaders {
+        return break_off(arrived);
+    }
+    if let Some(tab) = &mut tab {
+        tab.bill_in_full();
+    }
+    let head = head(&arrived, StatusCode::OK, content_type);
+    let mut acts: Vec<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).map(Act::Bytes).collect();
+    let at = |after: u64| usize::try_from(after).unwrap_or(usize::MAX).min(acts.len());
+    match manner.ending {
+        Ending::Reset(after) => {
+            acts.truncate(at(after));
+            acts.push(Act::Reset);
+        }
+        Ending::EndsAfter(after) => acts.truncate(at(after)),
+        _ => {}
+    }
+    if let Some(after) = manner.stall_after {
+        acts.insert(usize::try_from(after).unwrap_or(usize::MAX).min(acts.len()), Act::Stall);
+    }
+    let play = Play::new(acts, arrived.visit, arrived.reset)
+        .billing(None, tab)
+        .at(Pace { per_token: Duration::ZERO, gap: manner.gap })
+        .in_pieces_of(Some(manner.piece_bytes.unwrap_or(usize::MAX)));
+    Ok(head.map(|()| ReplyBody::Played(Box::new(play))))
+}

@@ -1,0 +1,5 @@
+//! Everything over real TCP: one binary, so that it links once.
+
+mod architecture;
+mod relay;
+mod support;
