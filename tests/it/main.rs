@@ -2,4 +2,5 @@
 
 mod architecture;
 mod relay;
+mod sdk_python;
 mod support;
