@@ -130,6 +130,10 @@ class Behind:
         """Waits until the provider has seen somebody hang up on `model`."""
         return [seen for seen in self.look(f"/hung-up/{model}") if seen["hung_up"]]
 
+    def release(self):
+        """Lets stalled answers go on."""
+        self.look("/release")
+
 
 class Ledger:
     """The ledger's views, as any outsider reads them."""
@@ -204,4 +208,4 @@ def unused_port():
     """A port that refuses connections."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
+        yield held.getsockname()[1]

@@ -1,6 +1,5 @@
-"""The environment alone: a program that knows nothing of Farthing, and a gateway without a configuration."""
+"""The environment alone: a program that knows nothing of Farthing."""
 
-import json
 import os
 import subprocess
 import sys

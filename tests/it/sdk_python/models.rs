@@ -41,6 +41,7 @@ fn answers() -> Vec<Case> {
         case("chat-awkward", [Reply::text(AWKWARD_TEXT).in_pieces_of(3)]),
         case("chat-many", [Reply::tokens(40)]),
         case("chat-without-done", [Reply::text("No terminator follows.").without_done()]),
+        case("stalls-drain", [Reply::text("Said while it shuts down.").stalls_after(3)]),
         case("chat-without-usage", [Reply::text("Nobody counted.").without_usage()]),
         case("lab/chat-slash", [Reply::text("From the lab.")]),
         case("json-verdict", [Reply::json(&json!({"task": "load_orders", "retry": true, "after_minutes": 5}))]),
@@ -55,10 +56,13 @@ fn look_ups() -> [(&'static str, Value); 2] {
 
 fn failures() -> Vec<Case> {
     let mut cases = vec![
-        case("fails-400", [Reply::status(400).with_body(&json!({"error": {
-            "message": "Invalid value: 'loud'.", "type": "invalid_request_error",
-            "param": "reasoning_effort", "code": "invalid_value"
-        }}))]),
+        case(
+            "fails-400",
+            [Reply::status(400).with_body(&json!({"error": {
+                "message": "Invalid value: 'loud'.", "type": "invalid_request_error",
+                "param": "reasoning_effort", "code": "invalid_value"
+            }}))],
+        ),
         case("fails-429", [Reply::status(429).with_header("retry-after", "7")]),
         case("fails-page", [Reply::status(503).with_html("<html>10.1.2.3 is overloaded</html>")]),
         case("fails-for-good", [Reply::status(500).with_header("x-should-retry", "false")]),
@@ -80,11 +84,14 @@ fn sequences(way: &str) -> Vec<Case> {
         case("tools-loop", [Reply::calls_all(look_ups()), Reply::text("Retry load_orders: 0 rows.")]),
         case("fails-quota", [Reply::insufficient_quota()]),
         case("recovers-soon", [Reply::status(503), Reply::text("Here I am.")]),
-        case("recovers-late", [
-            Reply::status(500).with_header("retry-after-ms", "5"),
-            Reply::status(500).with_header("retry-after-ms", "5"),
-            Reply::text("Here I am."),
-        ]),
+        case(
+            "recovers-late",
+            [
+                Reply::status(500).with_header("retry-after-ms", "5"),
+                Reply::status(500).with_header("retry-after-ms", "5"),
+                Reply::text("Here I am."),
+            ],
+        ),
         case("stalls-whole", [Reply::text("Nobody hears this.").stalls_after(0)]),
         case("stalls-timeout", [Reply::text("Nobody hears this.").stalls_after(0)]),
         case("stalls-within", [Reply::tokens(9).stalls_after(3)]),
