@@ -37,7 +37,9 @@ impl Server {
             let body = no_such_model(&request.model);
             return Ok(whole(arrived, StatusCode::NOT_FOUND, body));
         };
-        let Reply { what, manner } = model.script.reply(model.asked.fetch_add(1, Ordering::Relaxed));
+        let reply = model.script.reply_to(&request.last_user_text());
+        let reply = reply.unwrap_or_else(|| model.script.reply(model.asked.fetch_add(1, Ordering::Relaxed)));
+        let Reply { what, manner } = reply;
         match what {
             What::Status { status, headers, body } => send_status(arrived, &manner, status, &headers, body).await,
             What::Raw { content_type, pieces, billed } => {
@@ -157,6 +159,9 @@ async fn think(tab: Option<&Tab>, delivery: Delivery, manner: &Manner, latency: 
     let thinking = Thinking { tab, since: tokio::time::Instant::now(), per_token: latency.per_token };
     rest(latency.per_token.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))).await;
     drop(thinking);
+    if let Some(tab) = tab {
+        tab.generated(count);
+    }
 }
 
 /// Keeps the tab informed of what was generated, if the client leaves meanwhile.

@@ -25,6 +25,20 @@ use super::traffic::{Exchange, REQUESTS_KEPT_DEFAULT, WaitedInVain};
 const PREFIX_TIME_TO_LIVE: Duration = Duration::from_secs(300);
 
 /// A simulated provider that is not running yet.
+///
+/// ```
+/// use farthing::simulator::{ModelScript, Provider, Reply};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let luna = ModelScript::named("gpt-5.6-luna")
+///     .then(Reply::status(429).with_header("retry-after", "1"))
+///     .then(Reply::tokens(40).resets_after(3))
+///     .replies("all is well");
+/// let provider = Provider::openai().model(luna).start().await?;
+/// println!("export OPENAI_BASE_URL={}", provider.base_url());
+/// assert!(provider.shutdown().await.lines.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Provider {
     pub(super) models: Vec<ModelScript>,
@@ -86,7 +100,8 @@ impl Provider {
         self
     }
 
-    /// Keeps the newest `requests` for inspection (default 4,096); 0 keeps none.
+    /// Keeps the newest `requests` for inspection (default 4,096, and at most 128 MiB of bodies).
+    /// 0 keeps none; then there is nothing that [`Running::arrival`] could wait for.
     #[must_use]
     pub fn keeps(mut self, requests: usize) -> Self {
         self.keep = requests;

@@ -18,6 +18,7 @@ pub struct ModelScript {
     pub(super) name: String,
     pub(super) prices: PriceList,
     pub(super) steps: Vec<(u64, Reply)>,
+    pub(super) cues: Vec<(String, Reply)>,
     pub(super) habits: Habits,
     pub(super) latency: Latency,
 }
@@ -86,6 +87,7 @@ impl ModelScript {
             name: name.to_owned(),
             prices: PriceList::of(name),
             steps: Vec::new(),
+            cues: Vec::new(),
             habits: Habits::default(),
             latency: Latency::ZERO,
         }
@@ -130,6 +132,14 @@ impl ModelScript {
         self
     }
 
+    /// Answers with `reply` whenever the last user message contains `words`, whatever the order of requests.
+    /// Such requests take no step of the sequence; of several cues the first that fits counts.
+    #[must_use]
+    pub fn when(mut self, words: &str, reply: Reply) -> Self {
+        self.cues.push((words.to_owned(), reply));
+        self
+    }
+
     /// Sets what is billed when the connection breaks before the end (default: what was generated so far).
     #[must_use]
     pub fn bills_after_cut(mut self, after_cut: BillsAfterCut) -> Self {
@@ -157,6 +167,11 @@ impl ModelScript {
         self.habits.reasoning = tokens;
         self.habits.reasoning_report = ReasoningReport::Hidden;
         self
+    }
+
+    /// The reply that is cued by `text`, if any.
+    pub(super) fn reply_to(&self, text: &str) -> Option<Reply> {
+        self.cues.iter().find(|(words, _)| text.contains(words.as_str())).map(|(_, reply)| reply.clone())
     }
 
     /// The reply to the `ordinal`-th request, counted from 0.

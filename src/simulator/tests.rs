@@ -407,3 +407,63 @@ async fn a_stream_takes_as_long_as_its_tokens() {
     let took = begun.elapsed();
     assert!((60..400).contains(&took.as_millis()), "70 ms of latency took {took:?}");
 }
+
+#[tokio::test]
+async fn a_cue_answers_whatever_the_order_of_requests() {
+    let script = ModelScript::named("gpt-5.6-luna").when("fail", Reply::status(503)).replies("a").replies("b");
+    let provider = start(script).await;
+    let say = |text: &str| json!({"model": "gpt-5.6-luna", "messages": [{"role": "user", "content": text}]});
+    let mut statuses = Vec::new();
+    for text in ["x", "did it fail", "y"] {
+        statuses.push(ask(&provider, say(text)).await.status);
+    }
+    assert_eq!(statuses, [200, 503, 200]);
+    let bodies = ask(&provider, say("z")).await.json();
+    assert_eq!(bodies["choices"][0]["message"]["content"], "b", "the cue took no step");
+}
+
+#[tokio::test]
+async fn a_refusal_is_no_content() {
+    let provider = luna(Reply::refuses("I cannot do that")).await;
+    let message = ask(&provider, request(json!({}))).await.json()["choices"][0]["message"].clone();
+    assert_eq!((&message["content"], &message["refusal"]), (&json!(null), &json!("I cannot do that")));
+    let chunks = ask(&provider, streamed()).await.chunks();
+    let refused: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["refusal"].as_str()).collect();
+    assert_eq!(refused, "I cannot do that");
+    assert!(chunks.iter().all(|chunk| chunk["choices"][0]["delta"]["content"].is_null()));
+}
+
+#[tokio::test]
+async fn a_document_lost_half_way_was_generated_in_full() {
+    let script = ModelScript::named("gpt-5.6-luna").then(Reply::text("the job failed").resets_after(0));
+    let provider = start(script).await;
+    assert!(!ask(&provider, request(json!({}))).await.whole);
+    provider.settled().await.expect("settled");
+    assert_eq!(provider.invoice().lines[0].tokens.output, 3);
+}
+
+#[tokio::test]
+async fn padding_hides_the_size_of_tokens_only_on_request() {
+    let provider = luna(Reply::text("the job failed")).await;
+    let body = request(json!({"stream": true, "stream_options": {"include_obfuscation": true}}));
+    assert!(ask(&provider, body).await.chunks().iter().all(|chunk| chunk["obfuscation"].is_string()));
+    assert!(ask(&provider, streamed()).await.chunks().iter().all(|chunk| chunk.get("obfuscation").is_none()));
+}
+
+#[tokio::test]
+async fn error_replies_carry_the_body_and_headers_they_were_given() {
+    let script = ModelScript::named("gpt-5.6-luna")
+        .then(Reply::status(502).with_html("<html>bad gateway</html>"))
+        .then(Reply::insufficient_quota().with_header("x-should-retry", "false"))
+        .then(Reply::status(200));
+    let provider = start(script).await;
+    let page = ask(&provider, request(json!({}))).await;
+    assert_eq!((page.status, page.body.as_str()), (502, "<html>bad gateway</html>"));
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    let quota = ask(&provider, request(json!({}))).await;
+    assert_eq!((quota.status, &quota.headers["x-should-retry"]), (429, &"false".parse().expect("a header")));
+    assert_eq!(quota.json()["error"]["code"], "insufficient_quota");
+    let success = ask(&provider, request(json!({}))).await;
+    assert_eq!((success.status, &success.json()["error"]["type"]), (200, &json!("server_error")));
+    assert!(provider.invoice().lines.is_empty());
+}
