@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::connection::accept;
 use super::invoice::Invoice;
 use super::recordings::Recordings;
-use super::script::ModelScript;
+use super::script::{Latency, ModelScript, Reply};
 use super::server::Server;
 use super::traffic::{Exchange, REQUESTS_KEPT_DEFAULT, WaitedInVain};
 
@@ -84,6 +84,19 @@ impl Provider {
             recordings: Arc::default(),
             canned: None,
         }
+    }
+
+    /// The GPT-5.6 family at list prices, answering from `recordings` with latencies `factor` times shorter
+    /// than real ones (0: none at all): the provider of `farthing demo`.
+    pub fn gpt_family(recordings: Recordings, factor: u32) -> Self {
+        let member = |name, latency: Latency, reasoning| {
+            ModelScript::named(name).takes(latency.shortened(factor)).reasons(reasoning).then(Reply::recorded())
+        };
+        Self::openai()
+            .remembers(recordings)
+            .model(member("gpt-5.6-sol", Latency::FRONTIER, 96))
+            .model(member("gpt-5.6-terra", Latency::REASONING, 128))
+            .model(member("gpt-5.6-luna", Latency::LIGHTWEIGHT, 0))
     }
 
     /// Adds a model. One named `*` answers for every name that is not listed.

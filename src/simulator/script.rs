@@ -16,6 +16,7 @@ use super::prices::PriceList;
 #[derive(Clone, Debug)]
 pub struct ModelScript {
     pub(super) name: String,
+    pub(super) reply_name: Option<String>,
     pub(super) prices: PriceList,
     pub(super) steps: Vec<(u64, Reply)>,
     pub(super) cues: Vec<(String, Reply)>,
@@ -30,6 +31,23 @@ pub(super) struct Habits {
     pub(super) limits: LimitKeeping,
     pub(super) reasoning: u64,
     pub(super) reasoning_report: ReasoningReport,
+    pub(super) cache_writes: CacheWrites,
+}
+
+/// Whether what a model writes to its prefix cache is a kind of token of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CacheWrites {
+    /// Written tokens are plain input, and the usage has no word for them: models before GPT-5.6.
+    #[default]
+    Plain,
+    /// Written tokens are reported as `cache_write_tokens` and have their own price: GPT-5.6.
+    Billed,
+}
+
+impl CacheWrites {
+    fn of(model: &str) -> Self {
+        if model.starts_with("gpt-5.6") { Self::Billed } else { Self::Plain }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,10 +103,11 @@ impl ModelScript {
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            reply_name: None,
             prices: PriceList::of(name),
             steps: Vec::new(),
             cues: Vec::new(),
-            habits: Habits::default(),
+            habits: Habits { cache_writes: CacheWrites::of(name), ..Habits::default() },
             latency: Latency::ZERO,
         }
     }
@@ -97,6 +116,21 @@ impl ModelScript {
     #[must_use]
     pub fn priced(mut self, prices: PriceList) -> Self {
         self.prices = prices;
+        self
+    }
+
+    /// Answers under another name, as the real API does when an alias stands for a dated snapshot. The
+    /// invoice keeps the name that was asked for.
+    #[must_use]
+    pub fn answers_as(mut self, snapshot: &str) -> Self {
+        self.reply_name = Some(snapshot.to_owned());
+        self
+    }
+
+    /// Sets whether cache writes are billed apart (default: for names that start with `gpt-5.6`).
+    #[must_use]
+    pub fn cache_writes(mut self, writes: CacheWrites) -> Self {
+        self.habits.cache_writes = writes;
         self
     }
 

@@ -349,14 +349,11 @@ async fn shutdown_ends_stalled_answers_and_gives_the_final_invoice() {
 #[tokio::test]
 async fn the_invoice_of_a_whole_workload_is_what_its_replies_reported() {
     let workload = workload::Workload::orders_daily(7, 10);
-    let mut provider = Provider::openai().remembers(workload.recordings);
-    for name in ["auto", "gpt-5.6-sol"] {
-        provider = provider.model(ModelScript::named(name).priced(PriceList::sol()).then(Reply::recorded()));
-    }
-    let provider = provider.start().await.expect("a port");
+    let provider = Provider::gpt_family(workload.recordings, 0).start().await.expect("a port");
     let (mut input, mut cached, mut output, mut asked) = (0, 0, 0, 0);
     for turn in workload.sessions.iter().flat_map(|session| &session.turns) {
-        let body: Value = serde_json::from_slice(&turn.body).expect("JSON");
+        let mut body: Value = serde_json::from_slice(&turn.body).expect("JSON");
+        body["model"] = "gpt-5.6-sol".into();
         let seen = ask(&provider, body).await;
         asked += 1;
         let usage = if turn.stream {
@@ -466,4 +463,29 @@ async fn error_replies_carry_the_body_and_headers_they_were_given() {
     let success = ask(&provider, request(json!({}))).await;
     assert_eq!((success.status, &success.json()["error"]["type"]), (200, &json!("server_error")));
     assert!(provider.invoice().lines.is_empty());
+}
+
+#[tokio::test]
+async fn an_older_model_has_no_word_for_cache_writes() {
+    let script = ModelScript::named("gpt-5").answers_as("gpt-5-2025-08-07").priced(PriceList::luna());
+    let provider = start(script).await;
+    let long = "row by row ".repeat(700);
+    let answer =
+        ask(&provider, json!({"model": "gpt-5", "messages": [{"role": "user", "content": long}]})).await.json();
+    assert_eq!(answer["usage"]["prompt_tokens_details"], json!({"cached_tokens": 0, "audio_tokens": 0}));
+    assert_eq!(answer["model"], "gpt-5-2025-08-07");
+    let line = provider.invoice().lines[0].clone();
+    assert_eq!((line.model.as_str(), line.tokens.cache_write, line.cost.0), ("gpt-5", 0, 2108 * 200 + 1200));
+}
+
+#[tokio::test]
+async fn missing_and_zero_usage_are_billed_all_the_same() {
+    for (reply, prompt_tokens) in
+        [(Reply::text("a").without_usage(), json!(null)), (Reply::text("a").with_zero_usage(), json!(0))]
+    {
+        let provider = luna(reply).await;
+        let answer = ask(&provider, request(json!({}))).await.json();
+        assert_eq!(answer["usage"]["prompt_tokens"], prompt_tokens);
+        assert_eq!(provider.invoice().total().0, 11 * 200 + 1200);
+    }
 }
