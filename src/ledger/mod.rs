@@ -4,13 +4,15 @@
 //! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. A thread of
 //! the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
 //! within a second, each record exactly once. One process owns a ledger at a time; anyone may read
-//! the views meanwhile ([`open_views`]).
+//! the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`].
 
 mod applier;
 mod batch;
 mod error;
+pub mod export;
 mod frame;
 mod journal;
+pub mod reconcile;
 pub mod record;
 mod recover;
 mod replay;
