@@ -63,13 +63,13 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
             reader.view.claims.prompt = reader.view.claims.prompt.take().or(claimed);
             Ok(())
         }
-        "safety_identifier" => Ok(reader.claimed_user[1] = text(s)?),
-        "user" => Ok(reader.claimed_user[2] = text(s)?),
+        "safety_identifier" => reader.user(s, 1),
+        "user" => reader.user(s, 2),
         "web_search_options" => {
             reader.view.attachments.server_tools += 1;
-            Ok(s.skip().map(drop)?)
+            Ok(s.pass()?)
         }
-        _ => Ok(s.skip().map(drop)?),
+        _ => Ok(s.pass()?),
     })?;
     scanner.end()?;
     reader.finish(max_completion_tokens.or(max_tokens))
@@ -126,6 +126,11 @@ impl Reader {
 
     fn was_seen(&self, key: Seen) -> bool {
         self.seen & (1 << key as u32) != 0
+    }
+
+    fn user(&mut self, s: &mut Scanner<'_>, rank: usize) -> Result<(), BodyError> {
+        self.claimed_user[rank] = text(s)?;
+        Ok(())
     }
 
     fn number(&mut self, s: &mut Scanner<'_>, key: Seen, into: &mut Option<u64>) -> Result<(), BodyError> {
@@ -195,7 +200,7 @@ impl Reader {
         }
         s.array::<BodyError>(|s| {
             self.view.messages += 1;
-            if s.peek() == Some(b'{') { self.message(s) } else { Ok(s.skip().map(drop)?) }
+            if s.peek() == Some(b'{') { self.message(s) } else { Ok(s.pass()?) }
         })?;
         Ok(())
     }
@@ -206,7 +211,7 @@ impl Reader {
             match &*key.decode() {
                 "role" => instructs = s.string_or_skip()?.is_some_and(is_instruction),
                 "content" => content = Some(self.content(s)?),
-                _ => drop(s.skip()?),
+                _ => s.pass()?,
             }
             Ok(())
         })?;
@@ -222,11 +227,11 @@ impl Reader {
         }
         s.array::<BodyError>(|s| {
             if s.peek() != Some(b'{') {
-                return Ok(s.skip().map(drop)?);
+                return Ok(s.pass()?);
             }
             s.object::<BodyError>(|s, key| {
                 if key.decode() != "type" {
-                    return Ok(s.skip().map(drop)?);
+                    return Ok(s.pass()?);
                 }
                 match s.string_or_skip()?.map(RawStr::decode).as_deref() {
                     Some("image_url" | "image") => self.view.attachments.images += 1,
@@ -242,15 +247,15 @@ impl Reader {
     fn tools(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         self.once(Seen::Tools)?;
         if s.peek() != Some(b'[') {
-            return Ok(s.skip().map(drop)?);
+            return Ok(s.pass()?);
         }
         s.array::<BodyError>(|s| {
             if s.peek() != Some(b'{') {
-                return Ok(s.skip().map(drop)?);
+                return Ok(s.pass()?);
             }
             s.object::<BodyError>(|s, key| {
                 if key.decode() != "type" {
-                    return Ok(s.skip().map(drop)?);
+                    return Ok(s.pass()?);
                 }
                 let kind = s.string_or_skip()?.map(RawStr::decode);
                 if !matches!(kind.as_deref(), None | Some("function" | "custom")) {
@@ -265,7 +270,7 @@ impl Reader {
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         if s.peek() != Some(b'{') {
-            return Ok(s.skip().map(drop)?);
+            return Ok(s.pass()?);
         }
         s.object::<BodyError>(|s, key| {
             let claims = &mut self.view.claims;
@@ -277,7 +282,7 @@ impl Reader {
                 "run" => &mut claims.run,
                 "task" => &mut claims.task,
                 "prompt" => &mut claims.prompt,
-                _ => return Ok(s.skip().map(drop)?),
+                _ => return Ok(s.pass()?),
             };
             *slot = text(s)?;
             Ok(())
