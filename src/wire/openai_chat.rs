@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::view::{UsageInStream, View};
 
@@ -147,6 +148,12 @@ impl Reader {
         let start = s.position();
         self.view.model = s.string()?.decode().into_owned();
         self.view.model_at = start..s.position();
+        if self.view.model.len() > MODEL_NAME_BYTES_MAX || self.view.model.chars().any(char::is_control) {
+            return Err(BodyError::Wrong {
+                key: "model",
+                wanted: "a name of at most 256 bytes without control characters",
+            });
+        }
         Ok(())
     }
 
