@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
@@ -23,6 +23,9 @@ use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::UsageInStream;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply;
+
+/// `x-request-id` is ours; the provider's goes under this name.
+const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
 
 /// One row: its clients, credential and rules.
 pub struct Row {
@@ -280,8 +283,12 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
                     | "openai-model"
             )
     };
-    debug_assert!(!passes(&CONTENT_LENGTH));
-    headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let mut passed: HeaderMap =
+        headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(id) = headers.get("x-request-id") {
+        passed.insert(PROVIDER_REQUEST_ID, id.clone());
+    }
+    passed
 }
 
 /// Reads an error that came as the first event of a stream with a status of success.
