@@ -12,6 +12,7 @@ from conftest import PATIENCE, Ledger, Sdk, ask, text_of
 FOLDER = Path(os.environ["FARTHING_FOLDER"])
 CONFIG = """
 server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 20s }}
+prices: prices.yaml
 ledger: {{ path: own.db }}
 providers:
   sim: {{ protocol: openai, vendor: openai, base_url: {provider}, models: ["*"] }}
