@@ -4,13 +4,15 @@
 //! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. A thread of
 //! the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
 //! within a second, each record exactly once. One process owns a ledger at a time; anyone may read
-//! the views meanwhile ([`open_views`]).
+//! the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`].
 
 mod applier;
 mod batch;
 mod error;
+pub mod export;
 mod frame;
 mod journal;
+pub mod reconcile;
 pub mod record;
 mod recover;
 mod replay;
@@ -37,7 +39,7 @@ use crate::ledger::tables::Tables;
 
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::recover::Recovered;
-pub use crate::ledger::schema::open_views;
+pub use crate::ledger::schema::{first_id_at, open_views};
 
 /// Where a ledger lives and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,6 +129,12 @@ impl Ledger {
     /// Age of the oldest record that the views do not show yet; zero if they show all.
     pub fn lag(&self) -> Duration {
         self.journal.lag()
+    }
+
+    /// Why the views do not advance, if the last try to apply the journal failed; it is tried again every
+    /// 100 ms, and the records are safe in the journal meanwhile.
+    pub fn failure(&self) -> Option<String> {
+        self.journal.failure()
     }
 
     /// Blocks until the views show everything appended before the call.

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ledger::frame::{self, FRAME_BYTES_MAX};
+use crate::ledger::journal::Position;
 use crate::ledger::record::Fate;
+use crate::ledger::replay;
+use crate::ledger::segment::{HEADER_BYTES, Segment};
+use crate::ledger::tables::Tables;
 
 const ATTEMPTS: &str = "SELECT attempt_id, fate, cost_low_nano, cost_nano, cost_high_nano FROM attempts_v1";
 
@@ -245,5 +250,57 @@ proptest! {
             rows(&views, &format!("{sums} FROM attempts_v1"))
         );
         drop(folder);
+    }
+
+    #[test]
+    fn any_applied_prefix_and_any_cut_of_the_journal_recover_to_the_same_rows(
+        steps in proptest::collection::vec(any::<u8>(), 1..40),
+        commits in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().canonicalize().expect("it is there").join("farthing.db");
+        let mut tables = Tables::open(&path).expect("it opens");
+        let number = tables.ledger_number().expect("it reads");
+        let mut segment = Segment::create(&path, 1, number).expect("it is created");
+        // Where each record ends, and what it was: an attempt's begin (`None`) or end (its cost).
+        let mut told: Vec<(u64, AttemptId, Option<i64>)> = Vec::new();
+        let mut open_attempts = Vec::new();
+        for (place, step) in steps.iter().enumerate() {
+            let (id, cost) = if step % 2 == 0 || open_attempts.is_empty() {
+                (attempt(RequestId::new(), 1), None)
+            } else {
+                (open_attempts.swap_remove(usize::from(*step) % open_attempts.len()), Some(place as i64))
+            };
+            if cost.is_none() { open_attempts.push(id) }
+            let record = cost.map_or_else(|| intent(id), |cost| outcome(id, cost, Some(closing())));
+            let mut buffer = vec![0; FRAME_BYTES_MAX];
+            segment.append(frame::encode(&record, &mut buffer).expect("it fits")).expect("it writes");
+            told.push((segment.length(), id, cost));
+        }
+        let mut applied = Position::start_of(1);
+        let mut ends: Vec<u64> = commits.iter().map(|at| told[at.index(told.len())].0).collect();
+        ends.sort_unstable();
+        for end in ends {
+            replay::apply_stretch(&mut tables, &segment.file(), &path, &mut applied, end, &mut Vec::new())
+                .expect("it applies");
+        }
+        drop(tables);
+        let from = applied.offset.max(HEADER_BYTES);
+        let length = from + cut.index((segment.length() - from + 1) as usize) as u64;
+        segment.file().set_len(length).expect("it is cut");
+        let (ledger, recovered) = open(folder.path());
+        let kept: Vec<_> = told.iter().filter(|(end, ..)| *end <= length).collect();
+        prop_assert_eq!(recovered.records_replayed, kept.iter().filter(|(end, ..)| *end > applied.offset).count() as u64);
+        let mut wanted: Vec<String> = kept.iter().filter(|(_, _, cost)| cost.is_none()).map(|(_, id, _)| {
+            let end = kept.iter().find_map(|(_, ended, cost)| (ended == id).then_some(*cost).flatten());
+            end.map_or_else(
+                || format!("{id}|interrupted|0|-|1000"),
+                |cost| format!("{id}|completed|{cost}|{cost}|{cost}"),
+            )
+        }).collect();
+        wanted.sort();
+        let views = ledger.views().expect("the views open");
+        prop_assert_eq!(rows(&views, &format!("{ATTEMPTS} ORDER BY attempt_id")), wanted);
     }
 }

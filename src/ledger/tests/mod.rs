@@ -2,6 +2,8 @@
 
 mod crash;
 mod disk;
+mod kill;
+mod reconciling;
 mod rows;
 mod speed;
 

@@ -1,0 +1,292 @@
+//! Reads a provider's usage or cost export: JSON lines or CSV with a header.
+//!
+//! Columns are `client_request_id` (our attempt id), `cost_usd` (a decimal) or `cost_nano_usd` (whole),
+//! and, if known, `model`, `input_tokens`, `cached_input_tokens`, `cache_write_tokens`, `output_tokens`,
+//! `reasoning_tokens`, with subsets counted in their whole as in the ledger. Other columns are ignored.
+//! Pure apart from the reader.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+
+use serde_json::value::RawValue;
+
+use crate::money::NanoUsd;
+use crate::problem::{Problem, nearest_hint};
+use crate::reply::usage::Usage;
+
+/// Most findings that are collected before reading stops.
+const PROBLEMS_MAX: usize = 50;
+const ID: &str = "client_request_id";
+const USD: &str = "cost_usd";
+const NANO_USD: &str = "cost_nano_usd";
+
+/// One billed call in a provider's words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportRow {
+    /// 1-based line of the file.
+    pub line: u32,
+    /// What the provider was sent as `x-client-request-id`; calls of other software have other shapes.
+    pub client_request_id: String,
+    /// Model, if the export names it.
+    pub model: Option<String>,
+    /// Tokens, if the export has them.
+    pub usage: Option<Usage>,
+    /// The amount billed; decimals beyond the ninth are rounded half to even.
+    pub cost: NanoUsd,
+}
+
+/// Reads all rows; `file` is the name used in findings. JSON lines start with `{`, anything else is CSV.
+///
+/// # Errors
+///
+/// Every finding with its line, at most 50 of them.
+pub fn read_export(file: &str, reader: impl Read) -> Result<Vec<ExportRow>, Vec<Problem>> {
+    let mut reader = BufReader::new(reader);
+    let mut found = Findings { file, rows: Vec::new(), lines: HashMap::new(), problems: Vec::new() };
+    let json = match reader.fill_buf() {
+        Ok(start) => start.trim_ascii_start().first() == Some(&b'{'),
+        Err(error) => return Err(vec![found.problem(0, error.to_string())]),
+    };
+    if json {
+        read_json(reader, &mut found)
+    } else {
+        read_csv(reader, &mut found)
+    }
+    if found.problems.is_empty() { Ok(found.rows) } else { Err(found.problems) }
+}
+
+struct Findings<'f> {
+    file: &'f str,
+    rows: Vec<ExportRow>,
+    /// Line on which each id was seen first.
+    lines: HashMap<String, u32>,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn problem(&self, line: u32, message: String) -> Problem {
+        Problem { file: self.file.to_owned(), line, column: 0, message }
+    }
+
+    /// Takes one row or what is wrong with it; false once there are enough findings.
+    fn take(&mut self, line: u32, row: Result<ExportRow, String>) -> bool {
+        let message = match row {
+            Ok(row) => match self.lines.get(&row.client_request_id) {
+                Some(first) if !row.client_request_id.is_empty() => {
+                    format!("`{}` occurs twice, first on line {first}", row.client_request_id)
+                }
+                _ => {
+                    self.lines.insert(row.client_request_id.clone(), line);
+                    self.rows.push(row);
+                    return true;
+                }
+            },
+            Err(message) => message,
+        };
+        self.problems.push(self.problem(line, message));
+        self.problems.len() < PROBLEMS_MAX
+    }
+}
+
+fn read_json(reader: impl BufRead, found: &mut Findings<'_>) {
+    for (line, text) in (1..).zip(reader.lines()) {
+        let row = text.map_err(|error| error.to_string()).and_then(|text| {
+            if text.trim().is_empty() {
+                return Ok(None);
+            }
+            let fields: HashMap<String, &RawValue> =
+                serde_json::from_str(&text).map_err(|error| format!("found no JSON object: {error}"))?;
+            row_of(line, |column| fields.get(column).map_or("", |value| bare(value.get()))).map(Some)
+        });
+        if let Some(row) = row.transpose()
+            && !found.take(line, row)
+        {
+            return;
+        }
+    }
+}
+
+/// A JSON scalar as text: ids and decimals need no escapes.
+fn bare(json: &str) -> &str {
+    if json == "null" { "" } else { json.trim_matches('"') }
+}
+
+fn read_csv(reader: impl BufRead, found: &mut Findings<'_>) {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
+    let header = match reader.headers() {
+        Ok(header) => header.clone(),
+        Err(error) => {
+            found.take(1, Err(error.to_string()));
+            return;
+        }
+    };
+    let place = |column: &str| header.iter().position(|name| name.trim_start_matches('\u{feff}') == column);
+    let missing = |column: &str| {
+        let hint = nearest_hint(column, header.iter());
+        format!("found no column `{column}`{}", hint.replace("did you mean", "is it"))
+    };
+    let absent = match (place(ID), place(USD).or(place(NANO_USD))) {
+        (None, _) => Some(ID),
+        (_, None) => Some(USD),
+        _ => None,
+    };
+    if let Some(column) = absent {
+        found.take(1, Err(missing(column)));
+        return;
+    }
+    for record in reader.records() {
+        let (line, row) = match record {
+            Ok(record) => {
+                let line = record.position().map_or(0, |position| position.line() as u32);
+                (line, row_of(line, |column| place(column).and_then(|place| record.get(place)).unwrap_or("")))
+            }
+            Err(error) => (error.position().map_or(0, |position| position.line() as u32), Err(error.to_string())),
+        };
+        if !found.take(line, row) {
+            return;
+        }
+    }
+}
+
+/// A row from its columns; an empty column is a missing one.
+fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, String> {
+    let tokens = |name: &str| match column(name) {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| format!("`{name}` is `{text}`; wanted a whole number of tokens")),
+    };
+    let usage = match (tokens("input_tokens")?, tokens("output_tokens")?) {
+        (None, None) => None,
+        (Some(input_tokens), Some(output_tokens)) => Some(Usage {
+            input_tokens,
+            output_tokens,
+            cached_input_tokens: tokens("cached_input_tokens")?.unwrap_or(0),
+            cache_write_tokens: tokens("cache_write_tokens")?.unwrap_or(0),
+            cache_write_1h_tokens: tokens("cache_write_1h_tokens")?.unwrap_or(0),
+            reasoning_tokens: tokens("reasoning_tokens")?.unwrap_or(0),
+        }),
+        _ => return Err("found one of `input_tokens` and `output_tokens`; wanted both or none".to_owned()),
+    };
+    let cost = match (column(NANO_USD), column(USD)) {
+        ("", "") => return Err(format!("found no amount; wanted `{USD}` or `{NANO_USD}`")),
+        ("", text) => nano_of_usd(text)
+            .ok_or_else(|| format!("`{USD}` is `{text}`; wanted a decimal amount of dollars such as `0.000123`"))?,
+        (text, _) => text
+            .parse()
+            .ok()
+            .filter(|nano| *nano >= 0)
+            .map(NanoUsd)
+            .ok_or_else(|| format!("`{NANO_USD}` is `{text}`; wanted a whole number of nano-dollars"))?,
+    };
+    let model = Some(column("model")).filter(|model| !model.is_empty()).map(str::to_owned);
+    Ok(ExportRow { line, client_request_id: column(ID).to_owned(), model, usage, cost })
+}
+
+/// A decimal of at most 30 digits, with an exponent if need be, in nano-dollars; halves go to the even one.
+fn nano_of_usd(text: &str) -> Option<NanoUsd> {
+    let (decimal, exponent) = match text.split_once(['e', 'E']) {
+        Some((decimal, exponent)) => (decimal, exponent.parse::<i32>().ok().filter(|e| e.abs() <= 30)?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let digits = [whole, fraction].concat();
+    if digits.is_empty() || digits.len() > 30 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits_value: u128 = digits.parse().ok()?;
+    let shift = 9 + exponent - i32::try_from(fraction.len()).ok()?;
+    let power = 10_u128.checked_pow(shift.unsigned_abs());
+    let nano = match power {
+        Some(power) if shift >= 0 => digits_value.checked_mul(power)?,
+        Some(power) => {
+            let (nano, rest) = (digits_value / power, digits_value % power);
+            nano + u128::from(rest > power - rest || (rest == power - rest && nano % 2 == 1))
+        }
+        // 30 digits shifted further right than u128 reaches.
+        None => 0,
+    };
+    i64::try_from(nano).ok().map(NanoUsd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_amount(text: &str, nano: Option<i64>) {
+        assert_eq!(nano_of_usd(text), nano.map(NanoUsd), "{text}");
+    }
+
+    #[test]
+    fn dollars_become_whole_nano_dollars_rounded_half_to_even() {
+        check_amount("0.000012345", Some(12_345));
+        check_amount("1", Some(1_000_000_000));
+        check_amount("0.0000000005", Some(0));
+        check_amount("0.0000000015", Some(2));
+        check_amount("0.0000000025", Some(2));
+        check_amount("0.00000000250001", Some(3));
+        check_amount("1.2345e-05", Some(12_345));
+        check_amount("1E-30", Some(0));
+        check_amount("9223372036.854775807", Some(i64::MAX));
+        for wrong in ["", ".", "-1", "1.2.3", "$1", "1e99", "9223372036.854775808", "NaN", "+1"] {
+            check_amount(wrong, None);
+        }
+    }
+
+    fn row(line: u32, cost: i64, usage: Option<Usage>) -> ExportRow {
+        let model = Some("gpt-x".to_owned());
+        ExportRow { line, client_request_id: "a-1".to_owned(), model, usage, cost: NanoUsd(cost) }
+    }
+
+    #[test]
+    fn both_shapes_read_alike() {
+        let usage = Usage { input_tokens: 9, cached_input_tokens: 4, output_tokens: 5, ..Usage::default() };
+        for (text, expected) in [
+            (
+                "{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"cost_usd\":1.5e-8,\"extra\":{}}\n\n",
+                row(1, 15, None),
+            ),
+            ("{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"cost_usd\":\"0.000000015\"}", row(1, 15, None)),
+            (
+                "{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"input_tokens\":9,\"cached_input_tokens\":4,\
+                  \"output_tokens\":5,\"reasoning_tokens\":null,\"cost_nano_usd\":15}",
+                row(1, 15, Some(usage)),
+            ),
+            (
+                "\u{feff}client_request_id,model,input_tokens,cached_input_tokens,output_tokens,cost_usd\n\
+                 a-1, gpt-x,9,4,5,0.000000015\n",
+                row(2, 15, Some(usage)),
+            ),
+        ] {
+            assert_eq!(read_export("e", text.as_bytes()), Ok(vec![expected]), "{text}");
+        }
+    }
+
+    #[track_caller]
+    fn check_findings(text: &str, expected: &[&str]) {
+        let found = read_export("bill.csv", text.as_bytes()).expect_err("it is wrong");
+        assert_eq!(found.iter().map(Problem::to_string).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn findings_say_where_and_what_was_wanted() {
+        check_findings(
+            "client_request_ids,cost_usd\n",
+            &["bill.csv:1: found no column `client_request_id`; is it `client_request_ids`?"],
+        );
+        check_findings("client_request_id,model\n", &["bill.csv:1: found no column `cost_usd`"]);
+        check_findings(
+            "client_request_id,input_tokens,output_tokens,cost_usd\na-1,1,2,0.1\na-1,1,2,0.1\na-2,x,2,0.1\na-3,1,,0.1\na-4,,,dear\na-5,,,\n",
+            &[
+                "bill.csv:3: `a-1` occurs twice, first on line 2",
+                "bill.csv:4: `input_tokens` is `x`; wanted a whole number of tokens",
+                "bill.csv:5: found one of `input_tokens` and `output_tokens`; wanted both or none",
+                "bill.csv:6: `cost_usd` is `dear`; wanted a decimal amount of dollars such as `0.000123`",
+                "bill.csv:7: found no amount; wanted `cost_usd` or `cost_nano_usd`",
+            ],
+        );
+        check_findings(
+            "{\"client_request_id\":\"a-1\",\"cost_nano_usd\":-4}\n",
+            &["bill.csv:1: `cost_nano_usd` is `-4`; wanted a whole number of nano-dollars"],
+        );
+    }
+}
