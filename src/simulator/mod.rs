@@ -31,7 +31,7 @@ pub use provider::{Canned, Provider, Running};
 pub use recordings::Recordings;
 pub use replay::{Replay, ReplayError, ReplaySession};
 pub use request::Message;
-pub use script::{Answer, Latency, ModelScript, ReasoningReport, Reply, ToolCall};
+pub use script::{Answer, CacheWrites, Latency, ModelScript, ReasoningReport, Reply, ToolCall};
 pub use traffic::{EVENT_WAIT_MAX, Exchange, WaitedInVain};
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use super::answer::{Generation, words};
 use super::invoice::{Account, BillsAfterCut, Tab};
 use super::play::{Act, BrokenOff, Pace, Play, stream_acts};
+use super::prefix_cache::{Match, PromptTokens};
 use super::prices::{BilledTokens, PriceClass};
 use super::render::{Renderer, error_body};
 use super::request::{ChatRequest, Delivery};
-use super::script::{Answer, Ending, Latency, Manner, ModelScript, Reply, What};
+use super::script::{Answer, CacheWrites, Ending, Latency, Manner, ModelScript, Reply, What};
 use super::server::{Arrived, ReplyBody, Server, head, no_such_model, unix_seconds, whole};
 
 type Answered = Result<Response<ReplyBody>, BrokenOff>;
@@ -37,7 +38,9 @@ impl Server {
             let body = no_such_model(&request.model);
             return Ok(whole(arrived, StatusCode::NOT_FOUND, body));
         };
-        let Reply { what, manner } = model.script.reply(model.asked.fetch_add(1, Ordering::Relaxed));
+        let reply = model.script.reply_to(&request.last_user_text());
+        let reply = reply.unwrap_or_else(|| model.script.reply(model.asked.fetch_add(1, Ordering::Relaxed)));
+        let Reply { what, manner } = reply;
         match what {
             What::Status { status, headers, body } => send_status(arrived, &manner, status, &headers, body).await,
             What::Raw { content_type, pieces, billed } => {
@@ -81,8 +84,7 @@ impl Server {
         generation: Generation,
     ) -> Answered {
         let prompt = request.prompt_tokens();
-        let cache =
-            self.prefixes.lock().unwrap_or_else(PoisonError::into_inner).read_and_write(&prompt, Instant::now());
+        let cache = self.read_prefixes(&prompt, script);
         let tokens = BilledTokens {
             input: prompt.count(),
             cached_input: cache.cached,
@@ -100,29 +102,38 @@ impl Server {
         if breaks_before_headers {
             return break_off(arrived);
         }
-        let renderer = self.renderer(request, manner, generation, prompt.count(), cache);
+        let renderer = self.renderer(request, script, manner, generation, tokens);
         Ok(match delivery {
             Delivery::Whole => send_document(arrived, manner, renderer, tab).await,
             Delivery::Streamed => send_stream(arrived, manner, renderer, tab, pace),
         })
     }
 
+    fn read_prefixes(&self, prompt: &PromptTokens, script: &ModelScript) -> Match {
+        let mut prefixes = self.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = prefixes.read_and_write(prompt, Instant::now());
+        match script.habits.cache_writes {
+            CacheWrites::Billed => found,
+            CacheWrites::Plain => Match { written: 0, ..found },
+        }
+    }
+
     fn renderer(
         &self,
         request: &ChatRequest<'_>,
+        script: &ModelScript,
         manner: &Manner,
         generation: Generation,
-        input_tokens: u64,
-        cache: super::prefix_cache::Match,
+        tokens: BilledTokens,
     ) -> Renderer {
         Renderer {
             id: format!("chatcmpl-{}", &self.fresh_id()[3..]),
             created: unix_seconds(),
-            model: request.model.clone(),
+            model: script.reply_name.clone().unwrap_or_else(|| request.model.clone()),
             service_tier: PriceClass::asked(request.service_tier.as_deref()).as_str(),
             generation,
-            input_tokens,
-            cache,
+            tokens,
+            cache_writes: script.habits.cache_writes,
             usage: manner.usage,
             logprobs: request.wants_logprobs(),
             includes_usage: request.includes_usage(),
@@ -157,6 +168,9 @@ async fn think(tab: Option<&Tab>, delivery: Delivery, manner: &Manner, latency: 
     let thinking = Thinking { tab, since: tokio::time::Instant::now(), per_token: latency.per_token };
     rest(latency.per_token.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))).await;
     drop(thinking);
+    if let Some(tab) = tab {
+        tab.generated(count);
+    }
 }
 
 /// Keeps the tab informed of what was generated, if the client leaves meanwhile.

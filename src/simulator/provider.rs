@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::connection::accept;
 use super::invoice::Invoice;
 use super::recordings::Recordings;
-use super::script::ModelScript;
+use super::script::{Latency, ModelScript, Reply};
 use super::server::Server;
 use super::traffic::{Exchange, REQUESTS_KEPT_DEFAULT, WaitedInVain};
 
@@ -25,6 +25,20 @@ use super::traffic::{Exchange, REQUESTS_KEPT_DEFAULT, WaitedInVain};
 const PREFIX_TIME_TO_LIVE: Duration = Duration::from_secs(300);
 
 /// A simulated provider that is not running yet.
+///
+/// ```
+/// use farthing::simulator::{ModelScript, Provider, Reply};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let luna = ModelScript::named("gpt-5.6-luna")
+///     .then(Reply::status(429).with_header("retry-after", "1"))
+///     .then(Reply::tokens(40).resets_after(3))
+///     .replies("all is well");
+/// let provider = Provider::openai().model(luna).start().await?;
+/// println!("export OPENAI_BASE_URL={}", provider.base_url());
+/// assert!(provider.shutdown().await.lines.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Provider {
     pub(super) models: Vec<ModelScript>,
@@ -72,6 +86,19 @@ impl Provider {
         }
     }
 
+    /// The GPT-5.6 family at list prices, answering from `recordings` with latencies `factor` times shorter
+    /// than real ones (0: none at all): the provider of `farthing demo`.
+    pub fn gpt_family(recordings: Recordings, factor: u32) -> Self {
+        let member = |name, latency: Latency, reasoning| {
+            ModelScript::named(name).takes(latency.shortened(factor)).reasons(reasoning).then(Reply::recorded())
+        };
+        Self::openai()
+            .remembers(recordings)
+            .model(member("gpt-5.6-sol", Latency::FRONTIER, 96))
+            .model(member("gpt-5.6-terra", Latency::REASONING, 128))
+            .model(member("gpt-5.6-luna", Latency::LIGHTWEIGHT, 0))
+    }
+
     /// Adds a model. One named `*` answers for every name that is not listed.
     #[must_use]
     pub fn model(mut self, script: ModelScript) -> Self {
@@ -86,7 +113,8 @@ impl Provider {
         self
     }
 
-    /// Keeps the newest `requests` for inspection (default 4,096); 0 keeps none.
+    /// Keeps the newest `requests` for inspection (default 4,096, and at most 128 MiB of bodies).
+    /// 0 keeps none; then there is nothing that [`Running::arrival`] could wait for.
     #[must_use]
     pub fn keeps(mut self, requests: usize) -> Self {
         self.keep = requests;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::answer::{Choice, Delta, Generation};
-use super::prefix_cache::Match;
-use super::script::UsageReport;
+use super::prices::BilledTokens;
+use super::script::{CacheWrites, UsageReport};
 use super::tokenizer::tokens;
 
 /// Everything about an answer that is fixed before its first byte.
@@ -20,8 +20,9 @@ pub(super) struct Renderer {
     pub(super) model: String,
     pub(super) service_tier: &'static str,
     pub(super) generation: Generation,
-    pub(super) input_tokens: u64,
-    pub(super) cache: Match,
+    /// What is billed; the usage block shows it unless a habit hides some.
+    pub(super) tokens: BilledTokens,
+    pub(super) cache_writes: CacheWrites,
     pub(super) usage: UsageReport,
     pub(super) logprobs: bool,
     /// Chunks carry `"usage":null` and the last one the figures.
@@ -168,17 +169,18 @@ impl Renderer {
     }
 
     fn usage_block(&self) -> Value {
-        let (input, (output, reasoning), cache) = match self.usage {
-            UsageReport::Zero => (0, (0, 0), Match::default()),
-            _ => (self.input_tokens, self.generation.reported_tokens(), self.cache),
-        };
+        let BilledTokens { input, cached_input, cache_write, .. } = self.tokens;
+        let (output, reasoning) = self.generation.reported_tokens();
+        let shown = |tokens: u64| if self.usage == UsageReport::Zero { 0 } else { tokens };
+        let mut details = json!({"cached_tokens": shown(cached_input), "audio_tokens": 0});
+        if self.cache_writes == CacheWrites::Billed {
+            details["cache_write_tokens"] = shown(cache_write).into();
+        }
         json!({
-            "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
-            "prompt_tokens_details": {
-                "cached_tokens": cache.cached, "cache_write_tokens": cache.written, "audio_tokens": 0,
-            },
+            "prompt_tokens": shown(input), "completion_tokens": shown(output), "total_tokens": shown(input + output),
+            "prompt_tokens_details": details,
             "completion_tokens_details": {
-                "reasoning_tokens": reasoning, "audio_tokens": 0,
+                "reasoning_tokens": shown(reasoning), "audio_tokens": 0,
                 "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
             },
         })

@@ -160,7 +160,8 @@ impl Reply {
     }
 }
 
-/// How it is said, and what goes wrong.
+/// How it is said, and what goes wrong. What a broken answer costs is the model's habit: see
+/// [`super::BillsAfterCut`].
 impl Reply {
     /// Waits before the status line, whatever the model's latency.
     #[must_use]
@@ -253,7 +254,7 @@ impl Reply {
         self.usage(UsageReport::Zero)
     }
 
-    /// Sends the usage chunk twice.
+    /// Sends the usage chunk twice, asked for or not; a whole document has it once.
     #[must_use]
     pub fn with_usage_twice(self) -> Self {
         self.usage(UsageReport::Twice)

@@ -16,8 +16,10 @@ use super::prices::PriceList;
 #[derive(Clone, Debug)]
 pub struct ModelScript {
     pub(super) name: String,
+    pub(super) reply_name: Option<String>,
     pub(super) prices: PriceList,
     pub(super) steps: Vec<(u64, Reply)>,
+    pub(super) cues: Vec<(String, Reply)>,
     pub(super) habits: Habits,
     pub(super) latency: Latency,
 }
@@ -29,6 +31,23 @@ pub(super) struct Habits {
     pub(super) limits: LimitKeeping,
     pub(super) reasoning: u64,
     pub(super) reasoning_report: ReasoningReport,
+    pub(super) cache_writes: CacheWrites,
+}
+
+/// Whether what a model writes to its prefix cache is a kind of token of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CacheWrites {
+    /// Written tokens are plain input, and the usage has no word for them: models before GPT-5.6.
+    #[default]
+    Plain,
+    /// Written tokens are reported as `cache_write_tokens` and have their own price: GPT-5.6.
+    Billed,
+}
+
+impl CacheWrites {
+    fn of(model: &str) -> Self {
+        if model.starts_with("gpt-5.6") { Self::Billed } else { Self::Plain }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -84,9 +103,11 @@ impl ModelScript {
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            reply_name: None,
             prices: PriceList::of(name),
             steps: Vec::new(),
-            habits: Habits::default(),
+            cues: Vec::new(),
+            habits: Habits { cache_writes: CacheWrites::of(name), ..Habits::default() },
             latency: Latency::ZERO,
         }
     }
@@ -95,6 +116,21 @@ impl ModelScript {
     #[must_use]
     pub fn priced(mut self, prices: PriceList) -> Self {
         self.prices = prices;
+        self
+    }
+
+    /// Answers under another name, as the real API does when an alias stands for a dated snapshot. The
+    /// invoice keeps the name that was asked for.
+    #[must_use]
+    pub fn answers_as(mut self, snapshot: &str) -> Self {
+        self.reply_name = Some(snapshot.to_owned());
+        self
+    }
+
+    /// Sets whether cache writes are billed apart (default: for names that start with `gpt-5.6`).
+    #[must_use]
+    pub fn cache_writes(mut self, writes: CacheWrites) -> Self {
+        self.habits.cache_writes = writes;
         self
     }
 
@@ -130,6 +166,14 @@ impl ModelScript {
         self
     }
 
+    /// Answers with `reply` whenever the last user message contains `words`, whatever the order of requests.
+    /// Such requests take no step of the sequence; of several cues the first that fits counts.
+    #[must_use]
+    pub fn when(mut self, words: &str, reply: Reply) -> Self {
+        self.cues.push((words.to_owned(), reply));
+        self
+    }
+
     /// Sets what is billed when the connection breaks before the end (default: what was generated so far).
     #[must_use]
     pub fn bills_after_cut(mut self, after_cut: BillsAfterCut) -> Self {
@@ -157,6 +201,11 @@ impl ModelScript {
         self.habits.reasoning = tokens;
         self.habits.reasoning_report = ReasoningReport::Hidden;
         self
+    }
+
+    /// The reply that is cued by `text`, if any.
+    pub(super) fn reply_to(&self, text: &str) -> Option<Reply> {
+        self.cues.iter().find(|(words, _)| text.contains(words.as_str())).map(|(_, reply)| reply.clone())
     }
 
     /// The reply to the `ordinal`-th request, counted from 0.

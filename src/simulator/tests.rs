@@ -349,14 +349,11 @@ async fn shutdown_ends_stalled_answers_and_gives_the_final_invoice() {
 #[tokio::test]
 async fn the_invoice_of_a_whole_workload_is_what_its_replies_reported() {
     let workload = workload::Workload::orders_daily(7, 10);
-    let mut provider = Provider::openai().remembers(workload.recordings);
-    for name in ["auto", "gpt-5.6-sol"] {
-        provider = provider.model(ModelScript::named(name).priced(PriceList::sol()).then(Reply::recorded()));
-    }
-    let provider = provider.start().await.expect("a port");
+    let provider = Provider::gpt_family(workload.recordings, 0).start().await.expect("a port");
     let (mut input, mut cached, mut output, mut asked) = (0, 0, 0, 0);
     for turn in workload.sessions.iter().flat_map(|session| &session.turns) {
-        let body: Value = serde_json::from_slice(&turn.body).expect("JSON");
+        let mut body: Value = serde_json::from_slice(&turn.body).expect("JSON");
+        body["model"] = "gpt-5.6-sol".into();
         let seen = ask(&provider, body).await;
         asked += 1;
         let usage = if turn.stream {
@@ -406,4 +403,89 @@ async fn a_stream_takes_as_long_as_its_tokens() {
     check_stream(&ask(&provider, streamed()).await, true, true, 204);
     let took = begun.elapsed();
     assert!((60..400).contains(&took.as_millis()), "70 ms of latency took {took:?}");
+}
+
+#[tokio::test]
+async fn a_cue_answers_whatever_the_order_of_requests() {
+    let script = ModelScript::named("gpt-5.6-luna").when("fail", Reply::status(503)).replies("a").replies("b");
+    let provider = start(script).await;
+    let say = |text: &str| json!({"model": "gpt-5.6-luna", "messages": [{"role": "user", "content": text}]});
+    let mut statuses = Vec::new();
+    for text in ["x", "did it fail", "y"] {
+        statuses.push(ask(&provider, say(text)).await.status);
+    }
+    assert_eq!(statuses, [200, 503, 200]);
+    let bodies = ask(&provider, say("z")).await.json();
+    assert_eq!(bodies["choices"][0]["message"]["content"], "b", "the cue took no step");
+}
+
+#[tokio::test]
+async fn a_refusal_is_no_content() {
+    let provider = luna(Reply::refuses("I cannot do that")).await;
+    let message = ask(&provider, request(json!({}))).await.json()["choices"][0]["message"].clone();
+    assert_eq!((&message["content"], &message["refusal"]), (&json!(null), &json!("I cannot do that")));
+    let chunks = ask(&provider, streamed()).await.chunks();
+    let refused: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["refusal"].as_str()).collect();
+    assert_eq!(refused, "I cannot do that");
+    assert!(chunks.iter().all(|chunk| chunk["choices"][0]["delta"]["content"].is_null()));
+}
+
+#[tokio::test]
+async fn a_document_lost_half_way_was_generated_in_full() {
+    let script = ModelScript::named("gpt-5.6-luna").then(Reply::text("the job failed").resets_after(0));
+    let provider = start(script).await;
+    assert!(!ask(&provider, request(json!({}))).await.whole);
+    provider.settled().await.expect("settled");
+    assert_eq!(provider.invoice().lines[0].tokens.output, 3);
+}
+
+#[tokio::test]
+async fn padding_hides_the_size_of_tokens_only_on_request() {
+    let provider = luna(Reply::text("the job failed")).await;
+    let body = request(json!({"stream": true, "stream_options": {"include_obfuscation": true}}));
+    assert!(ask(&provider, body).await.chunks().iter().all(|chunk| chunk["obfuscation"].is_string()));
+    assert!(ask(&provider, streamed()).await.chunks().iter().all(|chunk| chunk.get("obfuscation").is_none()));
+}
+
+#[tokio::test]
+async fn error_replies_carry_the_body_and_headers_they_were_given() {
+    let script = ModelScript::named("gpt-5.6-luna")
+        .then(Reply::status(502).with_html("<html>bad gateway</html>"))
+        .then(Reply::insufficient_quota().with_header("x-should-retry", "false"))
+        .then(Reply::status(200));
+    let provider = start(script).await;
+    let page = ask(&provider, request(json!({}))).await;
+    assert_eq!((page.status, page.body.as_str()), (502, "<html>bad gateway</html>"));
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    let quota = ask(&provider, request(json!({}))).await;
+    assert_eq!((quota.status, &quota.headers["x-should-retry"]), (429, &"false".parse().expect("a header")));
+    assert_eq!(quota.json()["error"]["code"], "insufficient_quota");
+    let success = ask(&provider, request(json!({}))).await;
+    assert_eq!((success.status, &success.json()["error"]["type"]), (200, &json!("server_error")));
+    assert!(provider.invoice().lines.is_empty());
+}
+
+#[tokio::test]
+async fn an_older_model_has_no_word_for_cache_writes() {
+    let script = ModelScript::named("gpt-5").answers_as("gpt-5-2025-08-07").priced(PriceList::luna());
+    let provider = start(script).await;
+    let long = "row by row ".repeat(700);
+    let answer =
+        ask(&provider, json!({"model": "gpt-5", "messages": [{"role": "user", "content": long}]})).await.json();
+    assert_eq!(answer["usage"]["prompt_tokens_details"], json!({"cached_tokens": 0, "audio_tokens": 0}));
+    assert_eq!(answer["model"], "gpt-5-2025-08-07");
+    let line = provider.invoice().lines[0].clone();
+    assert_eq!((line.model.as_str(), line.tokens.cache_write, line.cost.0), ("gpt-5", 0, 2108 * 200 + 1200));
+}
+
+#[tokio::test]
+async fn missing_and_zero_usage_are_billed_all_the_same() {
+    for (reply, prompt_tokens) in
+        [(Reply::text("a").without_usage(), json!(null)), (Reply::text("a").with_zero_usage(), json!(0))]
+    {
+        let provider = luna(reply).await;
+        let answer = ask(&provider, request(json!({}))).await.json();
+        assert_eq!(answer["usage"]["prompt_tokens"], prompt_tokens);
+        assert_eq!(provider.invoice().total().0, 11 * 200 + 1200);
+    }
 }
