@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit status and one clear line on bad input out.
 
 mod check;
+mod reconcile;
 mod serve;
 
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ enum Command {
     /// Check the configuration and the prices: file:line:column, what was found, what was wanted
     #[command(after_help = "Example:\n  farthing check --config farthing.yaml")]
     Check(check::Arguments),
+    /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
+    #[command(after_help = reconcile::AFTER_HELP)]
+    Reconcile(reconcile::Arguments),
 }
 
 /// How a command prints.
@@ -64,5 +68,6 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
     }
 }
