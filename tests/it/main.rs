@@ -2,6 +2,7 @@
 
 mod architecture;
 mod conservation;
+mod crash;
 mod process;
 mod relay;
 mod support;
