@@ -22,7 +22,7 @@ use crate::wire::openai_reply::Facts;
 pub struct Attempt {
     /// Its id.
     pub id: AttemptId,
-    /// Set once any of its body may have left.
+    /// Decides whether any of its body may have left.
     pub sent: Sent,
     /// The provider's status, once known.
     pub provider_status: Option<u16>,

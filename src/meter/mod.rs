@@ -224,7 +224,7 @@ impl Drop for Meter {
         let code = Code::ClientClosed;
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
-        let fate = if attempt.sent.is_set() { Fate::Cut } else { Fate::Failed };
+        let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };
         self.settle(fate, Some((code.as_str(), code.status())));
     }
 }
