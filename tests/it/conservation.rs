@@ -61,8 +61,25 @@ fn manners() -> Vec<(&'static str, Reply)> {
         ("stalls", Reply::tokens(30).stalls_after(4)),
         ("fails at once", Reply::tokens(30).fails_after(0)),
         ("fails later", Reply::tokens(30).fails_after(5)),
+        ("running totals", running_totals()),
+        ("torn totals", running_totals().resets_after(3)),
         ("garbage", Reply::raw("application/json", ["{\"choices\": [oh"]).billed(7, 3)),
     ]
+}
+
+/// A stream whose every chunk carries the usage so far, as some servers do: only the last one is the truth.
+fn running_totals() -> Reply {
+    let chunk = |said: u64| {
+        let finish = if said == 6 { json!("stop") } else { Value::Null };
+        let chunk = json!({
+            "object": "chat.completion.chunk",
+            "choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": finish}],
+            "usage": {"prompt_tokens": 20, "completion_tokens": said, "total_tokens": 20 + said},
+        });
+        format!("data: {chunk}\n\n")
+    };
+    let events = (1..=6).map(chunk).chain(["data: [DONE]\n\n".to_owned()]);
+    Reply::raw_events(events).gap(Duration::from_millis(1)).billed(20, 6)
 }
 
 /// What the first provider does so that the second is asked.
@@ -179,7 +196,7 @@ fn question(chance: &mut Chance, words: &[&str]) -> Value {
         "messages": [{"role": "system", "content": runbook}, {"role": "user", "content": format!("<{manner}> €")}],
     });
     if model == CARELESS || chance.below(2) == 0 {
-        body["max_completion_tokens"] = json!(chance.pick(&[1, 16, 64]));
+        body["max_completion_tokens"] = json!(chance.pick(&[7, 16, 64]));
     }
     if chance.below(4) == 0 {
         body["n"] = json!(3);
