@@ -30,7 +30,19 @@ fn model(name: &str, after_cut: BillsAfterCut, reasoning: u64) -> ModelScript {
         .when("<reset>", Reply::tokens(30).gap(gap).resets_after(9))
         .when("<silent>", Reply::tokens(30).without_usage())
         .when("<busy>", Reply::status(429))
+        .when("<lingers>", lingering())
+        .when("<stalls>", Reply::tokens(30).stalls_after(4))
         .then(Reply::tokens(12))
+}
+
+/// A whole stream on a connection that does not end.
+fn lingering() -> Reply {
+    let chunk = json!({
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": "done"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10},
+    });
+    Reply::raw_events([format!("data: {chunk}\n\n"), "data: [DONE]\n\n".to_owned()]).billed(9, 1).stalls_after(2)
 }
 
 /// A simulated provider, and the folder of a gateway in front of it.
@@ -151,6 +163,21 @@ async fn ask_until_gone(listen: String, mut chance: Chance) -> Vec<Complete> {
     }
 }
 
+/// One question, until `enough` of the reply has come.
+async fn ask(listen: &str, manner: &str, enough: &str) -> String {
+    let http: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let body = json!({"model": MODELS[0], "stream": true, "messages": [{"role": "user", "content": manner}]});
+    let request = Request::post(format!("http://{listen}/v1/chat/completions"));
+    let request = request.body(Full::new(Bytes::from(body.to_string()))).expect("a valid request");
+    let mut body = http.request(request).await.expect("the gateway answers").into_body();
+    let mut read = String::new();
+    while !read.contains(enough) {
+        let frame = body.frame().await.expect("more to come").expect("no break");
+        read.push_str(std::str::from_utf8(&frame.into_data().unwrap_or_default()).expect("text"));
+    }
+    read
+}
+
 /// What the ledger must know of all that happened, before any export is imported.
 fn check_ledger(bench: &Bench, complete: &[Complete]) {
     let rows = attempts(&bench.ledger());
@@ -221,6 +248,34 @@ fn check_reconciled(bench: &Bench) {
 
 fn text(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Kills the gateway once so much of a reply has come, and gives the row that its successor finds.
+async fn row_after_a_kill(manner: &str, enough: &str) -> (Attempt, i64) {
+    let bench = Bench::new().await;
+    let served = bench.serve();
+    ask(&served.listen, manner, enough).await;
+    served.kill();
+    drop(bench.serve());
+    bench.provider.release();
+    bench.provider.settled().await.expect("the invoice is final");
+    let rows = attempts(&bench.ledger());
+    let [row] = &rows[..] else { panic!("one row, not {rows:?}") };
+    (row.clone(), bench.provider.invoice().total().0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_outcome_is_kept_before_the_client_sees_the_end() {
+    let (row, billed) = row_after_a_kill("<lingers>", "[DONE]").await;
+    assert_eq!((&*row.fate, &*row.source, row.cost), ("completed", "reported", Some(billed)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_is_cut_by_the_kill_is_between_nothing_and_its_bound() {
+    let (row, billed) = row_after_a_kill("<stalls>", "row").await;
+    assert_eq!((&*row.fate, &*row.source), ("interrupted", "unknown"));
+    assert_eq!((row.low, row.cost, row.high), (0, None, row.bound));
+    assert!(billed > 0 && row.holds(billed) && row.high.is_some(), "billed {billed}: {row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,4 +5,5 @@ mod conservation;
 mod crash;
 mod process;
 mod relay;
+mod starting;
 mod support;
