@@ -153,9 +153,9 @@ impl Row {
     ) -> Result<Answer, Failure> {
         let request = self.request(outbound, attempt, sent.clone());
         let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Err(_) => return Err(Failure::Timeout { sent: sent.is_set() }),
+            Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect),
-            Ok(Err(_)) => return Err(Failure::Reset { sent: sent.is_set() }),
+            Ok(Err(_)) => return Err(Failure::Reset { sent: !sent.withhold() }),
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();

@@ -1,5 +1,9 @@
 //! Everything over real TCP: one binary, so that it links once.
 
 mod architecture;
+mod conservation;
+mod crash;
+mod process;
 mod relay;
+mod starting;
 mod support;
