@@ -6,4 +6,5 @@ mod crash;
 mod process;
 mod relay;
 mod starting;
+mod sdk_python;
 mod support;
