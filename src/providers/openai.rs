@@ -24,6 +24,9 @@ use crate::prompt::view::UsageInStream;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply;
 
+/// Tells a client the provider's own id of the call, for support cases.
+const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
+
 /// One row: its clients, credential and rules.
 pub struct Row {
     id: ProviderId,
@@ -265,6 +268,7 @@ fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
 }
 
 /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our organisation.
+/// Its id of the call goes under a name of ours, since `x-request-id` is our own id.
 fn pass_on(headers: &HeaderMap) -> HeaderMap {
     let passes = |name: &HeaderName| {
         let name = name.as_str();
@@ -281,7 +285,9 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
             )
     };
     debug_assert!(!passes(&CONTENT_LENGTH));
-    headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let passed = headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone()));
+    let id = headers.get("x-request-id").map(|id| (PROVIDER_REQUEST_ID, id.clone()));
+    passed.chain(id).collect()
 }
 
 /// Reads an error that came as the first event of a stream with a status of success.
