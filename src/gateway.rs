@@ -27,7 +27,7 @@ use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
-use crate::providers::openai::refusal;
+use crate::providers::openai::refusal_in_success;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::route::{Allowed, Asked, NoPlan, choose};
 use crate::task::Tier;
@@ -240,7 +240,7 @@ async fn read_whole(
     };
     let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
     if facts.error {
-        return Err(Failure::Refused(refusal(StatusCode::BAD_GATEWAY.as_u16(), headers, Some(json))));
+        return Err(Failure::Refused(refusal_in_success(headers, json)));
     }
     meter.saw(&facts);
     Ok(json)

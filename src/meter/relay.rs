@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
 use crate::providers::Failure;
-use crate::providers::openai::refusal_of_event;
+use crate::providers::openai::refusal_in_success;
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply;
 use crate::wire::sse::{self, Decoder, Events};
@@ -123,7 +124,8 @@ impl Relay {
             if let Some(data) = &first
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
-                return Err(Failure::Refused(refusal_of_event(data)));
+                let json = Bytes::copy_from_slice(data);
+                return Err(Failure::Refused(refusal_in_success(&HeaderMap::new(), json)));
             }
             let decided = first.is_some();
             let passed = self.take(events);

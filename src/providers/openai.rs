@@ -224,8 +224,8 @@ async fn read_error(headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
 /// Reads a provider's error; only an object with an `error` member is of our caller's dialect.
 pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
     let json = json.filter(|json| openai_reply::read(json).is_ok_and(|facts| facts.error));
-    let insufficient_quota =
-        status == 429 && json.as_deref().is_some_and(|json| error_code(json).as_deref() == Some("insufficient_quota"));
+    let insufficient_quota = status == 429
+        && json.as_deref().is_some_and(|json| error_words(json).contains(&Some("insufficient_quota".to_owned())));
     Refusal {
         // A redirect is no answer either; the client must not follow it with our credential's request.
         status: if status < 400 { 502 } else { status },
@@ -237,18 +237,23 @@ pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal
     }
 }
 
-fn error_code(json: &[u8]) -> Option<String> {
+/// What an error calls itself: its code, then its type. Some providers' codes are numbers.
+fn error_words(json: &[u8]) -> [Option<String>; 2] {
     #[derive(serde::Deserialize)]
     struct Body {
         error: Error,
     }
     #[derive(serde::Deserialize)]
     struct Error {
-        code: Option<String>,
-        r#type: Option<String>,
+        code: Option<serde_json::Value>,
+        r#type: Option<serde_json::Value>,
     }
-    let body: Body = serde_json::from_slice(json).ok()?;
-    body.error.code.or(body.error.r#type)
+    let Ok(body) = serde_json::from_slice::<Body>(json) else { return [None, None] };
+    [body.error.code, body.error.r#type].map(|word| match word? {
+        serde_json::Value::String(word) => Some(word),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
 }
 
 /// `retry-after-ms`, else `retry-after` in seconds; a date is left to the client.
@@ -290,17 +295,19 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
     passed.chain(id).collect()
 }
 
-/// Reads an error that came as the first event of a stream with a status of success.
-pub fn refusal_of_event(data: &[u8]) -> Refusal {
-    let kind = error_code(data).unwrap_or_default();
-    let status = match &*kind {
-        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => 429,
-        "invalid_request_error" | "context_length_exceeded" => 400,
-        "server_error" | "internal_error" => 500,
-        "overloaded" | "overloaded_error" | "service_unavailable" => 503,
-        _ => 502,
+/// Reads an error that came with a status of success, as a whole answer or as the first event of a stream:
+/// it is treated like the status that it should have had.
+pub fn refusal_in_success(headers: &HeaderMap, json: Bytes) -> Refusal {
+    let status_of = |word: &str| match word {
+        "invalid_api_key" | "authentication_error" | "permission_error" => Some(401),
+        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => Some(429),
+        "context_length_exceeded" | "invalid_request_error" => Some(400),
+        "server_error" | "internal_error" => Some(500),
+        "overloaded" | "overloaded_error" | "service_unavailable" => Some(503),
+        number => number.parse().ok().filter(|status| (400..=599).contains(status)),
     };
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    refusal(status, &headers, Some(Bytes::copy_from_slice(data)))
+    let status = error_words(&json).iter().flatten().find_map(|word| status_of(word)).unwrap_or(502);
+    let mut refusal = refusal(status, headers, Some(json));
+    refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    refusal
 }
