@@ -173,7 +173,8 @@ impl Gateway {
                 Err(failed) => (meter, failure) = *failed,
             }
             meter.failed(&failure);
-            if failure.is_ill_health() && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
+            let ill = failure.is_ill_health() && !timing.was_ended_by_caller(&failure);
+            if ill && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
                 self.accounts.log.event("circuit_opened", &serde_json::json!({ "target": target.to_string() }));
             }
             match after(&failure, attempts.tries(), row.dispatch(), fastrand::f64()) {
@@ -318,16 +319,25 @@ struct Timing {
     first_byte: Duration,
     /// Of the whole request, all attempts together.
     deadline: Instant,
+    /// The caller's deadline is the shorter one.
+    deadline_is_callers: bool,
 }
 
 impl Timing {
     fn new(row: &Row, meter: &Meter) -> Self {
         let (rules, call) = (row.dispatch(), meter.call());
+        let patience = call.deadline.unwrap_or(Duration::MAX);
         Self {
             started: Instant::now(),
             first_byte: rules.first_byte_timeout,
-            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(call.deadline.unwrap_or(Duration::MAX)),
+            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(patience),
+            deadline_is_callers: patience < rules.total_timeout,
         }
+    }
+
+    /// A caller's haste says nothing about a target's health, and must not rest it for others.
+    fn was_ended_by_caller(&self, failure: &Failure) -> bool {
+        self.deadline_is_callers && matches!(failure, Failure::Timeout { .. }) && Instant::now() >= self.deadline
     }
 
     /// When the head, and for a stream its first event, must have come.
