@@ -136,7 +136,8 @@ async fn any_chunking_of_the_stream_gives_the_client_the_same_bytes() {
     let provided = [stream.as_str(), &event(FINISH), &event(USAGE), DONE].concat();
     let expected = [stream.as_str(), &event(FINISH), COMMENT, DONE].concat();
     let pieces = [1, 2, 3, 5, 7, 64, 100_000];
-    let world = World::new(luna(pieces.map(|bytes| Reply::raw_events([provided.clone()]).in_pieces_of(bytes))), "").await;
+    let world =
+        World::new(luna(pieces.map(|bytes| Reply::raw_events([provided.clone()]).in_pieces_of(bytes))), "").await;
     for bytes in pieces {
         assert_eq!(world.chat(ASK_STREAM).await.text(), expected, "in pieces of {bytes}");
     }
@@ -175,7 +176,8 @@ async fn the_provider_sees_its_own_credential_and_only_headers_that_may_pass() {
     ];
     assert_eq!(world.chat_as(ASK, &headers).await.status, 200);
     let arrived = world.provider.requests().pop().expect("a request");
-    for kept_back in ["authorization", "x-api-key", "cookie", "openai-organization", "x-farthing-team", "x-forwarded-for"]
+    for kept_back in
+        ["authorization", "x-api-key", "cookie", "openai-organization", "x-farthing-team", "x-forwarded-for"]
     {
         assert_eq!(arrived.header(kept_back), None, "{kept_back}");
     }
