@@ -2,7 +2,10 @@
 
 mod architecture;
 mod broken_streams;
+mod fallback;
 mod frames;
+mod hang_ups;
+mod money;
 mod relay;
 mod relay_bodies;
 mod retries;

@@ -131,6 +131,16 @@ impl World {
         found(&lines.expect("the log is open")).expect("it was there")
     }
 
+    /// Looks again and again until `holds`.
+    pub async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let looking = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+    }
+
     /// Everything logged so far, as text.
     pub fn log_text(&self) -> String {
         json!(*self.log.borrow()).to_string()

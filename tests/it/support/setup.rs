@@ -17,6 +17,7 @@ use super::World;
 /// A world that is not running yet. The first row is `sim`; all of them are OpenAI's as far as prices go.
 pub struct Setup {
     rows: Vec<(&'static str, Provider)>,
+    models: String,
     row: String,
     dispatch: String,
     server: String,
@@ -29,6 +30,7 @@ impl Setup {
     pub fn of(provider: Provider) -> Self {
         Self {
             rows: vec![("sim", provider)],
+            models: "*".to_owned(),
             row: String::new(),
             dispatch: "retries: 1".to_owned(),
             server: "drain_timeout: 5s".to_owned(),
@@ -41,6 +43,12 @@ impl Setup {
     /// A further row.
     pub fn and(mut self, name: &'static str, provider: Provider) -> Self {
         self.rows.push((name, provider));
+        self
+    }
+
+    /// Replaces the pattern of the models that every row serves.
+    pub fn models(mut self, pattern: &str) -> Self {
+        pattern.clone_into(&mut self.models);
         self
     }
 
@@ -83,8 +91,9 @@ impl Setup {
         for (name, provider) in self.rows {
             let running = provider.start().await.expect("the simulator starts on a free port");
             rows.push_str(&format!(
-                "  {name}: {{ protocol: openai, vendor: openai, base_url: {}, models: [\"*\"]{} }}\n",
+                "  {name}: {{ protocol: openai, vendor: openai, base_url: {}, models: [\"{}\"]{} }}\n",
                 running.base_url(),
+                self.models,
                 self.row
             ));
             providers.push(running);
