@@ -27,7 +27,7 @@ use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
-use crate::providers::openai::refusal;
+use crate::providers::openai::refusal_in_success;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::route::{Allowed, Asked, NoPlan, choose};
 use crate::task::Tier;
@@ -177,7 +177,8 @@ impl Gateway {
                 Err(failed) => (meter, failure) = *failed,
             }
             meter.failed(&failure);
-            if failure.is_ill_health() && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
+            let ill = failure.is_ill_health() && !timing.was_ended_by_caller(&failure);
+            if ill && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
                 self.accounts.log.event("circuit_opened", &serde_json::json!({ "target": target.to_string() }));
             }
             match after(&failure, attempts.tries(), row.dispatch(), fastrand::f64()) {
@@ -244,7 +245,7 @@ async fn read_whole(
     };
     let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
     if facts.error {
-        return Err(Failure::Refused(refusal(StatusCode::BAD_GATEWAY.as_u16(), headers, Some(json))));
+        return Err(Failure::Refused(refusal_in_success(headers, json)));
     }
     meter.saw(&facts);
     Ok(json)
@@ -322,16 +323,25 @@ struct Timing {
     first_byte: Duration,
     /// Of the whole request, all attempts together.
     deadline: Instant,
+    /// The caller's deadline is the shorter one.
+    deadline_is_callers: bool,
 }
 
 impl Timing {
     fn new(row: &Row, meter: &Meter) -> Self {
         let (rules, call) = (row.dispatch(), meter.call());
+        let patience = call.deadline.unwrap_or(Duration::MAX);
         Self {
             started: Instant::now(),
             first_byte: rules.first_byte_timeout,
-            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(call.deadline.unwrap_or(Duration::MAX)),
+            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(patience),
+            deadline_is_callers: patience < rules.total_timeout,
         }
+    }
+
+    /// A caller's haste says nothing about a target's health, and must not rest it for others.
+    fn was_ended_by_caller(&self, failure: &Failure) -> bool {
+        self.deadline_is_callers && matches!(failure, Failure::Timeout { .. }) && Instant::now() >= self.deadline
     }
 
     /// When the head, and for a stream its first event, must have come.

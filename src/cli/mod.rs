@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod reconcile;
 mod serve;
 
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ enum Command {
     /// Check the configuration and the prices: file:line:column, what was found, what was wanted
     #[command(after_help = "Example:\n  farthing check --config farthing.yaml")]
     Check(check::Arguments),
+    /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
+    #[command(after_help = reconcile::AFTER_HELP)]
+    Reconcile(reconcile::Arguments),
 }
 
 /// How a command prints.
@@ -69,5 +73,6 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
     }
 }

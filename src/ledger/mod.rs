@@ -71,6 +71,9 @@ impl Ledger {
     /// replayed whole; else the system's error. Nothing is lost by trying again.
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
+        if path.is_dir() {
+            return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
+        }
         let lock = lock(&path)?;
         let mut tables = Tables::open(&path)?;
         let (segment, recovered) = recover::recover(&mut tables, &path)?;

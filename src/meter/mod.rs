@@ -120,10 +120,13 @@ impl Meter {
 
     /// Settles an attempt that gave no answer; the request goes on.
     pub fn failed(&mut self, failure: &Failure) {
+        let mut begun = false;
         if let Some(attempt) = &mut self.open {
-            attempt.provider_status = failure.status().or(attempt.provider_status);
+            // An error behind a status of success: the provider had begun to answer, and may bill that.
+            begun = attempt.provider_status.is_some();
+            attempt.provider_status = attempt.provider_status.or(failure.status());
         }
-        self.settle(if failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
+        self.settle(if begun || failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
     }
 
     /// Settles the attempt whose reply is complete and closes the request, before the last frame goes out.
@@ -221,7 +224,7 @@ impl Drop for Meter {
         let code = Code::ClientClosed;
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
-        let fate = if attempt.sent.is_set() { Fate::Cut } else { Fate::Failed };
+        let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };
         self.settle(fate, Some((code.as_str(), code.status())));
     }
 }
