@@ -278,7 +278,7 @@ impl Journal {
         let mut state = self.lock();
         let end = state.end();
         let before = std::mem::replace(&mut state.segment, next);
-        state.full.push_back(Stretch { file: before.file(), path: before.path.clone(), end, full: true });
+        state.full.push_back(Stretch { file: before.file(), path: before.path, end, full: true });
     }
 
     /// Gives tests the segment that is being written.
