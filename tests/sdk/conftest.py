@@ -126,6 +126,10 @@ class Behind:
         """The newest request for `model`."""
         return self.requests(model)[-1]
 
+    def arrived(self, model):
+        """Waits until a request for `model` has arrived."""
+        return self.look(f"/arrived/{model}")
+
     def hung_up(self, model):
         """Waits until the provider has seen somebody hang up on `model`."""
         return [seen for seen in self.look(f"/hung-up/{model}") if seen["hung_up"]]
@@ -162,6 +166,10 @@ class Ledger:
         """The attempts of a closed request, in order."""
         self.request(request_id)
         return self.rows("select * from attempts_v1 where request_id = ? order by attempt_id", request_id)
+
+    def of_user(self, user, count=1):
+        """The closed requests of a user: cases that get no request id make one up."""
+        return self.until("select * from requests_v1 where user = ? and status <> 'open'", user, count=count)
 
     def closed(self, model, count=1):
         """The closed requests that asked for `model`."""

@@ -51,21 +51,19 @@ def test_a_stream_is_iterated(sdk):
 
 
 def test_usage_is_seen_only_by_who_asked_for_it(sdk, behind, ledger):
-    chunks = sdk.stream("chat-plain", user="did-not-ask")
+    chunks = sdk.stream("chat-plain", user=f"did-not-ask {sdk.way}")
     assert all(chunk.usage is None and chunk.choices for chunk in chunks)
     assert behind.last("chat-plain")["body"]["stream_options"] == {"include_usage": True}
     declined = sdk.stream("chat-plain", stream_options={"include_usage": False})
     assert all(chunk.usage is None and chunk.choices for chunk in declined)
-    chunks = sdk.stream("chat-plain", user="asked", stream_options={"include_usage": True})
+    chunks = sdk.stream("chat-plain", user=f"asked {sdk.way}", stream_options={"include_usage": True})
     assert [chunk.usage is not None for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
     assert chunks[-1].choices == []
-    attempts = ledger.until(
-        "select output_tokens, source from attempts_v1 join requests_v1 using (request_id) "
-        "where status = 'ok' and user in ('asked', 'did-not-ask') and requests_v1.model = 'chat-plain'",
-        count=2,
-    )
-    seen = {"output_tokens": chunks[-1].usage.completion_tokens, "source": "reported"}
-    assert all(attempt == seen for attempt in attempts)
+    rows = ledger.of_user(f"asked {sdk.way}") + ledger.of_user(f"did-not-ask {sdk.way}")
+    attempts = [attempt for row in rows for attempt in ledger.attempts(row["request_id"])]
+    usage = chunks[-1].usage
+    figures = [(a["input_tokens"], a["output_tokens"], a["source"]) for a in attempts]
+    assert figures == [(usage.prompt_tokens, usage.completion_tokens, "reported")] * 2
 
 
 def test_the_stream_helper_tells_events_and_adds_them_up(sdk):
@@ -186,3 +184,8 @@ def test_an_answer_without_usage_is_estimated_and_says_so(sdk, ledger):
     attempt = ledger.attempts(answer._request_id)[0]
     assert (attempt["fate"], attempt["source"]) == ("completed", "estimated")
     assert attempt["output_tokens"] > 0
+
+
+def test_a_long_conversation_goes_and_comes_back_whole(sdk):
+    said = "".join(f"{line:07} INFO load_orders wrote a row\n" for line in range(2_500))
+    assert sdk.chat("chat-echo", said).choices[0].message.content == said

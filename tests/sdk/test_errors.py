@@ -125,14 +125,14 @@ def test_without_keys_any_credential_will_do(make_sdk):
     ],
 )
 def test_a_stream_that_breaks_raises_after_what_had_arrived(sdk, ledger, model, code):
-    arrived = []
+    arrived, user = [], f"{model} {sdk.way}"
     with pytest.raises(openai.APIError) as raised:
-        for chunk in sdk.each(lambda client: client.chat.completions.create(**ask(model, stream=True))):
+        for chunk in sdk.each(lambda client: client.chat.completions.create(**ask(model, stream=True, user=user))):
             arrived.append(chunk)
     assert type(raised.value) is openai.APIError
     assert (raised.value.code, raised.value.type) == (code, "server_error")
     assert text_of(arrived) == "The first"
-    row = ledger.closed(model)[-1]
+    [row] = ledger.of_user(user)
     assert (row["status"], row["cost_nano"]) == (code or "provider_error", None)
     assert [attempt["fate"] for attempt in ledger.attempts(row["request_id"])] == ["interrupted"]
 

@@ -42,9 +42,8 @@ def test_leaving_the_stream_helper_early_is_a_cut_too(sdk, behind, ledger):
 def test_a_cancelled_task_hangs_up(behind, ledger):
     async def cancelled():
         async with AsyncOpenAI(base_url=BASE_URL, api_key=KEY, max_retries=0, timeout=PATIENCE) as client:
-            task = asyncio.create_task(client.chat.completions.create(**ask("stalls-whole-async")))
-            while not await asyncio.to_thread(behind.requests, "stalls-whole-async"):
-                pass
+            task = asyncio.create_task(client.chat.completions.create(**ask("stalls-whole")))
+            await asyncio.to_thread(behind.arrived, "stalls-whole")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -53,7 +52,7 @@ def test_a_cancelled_task_hangs_up(behind, ledger):
 
     answer = asyncio.run(cancelled())
     assert answer.choices[0].message.content == "Partition 14 is late."
-    check_cut(behind, ledger, "stalls-whole-async")
+    check_cut(behind, ledger, "stalls-whole")
 
 
 def test_many_streams_at_once_stay_apart_and_are_all_accounted_for(ledger):

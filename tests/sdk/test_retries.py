@@ -2,7 +2,7 @@
 
 import openai
 import pytest
-from conftest import ask
+from conftest import ask, text_of
 
 
 def retrying(sdk, model, times, **more):
@@ -21,6 +21,18 @@ def test_a_passing_failure_is_ours_to_retry(sdk, behind, ledger):
     attempts = ledger.attempts(answer._request_id)
     assert [(attempt["fate"], attempt["provider_status"]) for attempt in attempts] == [("failed", 503), ("completed", 200)]
     assert ledger.request(answer._request_id)["cost_nano"] == attempts[1]["cost_nano"] > 0
+
+
+def test_an_error_as_the_first_event_of_a_stream_is_retried_unseen(sdk, behind, ledger):
+    model = f"recovers-within-{sdk.way}"
+    assert text_of(sdk.stream(model)) == "Here I am."
+    assert len(behind.requests(model)) == 2
+    [row] = ledger.closed(model)
+    # The provider had begun: what it bills for that is not known, and nobody pretends.
+    attempts = ledger.attempts(row["request_id"])
+    fates = [(attempt["fate"], attempt["cost_nano"] is None) for attempt in attempts]
+    assert fates == [("interrupted", True), ("completed", False)]
+    assert (row["status"], row["cost_nano"], row["cost_low_nano"]) == ("ok", None, attempts[1]["cost_nano"])
 
 
 def test_a_longer_failure_is_retried_by_the_sdk_as_a_request_of_its_own(sdk, behind, ledger):
@@ -66,5 +78,5 @@ def test_the_sdks_own_timeout_ends_the_call_everywhere(sdk, behind, ledger):
 
 def test_a_deadline_in_a_header_ends_the_call_in_time(sdk):
     with pytest.raises(openai.InternalServerError) as raised:
-        sdk.chat(f"stalls-timeout-{sdk.way}", extra_headers={"x-farthing-deadline": "100"})
+        sdk.chat(f"stalls-deadline-{sdk.way}", extra_headers={"x-farthing-deadline": "100"})
     assert raised.value.code == "provider_timeout"

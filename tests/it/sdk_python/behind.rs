@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 /// Answers until the test ends:
 ///
 /// - `/requests/MODEL`: the requests for a model so far, oldest first;
+/// - `/arrived/MODEL`: the same, as soon as there is one;
 /// - `/hung-up/MODEL`: the same, as soon as a client of that model has hung up;
 /// - `/release`: lets stalled answers go on.
 pub async fn open(provider: Arc<Simulator>) -> SocketAddr {
@@ -39,6 +40,8 @@ async fn answer(provider: &Simulator, request: &Request<Incoming>) -> Response<F
     let path = request.uri().path();
     let found = if let Some(model) = path.strip_prefix("/requests/") {
         Ok(requests(provider, model))
+    } else if let Some(model) = path.strip_prefix("/arrived/") {
+        arrived(provider, model).await
     } else if let Some(model) = path.strip_prefix("/hung-up/") {
         hung_up(provider, model).await
     } else {
@@ -66,6 +69,16 @@ fn requests(provider: &Simulator, model: &str) -> Value {
         })
     };
     of_model(provider, model).map(show).collect()
+}
+
+async fn arrived(provider: &Simulator, model: &str) -> Result<Value, String> {
+    loop {
+        let before = provider.arrivals();
+        if of_model(provider, model).next().is_some() {
+            return Ok(requests(provider, model));
+        }
+        provider.arrival(before + 1).await.map_err(|vain| vain.to_string())?;
+    }
 }
 
 async fn hung_up(provider: &Simulator, model: &str) -> Result<Value, String> {

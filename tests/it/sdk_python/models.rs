@@ -41,6 +41,7 @@ fn answers() -> Vec<Case> {
         case("chat-awkward", [Reply::text(AWKWARD_TEXT).in_pieces_of(3)]),
         case("chat-many", [Reply::tokens(40)]),
         case("chat-without-done", [Reply::text("No terminator follows.").without_done()]),
+        case("stalls-whole", [Reply::text("Nobody hears this.").stalls_after(0)]),
         case("stalls-drain", [Reply::text("Said while it shuts down.").stalls_after(3)]),
         case("chat-without-usage", [Reply::text("Nobody counted.").without_usage()]),
         case("lab/chat-slash", [Reply::text("From the lab.")]),
@@ -84,6 +85,7 @@ fn sequences(way: &str) -> Vec<Case> {
         case("tools-loop", [Reply::calls_all(look_ups()), Reply::text("Retry load_orders: 0 rows.")]),
         case("fails-quota", [Reply::insufficient_quota()]),
         case("recovers-soon", [Reply::status(503), Reply::text("Here I am.")]),
+        case("recovers-within", [Reply::text("Not this.").fails_after(0), Reply::text("Here I am.")]),
         case(
             "recovers-late",
             [
@@ -92,7 +94,7 @@ fn sequences(way: &str) -> Vec<Case> {
                 Reply::text("Here I am."),
             ],
         ),
-        case("stalls-whole", [Reply::text("Nobody hears this.").stalls_after(0)]),
+        case("stalls-deadline", [Reply::text("Nobody hears this.").stalls_after(0)]),
         case("stalls-timeout", [Reply::text("Nobody hears this.").stalls_after(0)]),
         case("stalls-within", [Reply::tokens(9).stalls_after(3)]),
         case("stalls-helper", [Reply::tokens(9).stalls_after(3)]),
