@@ -161,19 +161,20 @@ impl Told {
     }
 
     fn print_table(&self, file: &str, provider: &str, report: &Report) {
-        println!("{file}: {} rows of `{provider}` for {} USD", self.all.rows, self.all.amount);
+        let rows = if self.all.rows == 1 { "row" } else { "rows" };
+        println!("{file}: {} {rows} of `{provider}` for {} USD", self.all.rows, self.all.amount);
         line("matched", self.matched());
         line("  unchanged", self.unchanged);
         line("  corrected", self.corrected);
         line("    outside the interval", self.outside);
         list(&report.outside_interval, |found| match found.ledger.high {
-            Some(high) => format!("promised {} to {high} USD, billed {}", found.ledger.low, found.export),
-            None => format!("promised at least {} USD, billed {}", found.ledger.low, found.export),
+            Some(high) => format!("promised {} to {high} USD, billed {} USD", found.ledger.low, found.export),
+            None => format!("promised at least {} USD, billed {} USD", found.ledger.low, found.export),
         });
         line("  differences", self.differing);
         list(&report.differences, |found| {
             let ledger = found.ledger.exact.map_or_else(|| "unknown".to_owned(), |cost| format!("{cost} USD"));
-            format!("reported {ledger}, billed {}", found.export)
+            format!("reported {ledger}, billed {} USD", found.export)
         });
         line("unmatched", self.unmatched);
         listed(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { id.clone() });

@@ -4,6 +4,7 @@ mod architecture;
 mod conservation;
 mod crash;
 mod process;
+mod reconciling;
 mod relay;
 mod starting;
 mod support;
