@@ -27,7 +27,7 @@ use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
-use crate::providers::openai::refusal;
+use crate::providers::openai::refusal_in_success;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::route::{Allowed, Asked, NoPlan, choose};
 use crate::task::Tier;
@@ -104,7 +104,8 @@ impl Gateway {
 
     /// Answers one call. Dropping the future cancels the provider's call and settles what had left.
     pub async fn answer(&self, call: Call, key: Option<&Key>) -> Reply {
-        let plan = match self.choose(&call, key) {
+        let (facts, name) = (&call.facts, &*call.facts.view.model);
+        let plan = match self.choose(name, facts.pinned_tier, facts.who.team.as_str(), key) {
             Ok(plan) => plan,
             Err(error) => return self.no_plan(&call, error),
         };
@@ -113,11 +114,14 @@ impl Gateway {
         settle_and_reply(outcome, &plan)
     }
 
-    /// *choose*: what is asked, within what is granted.
-    fn choose(&self, call: &Call, key: Option<&Key>) -> Result<Plan, ApiError> {
-        let name = &*call.facts.view.model;
+    /// *choose*: what is asked, within what is granted. Also tells what a key may ask for before it asks.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that a request would get.
+    pub fn choose(&self, name: &str, pinned: Option<Tier>, team: &str, key: Option<&Key>) -> Result<Plan, ApiError> {
         let asked = match (name, Tier::parse(name)) {
-            ("auto", _) => call.facts.pinned_tier.map_or(Asked::Auto, Asked::Tier),
+            ("auto", _) => pinned.map_or(Asked::Auto, Asked::Tier),
             (_, Some(tier)) => Asked::Tier(tier),
             _ => Asked::Exact(self.serving(name)),
         };
@@ -129,7 +133,7 @@ impl Gateway {
         let model = granted.map(|globs| {
             move |m: &ModelRef| globs.iter().any(|g| g.is_match(m.model.as_str()) || g.is_match(m.to_string()))
         });
-        let usable = self.config.team(call.facts.who.team.as_str()).and_then(|team| team.providers.as_ref());
+        let usable = self.config.team(team).and_then(|team| team.providers.as_ref());
         let provider = usable.map(|rows| move |m: &ModelRef| rows.contains(&m.provider));
         let allowed = Allowed {
             tiers: key.and_then(|key| key.may.tiers.as_deref()),
@@ -173,7 +177,8 @@ impl Gateway {
                 Err(failed) => (meter, failure) = *failed,
             }
             meter.failed(&failure);
-            if failure.is_ill_health() && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
+            let ill = failure.is_ill_health() && !timing.was_ended_by_caller(&failure);
+            if ill && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
                 self.accounts.log.event("circuit_opened", &serde_json::json!({ "target": target.to_string() }));
             }
             match after(&failure, attempts.tries(), row.dispatch(), fastrand::f64()) {
@@ -240,7 +245,7 @@ async fn read_whole(
     };
     let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
     if facts.error {
-        return Err(Failure::Refused(refusal(StatusCode::BAD_GATEWAY.as_u16(), headers, Some(json))));
+        return Err(Failure::Refused(refusal_in_success(headers, json)));
     }
     meter.saw(&facts);
     Ok(json)
@@ -318,16 +323,25 @@ struct Timing {
     first_byte: Duration,
     /// Of the whole request, all attempts together.
     deadline: Instant,
+    /// The caller's deadline is the shorter one.
+    deadline_is_callers: bool,
 }
 
 impl Timing {
     fn new(row: &Row, meter: &Meter) -> Self {
         let (rules, call) = (row.dispatch(), meter.call());
+        let patience = call.deadline.unwrap_or(Duration::MAX);
         Self {
             started: Instant::now(),
             first_byte: rules.first_byte_timeout,
-            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(call.deadline.unwrap_or(Duration::MAX)),
+            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(patience),
+            deadline_is_callers: patience < rules.total_timeout,
         }
+    }
+
+    /// A caller's haste says nothing about a target's health, and must not rest it for others.
+    fn was_ended_by_caller(&self, failure: &Failure) -> bool {
+        self.deadline_is_callers && matches!(failure, Failure::Timeout { .. }) && Instant::now() >= self.deadline
     }
 
     /// When the head, and for a stream its first event, must have come.

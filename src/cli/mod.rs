@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit status and one clear line on bad input out.
 
 mod check;
+mod demo;
 mod reconcile;
 mod serve;
 
@@ -21,6 +22,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Try it: simulated providers, the gateway and an agent workload over real HTTP; prints what it cost
+    #[command(after_help = "Example:\n  farthing demo --once\n  farthing demo --once --replay sessions.jsonl.gz")]
+    Demo(demo::Arguments),
     /// Run the gateway
     #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-… farthing serve\n  farthing serve --config farthing.yaml")]
     Serve(serve::Arguments),
@@ -66,6 +70,7 @@ fn fail(message: impl std::fmt::Display) -> ExitCode {
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
 use crate::providers::Failure;
-use crate::providers::openai::refusal_of_event;
+use crate::providers::openai::refusal_in_success;
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply;
 use crate::wire::sse::{self, Decoder, Events};
@@ -96,6 +97,7 @@ impl Relay {
         match tokio::time::timeout_at(rules.first_byte_deadline, relay.first_event()).await {
             Ok(Ok(())) => {
                 relay.last_piece = Instant::now();
+                relay.set_alarm();
                 Ok(relay)
             }
             Ok(Err(failure)) => Err(Box::new((relay.meter, failure))),
@@ -123,7 +125,8 @@ impl Relay {
             if let Some(data) = &first
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
-                return Err(Failure::Refused(refusal_of_event(data)));
+                let json = Bytes::copy_from_slice(data);
+                return Err(Failure::Refused(refusal_in_success(&HeaderMap::new(), json)));
             }
             let decided = first.is_some();
             let passed = self.take(events);
@@ -192,6 +195,7 @@ impl Relay {
     /// Settles the attempt; gives the comment that goes before the terminator.
     fn settle(&mut self) -> String {
         self.stage = Stage::Settled;
+        self.set_alarm();
         let cost = self.meter.complete(200);
         if !self.rules.cost_comment {
             return String::new();
@@ -210,8 +214,8 @@ impl Relay {
     /// The provider's side ended: well, if every answer said why it ended; else the client is told.
     fn end(&mut self, trouble: Option<ApiError>) -> Option<Bytes> {
         let leftover = self.decoder.finish();
-        let whole = leftover.ranges.iter().any(|range| is_whole(&leftover.bytes[range.clone()]));
-        let mut last = if whole && trouble.is_none() { BytesMut::from(self.take(leftover)) } else { BytesMut::new() };
+        let whole = trouble.is_none() && is_whole(&leftover.bytes);
+        let mut last = if whole { BytesMut::from(self.take(leftover)) } else { BytesMut::new() };
         if self.stage == Stage::Running {
             if self.finished >= self.meter.call().view.answers {
                 self.settle();
@@ -220,6 +224,10 @@ impl Relay {
                     || ApiError::new(Code::ProviderError, "the provider's stream ended before its answer was complete");
                 let error = trouble.unwrap_or_else(cut);
                 self.fail(error.code);
+                if !last.is_empty() {
+                    // The blank line that the last event lacks: the error must not become part of it.
+                    last.extend_from_slice(if last.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+                }
                 last.extend_from_slice(error.openai_event().as_bytes());
             }
         }
@@ -233,7 +241,14 @@ impl Relay {
         self.rules.deadline.min(self.last_piece + idle)
     }
 
-    /// Ready when the provider has been silent for too long. The alarm is only moved when it rings, not for every piece.
+    /// Sets the alarm anew where patience may have become shorter.
+    fn set_alarm(&mut self) {
+        let patience = self.patience();
+        self.alarm.as_mut().reset(patience);
+    }
+
+    /// Ready when the provider has been silent for too long. Pieces only make patience longer: the alarm is
+    /// then moved when it rings, not for every piece.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.alarm.as_mut().poll(cx));
@@ -251,9 +266,10 @@ impl Relay {
     }
 }
 
-/// A last event that lacks only its blank line. A torn one is worse than none.
+/// A last event that lacks only its blank line. A torn one is worse than none, and so is half of a comment,
+/// which would swallow what is written behind it.
 fn is_whole(event: &[u8]) -> bool {
-    sse::data(event).is_none_or(|data| data.trim_ascii() == b"[DONE]" || openai_reply::read(&data).is_ok())
+    sse::data(event).is_some_and(|data| data.trim_ascii() == b"[DONE]" || openai_reply::read(&data).is_ok())
 }
 
 impl Body for Relay {

@@ -81,9 +81,16 @@ impl Failure {
             Self::Reset { .. } => {
                 ApiError::new(Code::ProviderError, "the provider closed the connection before it answered")
             }
-            Self::Timeout { .. } => ApiError::new(Code::ProviderTimeout, "the provider did not answer in time"),
+            Self::Timeout { sent: false } => {
+                ApiError::new(Code::ProviderTimeout, "the provider did not answer in time")
+            }
+            // As in `dispatch`: what may be billed and is not repeated here must not be repeated by the client's SDK.
+            Self::Timeout { sent: true } => {
+                ApiError::new(Code::ProviderTimeout, "the provider did not answer in time").not_to_be_repeated()
+            }
             Self::Unreadable { what } => {
                 ApiError::new(Code::ProviderError, format!("the provider's answer cannot be read: {what}"))
+                    .not_to_be_repeated()
             }
             Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => {
                 ApiError::new(Code::ProviderCredentials, "the provider did not accept the gateway's credential")

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
@@ -23,6 +23,9 @@ use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::UsageInStream;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply;
+
+/// Tells a client the provider's own id of the call, for support cases.
+const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
 
 /// One row: its clients, credential and rules.
 pub struct Row {
@@ -221,8 +224,8 @@ async fn read_error(headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
 /// Reads a provider's error; only an object with an `error` member is of our caller's dialect.
 pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
     let json = json.filter(|json| openai_reply::read(json).is_ok_and(|facts| facts.error));
-    let insufficient_quota =
-        status == 429 && json.as_deref().is_some_and(|json| error_code(json).as_deref() == Some("insufficient_quota"));
+    let insufficient_quota = status == 429
+        && json.as_deref().is_some_and(|json| error_words(json).contains(&Some("insufficient_quota".to_owned())));
     Refusal {
         // A redirect is no answer either; the client must not follow it with our credential's request.
         status: if status < 400 { 502 } else { status },
@@ -234,18 +237,23 @@ pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal
     }
 }
 
-fn error_code(json: &[u8]) -> Option<String> {
+/// What an error calls itself: its code, then its type. Some providers' codes are numbers.
+fn error_words(json: &[u8]) -> [Option<String>; 2] {
     #[derive(serde::Deserialize)]
     struct Body {
         error: Error,
     }
     #[derive(serde::Deserialize)]
     struct Error {
-        code: Option<String>,
-        r#type: Option<String>,
+        code: Option<serde_json::Value>,
+        r#type: Option<serde_json::Value>,
     }
-    let body: Body = serde_json::from_slice(json).ok()?;
-    body.error.code.or(body.error.r#type)
+    let Ok(body) = serde_json::from_slice::<Body>(json) else { return [None, None] };
+    [body.error.code, body.error.r#type].map(|word| match word? {
+        serde_json::Value::String(word) => Some(word),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
 }
 
 /// `retry-after-ms`, else `retry-after` in seconds; a date is left to the client.
@@ -265,6 +273,7 @@ fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
 }
 
 /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our organisation.
+/// Its id of the call goes under a name of ours, since `x-request-id` is our own id.
 fn pass_on(headers: &HeaderMap) -> HeaderMap {
     let passes = |name: &HeaderName| {
         let name = name.as_str();
@@ -280,21 +289,24 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
                     | "openai-model"
             )
     };
-    debug_assert!(!passes(&CONTENT_LENGTH));
-    headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let passed = headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone()));
+    let id = headers.get("x-request-id").map(|id| (PROVIDER_REQUEST_ID, id.clone()));
+    passed.chain(id).collect()
 }
 
-/// Reads an error that came as the first event of a stream with a status of success.
-pub fn refusal_of_event(data: &[u8]) -> Refusal {
-    let kind = error_code(data).unwrap_or_default();
-    let status = match &*kind {
-        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => 429,
-        "invalid_request_error" | "context_length_exceeded" => 400,
-        "server_error" | "internal_error" => 500,
-        "overloaded" | "overloaded_error" | "service_unavailable" => 503,
-        _ => 502,
+/// Reads an error that came with a status of success, as a whole answer or as the first event of a stream:
+/// it is treated like the status that it should have had.
+pub fn refusal_in_success(headers: &HeaderMap, json: Bytes) -> Refusal {
+    let status_of = |word: &str| match word {
+        "invalid_api_key" | "authentication_error" | "permission_error" => Some(401),
+        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => Some(429),
+        "context_length_exceeded" | "invalid_request_error" => Some(400),
+        "server_error" | "internal_error" => Some(500),
+        "overloaded" | "overloaded_error" | "service_unavailable" => Some(503),
+        number => number.parse().ok().filter(|status| (400..=599).contains(status)),
     };
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    refusal(status, &headers, Some(Bytes::copy_from_slice(data)))
+    let status = error_words(&json).iter().flatten().find_map(|word| status_of(word)).unwrap_or(502);
+    let mut refusal = refusal(status, headers, Some(json));
+    refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    refusal
 }

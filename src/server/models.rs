@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::attribute::DEFAULT_TEAM;
 use crate::config::Key;
 use crate::gateway::Gateway;
+use crate::plan::{Plan, Reason};
 use crate::task::Tier;
 
 /// All models.
@@ -26,50 +28,48 @@ pub struct Model {
     owned_by: String,
 }
 
-/// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match.
+/// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match, each once.
 pub fn list(gateway: &Gateway, key: Option<&Key>) -> List {
-    let names = names(gateway, key);
-    List { object: "list", data: names.into_iter().map(|(id, owned_by)| model(id, owned_by)).collect() }
+    let names = candidates(gateway).into_iter();
+    List {
+        object: "list",
+        data: names.filter_map(|name| plan(gateway, key, &name).map(|plan| model(name, &plan))).collect(),
+    }
 }
 
-/// One of them by name, which may be percent-encoded.
+/// One of them by name, which may be percent-encoded and may begin with the provider's.
 pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
     let asked = decode(asked);
-    let (id, owned_by) = names(gateway, key).into_iter().find(|(id, _)| *id == asked)?;
-    Some(model(id, owned_by))
+    let plan = plan(gateway, key, &asked)?;
+    let candidates = candidates(gateway);
+    let known = candidates.contains(&asked)
+        || plan.targets.iter().any(|target| target.to_string() == asked && candidates.contains(target.model.as_str()));
+    known.then(|| model(asked, &plan))
 }
 
-fn model(id: String, owned_by: String) -> Model {
+/// What a request for this name would get: whatever would be refused is not listed either.
+fn plan(gateway: &Gateway, key: Option<&Key>, name: &str) -> Option<Plan> {
+    let team = key.map_or(DEFAULT_TEAM, |key| key.team.as_str());
+    gateway.choose(name, None, team, key).ok()
+}
+
+fn model(id: String, plan: &Plan) -> Model {
+    let by_name = plan.targets.first().filter(|_| plan.reason == Reason::ExactModel);
+    let owned_by = by_name.map_or_else(|| "farthing".to_owned(), |target| target.provider.to_string());
     Model { id, object: "model", created: 0, owned_by }
 }
 
-fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeSet<(String, String)> {
-    let config = gateway.config();
-    let granted_tier =
-        |tier: &Tier| key.and_then(|key| key.may.tiers.as_ref()).is_none_or(|tiers| tiers.contains(tier));
-    let mut names = BTreeSet::new();
-    let tiers: Vec<Tier> =
-        Tier::ALL.into_iter().filter(|tier| !config.tiers.models(*tier).is_empty()).filter(granted_tier).collect();
-    if tiers.contains(&Tier::Frontier) {
-        names.insert(("auto".to_owned(), "farthing".to_owned()));
-    }
-    for tier in tiers {
-        names.insert((tier.to_string(), "farthing".to_owned()));
-        for model in config.tiers.models(tier) {
-            names.insert((model.model.to_string(), model.provider.to_string()));
-        }
-    }
-    let by_name = key.and_then(|key| key.may.models.as_ref());
-    if by_name.is_some() || key.is_none_or(|key| key.may.tiers.is_none()) {
-        for row in &config.providers {
-            let book = gateway.accounts().book.load();
-            let priced = book.rows().filter(|(vendor, model, _)| *vendor == row.vendor && row.serves(model));
-            let granted = priced
-                .filter(|(_, model, _)| by_name.is_none_or(|globs| globs.iter().any(|glob| glob.is_match(model))));
-            names.extend(granted.map(|(_, model, _)| (model.to_owned(), row.id.to_string())));
-        }
-    }
-    names
+/// Every name that could be listed, before grants.
+fn candidates(gateway: &Gateway) -> BTreeSet<String> {
+    let (config, book) = (gateway.config(), gateway.accounts().book.load());
+    let of_tiers =
+        Tier::ALL.into_iter().flat_map(|tier| config.tiers.models(tier)).map(|model| model.model.to_string());
+    let is_served =
+        |vendor: &str, model: &str| config.providers.iter().any(|row| row.vendor == vendor && row.serves(model));
+    let priced =
+        book.rows().filter(|(vendor, model, _)| is_served(vendor, model)).map(|(_, model, _)| model.to_owned());
+    let ours = Tier::ALL.into_iter().map(|tier| tier.to_string()).chain(["auto".to_owned()]);
+    ours.chain(of_tiers).chain(priced).collect()
 }
 
 fn decode(name: &str) -> String {
