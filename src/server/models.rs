@@ -47,6 +47,14 @@ fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeSet<(String, String)> {
     let config = gateway.config();
     let granted_tier =
         |tier: &Tier| key.and_then(|key| key.may.tiers.as_ref()).is_none_or(|tiers| tiers.contains(tier));
+    let by_name = key.and_then(|key| key.may.models.as_ref());
+    let named = |row: &str, model: &str| {
+        by_name.is_some_and(|globs| {
+            globs.iter().any(|glob| glob.is_match(model) || glob.is_match(format!("{row}/{model}")))
+        })
+    };
+    // A grant of tiers covers their models by name too; where only names are granted, nothing else may be asked by name.
+    let all_of_tier = by_name.is_none() || key.is_some_and(|key| key.may.tiers.is_some());
     let mut names = BTreeSet::new();
     let tiers: Vec<Tier> =
         Tier::ALL.into_iter().filter(|tier| !config.tiers.models(*tier).is_empty()).filter(granted_tier).collect();
@@ -55,17 +63,16 @@ fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeSet<(String, String)> {
     }
     for tier in tiers {
         names.insert((tier.to_string(), "farthing".to_owned()));
-        for model in config.tiers.models(tier) {
+        let models = config.tiers.models(tier).iter();
+        for model in models.filter(|m| all_of_tier || named(m.provider.as_str(), m.model.as_str())) {
             names.insert((model.model.to_string(), model.provider.to_string()));
         }
     }
-    let by_name = key.and_then(|key| key.may.models.as_ref());
     if by_name.is_some() || key.is_none_or(|key| key.may.tiers.is_none()) {
         for row in &config.providers {
             let book = gateway.accounts().book.load();
             let priced = book.rows().filter(|(vendor, model, _)| *vendor == row.vendor && row.serves(model));
-            let granted = priced
-                .filter(|(_, model, _)| by_name.is_none_or(|globs| globs.iter().any(|glob| glob.is_match(model))));
+            let granted = priced.filter(|(_, model, _)| by_name.is_none() || named(row.id.as_str(), model));
             names.extend(granted.map(|(_, model, _)| (model.to_owned(), row.id.to_string())));
         }
     }
