@@ -2,11 +2,13 @@
 
 mod architecture;
 mod broken_streams;
+mod door;
 mod fallback;
 mod frames;
 mod hang_ups;
 mod money;
 mod relay;
 mod relay_bodies;
+mod reload;
 mod retries;
 mod support;
