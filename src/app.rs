@@ -62,6 +62,8 @@ pub struct Running {
 /// [`StartError`], each with one line that says what to mend. Nothing is left running.
 pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Running, StartError> {
     let config = Arc::new(config);
+    // Before anything that takes time: a change from here on is noticed.
+    let seen = [modified(file.as_deref()), modified(config.prices.as_deref())];
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
@@ -96,7 +98,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
-    let watcher = tokio::spawn(watch_files(Arc::clone(&server), file));
+    let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, seen));
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
     let doors = [
@@ -150,27 +152,29 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
 }
 
 /// Reads keys and prices again when their files change, and on SIGHUP. A bad file never replaces a good one.
-async fn watch_files(server: Arc<Server>, file: Option<PathBuf>) {
+async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, mut seen: [Option<Version>; 2]) {
     let prices = server.gateway.config().prices.clone();
-    let mut seen = (modified(file.as_deref()), modified(prices.as_deref()));
     let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     loop {
         let asked = tokio::select! {
             () = tokio::time::sleep(WATCH_INTERVAL) => false,
             Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
         };
-        let now = (modified(file.as_deref()), modified(prices.as_deref()));
-        if let Some(file) = file.as_deref().filter(|_| asked || now.0 != seen.0) {
+        let now = [modified(file.as_deref()), modified(prices.as_deref())];
+        if let Some(file) = file.as_deref().filter(|_| asked || now[0] != seen[0]) {
             reload_keys(&server, file);
         }
-        if let Some(prices) = prices.as_deref().filter(|_| asked || now.1 != seen.1) {
+        if let Some(prices) = prices.as_deref().filter(|_| asked || now[1] != seen[1]) {
             reload_prices(&server, prices);
         }
         seen = now;
     }
 }
 
-fn modified(file: Option<&Path>) -> Option<(SystemTime, u64)> {
+/// What tells one state of a file from the next: its time of modification and its length.
+type Version = (SystemTime, u64);
+
+fn modified(file: Option<&Path>) -> Option<Version> {
     let metadata = std::fs::metadata(file?).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }

@@ -27,15 +27,17 @@ const LISTED_MAX: usize = 20;
 
 /// Printed under `--help`.
 pub const AFTER_HELP: &str = "\
-The export is CSV with a header, or JSON lines, with the columns `client_request_id` (the attempt's id, which
-every call sends as `x-client-request-id`), `cost_usd` or `cost_nano_usd` and, if known, `input_tokens`,
-`cached_input_tokens`, `cache_write_tokens`, `output_tokens`, `reasoning_tokens`. Other columns are ignored.
+The export is CSV with a header, or JSON lines, with the columns `client_request_id` (the attempt's
+id, which every call sends as `x-client-request-id`), `cost_usd` or `cost_nano_usd` and, if known,
+`input_tokens`, `cached_input_tokens`, `cache_write_tokens`, `output_tokens`, `reasoning_tokens`.
+Other columns are ignored.
 
-Interrupted and estimated attempts take the export's figures. What the provider itself had reported stays as
-it is, and is listed where the export says otherwise. Importing the same export again changes nothing.
+Interrupted and estimated attempts take the export's figures. What the provider itself had reported
+stays as it is, and is listed where the export says otherwise. Importing the same export again
+changes nothing.
 
-Exit status: 0 if the export was imported, whatever it showed; 1 if something could not be read, or while
-the gateway has the ledger open.
+Exit status: 0 if the export was imported, whatever it showed; 1 if something could not be read, or
+while the gateway has the ledger open; 2 if the arguments are wrong.
 
 Example:
   farthing reconcile --provider openai usage-2026-11.csv
@@ -161,19 +163,20 @@ impl Told {
     }
 
     fn print_table(&self, file: &str, provider: &str, report: &Report) {
-        println!("{file}: {} rows of `{provider}` for {} USD", self.all.rows, self.all.amount);
+        let rows = if self.all.rows == 1 { "row" } else { "rows" };
+        println!("{file}: {} {rows} of `{provider}` for {} USD", self.all.rows, self.all.amount);
         line("matched", self.matched());
         line("  unchanged", self.unchanged);
         line("  corrected", self.corrected);
         line("    outside the interval", self.outside);
         list(&report.outside_interval, |found| match found.ledger.high {
-            Some(high) => format!("promised {} to {high} USD, billed {}", found.ledger.low, found.export),
-            None => format!("promised at least {} USD, billed {}", found.ledger.low, found.export),
+            Some(high) => format!("promised {} to {high} USD, billed {} USD", found.ledger.low, found.export),
+            None => format!("promised at least {} USD, billed {} USD", found.ledger.low, found.export),
         });
         line("  differences", self.differing);
         list(&report.differences, |found| {
             let ledger = found.ledger.exact.map_or_else(|| "unknown".to_owned(), |cost| format!("{cost} USD"));
-            format!("reported {ledger}, billed {}", found.export)
+            format!("reported {ledger}, billed {} USD", found.export)
         });
         line("unmatched", self.unmatched);
         listed(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { id.clone() });

@@ -120,13 +120,10 @@ impl Meter {
 
     /// Settles an attempt that gave no answer; the request goes on.
     pub fn failed(&mut self, failure: &Failure) {
-        let mut begun = false;
         if let Some(attempt) = &mut self.open {
-            // An error behind a status of success: the provider had begun to answer, and may bill that.
-            begun = attempt.provider_status.is_some();
             attempt.provider_status = attempt.provider_status.or(failure.status());
         }
-        self.settle(if begun || failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
+        self.settle(if failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
     }
 
     /// Settles the attempt whose reply is complete and closes the request, before the last frame goes out.

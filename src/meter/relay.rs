@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
-use crate::providers::Failure;
 use crate::providers::openai::refusal_in_success;
+use crate::providers::{Failure, Refusal};
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply;
 use crate::wire::sse::{self, Decoder, Events};
@@ -113,20 +113,27 @@ impl Relay {
     async fn first_event(&mut self) -> Result<(), Failure> {
         let mut held = BytesMut::new();
         loop {
-            let frame = match self.upstream.frame().await {
-                Some(Ok(frame)) => frame,
+            let events = match self.upstream.frame().await {
+                Some(Ok(frame)) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    let too_large = |_| Failure::Unreadable { what: "an event of the stream is too large" };
+                    self.decoder.push(chunk).map_err(too_large)?
+                }
                 Some(Err(_)) => return Err(Failure::Reset { sent: true }),
-                None => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),
+                None => match self.decoder.finish() {
+                    last if is_whole(&last.bytes) => closed(&last.bytes),
+                    _ => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),
+                },
             };
-            let Ok(chunk) = frame.into_data() else { continue };
-            let too_large = |_| Failure::Unreadable { what: "an event of the stream is too large" };
-            let events = self.decoder.push(chunk).map_err(too_large)?;
             let first = events.ranges.iter().find_map(|range| sse::data(&events.bytes[range.clone()]));
             if let Some(data) = &first
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
                 let json = Bytes::copy_from_slice(data);
-                return Err(Failure::Refused(refusal_in_success(&HeaderMap::new(), json)));
+                return Err(Failure::Refused(Refusal {
+                    in_stream: true,
+                    ..refusal_in_success(&HeaderMap::new(), json)
+                }));
             }
             let decided = first.is_some();
             let passed = self.take(events);
@@ -225,8 +232,7 @@ impl Relay {
                 let error = trouble.unwrap_or_else(cut);
                 self.fail(error.code);
                 if !last.is_empty() {
-                    // The blank line that the last event lacks: the error must not become part of it.
-                    last.extend_from_slice(if last.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+                    last.extend_from_slice(missing_end(&last));
                 }
                 last.extend_from_slice(error.openai_event().as_bytes());
             }
@@ -270,6 +276,16 @@ impl Relay {
 /// which would swallow what is written behind it.
 fn is_whole(event: &[u8]) -> bool {
     sse::data(event).is_some_and(|data| data.trim_ascii() == b"[DONE]" || openai_reply::read(&data).is_ok())
+}
+
+/// What a last event lacks to its blank line, without which whatever follows would become part of it.
+fn missing_end(event: &[u8]) -> &'static [u8] {
+    if event.ends_with(b"\n") { b"\n" } else { b"\n\n" }
+}
+
+fn closed(event: &[u8]) -> Events {
+    let bytes = Bytes::from([event, missing_end(event)].concat());
+    Events { ranges: vec![0..bytes.len(); 1], bytes }
 }
 
 impl Body for Relay {

@@ -46,13 +46,16 @@ pub struct Refusal {
     pub should_retry: Option<bool>,
     /// Its account is out of money: waiting does not help.
     pub insufficient_quota: bool,
+    /// It came as an event of a stream that had begun: what was read until then may be billed.
+    pub in_stream: bool,
 }
 
 impl Failure {
     /// Whether the provider may bill the attempt although there was no answer.
     pub fn may_be_billed(&self) -> bool {
         match self {
-            Self::Connect | Self::Refused(_) => false,
+            Self::Connect => false,
+            Self::Refused(refusal) => refusal.in_stream,
             Self::Reset { sent } | Self::Timeout { sent } => *sent,
             Self::Unreadable { .. } => true,
         }

@@ -234,6 +234,7 @@ pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal
         retry_after: retry_after(headers),
         should_retry: text_of(headers, "x-should-retry").map(|word| word == "true"),
         insufficient_quota,
+        in_stream: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What goes wrong after the first byte: told in the stream, never hidden behind a `[DONE]`, and settled.
 
+use std::time::Duration;
+
 use farthing::simulator::Reply;
 
 use crate::support::{ASK_STREAM, Got, PATIENCE, Setup, World, luna};
@@ -33,6 +35,26 @@ async fn check(reply: Reply, events: usize, code: &str) -> (World, Got) {
 async fn a_provider_that_falls_silent_is_a_timeout_in_the_stream() {
     let (world, _) = check(Reply::tokens(5).stalls_after(3), 3, "provider_timeout").await;
     world.provider.hung_up(1).await.expect("the provider's call is given up");
+}
+
+#[tokio::test]
+async fn time_that_is_up_ends_a_stream_however_lively() {
+    let lively = || luna([Reply::tokens(1_000).gap(Duration::from_millis(20))]);
+    let world = Setup::of(lively()).dispatch("retries: 1, total_timeout: 200ms").start().await;
+    let got = world.chat(ASK_STREAM).await;
+    assert_eq!((got.last_error(), world.fates()), ("provider_timeout".to_owned(), vec!["interrupted".to_owned()]));
+    world.provider.hung_up(1).await.expect("the provider's call is given up");
+    let world = World::new(lively(), "").await;
+    let got = world.chat_as(ASK_STREAM, &[("x-farthing-deadline", "200")]).await;
+    assert_eq!((got.last_error(), world.fates()), ("provider_timeout".to_owned(), vec!["interrupted".to_owned()]));
+    world.provider.hung_up(1).await.expect("the provider's call is given up");
+    world.the_ledger_holds_the_invoice();
+}
+
+#[tokio::test]
+async fn an_event_without_an_end_is_given_up() {
+    let endless = format!("data: {}", "x".repeat(9 << 20));
+    check(Reply::raw_events([CHUNK.to_owned(), endless]), 1, "provider_error").await;
 }
 
 #[tokio::test]
@@ -75,6 +97,7 @@ async fn a_last_event_that_lacks_only_its_blank_line_is_whole() {
     for ending in ["", "\n", "\r\n"] {
         let unfinished = Reply::raw_events([CHUNK.to_owned(), format!("{}{ending}", CHUNK.trim_end())]);
         check(unfinished, 2, "provider_error").await;
+        check(Reply::raw_events([format!("{}{ending}", CHUNK.trim_end())]), 1, "provider_error").await;
         for last in [FINISH.to_owned(), format!("{FINISH}data: [DONE]\n\n")] {
             let reply = Reply::raw_events([CHUNK.to_owned(), format!("{}{ending}", last.trim_end())]);
             let world = World::new(luna([reply]), "").await;

@@ -14,10 +14,14 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Attempt, Chance, Served, attempts, chance_number, count, requests_that_do_not_add_up, run};
+use crate::process::{
+    Attempt, Chance, Served, attempts, chance_number, count, requests_that_do_not_add_up, run, start_and_kill,
+};
 
 const ROUNDS: u64 = 8;
 const CLIENTS: u64 = 16;
+/// So many looks at a file take about as long as a start.
+const STARTING_LOOKS: u64 = 60_000;
 const MODELS: [&str; 3] = ["gpt-5.6-luna", "gpt-5.6-terra", "gpt-5.6-sol"];
 
 fn model(name: &str, after_cut: BillsAfterCut, reasoning: u64) -> ModelScript {
@@ -59,7 +63,7 @@ struct Complete {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    async fn new(drain_timeout: &str) -> Self {
         let provider = Provider::openai()
             .model(model(MODELS[0], BillsAfterCut::SoFar, 0))
             .model(model(MODELS[1], BillsAfterCut::All, 6))
@@ -67,7 +71,7 @@ impl Bench {
         let provider = provider.keeps(200_000).start().await.expect("a port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let text = format!(
-            "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 5s }}\n\
+            "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: {drain_timeout} }}\n\
              dispatch: {{ retries: 1, circuit: off }}\n\
              providers:\n  sim: {{ protocol: openai, vendor: openai, base_url: {}, models: [\"*\"] }}\n",
             provider.base_url()
@@ -252,7 +256,7 @@ fn text(path: &Path) -> String {
 
 /// Kills the gateway once so much of a reply has come, and gives the row that its successor finds.
 async fn row_after_a_kill(manner: &str, enough: &str) -> (Attempt, i64) {
-    let bench = Bench::new().await;
+    let bench = Bench::new("5s").await;
     let served = bench.serve();
     ask(&served.listen, manner, enough).await;
     served.kill();
@@ -283,7 +287,7 @@ async fn kill_9_at_any_moment_loses_and_invents_nothing() {
     let rounds = std::env::var("FARTHING_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let number = chance_number();
     println!("to see this again, as far as that is possible: FARTHING_CHANCE={number}");
-    let bench = Bench::new().await;
+    let bench = Bench::new("5s").await;
     let mut chance = Chance(number);
     let mut complete = Vec::new();
     for round in 0..rounds {
@@ -292,6 +296,8 @@ async fn kill_9_at_any_moment_loses_and_invents_nothing() {
         bench.random_moment(&mut chance).await;
         served.kill();
         complete.extend(gather(clients).await);
+        // A successor that dies while it reads what was left leaves it to the next one.
+        start_and_kill(&bench.config(), chance.below(STARTING_LOOKS));
     }
     bench.provider.settled().await.expect("the invoice is final");
     let mut served = bench.serve();
@@ -308,7 +314,7 @@ async fn kill_9_at_any_moment_loses_and_invents_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_polite_stop_under_load_settles_everything() {
     let number = chance_number();
-    let bench = Bench::new().await;
+    let bench = Bench::new("5s").await;
     let mut served = bench.serve();
     let clients = bench.load(&served, number);
     bench.random_moment(&mut Chance(number)).await;
@@ -321,5 +327,27 @@ async fn a_polite_stop_under_load_settles_everything() {
     assert_eq!(count(&bench.ledger(), "attempts_v1 WHERE fate = 'open'"), 0);
     assert_eq!(count(&bench.ledger(), "requests_v1 WHERE status IN ('open', 'interrupted', 'client_closed')"), 0);
     check_ledger(&bench, &complete);
+    check_reconciled(&bench);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_cannot_wait_any_longer_settles_what_it_cuts() {
+    let bench = Bench::new("100ms").await;
+    let mut served = bench.serve();
+    ask(&served.listen, "<stalls>", "row").await;
+    let asked = tokio::spawn({
+        let listen = served.listen.clone();
+        async move { ask(&listen, "<stalls>", "never").await }
+    });
+    bench.provider.frames_sent(2, 4).await.expect("a second stream");
+    served.terminate();
+    let (status, log) = served.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(asked.await.is_err(), "its stream ends without an end");
+    bench.provider.settled().await.expect("the invoice is final");
+
+    let rows = attempts(&bench.ledger());
+    assert_eq!(rows.iter().map(|row| &*row.fate).collect::<Vec<_>>(), ["cut", "cut"]);
+    check_ledger(&bench, &[]);
     check_reconciled(&bench);
 }

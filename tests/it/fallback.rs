@@ -28,8 +28,8 @@ async fn a_target_that_fails_before_its_first_byte_is_followed_by_the_next_of_th
         ("a reset", Reply::text("x").resets_before_headers(), "interrupted", SOL_STREAM),
         ("an error in a success", Reply::status(200), "failed", SOL),
         ("no money in a success", Reply::status(200).with_body(&quota), "failed", SOL),
-        ("an error as the first event", Reply::raw_events([error.clone()]), "failed", SOL_STREAM),
-        ("an error after a comment", Reply::raw_events([ping, error]), "failed", SOL_STREAM),
+        ("an error as the first event", Reply::raw_events([error.clone()]), "interrupted", SOL_STREAM),
+        ("an error after a comment", Reply::raw_events([ping, error]), "interrupted", SOL_STREAM),
     ] {
         let world = two(reply, Reply::text("from the spare"), "retries: 0").await;
         let got = world.chat(body).await;
@@ -41,6 +41,33 @@ async fn a_target_that_fails_before_its_first_byte_is_followed_by_the_next_of_th
         assert_eq!((&*first.target, &*second.target), ("sim/gpt-5.6-sol", "spare/gpt-5.6-sol"));
         world.the_ledger_holds_the_invoice();
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_there_costs_nothing_and_is_followed_by_the_next() {
+    let world = two(Reply::text("never"), Reply::text("from the spare"), "retries: 1").await;
+    let World { gateway, provider, others, client, folder, log } = world;
+    provider.shutdown().await;
+    let gone = luna([]).start().await.expect("a port");
+    let world = World { gateway, provider: gone, others, client, folder, log };
+    let got = world.chat(SOL).await;
+    assert_eq!((got.status, got.header("x-farthing-model")), (200, "spare/gpt-5.6-sol"));
+    assert_eq!(world.fates(), ["failed", "failed", "completed"]);
+    assert_eq!(got.header("x-farthing-cost-usd"), world.others[0].invoice().total().to_string());
+}
+
+#[tokio::test]
+async fn the_next_target_gets_its_own_model_and_its_own_price() {
+    let sim = Provider::openai().model(script("gpt-5.6-sol", [Reply::status(503)]));
+    let spare = Provider::openai().model(script("gpt-5.6-terra", [Reply::text("ok")]));
+    let setup = Setup::of(sim).and("spare", spare).tiers("frontier: [sim/gpt-5.6-sol, spare/gpt-5.6-terra]");
+    let world = setup.dispatch("retries: 0").start().await;
+    let got = world.chat(SOL_STREAM).await;
+    assert_eq!((got.header("x-farthing-model"), got.header("x-farthing-tier")), ("spare/gpt-5.6-terra", "frontier"));
+    assert_eq!(got.header("x-farthing-edits"), "model,usage");
+    let asked = |provider: &farthing::simulator::Running| provider.requests()[0].json()["model"].clone();
+    assert_eq!([asked(&world.provider), asked(&world.others[0])], ["gpt-5.6-sol", "gpt-5.6-terra"]);
+    assert_eq!(got.cost_comment(), Some(&*world.others[0].invoice().total().to_string()));
 }
 
 #[tokio::test]

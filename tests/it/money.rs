@@ -1,7 +1,11 @@
 //! One number everywhere: header, comment, rows, metric, log and the provider's invoice.
 
-use farthing::simulator::{ModelScript, Provider, Reply};
+use std::sync::Arc;
+
+use farthing::simulator::{BillsAfterCut, ModelScript, Provider, Reply};
 use serde_json::json;
+
+use tokio::task::JoinSet;
 
 use crate::support::{ASK, ASK_STREAM, Setup, World, ask, luna, script};
 
@@ -117,4 +121,53 @@ async fn a_discount_and_a_long_prompt_are_priced_like_the_bill() {
     let told: f64 = got.header("x-farthing-cost-usd").parse().expect("a number");
     let list = discounted.provider.invoice().total().0 as f64;
     assert!((told * 1e9 - list * 0.85).abs() <= 1.0, "{told} for {list}");
+}
+
+#[tokio::test]
+async fn a_provider_that_bills_beyond_the_limit_it_was_sent_is_booked_and_listed() {
+    let luna = ModelScript::named("gpt-5.6-luna").ignores_limits().then(Reply::tokens(500));
+    let world = World::new(Provider::openai().model(luna), "").await;
+    world.chat(ask(json!({"max_completion_tokens": 3}))).await;
+    let row = world.attempts().remove(0);
+    assert_eq!(row.cost, Some(world.provider.invoice().total().0), "what is billed is booked");
+    let beyond = world.rows("select overshoot_nano, cost_nano - bound_nano from attempts_v1").remove(0);
+    assert_eq!(beyond[0], beyond[1]);
+    assert!(matches!(beyond[0], rusqlite::types::Value::Integer(1..)), "{beyond:?}");
+    assert!(world.metric("farthing_overshoot_usd_total", "").await > 0.0, "and alarmed");
+}
+
+#[tokio::test]
+async fn under_many_requests_at_once_nothing_is_lost_or_counted_twice() {
+    let luna = ModelScript::named("gpt-5.6-luna")
+        .bills_after_cut(BillsAfterCut::SoFar)
+        .when("words", Reply::tokens(40))
+        .when("break", Reply::tokens(40).resets_after(9))
+        .when("fail", Reply::status(503))
+        .when("leave", Reply::tokens(40).stalls_after(5))
+        .when("lose", Reply::text("x").resets_before_headers());
+    let world = Arc::new(World::new(Provider::openai().model(luna), "").await);
+    let words = ["words", "break", "fail", "leave", "lose"];
+    let mut everybody = JoinSet::new();
+    for number in 0..60 {
+        let (world, word) = (Arc::clone(&world), words[number % words.len()]);
+        let stream = word == "leave" || number % 2 == 0;
+        let body =
+            ask(json!({"stream": stream, "messages": [{"role": "user", "content": format!("{word} {number}")}]}));
+        everybody.spawn(async move {
+            match word {
+                "leave" => drop(world.stream(body).await.take(5).await),
+                _ => drop(world.chat(body).await),
+            }
+        });
+    }
+    everybody.join_all().await;
+    world.provider.settled().await.expect("the invoice is final");
+    for number in 1..=60 {
+        world.logged("request", number).await;
+    }
+    assert_eq!((world.requests().len(), world.attempts().len() as u64), (60, world.provider.arrivals()));
+    world.the_ledger_holds_the_invoice();
+    assert_eq!(world.metric("farthing_requests_total", "").await, 60.0);
+    assert_eq!(world.metric("farthing_in_flight", "").await, 0.0);
+    assert!(!world.fates().contains(&"open".to_owned()));
 }

@@ -16,12 +16,27 @@ pub struct Served {
     log: Option<JoinHandle<String>>,
 }
 
+/// Starts `farthing serve` and kills it while it starts, after `looks` looks at its
+/// configuration: a moment that no clock chooses.
+pub fn start_and_kill(config: &Path, looks: u64) {
+    let mut child = serve(config);
+    for _ in 0..looks {
+        let _ = config.metadata();
+    }
+    child.kill().expect("a process to kill");
+    child.wait().expect("an exit status");
+}
+
+fn serve(config: &Path) -> Child {
+    let mut command = Command::new(FARTHING);
+    command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().expect("the binary runs")
+}
+
 impl Served {
     /// Starts it and waits for its `listening` event.
     pub fn start(config: &Path) -> Self {
-        let mut command = Command::new(FARTHING);
-        command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary runs");
+        let mut child = serve(config);
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut text = String::new();
         let listen = loop {

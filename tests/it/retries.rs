@@ -5,7 +5,7 @@ use std::time::Duration;
 use farthing::simulator::{Provider, Reply};
 use serde_json::json;
 
-use crate::support::{ASK, ASK_STREAM, Got, PATIENCE, Setup, World, luna, script};
+use crate::support::{ASK, ASK_STREAM, Got, PATIENCE, Setup, World, luna, script, whole};
 
 /// Asks once, streaming or not, a provider that does `replies`.
 async fn asked(replies: impl IntoIterator<Item = Reply>, body: &str) -> (World, Got) {
@@ -164,14 +164,11 @@ async fn a_connection_that_breaks_before_the_answer_is_tried_again_and_may_be_bi
 async fn nobody_there_is_told_without_an_address() {
     let world = World::new(luna([Reply::text("ok")]), "").await;
     let address = world.provider.address();
-    let World { provider, gateway, client, folder, .. } = world;
+    let World { provider, gateway, client, folder: _folder, .. } = world;
     provider.shutdown().await;
-    let spare = luna([Reply::text("ok")]).start().await.expect("a port");
-    drop((spare, folder));
-    let request = http::Request::post(format!("http://{}/v1/chat/completions", gateway.listen))
-        .body(http_body_util::Full::new(hyper::body::Bytes::from_static(ASK.as_bytes())))
-        .expect("a request");
-    let got = crate::support::whole(client.request(request).await.expect("an answer")).await;
+    let request = http::Request::post(format!("http://{}/v1/chat/completions", gateway.listen));
+    let request = request.body(http_body_util::Full::from(ASK)).expect("a request");
+    let got = whole(client.request(request).await.expect("an answer")).await;
     assert_eq!((got.status, got.code()), (502, "provider_error".to_owned()));
     assert!(!got.text().contains(&address.port().to_string()), "{}", got.text());
 }
@@ -224,4 +221,44 @@ async fn the_client_s_own_deadline_ends_the_call_and_says_nothing_about_the_prov
     assert_eq!((got.status, got.code()), (504, "provider_timeout".to_owned()));
     let got = world.chat(ASK).await;
     assert_eq!(got.header("x-farthing-model"), "sim/gpt-5.6-luna", "one client's haste closes no door for others");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_told_without_its_text_and_may_be_billed() {
+    for (kind, text) in [
+        ("text/html", "<html>welcome to 10.1.2.3</html>"),
+        ("application/json", "{\"choices\": [10.1.2.3"),
+        ("application/json", ""),
+        ("application/json", "[]"),
+        ("text/event-stream", ""),
+        ("text/event-stream", ": welcome to 10.1.2.3\n\n"),
+    ] {
+        let (world, got) = asked([Reply::raw(kind, [text])], ASK_STREAM).await;
+        assert_eq!((got.status, got.code()), (502, "provider_error".to_owned()), "{kind} {text:?}");
+        assert!(!got.text().contains("10.1.2.3"), "{}", got.text());
+        let row = world.attempts().remove(0);
+        assert_eq!((&*row.fate, row.cost, row.provider_status), ("interrupted", None, Some(200)), "{kind} {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_all_of_a_stream_is_read_without_its_blank_line() {
+    let error = r#"{"error":{"message":"full","type":"invalid_request_error","code":"context_length_exceeded"}}"#;
+    for ending in ["", "\n", "\n\n"] {
+        let (world, got) = asked([Reply::raw_events([format!("data: {error}{ending}")])], ASK_STREAM).await;
+        assert_eq!((got.status, got.text()), (400, error), "ended by {ending:?}");
+        assert_eq!(world.fates(), ["interrupted"], "a stream that had begun may be billed");
+    }
+}
+
+#[tokio::test]
+async fn numbers_as_codes_count_like_the_status_that_they_name() {
+    let error = |code: u16| json!({"error": {"message": "no", "code": code}});
+    for (code, tries) in [(429, 2), (503, 2), (400, 1), (402, 1)] {
+        let (world, got) =
+            asked([Reply::status(200).with_body(&error(code)), Reply::status(code).with_body(&error(code))], ASK).await;
+        assert_eq!((got.status, got.text(), world.provider.arrivals()), (code, &*error(code).to_string(), tries));
+    }
+    let (_world, got) = asked([Reply::status(200).with_body(&error(401))], ASK).await;
+    assert_eq!(got.code(), "provider_credentials");
 }

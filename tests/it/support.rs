@@ -5,7 +5,6 @@ mod rows;
 mod setup;
 
 pub use client::{Events, Got, raw, whole};
-pub use rows::{AttemptRow, RequestRow};
 pub use setup::Setup;
 
 use std::time::Duration;
@@ -38,7 +37,7 @@ pub struct World {
     pub others: Vec<Simulator>,
     pub client: Client<HttpConnector, Full<Bytes>>,
     pub folder: TempDir,
-    log: watch::Receiver<Vec<Value>>,
+    pub log: watch::Receiver<Vec<Value>>,
 }
 
 /// A provider whose lightweight model answers with `replies` in turn; the last one repeats.

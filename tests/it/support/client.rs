@@ -84,6 +84,11 @@ impl Events {
         Self { body: response.into_body(), buffer: Vec::new() }
     }
 
+    /// The rest of the body, as it comes.
+    pub fn body(&mut self) -> &mut Incoming {
+        &mut self.body
+    }
+
     /// The next event, its blank line included; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<String> {
         loop {
@@ -129,6 +134,7 @@ pub async fn raw<B: AsRef<[u8]>>(address: SocketAddr, pieces: impl IntoIterator<
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end in time");
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(read.is_ok(), "{read:?} after {answer:?}");
+    // A client that was still sending may find a reset behind the answer.
+    assert!(read.is_ok() || !answer.is_empty(), "{read:?}");
     answer
 }

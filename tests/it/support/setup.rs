@@ -23,6 +23,7 @@ pub struct Setup {
     server: String,
     tiers: String,
     more: String,
+    files: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -37,6 +38,7 @@ impl Setup {
             tiers: "frontier: [sim/gpt-5.6-sol], reasoning: [sim/gpt-5.6-terra], lightweight: [sim/gpt-5.6-luna]"
                 .to_owned(),
             more: String::new(),
+            files: Vec::new(),
         }
     }
 
@@ -83,9 +85,18 @@ impl Setup {
         self
     }
 
+    /// A file beside the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Starts the providers and the gateway.
     pub async fn start(self) -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, text) in &self.files {
+            std::fs::write(folder.path().join(name), text).expect("a file in the folder");
+        }
         let mut providers = Vec::new();
         let mut rows = String::new();
         for (name, provider) in self.rows {

@@ -1,0 +1,71 @@
+//! Keys and prices are read again when their files change; a bad file changes nothing.
+
+use std::fs;
+
+use farthing::simulator::Reply;
+use sha2::{Digest, Sha256};
+
+use crate::support::{ASK, Setup, World, luna};
+
+fn keys(secrets: &[&str]) -> String {
+    let digits = |secret: &str| Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let rows = secrets.iter().map(|secret| format!("  - {{ sha256: {}, team: data }}\n", digits(secret)));
+    format!("keys:\n{}", rows.collect::<String>())
+}
+
+/// Replaces the configuration's keys by `keys`.
+fn rewrite(world: &World, keys: &str) {
+    let file = world.folder.path().join("farthing.yaml");
+    let text = fs::read_to_string(&file).expect("the configuration");
+    let (before, _) = text.split_once("keys:").expect("keys at the end");
+    fs::write(&file, format!("{before}{keys}")).expect("a writable file");
+}
+
+async fn statuses(world: &World, secrets: [&str; 2]) -> [u16; 2] {
+    let [a, b] = secrets;
+    [world.chat_as(ASK, &[("x-api-key", a)]).await.status, world.chat_as(ASK, &[("x-api-key", b)]).await.status]
+}
+
+#[tokio::test]
+async fn a_new_key_opens_and_a_removed_one_shuts_without_a_restart() {
+    let world = Setup::of(luna([Reply::text("ok")])).more(&keys(&["old"])).start().await;
+    assert_eq!(statuses(&world, ["old", "new"]).await, [200, 401]);
+    rewrite(&world, &keys(&["new", "newer"]));
+    assert_eq!(world.logged("keys_reloaded", 1).await["keys"], 2);
+    assert_eq!(statuses(&world, ["old", "new"]).await, [401, 200]);
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_the_keys_and_says_where_it_is_broken() {
+    let world = Setup::of(luna([Reply::text("ok")])).more(&keys(&["old"])).start().await;
+    for (number, broken) in
+        ["keys:\n  - { sha256: short, team: data }\n", "keys: [ {", "keys: []\nsurprise: 1\n"].into_iter().enumerate()
+    {
+        rewrite(&world, broken);
+        let failed = world.logged("reload_failed", number + 1).await;
+        assert!(failed["problems"].to_string().contains("farthing.yaml:"), "{failed}");
+        assert_eq!(statuses(&world, ["old", "new"]).await, [200, 401]);
+    }
+    assert_eq!(world.metric("farthing_reload_failures_total", "config").await, 3.0);
+    rewrite(&world, &keys(&["new"]));
+    world.logged("keys_reloaded", 1).await;
+    assert_eq!(statuses(&world, ["old", "new"]).await, [401, 200]);
+}
+
+#[tokio::test]
+async fn a_new_price_counts_for_the_requests_after_it() {
+    let prices =
+        |input: &str| format!("- model: openai/gpt-5.6-luna\n  usd_per_million: {{ input: {input}, output: 0 }}\n");
+    let world = Setup::of(luna([Reply::text("ok").with_zero_usage(), Reply::text("ok")])).more("prices: p.yaml");
+    let world = world.file("p.yaml", &prices("1")).start().await;
+    assert_eq!(world.chat(ASK).await.header("x-farthing-cost-usd"), "0");
+    let cost_of = |got: crate::support::Got| got.header("x-farthing-cost-usd").parse::<f64>().expect("a number");
+    let before = cost_of(world.chat(ASK).await);
+    fs::write(world.folder.path().join("p.yaml"), prices("10")).expect("a writable file");
+    world.logged("prices_reloaded", 1).await;
+    let after = cost_of(world.chat(ASK).await);
+    assert!((after / before - 10.0).abs() < 1e-6, "{before} and then {after}");
+    fs::write(world.folder.path().join("p.yaml"), "- model: nonsense\n").expect("a writable file");
+    world.logged("reload_failed", 1).await;
+    assert_eq!(cost_of(world.chat(ASK).await), after);
+}
