@@ -1,13 +1,17 @@
 //! `GET /v1/models`: what a client may ask for, within its grants.
 //! <https://platform.openai.com/docs/api-reference/models>
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::config::Key;
 use crate::gateway::Gateway;
+use crate::ids::ProviderId;
 use crate::task::Tier;
+
+/// Who owns the names that are not models.
+const OURS: &str = "farthing";
 
 /// All models.
 #[derive(Serialize)]
@@ -35,15 +39,16 @@ pub fn list(gateway: &Gateway, key: Option<&Key>) -> List {
 /// One of them by name, which may be percent-encoded.
 pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
     let asked = decode(asked);
-    let (id, owned_by) = names(gateway, key).into_iter().find(|(id, _)| *id == asked)?;
-    Some(model(id, owned_by))
+    let owned_by = names(gateway, key).remove(&*asked)?;
+    Some(model(asked, owned_by))
 }
 
 fn model(id: String, owned_by: String) -> Model {
     Model { id, object: "model", created: 0, owned_by }
 }
 
-fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeSet<(String, String)> {
+/// Every name once, with who serves it first.
+fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeMap<String, String> {
     let config = gateway.config();
     let granted_tier =
         |tier: &Tier| key.and_then(|key| key.may.tiers.as_ref()).is_none_or(|tiers| tiers.contains(tier));
@@ -55,25 +60,30 @@ fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeSet<(String, String)> {
     };
     // A grant of tiers covers their models by name too; where only names are granted, nothing else may be asked by name.
     let all_of_tier = by_name.is_none() || key.is_some_and(|key| key.may.tiers.is_some());
-    let mut names = BTreeSet::new();
-    let tiers: Vec<Tier> =
-        Tier::ALL.into_iter().filter(|tier| !config.tiers.models(*tier).is_empty()).filter(granted_tier).collect();
-    if tiers.contains(&Tier::Frontier) {
-        names.insert(("auto".to_owned(), "farthing".to_owned()));
-    }
-    for tier in tiers {
-        names.insert((tier.to_string(), "farthing".to_owned()));
-        let models = config.tiers.models(tier).iter();
-        for model in models.filter(|m| all_of_tier || named(m.provider.as_str(), m.model.as_str())) {
-            names.insert((model.model.to_string(), model.provider.to_string()));
+    let usable = key.and_then(|key| config.team(key.team.as_str())?.providers.as_ref());
+    let may_use = |row: &ProviderId| usable.is_none_or(|rows| rows.contains(row));
+    let mut names = BTreeMap::new();
+    for tier in Tier::ALL.into_iter().filter(granted_tier) {
+        let models = || config.tiers.models(tier).iter().filter(|model| may_use(&model.provider));
+        if models().next().is_none() {
+            continue;
+        }
+        names.insert(tier.to_string(), OURS.to_owned());
+        if tier == Tier::Frontier {
+            names.insert("auto".to_owned(), OURS.to_owned());
+        }
+        for model in models().filter(|m| all_of_tier || named(m.provider.as_str(), m.model.as_str())) {
+            names.entry(model.model.to_string()).or_insert_with(|| model.provider.to_string());
         }
     }
     if by_name.is_some() || key.is_none_or(|key| key.may.tiers.is_none()) {
-        for row in &config.providers {
+        for row in config.providers.iter().filter(|row| may_use(&row.id)) {
             let book = gateway.accounts().book.load();
             let priced = book.rows().filter(|(vendor, model, _)| *vendor == row.vendor && row.serves(model));
             let granted = priced.filter(|(_, model, _)| by_name.is_none() || named(row.id.as_str(), model));
-            names.extend(granted.map(|(_, model, _)| (model.to_owned(), row.id.to_string())));
+            for (_, model, _) in granted {
+                names.entry(model.to_owned()).or_insert_with(|| row.id.to_string());
+            }
         }
     }
     names
