@@ -1,3 +1,93 @@
-//! What Farthing costs a request, against a bare proxy in the same run.
+//! What Farthing costs a request and a streamed event, against a bare hyper proxy in the same run.
+//!
+//! `cargo bench --bench overhead -- [--quick] [--only small] [--format json] [--also PATH]`
+//!
+//! Four processes: a canned provider, a bare proxy and the gateway (this program again, with a role, and
+//! the real `farthing`), and the load generator here. Proxies take turns, round by round; CPU is what
+//! the kernel counted for all threads of a proxy, ledger and log included. Nothing is pinned and
+//! machines are shared, so every figure has an interval, and the yardstick's own spread is printed.
 
-fn main() {}
+#[path = "overhead/bodies.rs"]
+mod bodies;
+#[path = "overhead/load.rs"]
+mod load;
+#[path = "overhead/measure.rs"]
+mod measure;
+#[path = "overhead/processes.rs"]
+mod processes;
+#[path = "overhead/report.rs"]
+mod report;
+#[path = "overhead/roles.rs"]
+mod roles;
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+#[global_allocator]
+static ALLOCATOR: roles::Counting = roles::Counting;
+
+/// What Farthing costs against a bare proxy.
+#[derive(Parser)]
+struct Arguments {
+    /// Fewer and shorter rounds, for a first look
+    #[arg(long)]
+    quick: bool,
+    /// Only cases whose name contains this: small, medium, large, paced, burst
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// How the figures are printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Rounds of each case and concurrency
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Concurrencies to measure
+    #[arg(long, value_delimiter = ',', default_value = "32,1")]
+    in_flight: Vec<usize>,
+    /// Another build of `farthing` that takes part in every round
+    #[arg(long, value_name = "PATH")]
+    also: Option<PathBuf>,
+    /// Leave out start, memory and allocations
+    #[arg(long)]
+    cpu_only: bool,
+    /// Play a part in another run instead of measuring
+    #[arg(long, hide = true)]
+    role: Option<roles::Role>,
+    /// What the role works on: the provider's addresses, or a configuration
+    #[arg(hide = true)]
+    of_role: Vec<String>,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    if let Some(role) = arguments.role {
+        return roles::play(role, &arguments.of_role);
+    }
+    let plan = measure::Plan {
+        cases: bodies::Case::ALL
+            .into_iter()
+            .filter(|case| arguments.only.as_deref().is_none_or(|only| case.name().contains(only)))
+            .collect(),
+        in_flight: arguments.in_flight,
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 9 }),
+        scale: if arguments.quick { 0.25 } else { 1.0 },
+        also: arguments.also,
+        beside_cpu: !arguments.cpu_only,
+    };
+    let figures = measure::run(&plan)?;
+    match arguments.format {
+        Format::Table => println!("{}", report::table(&figures)),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
+    }
+    Ok(())
+}

@@ -104,7 +104,8 @@ impl Gateway {
 
     /// Answers one call. Dropping the future cancels the provider's call and settles what had left.
     pub async fn answer(&self, call: Call, key: Option<&Key>) -> Reply {
-        let plan = match self.choose(&call, key) {
+        let (facts, name) = (&call.facts, &*call.facts.view.model);
+        let plan = match self.choose(name, facts.pinned_tier, facts.who.team.as_str(), key) {
             Ok(plan) => plan,
             Err(error) => return self.no_plan(&call, error),
         };
@@ -113,11 +114,14 @@ impl Gateway {
         settle_and_reply(outcome, &plan)
     }
 
-    /// *choose*: what is asked, within what is granted.
-    fn choose(&self, call: &Call, key: Option<&Key>) -> Result<Plan, ApiError> {
-        let name = &*call.facts.view.model;
+    /// *choose*: what is asked, within what is granted. Also tells what a key may ask for before it asks.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that a request would get.
+    pub fn choose(&self, name: &str, pinned: Option<Tier>, team: &str, key: Option<&Key>) -> Result<Plan, ApiError> {
         let asked = match (name, Tier::parse(name)) {
-            ("auto", _) => call.facts.pinned_tier.map_or(Asked::Auto, Asked::Tier),
+            ("auto", _) => pinned.map_or(Asked::Auto, Asked::Tier),
             (_, Some(tier)) => Asked::Tier(tier),
             _ => Asked::Exact(self.serving(name)),
         };
@@ -129,7 +133,7 @@ impl Gateway {
         let model = granted.map(|globs| {
             move |m: &ModelRef| globs.iter().any(|g| g.is_match(m.model.as_str()) || g.is_match(m.to_string()))
         });
-        let usable = self.config.team(call.facts.who.team.as_str()).and_then(|team| team.providers.as_ref());
+        let usable = self.config.team(team).and_then(|team| team.providers.as_ref());
         let provider = usable.map(|rows| move |m: &ModelRef| rows.contains(&m.provider));
         let allowed = Allowed {
             tiers: key.and_then(|key| key.may.tiers.as_deref()),

@@ -42,6 +42,8 @@ pub const REPLY_BYTES_MAX: usize = 64 << 20;
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Longest name of a model that a client may ask for, in bytes.
+pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most values that one metric label takes before the rest become `other`.
 pub const LABEL_VALUES_DEFAULT: usize = 200;
 /// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.

@@ -1,6 +1,8 @@
 //! The command line: arguments in, exit status and one clear line on bad input out.
 
 mod check;
+mod demo;
+mod reconcile;
 mod serve;
 
 use std::path::PathBuf;
@@ -20,12 +22,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Try it: simulated providers, the gateway and an agent workload over real HTTP; prints what it cost
+    #[command(after_help = "Example:\n  farthing demo --once\n  farthing demo --once --replay sessions.jsonl.gz")]
+    Demo(demo::Arguments),
     /// Run the gateway
     #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-… farthing serve\n  farthing serve --config farthing.yaml")]
     Serve(serve::Arguments),
     /// Check the configuration and the prices: file:line:column, what was found, what was wanted
     #[command(after_help = "Example:\n  farthing check --config farthing.yaml")]
     Check(check::Arguments),
+    /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
+    #[command(after_help = reconcile::AFTER_HELP)]
+    Reconcile(reconcile::Arguments),
 }
 
 /// How a command prints.
@@ -62,7 +70,9 @@ fn fail(message: impl std::fmt::Display) -> ExitCode {
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
     }
 }

@@ -36,6 +36,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(format_args!("cannot start threads: {error}")),
     };
     let log = Log::to_stderr();
+    log_panics(&log);
     let ended = runtime.block_on(async {
         let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
@@ -56,4 +57,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(message),
     }
+}
+
+/// A panic becomes one log line with its place. Its message is left out: it may hold what a client sent.
+fn log_panics(log: &Log) {
+    let log = log.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        log.event("panic", &serde_json::json!({ "place": place }));
+    }));
 }

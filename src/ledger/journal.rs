@@ -197,6 +197,11 @@ impl Journal {
         state.applying_since.or(state.waiting_since).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// What stopped the applier's last round.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
     /// Waits until everything appended so far is in the tables.
     pub(super) fn wait_applied(&self, timeout: Duration) -> Result<(), LedgerError> {
         let began = Instant::now();

@@ -39,7 +39,7 @@ use crate::ledger::tables::Tables;
 
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::recover::Recovered;
-pub use crate::ledger::schema::open_views;
+pub use crate::ledger::schema::{first_id_at, open_views};
 
 /// Where a ledger lives and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +71,9 @@ impl Ledger {
     /// replayed whole; else the system's error. Nothing is lost by trying again.
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
+        if path.is_dir() {
+            return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
+        }
         let lock = lock(&path)?;
         let mut tables = Tables::open(&path)?;
         let (segment, recovered) = recover::recover(&mut tables, &path)?;
@@ -129,6 +132,12 @@ impl Ledger {
     /// Age of the oldest record that the views do not show yet; zero if they show all.
     pub fn lag(&self) -> Duration {
         self.journal.lag()
+    }
+
+    /// Why the views do not advance, if the last try to apply the journal failed; it is tried again every
+    /// 100 ms, and the records are safe in the journal meanwhile.
+    pub fn failure(&self) -> Option<String> {
+        self.journal.failure()
     }
 
     /// Blocks until the views show everything appended before the call.

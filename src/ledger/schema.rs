@@ -96,6 +96,16 @@ pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
+/// The least id that a request or attempt of `at_ms` (milliseconds since the Unix epoch) or later has:
+/// `request_id >= first_id_at(…)` reads a range of the primary key where `at_ms >= …` reads the whole table.
+///
+/// Ids carry the time at which they were made, the request's arrival to within a few milliseconds.
+pub fn first_id_at(at_ms: i64) -> String {
+    // RFC 9562 §5.7: the first 48 bits are the milliseconds.
+    let at = format!("{:012x}", at_ms.clamp(0, (1 << 48) - 1));
+    format!("{}-{}", &at[..8], &at[8..])
+}
+
 fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
     let refuse = |found: String| LedgerError::NotALedger { path: path.to_path_buf(), found };
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));

@@ -4,7 +4,6 @@
 //! once. A request's cost columns are always the sum of its attempts' rows: added up in memory for a
 //! request born in the batch, by SQL for one that was stored before.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use rusqlite::{CachedStatement, Connection, params};
@@ -208,8 +207,7 @@ impl<'c> Writer<'c> {
     }
 
     fn write_attempt(&mut self, request_id: &str, change: &AttemptChange<'_>) -> rusqlite::Result<()> {
-        self.attempt_id.clear();
-        let _ = write!(self.attempt_id, "{request_id}-{}", change.id.ordinal);
+        self.name_attempt(request_id, change.id.ordinal);
         if change.intent.is_none() && self.end_attempt(change)? > 0 {
             return Ok(());
         }
@@ -245,6 +243,17 @@ impl<'c> Writer<'c> {
         ])?;
         // An intent that is told twice must not stop the ledger, nor hide the outcome.
         if inserted == 0 { self.end_attempt(change).map(drop) } else { Ok(()) }
+    }
+
+    /// Spells an attempt's id without the formatting machinery, which showed in profiles.
+    fn name_attempt(&mut self, request_id: &str, ordinal: u16) {
+        self.attempt_id.clear();
+        self.attempt_id.push_str(request_id);
+        self.attempt_id.push('-');
+        match char::from_digit(u32::from(ordinal), 10) {
+            Some(digit) => self.attempt_id.push(digit),
+            None => self.attempt_id.push_str(&ordinal.to_string()),
+        }
     }
 
     /// Ends an attempt that an earlier batch began; 0 if there is none.

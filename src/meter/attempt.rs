@@ -22,7 +22,7 @@ use crate::wire::openai_reply::Facts;
 pub struct Attempt {
     /// Its id.
     pub id: AttemptId,
-    /// Set once any of its body may have left.
+    /// Decides whether any of its body may have left.
     pub sent: Sent,
     /// The provider's status, once known.
     pub provider_status: Option<u16>,
@@ -35,8 +35,12 @@ pub struct Attempt {
     output_bound: Option<u64>,
     bound: Option<NanoUsd>,
     usage: Option<Usage>,
+    /// The usage came when every answer had said why it ended: no later one can be higher.
+    usage_is_final: bool,
     service_tier: Option<ServiceTier>,
     text_bytes: u64,
+    /// Answers that have not said yet why they ended.
+    unfinished: u64,
 }
 
 /// What an attempt is settled at.
@@ -75,8 +79,10 @@ impl Attempt {
             output_bound,
             bound,
             usage: None,
+            usage_is_final: false,
             service_tier: None,
             text_bytes: 0,
+            unfinished: call.view.answers,
         }
     }
 
@@ -97,7 +103,11 @@ impl Attempt {
 
     /// Takes note of a piece of the reply. Later usage replaces earlier usage: providers report running totals.
     pub fn saw(&mut self, facts: &Facts) {
-        self.usage = facts.usage.or(self.usage);
+        self.unfinished = self.unfinished.saturating_sub(facts.finished);
+        if facts.usage.is_some() {
+            self.usage = facts.usage;
+            self.usage_is_final = self.unfinished == 0;
+        }
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
     }
@@ -109,9 +119,11 @@ impl Attempt {
             (Fate::Failed, _) => {
                 Settled { fate, usage: None, source: Source::Reported, cost: CostInterval::NOTHING, overshoot: None }
             }
-            (_, Some(usage)) => self.reported(fate, usage, tier),
+            (Fate::Completed, Some(usage)) => self.reported(fate, usage, tier),
             (Fate::Completed, None) => self.estimated(call, tier),
-            (Fate::Cut | Fate::Interrupted, None) => {
+            // A total so far is not what will be billed.
+            (Fate::Cut | Fate::Interrupted, Some(usage)) if self.usage_is_final => self.reported(fate, usage, tier),
+            (Fate::Cut | Fate::Interrupted, _) => {
                 Settled { fate, usage: None, source: Source::Unknown, cost: self.uncertain(), overshoot: None }
             }
         }

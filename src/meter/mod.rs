@@ -121,7 +121,7 @@ impl Meter {
     /// Settles an attempt that gave no answer; the request goes on.
     pub fn failed(&mut self, failure: &Failure) {
         if let Some(attempt) = &mut self.open {
-            attempt.provider_status = failure.status().or(attempt.provider_status);
+            attempt.provider_status = attempt.provider_status.or(failure.status());
         }
         self.settle(if failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
     }
@@ -221,7 +221,7 @@ impl Drop for Meter {
         let code = Code::ClientClosed;
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
-        let fate = if attempt.sent.is_set() { Fate::Cut } else { Fate::Failed };
+        let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };
         self.settle(fate, Some((code.as_str(), code.status())));
     }
 }

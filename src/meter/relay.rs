@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
-use crate::providers::Failure;
 use crate::providers::openai::refusal_in_success;
+use crate::providers::{Failure, Refusal};
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply;
 use crate::wire::sse::{self, Decoder, Events};
@@ -130,7 +130,10 @@ impl Relay {
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
                 let json = Bytes::copy_from_slice(data);
-                return Err(Failure::Refused(refusal_in_success(&HeaderMap::new(), json)));
+                return Err(Failure::Refused(Refusal {
+                    in_stream: true,
+                    ..refusal_in_success(&HeaderMap::new(), json)
+                }));
             }
             let decided = first.is_some();
             let passed = self.take(events);

@@ -137,6 +137,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Reads any value and passes over it.
+    pub fn pass(&mut self) -> Result<(), JsonError> {
+        self.skip().map(drop)
+    }
+
     /// Reads an unsigned integer; any other value is skipped and gives `None`.
     pub fn integer(&mut self) -> Result<Option<u64>, JsonError> {
         let range = self.skip()?;

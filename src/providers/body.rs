@@ -1,25 +1,40 @@
 //! A request body in pieces that share memory with the original, and the knowledge whether any of it left.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// Set once a connection has asked for the first byte of a body: from then on it may have been sent.
+const UNDECIDED: u8 = 0;
+const SENT: u8 = 1;
+const WITHHELD: u8 = 2;
+
+/// Whether a body may have left: decided once, by the connection that asks for its first byte or by whoever
+/// gives the call up, whichever comes first. Both may happen at the same time on different threads.
 #[derive(Clone, Debug, Default)]
-pub struct Sent(Arc<AtomicBool>);
+pub struct Sent(Arc<AtomicU8>);
 
 impl Sent {
-    /// Whether anything may have reached the provider.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Gives the call up. True if nothing of the body has left, and then nothing ever will; false if it may have
+    /// reached the provider.
+    pub fn withhold(&self) -> bool {
+        self.decide(WITHHELD)
+    }
+
+    fn decide(&self, wanted: u8) -> bool {
+        let decided = self.0.compare_exchange(UNDECIDED, wanted, Ordering::AcqRel, Ordering::Acquire);
+        decided.is_ok() || decided == Err(wanted)
     }
 }
+
+/// The call was given up before its body left; the connection breaks off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the call was given up before its body left")]
+pub struct Withheld;
 
 /// The body that leaves.
 #[derive(Debug)]
@@ -30,7 +45,7 @@ pub struct OutBody {
 }
 
 impl OutBody {
-    /// A body of `pieces`; `sent` is set when the first is taken.
+    /// A body of `pieces`; `sent` is decided when the first is asked for.
     pub fn new(pieces: Vec<Bytes>, sent: Sent) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
         Self { pieces: pieces.into(), left, sent }
@@ -39,10 +54,12 @@ impl OutBody {
 
 impl http_body::Body for OutBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Withheld;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.sent.0.store(true, Ordering::Relaxed);
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Withheld>>> {
+        if !self.sent.decide(SENT) {
+            return Poll::Ready(Some(Err(Withheld)));
+        }
         let piece = self.pieces.pop_front();
         self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
@@ -54,5 +71,39 @@ impl http_body::Body for OutBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use http_body::Body as _;
+
+    use super::*;
+
+    fn ask(body: &mut OutBody) -> Result<Bytes, Withheld> {
+        match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(frame)) => frame.map(|frame| frame.into_data().unwrap_or_default()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_given_up_never_leaves() {
+        let sent = Sent::default();
+        let mut body = OutBody::new(vec![Bytes::from_static(b"{}")], sent.clone());
+        assert!(sent.withhold());
+        assert_eq!(ask(&mut body), Err(Withheld));
+        assert!(sent.withhold(), "giving up twice is giving up");
+    }
+
+    #[test]
+    fn a_body_that_has_begun_to_leave_cannot_be_withheld() {
+        let sent = Sent::default();
+        let mut body = OutBody::new(vec![Bytes::from_static(b"{"), Bytes::from_static(b"}")], sent.clone());
+        assert_eq!(ask(&mut body).as_deref(), Ok(&b"{"[..]));
+        assert!(!sent.withhold());
+        assert_eq!(ask(&mut body).as_deref(), Ok(&b"}"[..]));
     }
 }

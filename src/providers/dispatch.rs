@@ -131,6 +131,7 @@ mod tests {
             retry_after: retry_after.map(Duration::from_secs),
             should_retry: None,
             insufficient_quota: false,
+            in_stream: false,
         })
     }
 

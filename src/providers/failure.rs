@@ -46,13 +46,16 @@ pub struct Refusal {
     pub should_retry: Option<bool>,
     /// Its account is out of money: waiting does not help.
     pub insufficient_quota: bool,
+    /// It came as an event of a stream that had begun: what was read until then may be billed.
+    pub in_stream: bool,
 }
 
 impl Failure {
     /// Whether the provider may bill the attempt although there was no answer.
     pub fn may_be_billed(&self) -> bool {
         match self {
-            Self::Connect | Self::Refused(_) => false,
+            Self::Connect => false,
+            Self::Refused(refusal) => refusal.in_stream,
             Self::Reset { sent } | Self::Timeout { sent } => *sent,
             Self::Unreadable { .. } => true,
         }
@@ -81,9 +84,16 @@ impl Failure {
             Self::Reset { .. } => {
                 ApiError::new(Code::ProviderError, "the provider closed the connection before it answered")
             }
-            Self::Timeout { .. } => ApiError::new(Code::ProviderTimeout, "the provider did not answer in time"),
+            Self::Timeout { sent: false } => {
+                ApiError::new(Code::ProviderTimeout, "the provider did not answer in time")
+            }
+            // As in `dispatch`: what may be billed and is not repeated here must not be repeated by the client's SDK.
+            Self::Timeout { sent: true } => {
+                ApiError::new(Code::ProviderTimeout, "the provider did not answer in time").not_to_be_repeated()
+            }
             Self::Unreadable { what } => {
                 ApiError::new(Code::ProviderError, format!("the provider's answer cannot be read: {what}"))
+                    .not_to_be_repeated()
             }
             Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => {
                 ApiError::new(Code::ProviderCredentials, "the provider did not accept the gateway's credential")

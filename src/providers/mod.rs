@@ -13,7 +13,7 @@ pub mod openai;
 
 use std::sync::Arc;
 
-pub use failure::Failure;
+pub use failure::{Failure, Refusal};
 pub use openai::{Answer, Answered, Outbound, Row};
 
 use crate::config::ProviderConfig;

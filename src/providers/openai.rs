@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
@@ -153,9 +153,9 @@ impl Row {
     ) -> Result<Answer, Failure> {
         let request = self.request(outbound, attempt, sent.clone());
         let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
-            Err(_) => return Err(Failure::Timeout { sent: sent.is_set() }),
+            Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect),
-            Ok(Err(_)) => return Err(Failure::Reset { sent: sent.is_set() }),
+            Ok(Err(_)) => return Err(Failure::Reset { sent: !sent.withhold() }),
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
@@ -234,6 +234,7 @@ pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal
         retry_after: retry_after(headers),
         should_retry: text_of(headers, "x-should-retry").map(|word| word == "true"),
         insufficient_quota,
+        in_stream: false,
     }
 }
 
@@ -289,7 +290,6 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
                     | "openai-model"
             )
     };
-    debug_assert!(!passes(&CONTENT_LENGTH));
     let passed = headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone()));
     let id = headers.get("x-request-id").map(|id| (PROVIDER_REQUEST_ID, id.clone()));
     passed.chain(id).collect()

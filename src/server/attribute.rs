@@ -13,7 +13,7 @@ use crate::prompt::view::{Claims, View};
 use crate::task::Tier;
 
 /// Who pays on loopback when nobody says otherwise.
-const DEFAULT_TEAM: &str = "default";
+pub(super) const DEFAULT_TEAM: &str = "default";
 
 /// Weighs the claims: a header beats the body's metadata, that beats other gateways' headers, and those the key's defaults.
 /// Also gives the tier that a header pins.

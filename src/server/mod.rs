@@ -45,14 +45,25 @@ pub struct Server {
 impl Server {
     /// Answers one request; never fails, and settles everything if it is dropped.
     pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<ReplyStream>, Infallible> {
-        let id = RequestId::new();
+        let (id, arrived) = (RequestId::new(), Instant::now());
         Ok(match self.route(id, request).await {
             Ok(response) => response,
             Err(error) => {
-                self.gateway.accounts().metrics.count_error(error.code.metric());
+                self.report(id, &error, arrived);
                 respond::error(id, &error)
             }
         })
+    }
+
+    /// The log event of a request that the gateway never saw.
+    fn report(&self, id: RequestId, error: &ApiError, arrived: Instant) {
+        let accounts = self.gateway.accounts();
+        accounts.metrics.count_error(error.code.metric());
+        let duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let fields = serde_json::json!({
+            "request_id": id.to_string(), "status": error.code.as_str(), "http_status": error.status, "duration_ms": duration_ms,
+        });
+        accounts.log.event("request", &fields);
     }
 
     async fn route(&self, id: RequestId, request: Request<Incoming>) -> Result<Response<ReplyStream>, ApiError> {
@@ -61,6 +72,9 @@ impl Server {
             (&Method::GET | &Method::HEAD, "/healthz") => return Ok(respond::text(id, "ok\n")),
             (&Method::GET | &Method::HEAD, "/readyz") if self.admission.is_draining() => {
                 return Err(ApiError::new(Code::Draining, "shutting down"));
+            }
+            (&Method::GET | &Method::HEAD, "/readyz") if !self.gateway.accounts().ledger.healthy() => {
+                return Err(ApiError::new(Code::LedgerUnavailable, "the ledger cannot write"));
             }
             (&Method::GET | &Method::HEAD, "/readyz") => return Ok(respond::text(id, "ready\n")),
             _ => {}

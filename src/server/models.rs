@@ -1,17 +1,15 @@
 //! `GET /v1/models`: what a client may ask for, within its grants.
 //! <https://platform.openai.com/docs/api-reference/models>
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::attribute::DEFAULT_TEAM;
 use crate::config::Key;
 use crate::gateway::Gateway;
-use crate::ids::ProviderId;
+use crate::plan::{Plan, Reason};
 use crate::task::Tier;
-
-/// Who owns the names that are not models.
-const OURS: &str = "farthing";
 
 /// All models.
 #[derive(Serialize)]
@@ -30,63 +28,48 @@ pub struct Model {
     owned_by: String,
 }
 
-/// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match.
+/// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match, each once.
 pub fn list(gateway: &Gateway, key: Option<&Key>) -> List {
-    let names = names(gateway, key);
-    List { object: "list", data: names.into_iter().map(|(id, owned_by)| model(id, owned_by)).collect() }
+    let names = candidates(gateway).into_iter();
+    List {
+        object: "list",
+        data: names.filter_map(|name| plan(gateway, key, &name).map(|plan| model(name, &plan))).collect(),
+    }
 }
 
-/// One of them by name, which may be percent-encoded.
+/// One of them by name, which may be percent-encoded and may begin with the provider's.
 pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
     let asked = decode(asked);
-    let owned_by = names(gateway, key).remove(&*asked)?;
-    Some(model(asked, owned_by))
+    let plan = plan(gateway, key, &asked)?;
+    let candidates = candidates(gateway);
+    let known = candidates.contains(&asked)
+        || plan.targets.iter().any(|target| target.to_string() == asked && candidates.contains(target.model.as_str()));
+    known.then(|| model(asked, &plan))
 }
 
-fn model(id: String, owned_by: String) -> Model {
+/// What a request for this name would get: whatever would be refused is not listed either.
+fn plan(gateway: &Gateway, key: Option<&Key>, name: &str) -> Option<Plan> {
+    let team = key.map_or(DEFAULT_TEAM, |key| key.team.as_str());
+    gateway.choose(name, None, team, key).ok()
+}
+
+fn model(id: String, plan: &Plan) -> Model {
+    let by_name = plan.targets.first().filter(|_| plan.reason == Reason::ExactModel);
+    let owned_by = by_name.map_or_else(|| "farthing".to_owned(), |target| target.provider.to_string());
     Model { id, object: "model", created: 0, owned_by }
 }
 
-/// Every name once, with who serves it first.
-fn names(gateway: &Gateway, key: Option<&Key>) -> BTreeMap<String, String> {
-    let config = gateway.config();
-    let granted_tier =
-        |tier: &Tier| key.and_then(|key| key.may.tiers.as_ref()).is_none_or(|tiers| tiers.contains(tier));
-    let by_name = key.and_then(|key| key.may.models.as_ref());
-    let named = |row: &str, model: &str| {
-        by_name.is_some_and(|globs| {
-            globs.iter().any(|glob| glob.is_match(model) || glob.is_match(format!("{row}/{model}")))
-        })
-    };
-    // A grant of tiers covers their models by name too; where only names are granted, nothing else may be asked by name.
-    let all_of_tier = by_name.is_none() || key.is_some_and(|key| key.may.tiers.is_some());
-    let usable = key.and_then(|key| config.team(key.team.as_str())?.providers.as_ref());
-    let may_use = |row: &ProviderId| usable.is_none_or(|rows| rows.contains(row));
-    let mut names = BTreeMap::new();
-    for tier in Tier::ALL.into_iter().filter(granted_tier) {
-        let models = || config.tiers.models(tier).iter().filter(|model| may_use(&model.provider));
-        if models().next().is_none() {
-            continue;
-        }
-        names.insert(tier.to_string(), OURS.to_owned());
-        if tier == Tier::Frontier {
-            names.insert("auto".to_owned(), OURS.to_owned());
-        }
-        for model in models().filter(|m| all_of_tier || named(m.provider.as_str(), m.model.as_str())) {
-            names.entry(model.model.to_string()).or_insert_with(|| model.provider.to_string());
-        }
-    }
-    if by_name.is_some() || key.is_none_or(|key| key.may.tiers.is_none()) {
-        for row in config.providers.iter().filter(|row| may_use(&row.id)) {
-            let book = gateway.accounts().book.load();
-            let priced = book.rows().filter(|(vendor, model, _)| *vendor == row.vendor && row.serves(model));
-            let granted = priced.filter(|(_, model, _)| by_name.is_none() || named(row.id.as_str(), model));
-            for (_, model, _) in granted {
-                names.entry(model.to_owned()).or_insert_with(|| row.id.to_string());
-            }
-        }
-    }
-    names
+/// Every name that could be listed, before grants.
+fn candidates(gateway: &Gateway) -> BTreeSet<String> {
+    let (config, book) = (gateway.config(), gateway.accounts().book.load());
+    let of_tiers =
+        Tier::ALL.into_iter().flat_map(|tier| config.tiers.models(tier)).map(|model| model.model.to_string());
+    let is_served =
+        |vendor: &str, model: &str| config.providers.iter().any(|row| row.vendor == vendor && row.serves(model));
+    let priced =
+        book.rows().filter(|(vendor, model, _)| is_served(vendor, model)).map(|(_, model, _)| model.to_owned());
+    let ours = Tier::ALL.into_iter().map(|tier| tier.to_string()).chain(["auto".to_owned()]);
+    ours.chain(of_tiers).chain(priced).collect()
 }
 
 fn decode(name: &str) -> String {

@@ -109,6 +109,10 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
     if let Some(seconds) = error.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let Some(should_retry) = error.should_retry {
+        // OpenAI's and Anthropic's SDKs obey it before they look at the status.
+        headers.insert("x-should-retry", HeaderValue::from_static(if should_retry { "true" } else { "false" }));
+    }
 }
 
 /// What was decided, why, and what it cost.

@@ -110,12 +110,21 @@ pub struct ApiError {
     pub param: Option<&'static str>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u64>,
+    /// Whether the client may repeat the request by itself, where its status alone would mislead it.
+    pub should_retry: Option<bool>,
 }
 
 impl ApiError {
     /// An error with the code's own status.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, status: code.status(), message: message.into(), param: None, retry_after: None }
+        Self {
+            code,
+            status: code.status(),
+            message: message.into(),
+            param: None,
+            retry_after: None,
+            should_retry: None,
+        }
     }
 
     /// Names the parameter at fault.
@@ -129,6 +138,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Asks the client not to repeat the request by itself: it may be billed already, or would fail again.
+    #[must_use]
+    pub fn not_to_be_repeated(mut self) -> Self {
+        self.should_retry = Some(false);
         self
     }
 

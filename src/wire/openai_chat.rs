@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::view::{UsageInStream, View};
 
@@ -63,13 +64,13 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
             reader.view.claims.prompt = reader.view.claims.prompt.take().or(claimed);
             Ok(())
         }
-        "safety_identifier" => Ok(reader.claimed_user[1] = text(s)?),
-        "user" => Ok(reader.claimed_user[2] = text(s)?),
+        "safety_identifier" => reader.user(s, 1),
+        "user" => reader.user(s, 2),
         "web_search_options" => {
             reader.view.attachments.server_tools += 1;
-            Ok(s.skip().map(drop)?)
+            Ok(s.pass()?)
         }
-        _ => Ok(s.skip().map(drop)?),
+        _ => Ok(s.pass()?),
     })?;
     scanner.end()?;
     reader.finish(max_completion_tokens.or(max_tokens))
@@ -128,6 +129,11 @@ impl Reader {
         self.seen & (1 << key as u32) != 0
     }
 
+    fn user(&mut self, s: &mut Scanner<'_>, rank: usize) -> Result<(), BodyError> {
+        self.claimed_user[rank] = text(s)?;
+        Ok(())
+    }
+
     fn number(&mut self, s: &mut Scanner<'_>, key: Seen, into: &mut Option<u64>) -> Result<(), BodyError> {
         self.once(key)?;
         *into = s.integer()?;
@@ -142,6 +148,12 @@ impl Reader {
         let start = s.position();
         self.view.model = s.string()?.decode().into_owned();
         self.view.model_at = start..s.position();
+        if self.view.model.len() > MODEL_NAME_BYTES_MAX || self.view.model.chars().any(char::is_control) {
+            return Err(BodyError::Wrong {
+                key: "model",
+                wanted: "a name of at most 256 bytes without control characters",
+            });
+        }
         Ok(())
     }
 
@@ -195,7 +207,7 @@ impl Reader {
         }
         s.array::<BodyError>(|s| {
             self.view.messages += 1;
-            if s.peek() == Some(b'{') { self.message(s) } else { Ok(s.skip().map(drop)?) }
+            if s.peek() == Some(b'{') { self.message(s) } else { Ok(s.pass()?) }
         })?;
         Ok(())
     }
@@ -206,7 +218,7 @@ impl Reader {
             match &*key.decode() {
                 "role" => instructs = s.string_or_skip()?.is_some_and(is_instruction),
                 "content" => content = Some(self.content(s)?),
-                _ => drop(s.skip()?),
+                _ => s.pass()?,
             }
             Ok(())
         })?;
@@ -222,11 +234,11 @@ impl Reader {
         }
         s.array::<BodyError>(|s| {
             if s.peek() != Some(b'{') {
-                return Ok(s.skip().map(drop)?);
+                return Ok(s.pass()?);
             }
             s.object::<BodyError>(|s, key| {
                 if key.decode() != "type" {
-                    return Ok(s.skip().map(drop)?);
+                    return Ok(s.pass()?);
                 }
                 match s.string_or_skip()?.map(RawStr::decode).as_deref() {
                     Some("image_url" | "image") => self.view.attachments.images += 1,
@@ -242,15 +254,15 @@ impl Reader {
     fn tools(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         self.once(Seen::Tools)?;
         if s.peek() != Some(b'[') {
-            return Ok(s.skip().map(drop)?);
+            return Ok(s.pass()?);
         }
         s.array::<BodyError>(|s| {
             if s.peek() != Some(b'{') {
-                return Ok(s.skip().map(drop)?);
+                return Ok(s.pass()?);
             }
             s.object::<BodyError>(|s, key| {
                 if key.decode() != "type" {
-                    return Ok(s.skip().map(drop)?);
+                    return Ok(s.pass()?);
                 }
                 let kind = s.string_or_skip()?.map(RawStr::decode);
                 if !matches!(kind.as_deref(), None | Some("function" | "custom")) {
@@ -265,7 +277,7 @@ impl Reader {
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         if s.peek() != Some(b'{') {
-            return Ok(s.skip().map(drop)?);
+            return Ok(s.pass()?);
         }
         s.object::<BodyError>(|s, key| {
             let claims = &mut self.view.claims;
@@ -277,7 +289,7 @@ impl Reader {
                 "run" => &mut claims.run,
                 "task" => &mut claims.task,
                 "prompt" => &mut claims.prompt,
-                _ => return Ok(s.skip().map(drop)?),
+                _ => return Ok(s.pass()?),
             };
             *slot = text(s)?;
             Ok(())

@@ -47,7 +47,7 @@ pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
                 let range = s.skip()?;
                 facts.error |= s.text(range) != "null";
             }
-            _ => drop(s.skip()?),
+            _ => s.pass()?,
         }
         Ok(())
     })?;
@@ -58,7 +58,7 @@ pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
 fn choice(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
     facts.choices += 1;
     if s.peek() != Some(b'{') {
-        return s.skip().map(drop);
+        return s.pass();
     }
     s.object::<JsonError>(|s, key| {
         match key.raw {
@@ -67,7 +67,7 @@ fn choice(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
                 facts.finished += u64::from(s.text(range) != "null");
             }
             "delta" | "message" if s.peek() == Some(b'{') => generated(s, facts)?,
-            _ => drop(s.skip()?),
+            _ => s.pass()?,
         }
         Ok(())
     })
@@ -85,12 +85,10 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
                 facts.text_bytes += s.string()?.raw.len() as u64;
             }
             ("tool_calls", Some(b'[')) => {
-                s.array::<JsonError>(
-                    |s| if s.peek() == Some(b'{') { generated(s, facts) } else { s.skip().map(drop) },
-                )?;
+                s.array::<JsonError>(|s| if s.peek() == Some(b'{') { generated(s, facts) } else { s.pass() })?;
             }
             ("function" | "custom" | "function_call", Some(b'{')) => generated(s, facts)?,
-            _ => drop(s.skip()?),
+            _ => s.pass()?,
         }
         Ok(())
     })

@@ -28,8 +28,8 @@ async fn a_target_that_fails_before_its_first_byte_is_followed_by_the_next_of_th
         ("a reset", Reply::text("x").resets_before_headers(), "interrupted", SOL_STREAM),
         ("an error in a success", Reply::status(200), "failed", SOL),
         ("no money in a success", Reply::status(200).with_body(&quota), "failed", SOL),
-        ("an error as the first event", Reply::raw_events([error.clone()]), "failed", SOL_STREAM),
-        ("an error after a comment", Reply::raw_events([ping, error]), "failed", SOL_STREAM),
+        ("an error as the first event", Reply::raw_events([error.clone()]), "interrupted", SOL_STREAM),
+        ("an error after a comment", Reply::raw_events([ping, error]), "interrupted", SOL_STREAM),
     ] {
         let world = two(reply, Reply::text("from the spare"), "retries: 0").await;
         let got = world.chat(body).await;

@@ -2,15 +2,21 @@
 
 mod architecture;
 mod broken_streams;
+mod conservation;
+mod crash;
 mod door;
 mod fallback;
 mod frames;
 mod hang_ups;
 mod intake;
 mod money;
+mod process;
+mod reconciling;
 mod relay;
 mod relay_bodies;
 mod reload;
 mod retries;
+mod sdk_python;
 mod shutdown;
+mod starting;
 mod support;

@@ -206,7 +206,7 @@ fn kill(folder: &TempDir, ledger: &Ledger, garbage: &[u8]) -> (TempDir, Ledger) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn any_order_of_records_batches_and_crashes_keeps_each_attempt_once(steps in steps()) {
         let (mut folder, mut ledger) = fresh();

@@ -1,6 +1,7 @@
 //! What the views show.
 
 use super::*;
+use crate::ledger::first_id_at;
 use crate::ledger::record::Reconciled;
 
 const COSTS: &str = "SELECT status, cost_low_nano, cost_nano, cost_high_nano, saved_nano FROM requests_v1";
@@ -146,4 +147,26 @@ fn looking_up_by_either_id_uses_an_index() {
         let plan = rows(&views, &format!("EXPLAIN QUERY PLAN {query}")).join("\n");
         assert!(plan.contains("SEARCH") && !plan.contains("SCAN"), "{query}: {plan}");
     }
+}
+
+#[test]
+fn a_range_of_time_is_a_range_of_ids() {
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("before 9999");
+    let id = RequestId::new().to_string();
+    assert!(first_id_at(now) <= id && id < first_id_at(now + 60_000), "{id}");
+    assert_eq!(first_id_at(-5), "00000000-0000");
+}
+
+#[test]
+fn a_database_that_others_lock_is_caught_up_with_afterwards() {
+    let (folder, ledger) = fresh();
+    let other = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("it locks");
+    append(&ledger, &[closed(RequestId::new())]);
+    let behind = ledger.sync_views(Duration::from_millis(1_500)).expect_err("the tables are locked");
+    assert!(matches!(behind, LedgerError::Behind { reason: Some(_), .. }), "{behind}");
+    assert!(ledger.healthy() && ledger.failure().is_some() && ledger.lag() > Duration::from_secs(1));
+    other.execute_batch("ROLLBACK").expect("it unlocks");
+    check_rows(&ledger, "SELECT status FROM requests_v1", &["ok"]);
+    assert_eq!((ledger.failure(), ledger.lag()), (None, Duration::ZERO));
 }

@@ -13,25 +13,48 @@ const REQUESTS: usize = 200_000;
 #[test]
 #[ignore = "prints figures, asserts nothing"]
 fn print_the_cost_of_append_and_apply() {
-    let (folder, ledger) = fresh();
+    append_alone();
+    for requests_a_batch in [1_000, 100, 1] {
+        apply_alone(requests_a_batch);
+    }
+    steady_load();
+}
+
+fn append_alone() {
+    let (_folder, ledger) = fresh();
     let ids: Vec<RequestId> = (0..REQUESTS).map(|_| RequestId::new()).collect();
-    let began = Instant::now();
+    let (began, cpu_before) = (Instant::now(), cpu());
     for id in &ids {
         append(&ledger, &[intent(attempt(*id, 1)), outcome(attempt(*id, 1), 7, Some(closing()))]);
     }
-    let appended = began.elapsed();
+    let (wall, cpu) = (began.elapsed() / REQUESTS as u32 / 2, (cpu() - cpu_before) / REQUESTS as u32 / 2);
+    println!("append: {cpu:?} CPU and {wall:?} wall a record, applier running");
     sync(&ledger);
-    println!("append, applier running: {:?} a record", appended / (2 * REQUESTS as u32));
-    println!("append and apply: {:?} a request, wall", began.elapsed() / REQUESTS as u32);
-    drop(ledger);
-    let size: u64 = folder.path().join("farthing.db").metadata().expect("it is there").len();
-    println!("database: {} bytes a request", size / REQUESTS as u64);
-    apply_alone(1_000);
-    if std::env::var_os("ONLY").is_some() {
-        return;
+    println!("append and apply at full speed: {:?} wall a request", began.elapsed() / REQUESTS as u32);
+}
+
+/// Ten thousand requests a second for ten seconds: how far the views lag, and what the process holds.
+fn steady_load() {
+    let (folder, ledger) = fresh();
+    let mut lag = Duration::ZERO;
+    let began = Instant::now();
+    for tick in 1..=10_000_u32 {
+        for _ in 0..10 {
+            let id = RequestId::new();
+            append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 7, Some(closing()))]);
+        }
+        lag = lag.max(ledger.lag());
+        std::thread::sleep((Duration::from_millis(1) * tick).saturating_sub(began.elapsed()));
     }
-    apply_alone(100);
-    apply_alone(1);
+    println!("10k requests a second: largest lag {lag:?}, took {:?}", began.elapsed());
+    let status = std::fs::read_to_string("/proc/self/status").expect("it reads");
+    for line in status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")) {
+        println!("{line}");
+    }
+    sync(&ledger);
+    drop(ledger);
+    let size = folder.path().join("farthing.db").metadata().expect("it is there").len();
+    println!("database: {} bytes a request", size / 100_000);
 }
 
 /// CPU time of this thread so far.

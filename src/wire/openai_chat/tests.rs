@@ -41,6 +41,9 @@ fn what_cannot_be_taken_is_named() {
     refused(r#"{"messages":[]}"#, "`model` must be given");
     refused(r#"{"model":"m"}"#, "`messages` must be given");
     refused(r#"{"model":7,"messages":[]}"#, "`model` must be a string");
+    let name = "a name of at most 256 bytes without control characters";
+    refused(r#"{"model":"a\u001b[31m","messages":[]}"#, &format!("`model` must be {name}"));
+    refused(&format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(300)), &format!("`model` must be {name}"));
     refused(r#"{"model":"m","messages":"hi"}"#, "`messages` must be an array");
     refused(r#"{"model":"m","messages":[],"stream":"yes"}"#, "`stream` must be true or false");
     refused(

@@ -1,0 +1,241 @@
+//! What the demo prints: spending by team, by model and by kind of token, and whether the ledger equals the invoice.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::agents::Played;
+use crate::cli::Format;
+use crate::cost::{Book, cost_of};
+use crate::ledger::{Ledger, LedgerError};
+use crate::money::NanoUsd;
+use crate::reply::usage::{ServiceTier, Usage};
+use crate::simulator::Invoice;
+
+const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
+const KINDS: [&str; 4] = ["input, uncached", "input, cached", "input, written to cache", "output"];
+
+/// One line of a table: a name, requests or attempts, tokens, and nano-dollars.
+struct Line {
+    name: String,
+    count: i64,
+    input: i64,
+    cached: i64,
+    output: i64,
+    cost: i64,
+}
+
+/// What a workload cost.
+pub struct Summary {
+    teams: Vec<Line>,
+    models: Vec<Line>,
+    kinds: [(u64, NanoUsd); 4],
+    requests: i64,
+    attempts: i64,
+    /// Attempts whose cost is not known.
+    uncertain: i64,
+    ledger: NanoUsd,
+    invoice: NanoUsd,
+    invoice_lines: usize,
+    failed: usize,
+}
+
+impl Summary {
+    /// Reads the ledger's views, once they show everything.
+    pub fn read(ledger: &Ledger, invoices: &[Invoice], played: &Played) -> Result<Self, String> {
+        let text = |error: LedgerError| error.to_string();
+        ledger.sync_views(SYNC_TIMEOUT).map_err(text)?;
+        let views = ledger.views().map_err(text)?;
+        Self::query(&views, invoices, played).map_err(|error| format!("the ledger's views cannot be read: {error}"))
+    }
+
+    fn query(views: &Connection, invoices: &[Invoice], played: &Played) -> rusqlite::Result<Self> {
+        let (attempts, uncertain, ledger) = views.query_row(
+            "select count(*), count(*) filter (where cost_nano is null), coalesce(sum(cost_nano), 0) from attempts_v1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, NanoUsd(row.get(2)?))),
+        )?;
+        Ok(Self {
+            teams: lines(views, "r.team")?,
+            models: lines(views, "a.provider || '/' || a.model")?,
+            kinds: kinds(views)?,
+            requests: views.query_row("select count(*) from requests_v1", [], |row| row.get(0))?,
+            attempts,
+            uncertain,
+            ledger,
+            invoice: invoices.iter().map(Invoice::total).sum(),
+            invoice_lines: invoices.iter().map(|invoice| invoice.lines.len()).sum(),
+            failed: played.failed,
+        })
+    }
+
+    /// Whether every attempt's cost is known, and together they are what the providers billed.
+    pub fn equal(&self) -> bool {
+        self.ledger == self.invoice && self.uncertain == 0
+    }
+
+    /// Prints it.
+    pub fn print(&self, format: Format) {
+        match format {
+            Format::Json => println!("{}", self.json()),
+            Format::Table => self.print_tables(),
+        }
+    }
+
+    fn print_tables(&self) {
+        println!("\n{}", table("Team", &self.teams));
+        println!("\n{}", table("Model", &self.models));
+        let mut kinds = blank(&["Kind of token", "Tokens", "US dollars"]);
+        for (name, (tokens, cost)) in KINDS.iter().zip(&self.kinds) {
+            kinds.add_row([(*name).to_owned(), grouped(*tokens as i64), dollars(*cost)]);
+        }
+        println!("\n{kinds}\n");
+        println!(
+            "{} requests, {} attempts (retries and fallbacks included), {} failed",
+            self.requests, self.attempts, self.failed
+        );
+        println!("ledger   ${}  ({} attempts)", dollars(self.ledger), self.attempts);
+        println!("invoice  ${}  ({} lines, kept by the providers)", dollars(self.invoice), self.invoice_lines);
+        println!("{}", if self.equal() { "equal to the nano-dollar" } else { "NOT EQUAL" });
+    }
+
+    fn json(&self) -> Value {
+        let lines = |lines: &[Line]| {
+            lines
+                .iter()
+                .map(|l| {
+                    json!({ "name": l.name, "attempts": l.count, "input_tokens": l.input,
+                "cached_input_tokens": l.cached, "output_tokens": l.output, "nano_usd": l.cost })
+                })
+                .collect::<Vec<_>>()
+        };
+        let kind = |(name, (tokens, cost)): (&&str, &(u64, NanoUsd))| json!({ "kind": name, "tokens": tokens, "nano_usd": cost.0 });
+        json!({
+            "ledger_nano_usd": self.ledger.0, "invoice_nano_usd": self.invoice.0, "equal": self.equal(),
+            "requests": self.requests, "attempts": self.attempts, "uncertain_attempts": self.uncertain, "failed": self.failed,
+            "invoice_lines": self.invoice_lines, "by_team": lines(&self.teams), "by_model": lines(&self.models),
+            "by_kind": KINDS.iter().zip(&self.kinds).map(kind).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn lines(views: &Connection, group: &str) -> rusqlite::Result<Vec<Line>> {
+    let sql = format!(
+        "select {group}, count(*), coalesce(sum(a.input_tokens), 0), coalesce(sum(a.cached_input_tokens), 0), \
+         coalesce(sum(a.output_tokens), 0), coalesce(sum(a.cost_nano), 0) as cost \
+         from attempts_v1 a join requests_v1 r using (request_id) group by 1 order by cost desc, 1"
+    );
+    let line = |row: &rusqlite::Row<'_>| {
+        Ok(Line {
+            name: row.get(0)?,
+            count: row.get(1)?,
+            input: row.get(2)?,
+            cached: row.get(3)?,
+            output: row.get(4)?,
+            cost: row.get(5)?,
+        })
+    };
+    views.prepare(&sql)?.query_map([], line)?.collect()
+}
+
+/// Tokens and dollars by kind. What is not output or cache traffic is uncached input, so that the parts make the whole.
+fn kinds(views: &Connection) -> rusqlite::Result<[(u64, NanoUsd); 4]> {
+    let mut kinds = [(0, NanoUsd::ZERO); 4];
+    let mut statement = views.prepare(
+        "select model, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost_nano \
+         from attempts_v1 where input_tokens is not null and cost_nano is not null",
+    )?;
+    let mut rows = statement.query([])?;
+    let today = jiff::Zoned::now().date();
+    while let Some(row) = rows.next()? {
+        let model: String = row.get(0)?;
+        let [input, cached, written, output, reasoning] =
+            [tokens_of(row, 1)?, tokens_of(row, 2)?, tokens_of(row, 3)?, tokens_of(row, 4)?, tokens_of(row, 5)?];
+        let mut rest = NanoUsd(row.get(6)?);
+        let part = |usage: Usage| {
+            Book::builtin()
+                .price("openai", &model, today)
+                .and_then(|price| cost_of(price, &usage, ServiceTier::Standard, 0))
+                .unwrap_or_default()
+        };
+        let none = Usage::default();
+        let parts = [
+            (cached, part(Usage { input_tokens: cached, cached_input_tokens: cached, ..none })),
+            (written, part(Usage { input_tokens: written, cache_write_tokens: written, ..none })),
+            (output, part(Usage { output_tokens: output, reasoning_tokens: reasoning, ..none })),
+        ];
+        for (kind, (tokens, cost)) in kinds[1..].iter_mut().zip(parts) {
+            *kind = (kind.0 + tokens, kind.1 + cost);
+            rest = rest - cost;
+        }
+        kinds[0] = (kinds[0].0 + input.saturating_sub(cached + written), kinds[0].1 + rest);
+    }
+    Ok(kinds)
+}
+
+fn tokens_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
+}
+
+fn table(first: &str, lines: &[Line]) -> Table {
+    let mut table = blank(&[first, "Attempts", "Input tokens", "of them cached", "Output tokens", "US dollars"]);
+    for line in lines {
+        let share = if line.input > 0 { line.cached * 100 / line.input } else { 0 };
+        table.add_row([
+            line.name.clone(),
+            grouped(line.count),
+            grouped(line.input),
+            format!("{} ({share} %)", grouped(line.cached)),
+            grouped(line.output),
+            dollars(NanoUsd(line.cost)),
+        ]);
+    }
+    table
+}
+
+fn blank(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Dollars with all nine decimals, so that columns line up and nothing is rounded away.
+fn dollars(amount: NanoUsd) -> String {
+    let (sign, nano) = (if amount.0 < 0 { "-" } else { "" }, amount.0.unsigned_abs());
+    format!("{sign}{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
+}
+
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if number < 0 { format!("-{out}") } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_line_up_and_keep_every_digit() {
+        assert_eq!(dollars(NanoUsd(1_234_567_890)), "1.234567890");
+        assert_eq!(dollars(NanoUsd(-5)), "-0.000000005");
+        assert_eq!(
+            (grouped(1_234_567), grouped(999), grouped(-1000)),
+            ("1,234,567".into(), "999".into(), "-1,000".into())
+        );
+    }
+}

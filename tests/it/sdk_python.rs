@@ -1,0 +1,178 @@
+//! The official OpenAI SDK for Python against the real binary: `tests/sdk` holds the cases, this file the world
+//! around them (one scripted provider with a model for each case, two gateways, a door to look behind the scenes).
+//!
+//! Runs where `FARTHING_TEST_PYTHON` names a Python that has `tests/sdk/requirements.txt`; `tests/run.sh` sees to it.
+//! One case alone: `PYTEST_ADDOPTS="-k sentence_of_the_case"`.
+
+mod behind;
+mod models;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use farthing::simulator::{InvoiceLine, Provider, Running as Simulator};
+use rusqlite::{Connection, OpenFlags};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpSocket;
+
+/// May do everything for its team.
+const KEY: &str = "fk-agents-of-data";
+/// May only ask for models named `chat-*`.
+const NARROW_KEY: &str = "fk-only-chat";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_sdk_for_python_works_as_with_openai_itself() {
+    let Some(python) = std::env::var_os("FARTHING_TEST_PYTHON") else {
+        // Past the capture of the test harness: whoever reads the output knows that this did not run.
+        let _ = writeln!(std::io::stderr(), "skipped the cases of tests/sdk: FARTHING_TEST_PYTHON is not set");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (cases, prices) = models::all();
+    let provider = cases.into_iter().fold(Provider::openai(), Provider::model);
+    let provider = Arc::new(provider.start().await.expect("the simulator starts on a free port"));
+    std::fs::write(folder.path().join("prices.yaml"), prices).expect("the prices are written");
+    // Bound and not listened on: connections are refused for as long as it is held.
+    let held = TcpSocket::new_v4().expect("a socket");
+    held.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let common = common(&provider, held.local_addr().expect("it has an address"));
+    let keyed = Gateway::start(folder.path(), "keyed", &(common.clone() + &keys()));
+    let open = Gateway::start(folder.path(), "open", &common);
+    let behind = behind::open(Arc::clone(&provider)).await;
+    let mut pytest = Command::new(python);
+    pytest
+        .args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/sdk"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("FARTHING_BINARY", env!("CARGO_BIN_EXE_farthing"))
+        .env("FARTHING_BASE_URL", &keyed.base_url)
+        .env("FARTHING_OPEN_BASE_URL", &open.base_url)
+        .env("FARTHING_LEDGER", folder.path().join("keyed.db"))
+        .env("FARTHING_FOLDER", folder.path())
+        .env("FARTHING_KEY", KEY)
+        .env("FARTHING_NARROW_KEY", NARROW_KEY)
+        .env("FARTHING_BEHIND", format!("http://{behind}"))
+        .env("FARTHING_PROVIDER_BASE_URL", provider.base_url())
+        .env_remove("OPENAI_API_KEY")
+        .env_remove("OPENAI_BASE_URL");
+    let ended = tokio::task::spawn_blocking(move || pytest.status().expect("pytest starts")).await.expect("it ends");
+    let logs = [keyed.stop(), open.stop()];
+    provider.release();
+    provider.settled().await.expect("the provider is done");
+    drop(held);
+    assert!(ended.success(), "cases of tests/sdk failed, see above; the gateway's log:\n{}", logs.join("\n"));
+    for log in &logs {
+        assert!(!log.contains("panicked"), "{log}");
+    }
+    let lines = provider.invoice().lines;
+    let ledgers = ["keyed", "open", "own"].map(|name| folder.path().join(name).with_extension("db"));
+    let billed: usize = ledgers.iter().filter(|ledger| ledger.exists()).map(|ledger| reconcile(ledger, &lines)).sum();
+    assert!(billed > 0 && billed == lines.len(), "{billed} of {} invoice lines have a row", lines.len());
+}
+
+/// A gateway process of the test's own.
+struct Gateway {
+    base_url: String,
+    process: Child,
+    log: JoinHandle<String>,
+}
+
+impl Gateway {
+    /// Starts `farthing serve` with a ledger named after it.
+    fn start(folder: &Path, name: &str, config: &str) -> Self {
+        let file = folder.join(format!("{name}.yaml"));
+        std::fs::write(&file, format!("{config}ledger: {{ path: {name}.db }}\n")).expect("a file is written");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_farthing"))
+            .args(["serve", "--config"])
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        let mut before = String::new();
+        let listen = lines.find_map(|line| {
+            before += &line;
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            event["listen"].as_str().map(str::to_owned)
+        });
+        let listen = listen.unwrap_or_else(|| panic!("the gateway did not start: {before}"));
+        // The line of each request says nothing that a failing case does not.
+        let telling = |line: &String| !line.contains(r#""event":"request""#);
+        let log = std::thread::spawn(move || lines.filter(telling).collect::<Vec<_>>().join("\n"));
+        Self { base_url: format!("http://{listen}/v1"), process, log }
+    }
+
+    /// Asks it to stop, waits until it has, and gives its log.
+    fn stop(mut self) -> String {
+        let asked = Command::new("kill").arg(self.process.id().to_string()).status();
+        assert!(asked.expect("`kill` is there").success());
+        let ended = self.process.wait().expect("it ends");
+        let log = self.log.join().expect("the log was read");
+        assert!(ended.success(), "the gateway ended with {ended}:\n{log}");
+        log
+    }
+}
+
+/// What both gateways are told. `sim` has patience, `hasty` has none, and nobody lives at `gone`.
+fn common(provider: &Simulator, gone: SocketAddr) -> String {
+    let url = provider.base_url();
+    format!(
+        "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 5s }}\n\
+         prices: prices.yaml\n\
+         dispatch: {{ retries: 1, retry_wait: 1s, first_byte_timeout: 20s, idle_timeout: 20s, total_timeout: 30s, circuit: off }}\n\
+         providers:\n  \
+           hasty: {{ protocol: openai, vendor: openai, base_url: {url}, models: [\"hasty-*\"], \
+             dispatch: {{ first_byte_timeout: 150ms, idle_timeout: 150ms, total_timeout: 400ms }} }}\n  \
+           gone: {{ protocol: openai, vendor: openai, base_url: http://{gone}/v1, models: [\"gone-*\"] }}\n  \
+           sim: {{ protocol: openai, vendor: openai, base_url: {url}, models: [\"*\"] }}\n\
+         tiers: {{ frontier: [sim/chat-frontier], reasoning: [sim/lab/chat-slash], lightweight: [gone/gone-light, sim/chat-plain] }}\n"
+    )
+}
+
+fn keys() -> String {
+    let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!(
+        "keys:\n  \
+           - {{ sha256: {}, name: agents, team: data, may: {{ teams: [search], projects: [\"orders*\"] }} }}\n  \
+           - {{ sha256: {}, name: narrow, team: data, may: {{ models: [\"chat-*\"] }} }}\n",
+        hash(KEY),
+        hash(NARROW_KEY)
+    )
+}
+
+/// Holds a stopped gateway's rows against the invoice; gives how many lines are its own.
+fn reconcile(ledger: &Path, lines: &[InvoiceLine]) -> usize {
+    let views = Connection::open_with_flags(ledger, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the ledger opens");
+    let mut of_attempt = views
+        .prepare("select fate, source, cost_low_nano, cost_nano, cost_high_nano from attempts_v1 where attempt_id = ?")
+        .expect("valid SQL");
+    let mut ours = 0;
+    for line in lines {
+        let id = line.client_request_id.as_deref().expect("every attempt carries its id");
+        let row = of_attempt.query_row([id], |row| {
+            let figures: (i64, Option<i64>, Option<i64>) = (row.get(2)?, row.get(3)?, row.get(4)?);
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, figures))
+        });
+        let Ok((fate, source, (low, exact, high))) = row else { continue };
+        ours += 1;
+        let (billed, what) = (line.cost.0, format!("{} ({fate}, {source}): {low}, {exact:?}, {high:?}", line.model));
+        assert!(low <= billed && high.is_none_or(|high| billed <= high), "{billed} is not within {what}");
+        assert!(source != "reported" || exact == Some(billed), "{billed} is not {what}");
+    }
+    let count = |sql: &str| views.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count");
+    assert_eq!(count("select count(*) from attempts_v1 where fate = 'open'"), 0, "every attempt is settled");
+    assert_eq!(count("select count(*) from requests_v1 where status = 'open'"), 0, "every request is closed");
+    let completed = count("select count(*) from attempts_v1 where fate = 'completed'");
+    let billed: i64 = lines.iter().map(|line| completed_of(&views, line)).sum();
+    assert_eq!(billed, completed, "every completed attempt is on the invoice, once");
+    ours
+}
+
+fn completed_of(views: &Connection, line: &InvoiceLine) -> i64 {
+    let sql = "select count(*) from attempts_v1 where fate = 'completed' and attempt_id = ?";
+    views.query_row(sql, [&line.client_request_id], |row| row.get(0)).expect("a count")
+}
