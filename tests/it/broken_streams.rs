@@ -11,7 +11,10 @@ const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_rea
 
 /// Streams `reply`, which breaks: the client must get `events` whole events and then one error with `code`.
 async fn check(reply: Reply, events: usize, code: &str) -> (World, Got) {
-    let setup = Setup::of(luna([reply])).dispatch("retries: 1, idle_timeout: 150ms, first_byte_timeout: 1h");
+    check_in(Setup::of(luna([reply])), events, code).await
+}
+
+async fn check_in(setup: Setup, events: usize, code: &str) -> (World, Got) {
     let world = setup.start().await;
     let response = world.post(ASK_STREAM, &[]).await;
     let got = tokio::time::timeout(PATIENCE, crate::support::whole(response)).await.expect("an end");
@@ -33,19 +36,21 @@ async fn check(reply: Reply, events: usize, code: &str) -> (World, Got) {
 
 #[tokio::test]
 async fn a_provider_that_falls_silent_is_a_timeout_in_the_stream() {
-    let (world, _) = check(Reply::tokens(5).stalls_after(3), 3, "provider_timeout").await;
+    let silent = Setup::of(luna([Reply::tokens(5).stalls_after(3)]));
+    let rules = "retries: 1, idle_timeout: 200ms, first_byte_timeout: 1h";
+    let (world, _) = check_in(silent.dispatch(rules), 3, "provider_timeout").await;
     world.provider.hung_up(1).await.expect("the provider's call is given up");
 }
 
 #[tokio::test]
 async fn time_that_is_up_ends_a_stream_however_lively() {
     let lively = || luna([Reply::tokens(1_000).gap(Duration::from_millis(20))]);
-    let world = Setup::of(lively()).dispatch("retries: 1, total_timeout: 200ms").start().await;
+    let world = Setup::of(lively()).dispatch("retries: 1, total_timeout: 600ms").start().await;
     let got = world.chat(ASK_STREAM).await;
     assert_eq!((got.last_error(), world.fates()), ("provider_timeout".to_owned(), vec!["interrupted".to_owned()]));
     world.provider.hung_up(1).await.expect("the provider's call is given up");
     let world = World::new(lively(), "").await;
-    let got = world.chat_as(ASK_STREAM, &[("x-farthing-deadline", "200")]).await;
+    let got = world.chat_as(ASK_STREAM, &[("x-farthing-deadline", "600")]).await;
     assert_eq!((got.last_error(), world.fates()), ("provider_timeout".to_owned(), vec!["interrupted".to_owned()]));
     world.provider.hung_up(1).await.expect("the provider's call is given up");
     world.the_ledger_holds_the_invoice();

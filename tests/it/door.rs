@@ -1,5 +1,7 @@
 //! The agents' door: who may come in, what is served where, and in which words refusals are told.
 
+use std::collections::BTreeSet;
+
 use farthing::simulator::Reply;
 use http::Method;
 use hyper::body::Bytes;
@@ -268,4 +270,11 @@ async fn a_team_may_only_use_its_own_providers() {
     let got = world.chat_as(ASK.replace("gpt-5.6-luna", "frontier"), &[("x-api-key", "right")]).await;
     check_refusal(&got, 403, "not_granted");
     assert_eq!(world.provider.arrivals(), 0);
+    // Nor is it told of what only others serve, nor of anything twice.
+    let got = world.get("/v1/models", &[("x-api-key", "right")]).await.json();
+    let owners: BTreeSet<_> = got["data"].as_array().expect("a list").iter().map(|m| m["owned_by"].as_str()).collect();
+    assert_eq!(owners, BTreeSet::from([Some("spare")]));
+    let everything = Setup::of(luna([])).and("spare", luna([])).start().await;
+    let names = listed(&everything, "").await;
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a name stands once: {names:?}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use farthing::simulator::Reply;
 
-use crate::support::{ASK_STREAM, Setup, World, luna};
+use crate::support::{ASK, ASK_STREAM, Setup, World, luna};
 
 /// Words of the streamed answer; its events are the role, the words, the finish, the usage and `[DONE]`.
 const WORDS: u64 = 3;
@@ -72,4 +72,34 @@ async fn a_slow_stream_is_not_a_silent_one() {
     let got = world.chat(ASK_STREAM).await;
     assert!(got.text().ends_with("data: [DONE]\n\n"), "{}", got.text());
     assert_eq!(world.fates(), ["completed"]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_its_provider_back() {
+    let chunk = format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(1 << 20));
+    let world = World::new(luna([Reply::raw_events(vec![chunk; 100]), Reply::text("ok")]), "").await;
+    let mut stream = world.stream(ASK_STREAM).await;
+    stream.take(1).await;
+    for _ in 0..20 {
+        world.chat(ASK).await;
+    }
+    let sent = world.provider.requests()[0].frames();
+    assert!(sent < 100, "{sent} MiB for a client that has read one");
+    drop(stream);
+    world.provider.hung_up(1).await.expect("the provider's call is given up");
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_is_not_a_silent_provider() {
+    let chunk = format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(1 << 20));
+    let last = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let pieces = vec![chunk; 40].into_iter().chain([last.to_owned()]);
+    let replies = [Reply::raw_events(pieces), Reply::text("later").waits(Duration::from_millis(400))];
+    let world = Setup::of(luna(replies)).dispatch("retries: 0, idle_timeout: 200ms").start().await;
+    let mut stream = world.stream(ASK_STREAM).await;
+    stream.take(1).await;
+    // Twice as long as the provider may pause.
+    assert_eq!(world.chat(ASK).await.status, 200);
+    let rest = stream.rest().await;
+    assert_eq!((rest.len(), rest.last().map(String::as_str)), (42, Some("data: [DONE]\n\n")));
 }
