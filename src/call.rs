@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderName, HeaderValue};
 
 use crate::ids::{KeyId, RequestId, TeamId};
 use crate::prompt::view::View;
@@ -79,6 +79,6 @@ pub struct Call {
     pub facts: Arc<CallFacts>,
     /// The bytes as they came.
     pub body: Bytes,
-    /// The headers that may reach a provider.
-    pub headers: HeaderMap,
+    /// The headers that may reach a provider, in the order in which they came.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }

@@ -155,7 +155,7 @@ impl Gateway {
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            let outbound = row.prepare(&call, target);
+            let mut outbound = row.prepare(&call, target);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
                 Err(error) => {
@@ -164,7 +164,7 @@ impl Gateway {
                 }
             };
             let timing = Timing::new(row, &meter);
-            let answer = row.call(&outbound, attempt, timing.head(meter.call().view.stream), sent).await;
+            let answer = row.call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent).await;
             let read = match answer {
                 Ok(answer) => self.read(answer, meter, &outbound, row, timing).await,
                 Err(failure) => Err(Box::new((meter, failure))),

@@ -76,8 +76,11 @@ impl fmt::Display for NanoUsd {
         if rest == 0 {
             return write!(f, "{sign}{whole}");
         }
-        let decimals = format!("{rest:09}");
-        write!(f, "{sign}{whole}.{}", decimals.trim_end_matches('0'))
+        let (mut digits, mut places) = (rest, 9);
+        while digits % 10 == 0 {
+            (digits, places) = (digits / 10, places - 1);
+        }
+        write!(f, "{sign}{whole}.{digits:0places$}")
     }
 }
 

@@ -14,7 +14,7 @@ use crate::plan::ModelRef;
 use crate::providers::{Row, body::Sent};
 use crate::reply::usage::{ServiceTier, Source, Usage};
 use crate::task::Tier;
-use crate::telemetry::metrics::{Metrics, SeriesLabels};
+use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
 use crate::wire::openai_reply::Facts;
 
@@ -147,14 +147,13 @@ impl Attempt {
         }
     }
 
-    /// Adds the attempt to the metrics.
-    pub fn count(&self, settled: &Settled, metrics: &Metrics, call: &CallFacts, tier: Option<Tier>) {
-        let (provider, model) = (self.target.provider.as_str(), self.target.model.as_str());
-        metrics.count_attempt(provider, model, settled.fate.as_str());
-        if settled.fate == Fate::Failed {
-            return;
-        }
+    /// Adds the attempt to the metrics; gives the series that it counts in.
+    pub fn count(&self, settled: &Settled, metrics: &Metrics, call: &CallFacts, tier: Option<Tier>) -> Arc<Series> {
         let series = metrics.series(self.labels(call, tier));
+        series.count_attempt(settled.fate.as_str());
+        if settled.fate == Fate::Failed {
+            return series;
+        }
         match (settled.usage, settled.cost.exact) {
             (Some(usage), cost) => {
                 series.count_tokens(&usage);
@@ -166,10 +165,10 @@ impl Attempt {
         if let Some(overshoot) = settled.overshoot {
             series.count_overshoot(overshoot.0);
         }
+        series
     }
 
-    /// The labels of the attempt's series.
-    pub fn labels<'a>(&'a self, call: &'a CallFacts, tier: Option<Tier>) -> SeriesLabels<'a> {
+    fn labels<'a>(&'a self, call: &'a CallFacts, tier: Option<Tier>) -> SeriesLabels<'a> {
         SeriesLabels {
             team: call.who.team.as_str(),
             project: call.who.project.as_deref(),

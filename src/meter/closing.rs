@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::Meter;
-use super::attempt::Attempt;
 use crate::ledger::record::Closing;
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
+use crate::telemetry::metrics::Series;
 
 /// The one structured event of a request. Names only: never prompt text, never a key.
 #[derive(Serialize)]
@@ -62,11 +62,11 @@ impl Meter {
     }
 
     /// Writes the log event and counts the request.
-    pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Attempt>) {
+    pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Series>) {
         let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
         metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
-        if let Some(attempt) = last {
-            metrics.series(attempt.labels(call, self.tier)).time(self.first_byte, call.arrived.elapsed());
+        if let Some(series) = last {
+            series.time(self.first_byte, call.arrived.elapsed());
         }
         self.accounts.log.line(&RequestEvent {
             ts: now_ms(),

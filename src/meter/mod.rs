@@ -183,10 +183,10 @@ impl Meter {
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
         let record = Record::Outcome(attempt.outcome(&settled, now_ms(), closes));
         drop(self.accounts.commit(&record));
-        attempt.count(&settled, &self.accounts.metrics, &self.call, self.tier);
+        let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.tier);
         if let Some((status, http_status)) = ends {
             self.closed = true;
-            self.report(status, http_status, Some(&attempt));
+            self.report(status, http_status, Some(&series));
         }
     }
 

@@ -131,22 +131,34 @@ impl Row {
         let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
         let withhold_usage = usage.is_some();
         edits.extend(usage);
-        let mut headers = self.headers.clone();
+        Outbound {
+            edits: edits::names(&edits),
+            pieces: edits::splice(&call.body, &mut edits),
+            headers: self.headers_for(call),
+            withhold_usage,
+        }
+    }
+
+    /// The row's own headers win; of the caller's, the first of each name goes with them.
+    fn headers_for(&self, call: &Call) -> HeaderMap {
+        // Room for all of them, `accept`, the attempt's id, and what the client adds.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + call.headers.len() + 4);
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         for (name, value) in &call.headers {
             headers.entry(name).or_insert_with(|| value.clone());
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        Outbound { edits: edits::names(&edits), pieces: edits::splice(&call.body, &mut edits), headers, withhold_usage }
+        headers
     }
 
-    /// Calls the provider and waits for the head of its answer, until `deadline` at the latest.
+    /// Sends what was prepared to the provider and waits for the head of its answer, until `deadline` at the latest.
     ///
     /// # Errors
     ///
     /// [`Failure`]; an error status is read to its end (within bounds) first.
     pub async fn call(
         &self,
-        outbound: &Outbound,
+        outbound: &mut Outbound,
         attempt: AttemptId,
         deadline: Instant,
         sent: Sent,
@@ -172,11 +184,12 @@ impl Row {
         })
     }
 
-    fn request(&self, outbound: &Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
-        let mut request = Request::new(OutBody::new(outbound.pieces.clone(), sent));
+    /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
+    fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
+        let mut request = Request::new(OutBody::new(std::mem::take(&mut outbound.pieces), sent));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.chat_completions.clone();
-        *request.headers_mut() = outbound.headers.clone();
+        *request.headers_mut() = std::mem::take(&mut outbound.headers);
         if let Ok(id) = HeaderValue::try_from(attempt.to_string()) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
         }

@@ -18,16 +18,16 @@ pub struct Said {
     pub tier: Option<String>,
     /// `x-farthing-deadline`.
     pub deadline: Option<Duration>,
-    /// The headers that may reach a provider.
-    pub forward: HeaderMap,
+    /// The headers that may reach a provider, in the order in which they came.
+    pub forward: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Reads all headers once.
 pub fn read(headers: &HeaderMap) -> Said {
-    let mut said = Said::default();
+    let mut said = Said { forward: Vec::with_capacity(headers.len()), ..Said::default() };
     for (name, value) in headers {
         if passes(name) {
-            said.forward.append(name.clone(), value.clone());
+            said.forward.push((name.clone(), value.clone()));
         } else {
             said.note(name.as_str(), value);
         }
@@ -142,7 +142,7 @@ mod tests {
         }
         let said = read(&headers);
         assert_eq!(said.forward.len(), 4);
-        assert!(said.forward.values().all(|value| value == "fine"));
+        assert!(said.forward.iter().all(|(_, value)| value == "fine"));
     }
 
     #[test]

@@ -109,6 +109,7 @@ impl PartialEq<SeriesKey> for SeriesLabels<'_> {
 
 /// The handles of one combination of labels.
 pub struct Series {
+    attempts: [IntCounter; 4],
     tokens: [IntCounter; 5],
     cost: Counter,
     unpriced: IntCounter,
@@ -122,6 +123,8 @@ pub struct Series {
 
 struct PromptSeries([IntCounter; 5]);
 
+/// The ledger's words for how an attempt ends.
+const FATES: [&str; 4] = ["completed", "failed", "cut", "interrupted"];
 const TOKEN_KINDS: [&str; 5] = ["input", "cached_input", "cache_write", "output", "reasoning"];
 
 fn by_kind(usage: &Usage) -> [u64; 5] {
@@ -130,6 +133,15 @@ fn by_kind(usage: &Usage) -> [u64; 5] {
 }
 
 impl Series {
+    /// Counts an attempt that ended.
+    pub fn count_attempt(&self, fate: &str) {
+        let place = FATES.iter().position(|known| *known == fate);
+        debug_assert!(place.is_some(), "`{fate}` is not one of the fates");
+        if let Some(place) = place {
+            self.attempts[place].inc();
+        }
+    }
+
     /// Counts the tokens of one attempt.
     pub fn count_tokens(&self, usage: &Usage) {
         for (counter, tokens) in self.tokens.iter().zip(by_kind(usage)) {
@@ -280,13 +292,6 @@ impl Metrics {
         self.errors.with_label_values(&[kind]).inc();
     }
 
-    /// Counts an attempt that ended.
-    pub fn count_attempt(&self, provider: &str, model: &str, fate: &str) {
-        let provider = self.labels.bounded("provider", Some(provider));
-        let model = self.labels.bounded("model", Some(model));
-        self.attempts.with_label_values(&[provider, model, fate]).inc();
-    }
-
     /// Counts tokens by prompt.
     pub fn count_prompt_tokens(&self, prompt: &str, usage: &Usage) {
         let series = self.prompts.entry(&PromptName(prompt), || {
@@ -315,6 +320,7 @@ impl Metrics {
         let all = [team, project, tier, provider, model];
         let gen_ai = ["chat", provider, model];
         Series {
+            attempts: FATES.map(|fate| self.attempts.with_label_values(&[provider, model, fate])),
             tokens: TOKEN_KINDS
                 .map(|kind| self.tokens.with_label_values(&[team, project, tier, provider, model, kind])),
             cost: self.cost.with_label_values(&all),
