@@ -154,7 +154,7 @@ def test_images_reach_the_provider_as_they_were(sdk, behind):
 
 def test_fields_that_nobody_knows_reach_the_provider(sdk, behind):
     more = {"reasoning_budget": {"tokens": 12, "spill": None}, "x": [1, 2.50, "\u2028"]}
-    known = {"temperature": 0.2, "seed": 7, "logit_bias": {"50256": -100}, "prompt_cache_key": "triage", "store": True}
+    known = {"temperature": 0.2, "frequency_penalty": 0.5, "logit_bias": {"50256": -100}, "prompt_cache_key": "triage", "store": True}
     model = f"seen-{sdk.way}"
     sdk.chat(model, extra_body=more, extra_query={"trace": "1"}, **known)
     body = behind.last(model)["body"]
