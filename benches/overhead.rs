@@ -20,6 +20,8 @@ mod report;
 #[path = "overhead/roles.rs"]
 mod roles;
 
+#![allow(unsafe_code, reason = "the allocator that counts implements an unsafe trait")]
+
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -53,6 +54,7 @@ pub struct Running {
     closed: watch::Sender<bool>,
     doors: [JoinHandle<()>; 2],
     watcher: JoinHandle<()>,
+    drain_timeout: Duration,
 }
 
 /// Starts a gateway; `file` is where its configuration came from, if it came from a file.
@@ -71,7 +73,8 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let (ledger, recovered) = Ledger::open(&options)?;
     let metrics = Metrics::new(config.label_values);
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
-    let accounts = Arc::new(Accounts { ledger, book: ArcSwap::from_pointee(book), metrics, log });
+    let accounts =
+        Arc::new(Accounts { ledger, book: ArcSwap::from_pointee(book), metrics, log, cutting: AtomicBool::new(false) });
     if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes > 0
         || recovered.journal_was_missing
     {
@@ -105,7 +108,17 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         tokio::spawn(listen::serve(agents, of_agents, closing_seen, config.server.drain_timeout)),
         tokio::spawn(listen::serve(operators, of_operators, closed_seen, Duration::from_secs(1))),
     ];
-    let running = Running { listen, admin_listen, accounts, admission, closing, closed, doors, watcher };
+    let running = Running {
+        listen,
+        admin_listen,
+        accounts,
+        admission,
+        closing,
+        closed,
+        doors,
+        watcher,
+        drain_timeout: config.server.drain_timeout,
+    };
     running
         .accounts
         .log
@@ -126,11 +139,21 @@ impl Running {
     ///
     /// What kept the ledger's last records out of its tables; the next start applies them.
     pub async fn stop(self) -> Result<(), LedgerError> {
-        let Self { accounts, admission, closing, closed, doors: [agents, operators], watcher, .. } = self;
+        let Self { accounts, admission, closing, closed, doors: [agents, operators], watcher, drain_timeout, .. } =
+            self;
         accounts.log.event("draining", &json!({ "in_flight": admission.in_flight() }));
         admission.drain();
+        let patience = tokio::time::sleep(drain_timeout);
         closing.send_replace(true);
-        drop(agents.await);
+        tokio::pin!(agents, patience);
+        tokio::select! {
+            biased;
+            () = patience => accounts.cutting.store(true, Ordering::Relaxed),
+            ended = agents.as_mut() => drop(ended),
+        }
+        if !agents.is_finished() {
+            drop(agents.await);
+        }
         watcher.abort();
         let of_thread = Arc::clone(&accounts);
         let ledger = tokio::task::spawn_blocking(move || of_thread.ledger.close()).await;

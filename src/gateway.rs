@@ -289,8 +289,11 @@ fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBody, Code) {
     match failure {
         Failure::Refused(refusal) if error.code != Code::ProviderCredentials => {
             let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY);
-            let body = refusal.json.map_or(ReplyBody::Error(error.clone()), ReplyBody::Whole);
-            (status, refusal.headers, body, error.code)
+            let body = refusal.json.map_or(ReplyBody::Error(error), ReplyBody::Whole);
+            // What the provider turns down for good is the caller's doing; the rest is the provider's.
+            let is_callers = refusal.status < 500 && !matches!(refusal.status, 408 | 409 | 429);
+            let code = if is_callers { Code::RefusedByProvider } else { Code::ProviderError };
+            (status, refusal.headers, body, code)
         }
         _ => (status_of(&error), HeaderMap::new(), ReplyBody::Error(error.clone()), error.code),
     }

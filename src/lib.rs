@@ -1,6 +1,9 @@
 //! Farthing: a gateway between AI agents and their model providers that makes every model call
 //! cost what it is worth. Start reading at [`gateway`]; ARCHITECTURE.md is the map.
 
+#![forbid(unsafe_code)]
+#![warn(clippy::float_cmp)]
+
 pub mod admin;
 pub mod app;
 pub mod call;

@@ -1,5 +1,7 @@
 //! `farthing`, the command.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 #[global_allocator]

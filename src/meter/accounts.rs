@@ -1,5 +1,6 @@
 //! What every meter writes to: the ledger, the price book, the metrics, the log.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,8 @@ pub struct Accounts {
     pub metrics: Metrics,
     /// Log.
     pub log: Log,
+    /// Shutting down has run out of patience: requests that are dropped from now on are our doing, not their clients'.
+    pub cutting: AtomicBool,
 }
 
 impl Accounts {

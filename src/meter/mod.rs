@@ -10,6 +10,7 @@ mod closing;
 pub mod relay;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::call::CallFacts;
@@ -212,13 +213,13 @@ impl Meter {
 }
 
 impl Drop for Meter {
-    /// The client hung up, or something panicked: what may have been sent is settled as cut.
+    /// The client hung up, shutting down ran out of patience, or something panicked: what may have been sent is settled as cut.
     fn drop(&mut self) {
         self.accounts.metrics.in_flight.dec();
         if self.closed {
             return;
         }
-        let code = Code::ClientClosed;
+        let code = if self.accounts.cutting.load(Ordering::Relaxed) { Code::Draining } else { Code::ClientClosed };
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
         let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };

@@ -93,9 +93,10 @@ impl Server {
                 let unknown = || ApiError::new(Code::ModelNotFound, "no provider row serves this model").param("model");
                 model.map(|model| respond::json(id, &model)).ok_or_else(unknown)
             }
-            (_, "/v1/chat/completions" | "/v1/models" | "/healthz" | "/readyz") => {
-                Err(ApiError::new(Code::MethodNotAllowed, format!("`{}` is not served here", request.method())))
-            }
+            (_, "/v1/chat/completions") => Err(wrong_method(request.method(), "POST")),
+            (_, "/v1/models") => Err(wrong_method(request.method(), "GET")),
+            (_, "/healthz" | "/readyz") => Err(wrong_method(request.method(), "GET, HEAD")),
+            (_, path) if path.starts_with("/v1/models/") => Err(wrong_method(request.method(), "GET")),
             _ => Err(ApiError::new(Code::NotFound, "nothing is served at this path")),
         }
     }
@@ -133,6 +134,10 @@ impl Server {
         drop(held);
         Ok(respond::reply(id, reply, &ignored, permit))
     }
+}
+
+fn wrong_method(method: &Method, served: &'static str) -> ApiError {
+    ApiError::new(Code::MethodNotAllowed, format!("`{method}` is not served here; wanted {served}")).allow(served)
 }
 
 fn refusal_of(error: BodyError) -> ApiError {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -106,6 +106,9 @@ fn whole(id: RequestId, body: Bytes, content_type: HeaderValue) -> Response<Repl
 
 fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(methods) = error.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
     if let Some(seconds) = error.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -31,6 +31,8 @@ pub enum Code {
     ClientClosed,
     /// The provider failed.
     ProviderError,
+    /// The provider turned the request itself down; only seen in logs and ledger, the client gets the provider's word.
+    RefusedByProvider,
     /// The provider did not accept our credential.
     ProviderCredentials,
     /// The provider did not answer in time.
@@ -71,6 +73,7 @@ impl Code {
             Self::NotFound => ("not_found", 404, "caller_not_found"),
             Self::ModelNotFound => ("model_not_found", 404, "caller_model_not_found"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "caller_method_not_allowed"),
+            Self::RefusedByProvider => ("refused_by_provider", 400, "caller_refused_by_provider"),
             Self::RequestTimeout => ("request_timeout", 408, "caller_request_timeout"),
             Self::BodyTooLarge => ("body_too_large", 413, "caller_body_too_large"),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "caller_unsupported_media_type"),
@@ -110,6 +113,8 @@ pub struct ApiError {
     pub param: Option<&'static str>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u64>,
+    /// The methods that are served, where the one that was used is not.
+    pub allow: Option<&'static str>,
     /// Whether the client may repeat the request by itself, where its status alone would mislead it.
     pub should_retry: Option<bool>,
 }
@@ -122,6 +127,7 @@ impl ApiError {
             status: code.status(),
             message: message.into(),
             param: None,
+            allow: None,
             retry_after: None,
             should_retry: None,
         }
@@ -131,6 +137,13 @@ impl ApiError {
     #[must_use]
     pub fn param(mut self, param: &'static str) -> Self {
         self.param = Some(param);
+        self
+    }
+
+    /// Says which methods are served.
+    #[must_use]
+    pub fn allow(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
         self
     }
 
