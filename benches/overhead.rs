@@ -7,6 +7,8 @@
 //! the kernel counted for all threads of a proxy, ledger and log included. Nothing is pinned and
 //! machines are shared, so every figure has an interval, and the yardstick's own spread is printed.
 
+#![allow(unsafe_code, reason = "the allocator that counts implements an unsafe trait")]
+
 #[path = "overhead/bodies.rs"]
 mod bodies;
 #[path = "overhead/load.rs"]
@@ -19,8 +21,6 @@ mod processes;
 mod report;
 #[path = "overhead/roles.rs"]
 mod roles;
-
-#![allow(unsafe_code, reason = "the allocator that counts implements an unsafe trait")]
 
 use std::path::PathBuf;
 

@@ -56,7 +56,7 @@ async fn what_does_not_finish_in_time_is_cut_and_settled() {
     let (world, mut stream) = with_an_open_stream("drain_timeout: 100ms").await;
     let World { gateway, provider, folder, .. } = world;
     gateway.stop().await.expect("a complete ledger");
-    assert_eq!(rows(&folder), [("cut".to_owned(), "client_closed".to_owned())]);
+    assert_eq!(rows(&folder), [("cut".to_owned(), "draining".to_owned())]);
     provider.hung_up(1).await.expect("the provider's call is given up");
     assert!(stream.body().frame().await.is_none_or(|frame| frame.is_err()), "the client sees that it was cut");
 }
