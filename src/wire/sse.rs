@@ -100,7 +100,9 @@ fn event_end(bytes: &[u8], start: usize) -> Option<usize> {
 pub fn data(event: &[u8]) -> Option<Cow<'_, [u8]>> {
     let mut found: Option<Cow<'_, [u8]>> = None;
     let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
-    for line in event.split(|&b| b == b'\n' || b == b'\r') {
+    let mut start = 0;
+    for end in memchr::memchr2_iter(b'\n', b'\r', event).chain([event.len()]) {
+        let line = &event[std::mem::replace(&mut start, end + 1)..end];
         let Some(value) = line.strip_prefix(b"data") else { continue };
         let value = match value.first() {
             None => value,
