@@ -66,6 +66,8 @@ pub struct Decision {
     pub edits: String,
     /// What the request cost; `None` while its stream runs.
     pub cost: Option<CostInterval>,
+    /// Some of that was estimated, for want of the provider's word.
+    pub estimated: bool,
 }
 
 /// The kinds of bodies that go back.
@@ -253,31 +255,32 @@ async fn read_whole(
 
 /// *relay* and *settle*: a whole answer is settled here, a stream settles itself as it goes by.
 fn settle_and_reply(outcome: Outcome, plan: &Plan) -> Reply {
-    let decision = |model: Option<&ModelRef>, edits: &str, cost| {
-        Some(Decision { model: model.cloned(), tier: plan.tier, reason: plan.reason, edits: edits.to_owned(), cost })
+    let decision = |meter: &Meter, cost| {
+        let (model, edits, estimated) = (meter.target().cloned(), meter.edits().to_owned(), meter.is_estimated());
+        Some(Decision { model, tier: plan.tier, reason: plan.reason, edits, cost, estimated })
     };
     match outcome {
         Outcome::Whole { answer, json, mut meter } => {
             meter.first_byte();
             let cost = meter.complete(answer.status.as_u16());
-            let decision = decision(meter.target(), meter.edits(), Some(cost));
+            let decision = decision(&meter, Some(cost));
             Reply { status: answer.status, headers: answer.headers, decision, body: ReplyBody::Whole(json) }
         }
         Outcome::Stream { status, headers, relay } => {
-            let decision = decision(relay.meter().target(), relay.meter().edits(), None);
+            let decision = decision(relay.meter(), None);
             Reply { status, headers, decision, body: ReplyBody::Stream(relay) }
         }
         Outcome::NotHeld { mut meter } => {
             let error = ApiError::new(Code::LedgerUnavailable, "the ledger cannot write, so nothing may be spent")
                 .retry_after(5);
             meter.refused(error.code, error.status);
-            let decision = decision(None, "", Some(meter.spent()));
+            let decision = decision(&meter, Some(meter.spent()));
             Reply { status: status_of(&error), headers: HeaderMap::new(), decision, body: ReplyBody::Error(error) }
         }
         Outcome::Failed { failure, mut meter } => {
             let (status, headers, body, code) = failed_reply(failure);
             meter.refused(code, status.as_u16());
-            let decision = decision(meter.target(), meter.edits(), Some(meter.spent()));
+            let decision = decision(&meter, Some(meter.spent()));
             Reply { status, headers, decision, body }
         }
     }

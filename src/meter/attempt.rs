@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::call::CallFacts;
-use crate::cost::{Book, Price, cost_of, upper_bound};
+use crate::cost::{Book, Price, Terms, cost_of, upper_bound};
 use crate::ids::AttemptId;
 use crate::ledger::record::{Closing, Fate, Intent, Outcome, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
@@ -35,6 +35,8 @@ pub struct Attempt {
     output_bound: Option<u64>,
     bound: Option<NanoUsd>,
     usage: Option<Usage>,
+    /// It has tokens, or fees, that the price book does not price.
+    other_kinds: bool,
     /// The usage came when every answer had said why it ended: no later one can be higher.
     usage_is_final: bool,
     service_tier: Option<ServiceTier>,
@@ -48,7 +50,8 @@ pub struct Settled {
     fate: Fate,
     /// Its tokens, as far as known.
     pub usage: Option<Usage>,
-    source: Source,
+    /// Where the figures come from.
+    pub source: Source,
     /// Its cost.
     pub cost: CostInterval,
     overshoot: Option<NanoUsd>,
@@ -62,9 +65,11 @@ impl Attempt {
         let limits = price.as_ref().map(|price| price.limits).unwrap_or_default();
         let input_bound = tokens::input_bound(&call.view, call.body_bytes, limits.input);
         let output_bound = tokens::output_bound(&call.view, limits.output);
-        let tiers = applicable_tiers(call.view.service_tier.as_deref());
         let bound = match (&price, input_bound, output_bound) {
-            (Some(price), Some(input), Some(output)) => upper_bound(price, input, output, tiers, row.discount_ppm()),
+            (Some(price), Some(input), Some(output)) => {
+                let tiers = applicable_tiers(call.view.service_tier.as_deref(), price);
+                upper_bound(price, input, output, tiers, row.discount_ppm())
+            }
             _ => None,
         };
         Self {
@@ -79,6 +84,7 @@ impl Attempt {
             output_bound,
             bound,
             usage: None,
+            other_kinds: call.view.attachments.server_tools > 0,
             usage_is_final: false,
             service_tier: None,
             text_bytes: 0,
@@ -108,6 +114,7 @@ impl Attempt {
             self.usage = facts.usage;
             self.usage_is_final = self.unfinished == 0;
         }
+        self.other_kinds |= facts.other_kinds;
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
     }
@@ -154,13 +161,17 @@ impl Attempt {
         if settled.fate == Fate::Failed {
             return series;
         }
-        match (settled.usage, settled.cost.exact) {
-            (Some(usage), cost) => {
-                series.count_tokens(&usage);
-                series.count_cost(cost.map(|cost| cost.0));
-                metrics.count_prompt_tokens(call.who.prompt.as_deref().unwrap_or("none"), &usage);
-            }
-            (None, _) => metrics.interrupted.inc(),
+        if let Some(usage) = &settled.usage {
+            series.count_tokens(usage);
+            metrics.count_prompt_tokens(call.who.prompt.as_deref().unwrap_or("none"), usage);
+        }
+        match settled.cost.exact {
+            Some(cost) => series.count_cost(cost.0, settled.source),
+            None if self.price.is_none() || settled.usage.is_some() => series.count_unpriced(),
+            None => {}
+        }
+        if settled.fate == Fate::Interrupted && settled.cost.exact.is_none() {
+            metrics.interrupted.inc();
         }
         if let Some(overshoot) = settled.overshoot {
             series.count_overshoot(overshoot.0);
@@ -181,7 +192,12 @@ impl Attempt {
     fn reported(&self, fate: Fate, usage: Usage, tier: ServiceTier) -> Settled {
         let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
         let overshoot = cost.zip(self.bound).map(|(cost, bound)| cost - bound).filter(|over| *over > NanoUsd::ZERO);
-        let cost = cost.map_or(CostInterval::default(), CostInterval::exactly);
+        let cost = match cost {
+            None => CostInterval::default(),
+            // The text tokens are the least of it: fees and other kinds of tokens come on top.
+            Some(cost) if self.other_kinds => CostInterval { low: cost, exact: None, high: None },
+            Some(cost) => CostInterval::exactly(cost),
+        };
         Settled { fate, usage: Some(usage), source: Source::Reported, cost, overshoot }
     }
 
@@ -193,14 +209,23 @@ impl Attempt {
             ..Usage::default()
         };
         let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
-        let exact = cost.map(|cost| self.bound.map_or(cost, |bound| cost.min(bound)));
-        let cost = CostInterval { exact, ..self.uncertain() };
+        let interval = self.uncertain();
+        let exact = cost.map(|cost| interval.high.map_or(cost, |high| cost.min(high)));
+        let cost = CostInterval { exact, ..interval };
         Settled { fate: Fate::Completed, usage: Some(usage), source: Source::Estimated, cost, overshoot: None }
     }
 
     /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.
     fn uncertain(&self) -> CostInterval {
-        CostInterval { low: NanoUsd::ZERO, exact: None, high: self.bound }
+        let high = match (self.service_tier, &self.price) {
+            // The reply had named its tier: that one decides, whatever was asked for.
+            (Some(tier), Some(price)) => self
+                .input_bound
+                .zip(self.output_bound)
+                .and_then(|(input, output)| upper_bound(price, input, output, &[tier], self.discount_ppm)),
+            _ => self.bound,
+        };
+        CostInterval { low: NanoUsd::ZERO, exact: None, high }
     }
 
     fn price_version(&self) -> Option<&str> {
@@ -213,14 +238,18 @@ fn asked_tier(asked: Option<&str>) -> ServiceTier {
     asked.map_or(ServiceTier::Standard, ServiceTier::from_reply)
 }
 
-/// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price.
+/// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price;
+/// without a word, or with `auto`, the provider's project settings decide, and only `default` rules priority out.
 /// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier>
-fn applicable_tiers(asked: Option<&str>) -> &'static [ServiceTier] {
-    match asked_tier(asked) {
-        ServiceTier::Standard => &[ServiceTier::Standard],
-        ServiceTier::Flex => &[ServiceTier::Standard, ServiceTier::Flex],
-        ServiceTier::Priority => &[ServiceTier::Standard, ServiceTier::Priority],
-        ServiceTier::Batch => &[ServiceTier::Standard, ServiceTier::Batch],
-        ServiceTier::Other => &[ServiceTier::Other],
+fn applicable_tiers(asked: Option<&str>, price: &Price) -> &'static [ServiceTier] {
+    use ServiceTier::{Batch, Flex, Other, Priority, Standard};
+    let prices_priority = matches!(&price.terms, Terms::Metered(metered) if metered.priority.is_some());
+    match (asked, asked_tier(asked)) {
+        (None | Some("auto"), _) if prices_priority => &[Standard, Priority],
+        (_, Standard) => &[Standard],
+        (_, Flex) => &[Standard, Flex],
+        (_, Priority) => &[Standard, Priority],
+        (_, Batch) => &[Standard, Batch],
+        (_, Other) => &[Other],
     }
 }

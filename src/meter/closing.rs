@@ -39,11 +39,17 @@ struct RequestEvent<'a> {
     attempts: u16,
     edits: &'a str,
     body_bytes: usize,
-    input_tokens: u64,
-    cached_input_tokens: u64,
-    output_tokens: u64,
-    reasoning_tokens: u64,
+    input_tokens: Option<u64>,
+    cached_input_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    reasoning_tokens: Option<u64>,
+    /// Null while any part is unknown; the truth is then between low and high, as far as they are known.
     cost_usd: Option<String>,
+    cost_low_usd: String,
+    cost_high_usd: Option<String>,
+    /// Some of the cost was estimated, for want of the provider's word.
+    estimated: bool,
     duration_ms: u64,
     first_byte_ms: Option<u64>,
 }
@@ -64,6 +70,7 @@ impl Meter {
     /// Writes the log event and counts the request.
     pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Series>) {
         let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
+        let used = self.used;
         metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
         if let Some(series) = last {
             series.time(self.first_byte, call.arrived.elapsed());
@@ -89,11 +96,15 @@ impl Meter {
             attempts: self.attempts,
             edits: &self.edits,
             body_bytes: call.body_bytes,
-            input_tokens: self.used.input_tokens,
-            cached_input_tokens: self.used.cached_input_tokens,
-            output_tokens: self.used.output_tokens,
-            reasoning_tokens: self.used.reasoning_tokens,
+            input_tokens: used.map(|used| used.input_tokens),
+            cached_input_tokens: used.map(|used| used.cached_input_tokens),
+            cache_write_tokens: used.map(|used| used.cache_write_tokens + used.cache_write_1h_tokens),
+            output_tokens: used.map(|used| used.output_tokens),
+            reasoning_tokens: used.map(|used| used.reasoning_tokens),
             cost_usd: self.spent.exact.map(|cost| cost.to_string()),
+            cost_low_usd: self.spent.low.to_string(),
+            cost_high_usd: self.spent.high.map(|cost| cost.to_string()),
+            estimated: self.estimated,
             duration_ms: millis(call.arrived.elapsed()),
             first_byte_ms: self.first_byte.map(millis),
         });

@@ -21,7 +21,7 @@ use crate::ledger::record::{Closed, Fate, Record, RequestFacts};
 use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
-use crate::reply::usage::Usage;
+use crate::reply::usage::{Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
@@ -41,8 +41,10 @@ pub struct Meter {
     attempts: u16,
     /// What the settled attempts cost together.
     spent: CostInterval,
-    /// The tokens of the settled attempts, as far as known.
-    used: Usage,
+    /// The tokens of the settled attempts; `None` while none of them said any.
+    used: Option<Usage>,
+    /// Some of the cost was estimated.
+    estimated: bool,
     open: Option<Attempt>,
     last_target: Option<ModelRef>,
     edits: String,
@@ -63,7 +65,8 @@ impl Meter {
             reason: plan.reason,
             attempts: 0,
             spent: CostInterval::NOTHING,
-            used: Usage::default(),
+            used: None,
+            estimated: false,
             open: None,
             last_target: None,
             edits: String::new(),
@@ -160,6 +163,11 @@ impl Meter {
         self.spent
     }
 
+    /// Whether some of the cost was estimated, for want of the provider's word.
+    pub fn is_estimated(&self) -> bool {
+        self.estimated
+    }
+
     /// The request that is accounted for.
     pub fn call(&self) -> &CallFacts {
         &self.call
@@ -180,7 +188,8 @@ impl Meter {
         let Some(attempt) = self.open.take() else { return };
         let settled = attempt.settle(fate, &self.call);
         self.spent = self.spent.plus(settled.cost);
-        self.used = sum(self.used, settled.usage.unwrap_or_default());
+        self.used = settled.usage.map(|usage| sum(self.used.unwrap_or_default(), usage)).or(self.used);
+        self.estimated |= settled.source == Source::Estimated;
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
         let record = Record::Outcome(attempt.outcome(&settled, now_ms(), closes));
         drop(self.accounts.commit(&record));

@@ -143,6 +143,9 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, ignored: &[&'static st
             Some(cost) => set(headers, "x-farthing-cost-usd", cost),
             None => drop(headers.insert("x-farthing-cost-usd", HeaderValue::from_static("unknown"))),
         }
+        if decision.estimated {
+            headers.insert("x-farthing-cost-source", HeaderValue::from_static("estimated"));
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, Opts, Registry, TextEncoder};
 
 use super::series::{Labels, Memo};
-use crate::reply::usage::Usage;
+use crate::reply::usage::{Source, Usage};
 
 type Counter = GenericCounter<AtomicF64>;
 type CounterVec = GenericCounterVec<AtomicF64>;
@@ -56,6 +56,7 @@ pub struct Metrics {
     tokens: IntCounterVec,
     prompt_tokens: IntCounterVec,
     cost: CounterVec,
+    estimated_cost: CounterVec,
     unpriced: IntCounterVec,
     overshoot: CounterVec,
     time_to_first_token: HistogramVec,
@@ -112,6 +113,7 @@ pub struct Series {
     attempts: [IntCounter; 4],
     tokens: [IntCounter; 5],
     cost: Counter,
+    estimated_cost: Counter,
     unpriced: IntCounter,
     overshoot: Counter,
     time_to_first_token: Histogram,
@@ -151,12 +153,18 @@ impl Series {
         self.gen_ai_output.observe(usage.output_tokens as f64);
     }
 
-    /// Adds nano-dollars to the cost; `None`: tokens without a price.
-    pub fn count_cost(&self, nano_usd: Option<i64>) {
-        match nano_usd {
-            Some(nano) => self.cost.inc_by(nano.max(0) as f64 / 1e9),
-            None => self.unpriced.inc(),
+    /// Adds nano-dollars to the cost.
+    pub fn count_cost(&self, nano_usd: i64, source: Source) {
+        let dollars = nano_usd.max(0) as f64 / 1e9;
+        self.cost.inc_by(dollars);
+        if source == Source::Estimated {
+            self.estimated_cost.inc_by(dollars);
         }
+    }
+
+    /// Counts an attempt whose cost is not known for want of a price.
+    pub fn count_unpriced(&self) {
+        self.unpriced.inc();
     }
 
     /// Adds nano-dollars that a provider billed beyond the limits that it was sent.
@@ -212,6 +220,12 @@ impl Metrics {
                 "farthing_cost_usd_total",
                 "Dollars, settled attempts only",
                 &["team", "project", "tier", "provider", "model"],
+            ),
+            estimated_cost: sums(
+                &r,
+                "farthing_estimated_cost_usd_total",
+                "The part of farthing_cost_usd_total that was estimated here, for want of the provider's word",
+                &["provider", "model"],
             ),
             unpriced: counts(
                 &r,
@@ -324,6 +338,7 @@ impl Metrics {
             tokens: TOKEN_KINDS
                 .map(|kind| self.tokens.with_label_values(&[team, project, tier, provider, model, kind])),
             cost: self.cost.with_label_values(&all),
+            estimated_cost: self.estimated_cost.with_label_values(&[provider, model]),
             unpriced: self.unpriced.with_label_values(&[provider, model]),
             overshoot: self.overshoot.with_label_values(&[provider, model]),
             time_to_first_token: self.time_to_first_token.with_label_values(&[provider, model]),
@@ -397,7 +412,7 @@ mod tests {
         for n in 0..100 {
             let team = format!("team-{n}");
             let labels = SeriesLabels { team: &team, project: None, tier: None, provider: "p", model: "m" };
-            metrics.series(labels).count_cost(Some(1_000_000_000));
+            metrics.series(labels).count_cost(1_000_000_000, Source::Reported);
             metrics.count_prompt_tokens(&team, &Usage { input_tokens: 2, ..Usage::default() });
         }
         let text = String::from_utf8(metrics.render()).unwrap();

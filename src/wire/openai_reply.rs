@@ -11,6 +11,8 @@ use crate::reply::usage::{ServiceTier, Usage};
 pub struct Facts {
     /// Usage, if it is there and not null.
     pub usage: Option<Usage>,
+    /// Whether the usage has tokens of kinds that are priced apart, such as audio.
+    pub other_kinds: bool,
     /// The price class that the provider applied.
     pub service_tier: Option<ServiceTier>,
     /// How many choices it carries.
@@ -35,7 +37,10 @@ pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
         match key.raw {
             "usage" => {
                 let range = s.skip()?;
-                facts.usage = read_usage(s.text(range)).or(facts.usage);
+                if let Some((usage, other_kinds)) = read_usage(s.text(range)) {
+                    facts.usage = Some(usage);
+                    facts.other_kinds |= other_kinds;
+                }
             }
             "service_tier" => {
                 facts.service_tier = s.string_or_skip()?.map(|tier| ServiceTier::from_reply(&tier.decode()));
@@ -95,12 +100,14 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
     .map(drop)
 }
 
-/// Cached, cache-write and reasoning tokens are parts of their totals here already.
-fn read_usage(json: &str) -> Option<Usage> {
+/// Cached, cache-write and reasoning tokens are parts of their totals here already. Figures that contradict
+/// that are taken for what they must at least mean: a whole is never less than its parts.
+fn read_usage(json: &str) -> Option<(Usage, bool)> {
     #[derive(Deserialize)]
     struct Wire {
         prompt_tokens: Option<u64>,
         completion_tokens: Option<u64>,
+        total_tokens: Option<u64>,
         #[serde(default)]
         prompt_tokens_details: Option<Prompt>,
         #[serde(default)]
@@ -110,22 +117,33 @@ fn read_usage(json: &str) -> Option<Usage> {
     struct Prompt {
         cached_tokens: Option<u64>,
         cache_write_tokens: Option<u64>,
+        audio_tokens: Option<u64>,
     }
     #[derive(Deserialize, Default)]
     struct Completion {
         reasoning_tokens: Option<u64>,
+        audio_tokens: Option<u64>,
     }
     let wire: Wire = serde_json::from_str::<Option<Wire>>(json).ok()??;
     let prompt = wire.prompt_tokens_details.unwrap_or_default();
     let completion = wire.completion_tokens_details.unwrap_or_default();
-    Some(Usage {
-        input_tokens: wire.prompt_tokens?,
-        cached_input_tokens: prompt.cached_tokens.unwrap_or(0),
-        cache_write_tokens: prompt.cache_write_tokens.unwrap_or(0),
+    let (input, output) = (wire.prompt_tokens?, wire.completion_tokens?);
+    let (cached, written) = (prompt.cached_tokens.unwrap_or(0), prompt.cache_write_tokens.unwrap_or(0));
+    let reasoning = completion.reasoning_tokens.unwrap_or(0);
+    // Some providers count reasoning beside the completion and not in it; their total tells.
+    let beside = input.saturating_add(output).saturating_add(reasoning);
+    let output =
+        if reasoning > 0 && wire.total_tokens == Some(beside) { output.saturating_add(reasoning) } else { output };
+    let usage = Usage {
+        input_tokens: input.max(cached.saturating_add(written)),
+        cached_input_tokens: cached,
+        cache_write_tokens: written,
         cache_write_1h_tokens: 0,
-        output_tokens: wire.completion_tokens.unwrap_or(0),
-        reasoning_tokens: completion.reasoning_tokens.unwrap_or(0),
-    })
+        output_tokens: output.max(reasoning),
+        reasoning_tokens: reasoning,
+    };
+    let audio = prompt.audio_tokens.unwrap_or(0) > 0 || completion.audio_tokens.unwrap_or(0) > 0;
+    Some((usage, audio))
 }
 
 #[cfg(test)]
@@ -159,6 +177,47 @@ mod tests {
         assert_eq!(read(br#"{}"#).unwrap().usage, None);
         let zero = read(br#"{"usage":{"prompt_tokens":0,"completion_tokens":0}}"#).unwrap();
         assert_eq!(zero.usage, Some(Usage::default()));
+    }
+
+    #[track_caller]
+    fn check_usage(json: &str, expected: Option<(u64, u64, bool)>) {
+        let facts = read(format!("{{\"usage\":{json}}}").as_bytes()).unwrap();
+        assert_eq!(facts.usage.map(|u| (u.input_tokens, u.output_tokens, facts.other_kinds)), expected, "{json}");
+    }
+
+    #[test]
+    fn a_figure_that_is_missing_is_not_zero() {
+        check_usage(r#"{"prompt_tokens":1000}"#, None);
+        check_usage(r#"{"completion_tokens":1000}"#, None);
+    }
+
+    #[test]
+    fn a_whole_is_never_less_than_its_parts() {
+        let reasoning = r#""completion_tokens_details":{"reasoning_tokens":300}"#;
+        check_usage(
+            &format!(r#"{{"prompt_tokens":1000,"completion_tokens":10,"total_tokens":1310,{reasoning}}}"#),
+            Some((1000, 310, false)),
+        );
+        check_usage(
+            &format!(r#"{{"prompt_tokens":1000,"completion_tokens":10,{reasoning}}}"#),
+            Some((1000, 300, false)),
+        );
+        check_usage(
+            &format!(r#"{{"prompt_tokens":1000,"completion_tokens":400,"total_tokens":1400,{reasoning}}}"#),
+            Some((1000, 400, false)),
+        );
+        check_usage(
+            r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":1000}}"#,
+            Some((1000, 1, false)),
+        );
+    }
+
+    #[test]
+    fn kinds_that_are_priced_apart_are_noticed() {
+        check_usage(
+            r#"{"prompt_tokens":10,"completion_tokens":1,"completion_tokens_details":{"audio_tokens":1}}"#,
+            Some((10, 1, true)),
+        );
     }
 
     #[test]

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 
 use super::agents::Played;
 use crate::cli::Format;
-use crate::cost::{Book, cost_of};
+use crate::cost::{Book, Rates, Terms};
 use crate::ledger::{Ledger, LedgerError};
-use crate::money::NanoUsd;
-use crate::reply::usage::{ServiceTier, Usage};
+use crate::money::{NanoUsd, PicoUsd};
 use crate::simulator::Invoice;
 
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,9 +91,10 @@ impl Summary {
             kinds.add_row([(*name).to_owned(), grouped(*tokens as i64), dollars(*cost)]);
         }
         println!("\n{kinds}\n");
+        let again = self.attempts - self.requests;
         println!(
-            "{} requests, {} attempts (retries and fallbacks included), {} failed",
-            self.requests, self.attempts, self.failed
+            "{} requests, {} of them failed; {} attempts, {again} of them retries or fallbacks",
+            self.requests, self.failed, self.attempts
         );
         println!("ledger   ${}  ({} attempts)", dollars(self.ledger), self.attempts);
         println!("invoice  ${}  ({} lines, kept by the providers)", dollars(self.invoice), self.invoice_lines);
@@ -140,7 +140,8 @@ fn lines(views: &Connection, group: &str) -> rusqlite::Result<Vec<Line>> {
     views.prepare(&sql)?.query_map([], line)?.collect()
 }
 
-/// Tokens and dollars by kind. What is not output or cache traffic is uncached input, so that the parts make the whole.
+/// Tokens and dollars by kind, at the rates that the whole row met. What is not output or cache traffic is
+/// uncached input, so that the parts make the whole.
 fn kinds(views: &Connection) -> rusqlite::Result<[(u64, NanoUsd); 4]> {
     let mut kinds = [(0, NanoUsd::ZERO); 4];
     let mut statement = views.prepare(
@@ -148,31 +149,40 @@ fn kinds(views: &Connection) -> rusqlite::Result<[(u64, NanoUsd); 4]> {
          from attempts_v1 where input_tokens is not null and cost_nano is not null",
     )?;
     let mut rows = statement.query([])?;
-    let today = jiff::Zoned::now().date();
     while let Some(row) = rows.next()? {
         let model: String = row.get(0)?;
         let [input, cached, written, output, reasoning] =
             [tokens_of(row, 1)?, tokens_of(row, 2)?, tokens_of(row, 3)?, tokens_of(row, 4)?, tokens_of(row, 5)?];
-        let mut rest = NanoUsd(row.get(6)?);
-        let part = |usage: Usage| {
-            Book::builtin()
-                .price("openai", &model, today)
-                .and_then(|price| cost_of(price, &usage, ServiceTier::Standard, 0))
-                .unwrap_or_default()
-        };
-        let none = Usage::default();
+        let cost = NanoUsd(row.get(6)?);
+        let [cached_cost, written_cost, output_cost] = rates(&model, input).map_or([NanoUsd::ZERO; 3], |rates| {
+            let [visible, thought] = [rates.output, rates.reasoning].map(Option::unwrap_or_default);
+            [
+                PicoUsd::default().plus(cached, rates.cached_input).round(),
+                PicoUsd::default().plus(written, rates.cache_write_5m).round(),
+                PicoUsd::default().plus(output.saturating_sub(reasoning), visible).plus(reasoning, thought).round(),
+            ]
+        });
+        let rest = cost - cached_cost - written_cost - output_cost;
         let parts = [
-            (cached, part(Usage { input_tokens: cached, cached_input_tokens: cached, ..none })),
-            (written, part(Usage { input_tokens: written, cache_write_tokens: written, ..none })),
-            (output, part(Usage { output_tokens: output, reasoning_tokens: reasoning, ..none })),
+            (input.saturating_sub(cached + written), rest),
+            (cached, cached_cost),
+            (written, written_cost),
+            (output, output_cost),
         ];
-        for (kind, (tokens, cost)) in kinds[1..].iter_mut().zip(parts) {
+        for (kind, (tokens, cost)) in kinds.iter_mut().zip(parts) {
             *kind = (kind.0 + tokens, kind.1 + cost);
-            rest = rest - cost;
         }
-        kinds[0] = (kinds[0].0 + input.saturating_sub(cached + written), kinds[0].1 + rest);
     }
     Ok(kinds)
+}
+
+/// The list rates of a request with so much input: the demo's providers apply no other service tier.
+fn rates(model: &str, input_tokens: u64) -> Option<&'static Rates> {
+    let price = Book::builtin().price("openai", model, jiff::Zoned::now().date())?;
+    match &price.terms {
+        Terms::Free => None,
+        Terms::Metered(metered) => metered.standard.rates(input_tokens),
+    }
 }
 
 fn tokens_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
