@@ -160,10 +160,7 @@ impl Gateway {
             let mut outbound = row.prepare(&call, target);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
-                Err(error) => {
-                    self.accounts.log.event("ledger_unavailable", &serde_json::json!({ "error": error.to_string() }));
-                    return Outcome::NotHeld { meter };
-                }
+                Err(_) => return Outcome::NotHeld { meter },
             };
             let timing = Timing::new(row, &meter);
             let answer = row.call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent).await;

@@ -156,7 +156,9 @@ impl Attempt {
 
     /// Adds the attempt to the metrics; gives the series that it counts in.
     pub fn count(&self, settled: &Settled, metrics: &Metrics, call: &CallFacts, tier: Option<Tier>) -> Arc<Series> {
-        let series = metrics.series(self.labels(call, tier));
+        let proven = self.price.is_some() || settled.fate != Fate::Failed;
+        let labels = self.labels(call, tier);
+        let series = if proven { metrics.series(labels) } else { metrics.series_of_unproven(labels) };
         series.count_attempt(settled.fate.as_str());
         if settled.fate == Fate::Failed {
             return series;
@@ -217,14 +219,8 @@ impl Attempt {
 
     /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.
     fn uncertain(&self) -> CostInterval {
-        let high = match (self.service_tier, &self.price) {
-            // The reply had named its tier: that one decides, whatever was asked for.
-            (Some(tier), Some(price)) => self
-                .input_bound
-                .zip(self.output_bound)
-                .and_then(|(input, output)| upper_bound(price, input, output, &[tier], self.discount_ppm)),
-            _ => self.bound,
-        };
+        // A tier without a known price has no bound either.
+        let high = self.bound.filter(|_| self.service_tier != Some(ServiceTier::Other));
         CostInterval { low: NanoUsd::ZERO, exact: None, high }
     }
 

@@ -88,7 +88,7 @@ impl Meter {
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
         if self.attempts == 0 {
-            self.accounts.metrics.overhead.observe(self.call.arrived.elapsed().as_secs_f64());
+            self.accounts.metrics.overhead.observe(self.call.read.elapsed().as_secs_f64());
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };

@@ -208,8 +208,8 @@ impl Relay {
             return String::new();
         }
         let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
-        let source = if self.meter.is_estimated() { ": x-farthing-cost-source: estimated\n\n" } else { "" };
-        format!(": x-farthing-cost-usd: {cost}\n\n{source}")
+        let source = if self.meter.is_estimated() { ": x-farthing-cost-source: estimated\n" } else { "" };
+        format!(": x-farthing-cost-usd: {cost}\n{source}\n")
     }
 
     fn fail(&mut self, code: Code) {

@@ -17,7 +17,7 @@ use super::failure::{Failure, Refusal};
 use crate::call::Call;
 use crate::config::{Dispatch, Metering, ProviderConfig};
 use crate::ids::{AttemptId, ProviderId};
-use crate::limits::PROVIDER_ERROR_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, PROVIDER_ERROR_BYTES_MAX};
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::UsageInStream;
@@ -179,7 +179,7 @@ impl Row {
         Ok(Answer {
             status: head.status,
             headers: pass_on(&head.headers),
-            provider_request_id: text_of(&head.headers, "x-request-id"),
+            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| id.len() <= NAME_BYTES_MAX),
             body: if is_stream { Answered::Stream(body) } else { Answered::Whole(body) },
         })
     }
