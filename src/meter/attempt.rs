@@ -88,7 +88,7 @@ impl Attempt {
             usage_is_final: false,
             service_tier: None,
             text_bytes: 0,
-            unfinished: call.view.answers,
+            unfinished: call.view.answers_expected(),
         }
     }
 
@@ -107,16 +107,22 @@ impl Attempt {
         }
     }
 
-    /// Takes note of a piece of the reply. Later usage replaces earlier usage: providers report running totals.
+    /// Takes note of a piece of the reply. Providers report running totals, which never fall.
     pub fn saw(&mut self, facts: &Facts) {
         self.unfinished = self.unfinished.saturating_sub(facts.finished);
-        if facts.usage.is_some() {
-            self.usage = facts.usage;
+        if let Some(usage) = facts.usage {
+            self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
             self.usage_is_final = self.unfinished == 0;
         }
         self.other_kinds |= facts.other_kinds;
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
+    }
+
+    /// Takes note of a whole answer: nothing follows it.
+    pub fn saw_whole(&mut self, facts: &Facts) {
+        self.unfinished = 0;
+        self.saw(facts);
     }
 
     /// What the attempt cost, now that it ended in `fate`.

@@ -117,6 +117,13 @@ impl Meter {
         }
     }
 
+    /// Takes note of a whole answer.
+    pub fn saw_whole(&mut self, facts: &Facts) {
+        if let Some(attempt) = &mut self.open {
+            attempt.saw_whole(facts);
+        }
+    }
+
     /// The first byte of the answer goes to the client.
     pub fn first_byte(&mut self) {
         self.first_byte.get_or_insert_with(|| self.call.arrived.elapsed());

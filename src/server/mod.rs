@@ -10,6 +10,7 @@ mod headers;
 mod intake;
 pub mod listen;
 mod models;
+mod patience;
 mod respond;
 
 use std::convert::Infallible;
