@@ -378,7 +378,7 @@ impl Nesting {
 fn whole(text: &str) -> Option<u64> {
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     let value: f64 = text.parse().ok()?;
-    (value >= 0.0 && value <= EXACT_MAX && value.fract() <= 0.0).then_some(value as u64)
+    ((0.0..=EXACT_MAX).contains(&value) && value.fract() <= 0.0).then_some(value as u64)
 }
 
 /// How many bytes pass before a quote, a backslash or a control character.
