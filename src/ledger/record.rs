@@ -138,6 +138,11 @@ pub struct Outcome<'a> {
     /// The price row used.
     #[serde(borrow)]
     pub price_version: Option<&'a str>,
+    /// The price class that the reply named.
+    #[serde(borrow)]
+    pub service_tier: Option<&'a str>,
+    /// What was taken off the list price, in millionths.
+    pub discount_ppm: u32,
     /// What counted the tokens when the provider did not.
     #[serde(borrow)]
     pub tokenizer: Option<&'a str>,
