@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
-use crate::ledger::record::Reconciled;
+use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::Usage;
@@ -73,7 +73,8 @@ UPDATE attempts SET source = 'reported', cost_low_nano = ?2, cost_nano = ?2, cos
     input_tokens = coalesce(?5, input_tokens), cached_input_tokens = coalesce(?6, cached_input_tokens),
     cache_write_tokens = coalesce(?7, cache_write_tokens),
     cache_write_1h_tokens = coalesce(?8, cache_write_1h_tokens),
-    output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens)
+    output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens),
+    tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
 
 const INTERRUPT_ATTEMPTS: &str = "
@@ -332,7 +333,7 @@ impl<'c> Writer<'c> {
     }
 
     fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
-        let usage = UsageColumns::of(word.usage);
+        let usage = UsageColumns::known(word.tokens);
         self.reconcile_attempt.execute(params![
             word.attempt.to_string(),
             word.cost.0,
@@ -356,18 +357,11 @@ struct UsageColumns([Option<i64>; 6]);
 
 impl UsageColumns {
     fn of(usage: Option<Usage>) -> Self {
-        let Some(usage) = usage else { return Self([None; 6]) };
-        Self(
-            [
-                usage.input_tokens,
-                usage.cached_input_tokens,
-                usage.cache_write_tokens,
-                usage.cache_write_1h_tokens,
-                usage.output_tokens,
-                usage.reasoning_tokens,
-            ]
-            .map(|tokens| whole(Some(tokens))),
-        )
+        Self::known(usage.map(KnownTokens::from).unwrap_or_default())
+    }
+
+    fn known(tokens: KnownTokens) -> Self {
+        Self(tokens.kinds().map(|(.., tokens)| whole(tokens)))
     }
 }
 

@@ -124,7 +124,8 @@ fn the_providers_word_replaces_an_estimate_and_shows_an_overshoot() {
     let id = RequestId::new();
     append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 9, Some(closing()))]);
     let usage = Usage { input_tokens: 5, output_tokens: 6, ..Usage::default() };
-    let word = Reconciled { attempt: attempt(id, 1), at_ms: 5, usage: Some(usage), cost: NanoUsd(1_200), export: "e" };
+    let word =
+        Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens: usage.into(), cost: NanoUsd(1_200), export: "e" };
     append(&ledger, &[Record::Reconciled(word)]);
     check_rows(&ledger, COSTS, &["ok|1200|1200|1200|0"]);
     check_rows(
