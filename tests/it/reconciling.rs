@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::{attempts, run};
+use crate::support::{Setup, ask, luna};
 
 /// A ledger with one attempt of each kind, all of provider row `sim`, and the provider's export.
 struct Books {
@@ -375,4 +376,28 @@ async fn corrected_rows_say_which_export_corrected_them() {
             ("completed", "reported", None),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_row_holds_all_that_its_price_was_made_of() {
+    let setup = Setup::of(luna([Reply::tokens(100), Reply::tokens(100)])).row("discount: 15%");
+    let world = setup.start().await;
+    for tier in ["default", "flex"] {
+        world.chat(ask(json!({"service_tier": tier}))).await;
+    }
+    world.attempts();
+    let views = farthing::ledger::open_views(&world.folder.path().join("farthing.db")).expect("a ledger");
+    let columns = "SELECT service_tier, discount_ppm, input_tokens, output_tokens, cost_nano FROM attempts_v1 ORDER BY attempt_id";
+    let mut statement = views.prepare(columns).expect("its columns");
+    let rows = statement.query_map([], |row| {
+        let [input, output, cost]: [i64; 3] = [row.get(2)?, row.get(3)?, row.get(4)?];
+        Ok((row.get(0)?, row.get(1)?, input, output, cost))
+    });
+    let rows: Vec<(String, i64, i64, i64, i64)> = rows.expect("a query").collect::<Result<_, _>>().expect("rows");
+    // In nano-dollars a token, from the list: 200 and 1,200; flex costs half of that.
+    let list = |input: i64, output: i64, discount: i64| (200 * input + 1_200 * output) * (1_000_000 - discount);
+    let [standard, flex] = &rows[..] else { panic!("two rows, not {rows:?}") };
+    assert_eq!((standard.0.as_str(), standard.4 * 1_000_000), ("standard", list(standard.2, standard.3, standard.1)));
+    assert_eq!((flex.0.as_str(), flex.4 * 2_000_000), ("flex", list(flex.2, flex.3, flex.1)));
+    assert_eq!((standard.1, flex.1), (150_000, 150_000));
 }
