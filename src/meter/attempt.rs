@@ -153,6 +153,8 @@ impl Attempt {
             source: settled.source,
             cost: settled.cost,
             price_version: self.price_version(),
+            service_tier: self.service_tier.map(ServiceTier::as_str),
+            discount_ppm: self.discount_ppm,
             tokenizer: (settled.source == Source::Estimated).then_some(tokens::ESTIMATOR),
             provider_request_id: self.provider_request_id.as_deref(),
             overshoot: settled.overshoot,

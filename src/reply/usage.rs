@@ -87,4 +87,15 @@ impl ServiceTier {
             _ => Self::Other,
         }
     }
+
+    /// The word in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Other => "other",
+        }
+    }
 }

@@ -26,10 +26,10 @@ fn a_request_that_begins_and_ends_is_two_full_rows() {
         "SELECT at_ms, provider, model, fate, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
             reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano, source, price_version, tokenizer,
             cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms, provider_status,
-            provider_request_id, overshoot_nano
+            provider_request_id, overshoot_nano, service_tier, discount_ppm
          FROM attempts_v1",
         &["1790000000001|openai|gpt-5.6-luna|completed|812|400|0|90|0|77|77|77|reported|\
-           openai/gpt-5.6-luna@2026-11-01|-|0|1000|1000|500|1790000000900|200|req_123|-"],
+           openai/gpt-5.6-luna@2026-11-01|-|0|1000|1000|500|1790000000900|200|req_123|-|flex|150000"],
     );
     check_rows(&ledger, "SELECT request_id FROM requests_v1", &[&id.to_string()]);
     check_rows(&ledger, "SELECT attempt_id FROM attempts_v1", &[&attempt(id, 1).to_string()]);
@@ -124,7 +124,8 @@ fn the_providers_word_replaces_an_estimate_and_shows_an_overshoot() {
     let id = RequestId::new();
     append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 9, Some(closing()))]);
     let usage = Usage { input_tokens: 5, output_tokens: 6, ..Usage::default() };
-    let word = Reconciled { attempt: attempt(id, 1), at_ms: 5, usage: Some(usage), cost: NanoUsd(1_200), export: "e" };
+    let word =
+        Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens: usage.into(), cost: NanoUsd(1_200), export: "e" };
     append(&ledger, &[Record::Reconciled(word)]);
     check_rows(&ledger, COSTS, &["ok|1200|1200|1200|0"]);
     check_rows(
