@@ -8,6 +8,8 @@ pub mod accounts;
 mod attempt;
 mod closing;
 pub mod relay;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

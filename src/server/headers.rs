@@ -159,4 +159,36 @@ mod tests {
         };
         assert_eq!(said.migrated, expected);
     }
+
+    /// What one header alone says.
+    #[track_caller]
+    fn check_migrated(name: &'static str, value: &'static str, expected: Claims) {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        let said = read(&headers);
+        assert_eq!((said.migrated, said.claims), (expected, Claims::default()), "{name}: {value}");
+        assert!(said.forward.is_empty(), "{name}");
+    }
+
+    #[test]
+    fn each_header_of_another_gateway_says_one_thing() {
+        let v = || Some("v".to_owned());
+        let none = Claims::default;
+        for name in ["x-portkey-trace-id", "x-litellm-session-id", "helicone-session-id"] {
+            check_migrated(name, "v", Claims { run: v(), ..none() });
+        }
+        for name in ["x-litellm-end-user-id", "helicone-user-id"] {
+            check_migrated(name, "v", Claims { user: v(), ..none() });
+        }
+        check_migrated("helicone-prompt-id", "v", Claims { prompt: v(), ..none() });
+        check_migrated("helicone-property-team", "v", Claims { team: v(), ..none() });
+        check_migrated("helicone-property-project", "v", Claims { project: v(), ..none() });
+        check_migrated("helicone-property-pipeline", "v", Claims { pipeline: v(), ..none() });
+        check_migrated("helicone-property-task", "v", Claims { task: v(), ..none() });
+        for name in ["x-portkey-metadata", "cf-aig-metadata"] {
+            let claims = Claims { run: v(), prompt: Some("p".into()), ..none() };
+            check_migrated(name, r#"{"trace_id":"v","_prompt":"p"}"#, claims);
+            check_migrated(name, "no json", none());
+        }
+    }
 }

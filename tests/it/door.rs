@@ -1,6 +1,6 @@
 //! The agents' door: who may come in, what is served where, and in which words refusals are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use farthing::simulator::Reply;
 use http::Method;
@@ -229,6 +229,28 @@ async fn attribution_comes_from_headers_metadata_and_the_key() {
     assert!(row.starts_with("t2  p2 daily ann r2 logs hash-"), "{row}");
     world.chat(ASK).await;
     assert_eq!(attribution(&world), "default  - - - - - -");
+}
+
+#[tokio::test]
+async fn a_header_beats_metadata_that_beats_other_gateways_headers_and_those_the_key() {
+    let grants = ", project: key, pipeline: key, may: { teams: [header, body, portkey] }";
+    let world = keyed(&[("right", grants)]).await;
+    let names = ["team", "project", "pipeline", "user", "run", "task", "prompt"];
+    let all = |value: &str| json!(names.map(|name| (name, value)).into_iter().collect::<BTreeMap<_, _>>());
+    let with_metadata = ASK.replacen('{', &format!("{{\"metadata\":{},", all("body")), 1);
+    let portkey = all("portkey").to_string();
+    let farthing = names.map(|name| format!("x-farthing-{name}"));
+    let mut headers = vec![("x-api-key", "right")];
+    world.chat_as(ASK, &headers).await;
+    assert_eq!(attribution(&world), "data right-name key key - - - -");
+    headers.push(("x-portkey-metadata", &portkey));
+    world.chat_as(ASK, &headers).await;
+    assert_eq!(attribution(&world), "portkey right-name portkey portkey portkey portkey portkey portkey");
+    world.chat_as(with_metadata.clone(), &headers).await;
+    assert_eq!(attribution(&world), "body right-name body body body body body body");
+    headers.extend(farthing.iter().map(|name| (&**name, "header")));
+    world.chat_as(with_metadata, &headers).await;
+    assert_eq!(attribution(&world), "header right-name header header header header header header");
 }
 
 #[tokio::test]

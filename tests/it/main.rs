@@ -4,6 +4,7 @@ mod architecture;
 mod broken_streams;
 mod conservation;
 mod crash;
+mod details;
 mod door;
 mod fallback;
 mod frames;

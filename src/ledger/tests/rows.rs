@@ -36,6 +36,49 @@ fn a_request_that_begins_and_ends_is_two_full_rows() {
     check_rows(&ledger, "SELECT request_id FROM attempts_v1", &[&id.to_string()]);
 }
 
+const TOKENS: &str =
+    "SELECT input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, output_tokens,
+    reasoning_tokens FROM attempts_v1";
+
+/// A usage whose every figure is another one.
+fn usage(from: u64) -> Usage {
+    Usage {
+        input_tokens: from,
+        cached_input_tokens: from + 1,
+        cache_write_tokens: from + 2,
+        cache_write_1h_tokens: from + 3,
+        output_tokens: from + 4,
+        reasoning_tokens: from + 5,
+    }
+}
+
+#[test]
+fn every_kind_of_token_has_its_own_column() {
+    let told = |id, usage| {
+        let Record::Outcome(told) = outcome(attempt(id, 1), 9, Some(closing())) else { unreachable!() };
+        Record::Outcome(Outcome { usage, ..told })
+    };
+    for apart in [false, true] {
+        let (_folder, ledger) = fresh();
+        let id = RequestId::new();
+        append(&ledger, &[intent(attempt(id, 1))]);
+        if apart {
+            sync(&ledger);
+        }
+        append(&ledger, &[told(id, Some(usage(10)))]);
+        check_rows(&ledger, TOKENS, &["10|11|12|13|14|15"]);
+        let word = |usage| Reconciled { attempt: attempt(id, 1), at_ms: 5, usage, cost: NanoUsd(9), export: "e" };
+        append(&ledger, &[Record::Reconciled(word(Some(usage(70))))]);
+        check_rows(&ledger, TOKENS, &["70|71|72|73|74|75"]);
+        append(&ledger, &[Record::Reconciled(word(None))]);
+        check_rows(&ledger, TOKENS, &["70|71|72|73|74|75"]);
+    }
+    let (_folder, ledger) = fresh();
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1)), told(id, None)]);
+    check_rows(&ledger, TOKENS, &["-|-|-|-|-|-"]);
+}
+
 #[test]
 fn the_same_records_in_separate_batches_give_the_same_rows() {
     let (_folder, ledger) = fresh();

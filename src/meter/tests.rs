@@ -1,0 +1,144 @@
+//! One request over several attempts, as its log event and its rows tell it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::call::{Attribution, Call, Surface};
+use crate::config;
+use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
+use crate::ledger::{Ledger, LedgerOptions};
+use crate::providers::Providers;
+use crate::telemetry::log::Log;
+use crate::telemetry::metrics::Metrics;
+use crate::wire::openai_chat;
+
+const CONFIG: &str =
+    "providers:\n  p: { protocol: openai, vendor: openai, base_url: 'http://127.0.0.1:1/v1', models: ['*'] }\n";
+const BODY: &[u8] = br#"{"model":"gpt-5.6-luna","messages":[{"role":"user","content":"hi"}]}"#;
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Accounts with a ledger in `folder` and a log that can be read.
+fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
+    let options = LedgerOptions { path: folder.join("farthing.db"), when_it_fails: config::WhenItFails::Deny };
+    let sink = Sink::default();
+    let accounts = Accounts {
+        ledger: Ledger::open(&options).expect("the ledger opens").0,
+        book: ArcSwap::from_pointee(Book::builtin().clone()),
+        metrics: Metrics::new(9),
+        log: Log::to(Box::new(sink.clone())),
+        cutting: AtomicBool::new(false),
+    };
+    (Arc::new(accounts), sink)
+}
+
+fn call() -> Call {
+    let body = Bytes::from_static(BODY);
+    let who = Attribution {
+        team: TeamId::from("data"),
+        key: None,
+        project: None,
+        pipeline: None,
+        user: None,
+        run: None,
+        prompt: None,
+        task: None,
+        ignored: Vec::new(),
+    };
+    let facts = CallFacts {
+        id: RequestId::new(),
+        arrived: Instant::now(),
+        at_ms: now_ms(),
+        surface: Surface::ChatCompletions,
+        body_bytes: body.len(),
+        view: openai_chat::read(&body).expect("a chat body"),
+        who,
+        pinned_tier: None,
+        deadline: None,
+    };
+    Call { facts: Arc::new(facts), body, headers: Vec::new() }
+}
+
+/// The end of an answer with a usage that counts from `from`, each kind another number.
+fn said(from: u64) -> Facts {
+    let usage = Usage {
+        input_tokens: from,
+        cached_input_tokens: from / 10 + 1,
+        cache_write_tokens: from / 10 + 2,
+        cache_write_1h_tokens: from / 10 + 3,
+        output_tokens: from / 2,
+        reasoning_tokens: from / 10 + 4,
+    };
+    Facts { usage: Some(usage), finished: 1, ..Facts::default() }
+}
+
+#[tokio::test]
+async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, log) = accounts(folder.path());
+    let config = config::parse("farthing.yaml", CONFIG, folder.path(), &|_| None).expect("a configuration");
+    let providers = Providers::new(&config.providers);
+    let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
+    let row = providers.row(&target.provider).expect("the row");
+    let call = call();
+    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let mut meter = Meter::open(&accounts, &call.facts, &plan);
+    let mut costs = Vec::new();
+    for (from, ends) in [(1000, false), (400, true)] {
+        let before = meter.spent();
+        meter.begin(row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
+        meter.saw(&said(from));
+        if ends {
+            meter.complete(200);
+        } else {
+            meter.failed(&Failure::Reset { sent: true });
+        }
+        costs.push(meter.spent().low - before.low);
+    }
+    let spent = meter.spent();
+    assert!(costs[0] > costs[1] && costs[1] > crate::money::NanoUsd::ZERO, "{costs:?}");
+    assert_eq!(spent, CostInterval::exactly(costs[0] + costs[1]));
+    accounts.log.close();
+    let written = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let event: Value = serde_json::from_slice(&written).expect("one event");
+    let told = |names: [&str; 7]| names.map(|name| event[name].clone());
+    assert_eq!(
+        told([
+            "attempts",
+            "input_tokens",
+            "cached_input_tokens",
+            "cache_write_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "cost_usd"
+        ]),
+        [
+            json!(2),
+            json!(1400),
+            json!(142),
+            json!(102 + 42 + 103 + 43),
+            json!(700),
+            json!(148),
+            json!(spent.exact.map(|cost| cost.to_string()))
+        ]
+    );
+}
