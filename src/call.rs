@@ -56,7 +56,9 @@ pub struct CallFacts {
     pub id: RequestId,
     /// When its head had arrived.
     pub arrived: Instant,
-    /// The same moment in milliseconds since the Unix epoch.
+    /// When its body was whole: what follows is our doing.
+    pub read: Instant,
+    /// Its arrival in milliseconds since the Unix epoch.
     pub at_ms: i64,
     /// Where it came in.
     pub surface: Surface,

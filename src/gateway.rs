@@ -8,18 +8,18 @@
 //! [`Gateway::answer`] is the hallway: each step is a room of its own with typed results. After the
 //! first byte has gone to the client there is no fallback; later failures travel in the stream.
 
+mod refusals;
+mod timing;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::config::{Config, Key};
-use crate::limits::REPLY_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules};
@@ -27,12 +27,14 @@ use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
-use crate::providers::openai::refusal_in_success;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
-use crate::route::{Allowed, Asked, NoPlan, choose};
+use crate::route::{Allowed, Asked, choose};
 use crate::task::Tier;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_reply;
+use crate::wire::openai_reply::Facts;
+
+use refusals::{failed_reply, refusal_of, status_of};
+use timing::Timing;
 
 /// Everything that requests pass through.
 pub struct Gateway {
@@ -82,7 +84,7 @@ pub enum ReplyBody {
 
 /// Where a call stands after the providers were asked.
 enum Outcome {
-    Whole { answer: Answer, json: Bytes, meter: Meter },
+    Whole { status: StatusCode, headers: HeaderMap, json: Bytes, meter: Meter },
     Stream { status: StatusCode, headers: HeaderMap, relay: Box<Relay> },
     Failed { failure: Failure, meter: Meter },
     NotHeld { meter: Meter },
@@ -160,10 +162,7 @@ impl Gateway {
             let mut outbound = row.prepare(&call, target);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
-                Err(error) => {
-                    self.accounts.log.event("ledger_unavailable", &serde_json::json!({ "error": error.to_string() }));
-                    return Outcome::NotHeld { meter };
-                }
+                Err(_) => return Outcome::NotHeld { meter },
             };
             let timing = Timing::new(row, &meter);
             let answer = row.call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent).await;
@@ -198,7 +197,7 @@ impl Gateway {
         mut answer: Answer,
         mut meter: Meter,
         outbound: &Outbound,
-        row: &Row,
+        row: &Arc<Row>,
         timing: Timing,
     ) -> Result<Outcome, Box<(Meter, Failure)>> {
         meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
@@ -210,15 +209,18 @@ impl Gateway {
                     first_byte_deadline: timing.head(true),
                     idle_timeout: row.dispatch().idle_timeout,
                     deadline: timing.deadline,
+                    row: Arc::clone(row),
                 };
                 let relay = Relay::open(events, meter, rules).await?;
                 Ok(Outcome::Stream { status: answer.status, headers: answer.headers, relay: Box::new(relay) })
             }
-            Answered::Whole(ref mut body) => match read_whole(body, &answer.headers, &mut meter, timing.deadline).await
-            {
-                Ok(json) => Ok(Outcome::Whole { answer, json, meter }),
-                Err(failure) => Err(Box::new((meter, failure))),
-            },
+            Answered::Whole(body) => {
+                let seen = |facts: &Facts| meter.saw_whole(facts);
+                match row.read_whole(body, &answer.headers, timing.deadline, seen).await {
+                    Ok(json) => Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter }),
+                    Err(failure) => Err(Box::new((meter, failure))),
+                }
+            }
         }
     }
 
@@ -229,30 +231,6 @@ impl Gateway {
     }
 }
 
-/// Reads one JSON object to its end.
-async fn read_whole(
-    body: &mut Incoming,
-    headers: &HeaderMap,
-    meter: &mut Meter,
-    deadline: Instant,
-) -> Result<Bytes, Failure> {
-    let limited = http_body_util::Limited::new(body, REPLY_BYTES_MAX);
-    let json = match tokio::time::timeout_at(deadline, limited.collect()).await {
-        Err(_) => return Err(Failure::Timeout { sent: true }),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(Failure::Unreadable { what: "it is too large" });
-        }
-        Ok(Err(_)) => return Err(Failure::Reset { sent: true }),
-        Ok(Ok(read)) => read.to_bytes(),
-    };
-    let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
-    if facts.error {
-        return Err(Failure::Refused(refusal_in_success(headers, json)));
-    }
-    meter.saw(&facts);
-    Ok(json)
-}
-
 /// *relay* and *settle*: a whole answer is settled here, a stream settles itself as it goes by.
 fn settle_and_reply(outcome: Outcome, plan: &Plan) -> Reply {
     let decision = |meter: &Meter, cost| {
@@ -260,11 +238,11 @@ fn settle_and_reply(outcome: Outcome, plan: &Plan) -> Reply {
         Some(Decision { model, tier: plan.tier, reason: plan.reason, edits, cost, estimated })
     };
     match outcome {
-        Outcome::Whole { answer, json, mut meter } => {
+        Outcome::Whole { status, headers, json, mut meter } => {
             meter.first_byte();
-            let cost = meter.complete(answer.status.as_u16());
+            let cost = meter.complete(status.as_u16());
             let decision = decision(&meter, Some(cost));
-            Reply { status: answer.status, headers: answer.headers, decision, body: ReplyBody::Whole(json) }
+            Reply { status, headers, decision, body: ReplyBody::Whole(json) }
         }
         Outcome::Stream { status, headers, relay } => {
             let decision = decision(relay.meter(), None);
@@ -283,75 +261,5 @@ fn settle_and_reply(outcome: Outcome, plan: &Plan) -> Reply {
             let decision = decision(&meter, Some(meter.spent()));
             Reply { status, headers, decision, body }
         }
-    }
-}
-
-/// A provider's error in the caller's dialect passes byte for byte, except where it may tell of our credential.
-fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBody, Code) {
-    let error = failure.to_error();
-    match failure {
-        Failure::Refused(refusal) if error.code != Code::ProviderCredentials => {
-            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY);
-            let body = refusal.json.map_or(ReplyBody::Error(error), ReplyBody::Whole);
-            // What the provider turns down for good is the caller's doing; the rest is the provider's.
-            let is_callers = refusal.status < 500 && !matches!(refusal.status, 408 | 409 | 429);
-            let code = if is_callers { Code::RefusedByProvider } else { Code::ProviderError };
-            (status, refusal.headers, body, code)
-        }
-        _ => (status_of(&error), HeaderMap::new(), ReplyBody::Error(error.clone()), error.code),
-    }
-}
-
-fn status_of(error: &ApiError) -> StatusCode {
-    StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-fn refusal_of(why: NoPlan) -> ApiError {
-    match why {
-        NoPlan::EmptyTier(tier) => {
-            ApiError::new(Code::ModelNotFound, format!("the tier `{tier}` has no models")).param("model")
-        }
-        NoPlan::TierNotGranted(tier) => {
-            ApiError::new(Code::NotGranted, format!("this key may not use the tier `{tier}`")).param("model")
-        }
-        NoPlan::ModelNotGranted => ApiError::new(Code::NotGranted, "this key may not use this model").param("model"),
-        NoPlan::NoProviderForTeam => {
-            ApiError::new(Code::NotGranted, "this team may use none of the providers that serve this model")
-                .param("model")
-        }
-    }
-}
-
-/// The deadlines of one attempt.
-#[derive(Clone, Copy)]
-struct Timing {
-    started: Instant,
-    first_byte: Duration,
-    /// Of the whole request, all attempts together.
-    deadline: Instant,
-    /// The caller's deadline is the shorter one.
-    deadline_is_callers: bool,
-}
-
-impl Timing {
-    fn new(row: &Row, meter: &Meter) -> Self {
-        let (rules, call) = (row.dispatch(), meter.call());
-        let patience = call.deadline.unwrap_or(Duration::MAX);
-        Self {
-            started: Instant::now(),
-            first_byte: rules.first_byte_timeout,
-            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(patience),
-            deadline_is_callers: patience < rules.total_timeout,
-        }
-    }
-
-    /// A caller's haste says nothing about a target's health, and must not rest it for others.
-    fn was_ended_by_caller(&self, failure: &Failure) -> bool {
-        self.deadline_is_callers && matches!(failure, Failure::Timeout { .. }) && Instant::now() >= self.deadline
-    }
-
-    /// When the head, and for a stream its first event, must have come.
-    fn head(&self, stream: bool) -> Instant {
-        if stream { self.deadline.min(self.started + self.first_byte) } else { self.deadline }
     }
 }

@@ -30,6 +30,10 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 128;
 /// How long a client may take to send its head.
 pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send its whole body.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may leave what is sent to it untaken.
+pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may pause while sending its body.
 pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Deepest nesting of a JSON body.
@@ -37,7 +41,7 @@ pub const JSON_DEPTH_MAX: usize = 512;
 /// Largest single event of a stream, in bytes.
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 /// Largest reply that is not a stream, in bytes.
-pub const REPLY_BYTES_MAX: usize = 64 << 20;
+pub const REPLY_BYTES_MAX: usize = 16 << 20;
 /// Largest error body of a provider that is read and passed on, in bytes.
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod reconcile;
+mod reconcile_told;
 mod serve;
 
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
 //! Reads a provider's usage or cost export: JSON lines or CSV with a header.
 //!
 //! Columns are `client_request_id` (our attempt id), `cost_usd` (a decimal) or `cost_nano_usd` (whole),
-//! and, if known, `model`, `input_tokens`, `cached_input_tokens`, `cache_write_tokens`, `output_tokens`,
-//! `reasoning_tokens`, with subsets counted in their whole as in the ledger. Other columns are ignored.
+//! and, if known, `model`, `input_tokens`, `cached_input_tokens`, `cache_write_tokens`,
+//! `cache_write_1h_tokens`, `output_tokens`, `reasoning_tokens`, with subsets counted in their whole as in
+//! the ledger. Other columns are ignored.
 //! Pure apart from the reader.
 
 use std::collections::HashMap;
@@ -10,9 +11,9 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::value::RawValue;
 
+use crate::ledger::record::KnownTokens;
 use crate::money::NanoUsd;
 use crate::problem::{Problem, nearest_hint};
-use crate::reply::usage::Usage;
 
 /// Most findings that are collected before reading stops.
 const PROBLEMS_MAX: usize = 50;
@@ -29,8 +30,8 @@ pub struct ExportRow {
     pub client_request_id: String,
     /// Model, if the export names it.
     pub model: Option<String>,
-    /// Tokens, if the export has them.
-    pub usage: Option<Usage>,
+    /// The kinds of tokens that the export has; an empty column is not a zero.
+    pub tokens: KnownTokens,
     /// The amount billed; decimals beyond the ninth are rounded half to even.
     pub cost: NanoUsd,
 }
@@ -154,18 +155,17 @@ fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, 
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| format!("`{name}` is `{text}`; wanted a whole number of tokens")),
     };
-    let usage = match (tokens("input_tokens")?, tokens("output_tokens")?) {
-        (None, None) => None,
-        (Some(input_tokens), Some(output_tokens)) => Some(Usage {
-            input_tokens,
-            output_tokens,
-            cached_input_tokens: tokens("cached_input_tokens")?.unwrap_or(0),
-            cache_write_tokens: tokens("cache_write_tokens")?.unwrap_or(0),
-            cache_write_1h_tokens: tokens("cache_write_1h_tokens")?.unwrap_or(0),
-            reasoning_tokens: tokens("reasoning_tokens")?.unwrap_or(0),
-        }),
-        _ => return Err("found one of `input_tokens` and `output_tokens`; wanted both or none".to_owned()),
+    let tokens = KnownTokens {
+        input_tokens: tokens("input_tokens")?,
+        cached_input_tokens: tokens("cached_input_tokens")?,
+        cache_write_tokens: tokens("cache_write_tokens")?,
+        cache_write_1h_tokens: tokens("cache_write_1h_tokens")?,
+        output_tokens: tokens("output_tokens")?,
+        reasoning_tokens: tokens("reasoning_tokens")?,
     };
+    if tokens.input_tokens.is_some() != tokens.output_tokens.is_some() {
+        return Err("found one of `input_tokens` and `output_tokens`; wanted both or none".to_owned());
+    }
     let cost = match (column(NANO_USD), column(USD)) {
         ("", "") => return Err(format!("found no amount; wanted `{USD}` or `{NANO_USD}`")),
         ("", text) => nano_of_usd(text)
@@ -178,7 +178,7 @@ fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, 
             .ok_or_else(|| format!("`{NANO_USD}` is `{text}`; wanted a whole number of nano-dollars"))?,
     };
     let model = Some(column("model")).filter(|model| !model.is_empty()).map(str::to_owned);
-    Ok(ExportRow { line, client_request_id: column(ID).to_owned(), model, usage, cost })
+    Ok(ExportRow { line, client_request_id: column(ID).to_owned(), model, tokens, cost })
 }
 
 /// A decimal of at most 30 digits, with an exponent if need be, in nano-dollars; halves go to the even one.
@@ -232,29 +232,31 @@ mod tests {
         }
     }
 
-    fn row(line: u32, cost: i64, usage: Option<Usage>) -> ExportRow {
+    fn row(line: u32, cost: i64, tokens: KnownTokens) -> ExportRow {
         let model = Some("gpt-x".to_owned());
-        ExportRow { line, client_request_id: "a-1".to_owned(), model, usage, cost: NanoUsd(cost) }
+        ExportRow { line, client_request_id: "a-1".to_owned(), model, tokens, cost: NanoUsd(cost) }
     }
 
     #[test]
     fn both_shapes_read_alike() {
-        let usage = Usage { input_tokens: 9, cached_input_tokens: 4, output_tokens: 5, ..Usage::default() };
+        let none = KnownTokens::default();
+        let (input_tokens, output_tokens) = (Some(9), Some(5));
+        let some = KnownTokens { input_tokens, output_tokens, cached_input_tokens: Some(4), ..none };
         for (text, expected) in [
             (
                 "{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"cost_usd\":1.5e-8,\"extra\":{}}\n\n",
-                row(1, 15, None),
+                row(1, 15, none),
             ),
-            ("{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"cost_usd\":\"0.000000015\"}", row(1, 15, None)),
+            ("{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"cost_usd\":\"0.000000015\"}", row(1, 15, none)),
             (
                 "{\"client_request_id\":\"a-1\",\"model\":\"gpt-x\",\"input_tokens\":9,\"cached_input_tokens\":4,\
                   \"output_tokens\":5,\"reasoning_tokens\":null,\"cost_nano_usd\":15}",
-                row(1, 15, Some(usage)),
+                row(1, 15, some),
             ),
             (
                 "\u{feff}client_request_id,model,input_tokens,cached_input_tokens,output_tokens,cost_usd\n\
                  a-1, gpt-x,9,4,5,0.000000015\n",
-                row(2, 15, Some(usage)),
+                row(2, 15, some),
             ),
         ] {
             assert_eq!(read_export("e", text.as_bytes()), Ok(vec![expected]), "{text}");

@@ -13,6 +13,7 @@ pub mod export;
 mod frame;
 mod journal;
 pub mod reconcile;
+mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;

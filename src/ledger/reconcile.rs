@@ -1,163 +1,267 @@
 //! Our ledger against a provider's export: interrupted and estimated rows take the provider's figures.
 //!
 //! Rows that the provider had reported itself are never overwritten; where the export contradicts
-//! them, both figures are listed. Corrections are journal records like any other, so that they survive
-//! a crash and are applied exactly once; importing the same export again changes nothing.
+//! them, in money or in tokens, both figures are listed. What the ledger holds and the export lacks is
+//! listed for the time that the export spans. Corrections are journal records like any other, so that
+//! they survive a crash and are applied exactly once; importing the same export again changes nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
-
-use rusqlite::{OptionalExtension as _, params};
 
 use crate::ids::AttemptId;
 use crate::ledger::Ledger;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::export::ExportRow;
-use crate::ledger::record::{Reconciled, Record};
+use crate::ledger::reconcile_rows::{Stored, in_doubt, stored, within};
+use crate::ledger::record::{KnownTokens, Reconciled, Record};
 use crate::money::{CostInterval, NanoUsd};
 
 /// How long the tables may take for an import.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// An attempt on which ledger and export differ.
+/// What is imported.
+#[derive(Clone, Copy, Debug)]
+pub struct Import<'a> {
+    /// The provider row that the export is of.
+    pub provider: &'a str,
+    /// The export's name in the corrected rows.
+    pub export: &'a str,
+    /// When it is imported, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Whether silence means something.
+    pub coverage: Coverage,
+}
+
+/// Whether an export has every billed call between its first and its last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Coverage {
+    /// It may lack some: what it does not name stays as it is.
+    Partial,
+    /// It has all: an attempt in doubt that it does not name was not billed.
+    Complete,
+}
+
+/// A number of rows and what the export bills for them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Part {
+    /// How many.
+    pub rows: u64,
+    /// Their amounts in sum.
+    pub amount: NanoUsd,
+}
+
+impl Part {
+    fn add(&mut self, amount: NanoUsd) {
+        self.rows += 1;
+        self.amount += amount;
+    }
+}
+
+/// An attempt on which ledger and export differ.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
     /// The attempt.
     pub attempt: AttemptId,
     /// What the ledger said before the import.
     pub ledger: CostInterval,
-    /// What the export says.
-    pub export: NanoUsd,
+    /// What the export bills; `None` if it is complete and does not name the attempt.
+    pub export: Option<NanoUsd>,
+    /// The kinds of tokens that differ.
+    pub tokens: Vec<TokenDifference>,
+}
+
+impl Difference {
+    /// What the export bills beyond the ledger's amount; an unknown one counts as nothing.
+    pub fn amount(&self) -> NanoUsd {
+        self.export.unwrap_or_default() - self.ledger.exact.unwrap_or_default()
+    }
+}
+
+/// A kind of tokens on which ledger and export differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokenDifference {
+    /// The kind's column.
+    pub kind: &'static str,
+    /// The ledger's figure.
+    pub ledger: u64,
+    /// The export's figure.
+    pub export: u64,
+    /// For a part: the column of its whole and the ledger's figure for that.
+    pub whole: Option<(&'static str, u64)>,
+}
+
+/// An attempt of the export's span that the export does not name, and that is not known to have cost nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Absent {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What the ledger said before the import.
+    pub ledger: CostInterval,
+    /// Its amount is unknown or estimated.
+    pub in_doubt: bool,
+}
+
+/// The time from the earliest to the latest attempt that the export names, and the ledger's amounts for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// When the earliest left, in milliseconds since the Unix epoch.
+    pub from_ms: i64,
+    /// When the latest left.
+    pub until_ms: i64,
+    /// Known and estimated amounts before the import, in sum.
+    pub ledger_before: NanoUsd,
+    /// The same after the import.
+    pub ledger_after: NanoUsd,
 }
 
 /// What an import found and did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     /// Rows of the export that are attempts of this provider in the ledger: unchanged, corrected or different.
-    pub matched: u64,
+    pub matched: Part,
     /// Matched rows that say what the ledger said, or whose attempt is still in flight.
-    pub unchanged: u64,
+    pub unchanged: Part,
     /// Attempts that took the export's figures.
-    pub corrected: u64,
-    /// The corrected ones' amounts in the export, in sum.
-    pub corrected_cost: NanoUsd,
+    pub corrected: Part,
     /// `client_request_id` of rows that are no attempt of this provider in the ledger.
     pub unmatched: Vec<String>,
+    /// The unmatched rows' amounts in sum.
+    pub unmatched_cost: NanoUsd,
     /// Attempts that the provider had reported otherwise than its export; left as they are.
     pub differences: Vec<Difference>,
     /// Corrected attempts whose amount lies outside the interval that the ledger had promised.
     pub outside_interval: Vec<Difference>,
-    /// Attempts of this provider that are still unknown or estimated after the import.
+    /// The time that the export spans; `None` if it names no attempt of this provider.
+    pub span: Option<Span>,
+    /// What the ledger holds for that time and the export lacks, and was left as it is.
+    pub absent: Vec<Absent>,
+    /// Attempts in doubt that a complete export lacks: they were settled at 0.
+    pub settled_at_zero: Vec<Absent>,
+    /// Attempts of this provider that are still unknown or estimated after the import, at any time.
     pub in_doubt: u64,
-}
-
-/// What the ledger holds of one attempt.
-struct Stored {
-    fate: String,
-    source: String,
-    cost: CostInterval,
-    tokens: (Option<i64>, Option<i64>),
-}
-
-impl Stored {
-    /// Whether the provider itself has settled this row already.
-    fn is_settled(&self) -> bool {
-        self.source == "reported" && self.cost.exact.is_some()
-    }
-
-    fn agrees_with(&self, row: &ExportRow) -> bool {
-        let tokens = row.usage.map(|usage| (usage.input_tokens as i64, usage.output_tokens as i64));
-        let same = |(input, output)| {
-            self.tokens.0.is_none_or(|stored| stored == input) && self.tokens.1.is_none_or(|stored| stored == output)
-        };
-        self.cost.exact == Some(row.cost) && tokens.is_none_or(same)
-    }
-
-    fn holds(&self, amount: NanoUsd) -> bool {
-        self.cost.low <= amount && self.cost.high.is_none_or(|high| amount <= high)
-    }
+    /// What those may have cost together, from the least to the most.
+    pub doubt: CostInterval,
 }
 
 impl Ledger {
-    /// Brings the attempts of `provider` in line with its export. `export` names the origin in the
-    /// corrected rows; `at_ms` is the time of the import in milliseconds since the Unix epoch.
+    /// Brings the attempts of a provider in line with its export.
     ///
     /// # Errors
     ///
     /// [`LedgerError::Behind`] if the tables cannot be brought up to date, or the database's own errors.
     /// Importing the same export again goes on where it stopped.
-    pub fn reconcile(
-        &self,
-        provider: &str,
-        export: &str,
-        at_ms: i64,
-        rows: &[ExportRow],
-    ) -> Result<Report, LedgerError> {
+    pub fn reconcile(&self, import: &Import<'_>, rows: &[ExportRow]) -> Result<Report, LedgerError> {
         self.sync_views(APPLY_TIMEOUT)?;
         let views = self.views()?;
-        let mut report = Report::default();
+        let read = database_error("read");
+        let mut judge = Judge { import, report: Report::default(), named: HashSet::new(), corrections: Vec::new() };
+        let mut times: Option<(i64, i64)> = None;
         for row in rows {
             let attempt = row.client_request_id.parse::<AttemptId>().ok();
-            let stored = attempt.map(|attempt| stored(&views, provider, attempt)).transpose();
-            let stored = stored.map_err(database_error("read"))?.flatten();
-            let (Some(attempt), Some(stored)) = (attempt, stored) else {
-                report.unmatched.push(row.client_request_id.clone());
-                continue;
-            };
-            if report.judge(attempt, &stored, row) {
-                let word = Reconciled { attempt, at_ms, usage: row.usage, cost: row.cost, export };
-                self.append(&Record::Reconciled(word))?;
+            let found = attempt.map(|attempt| stored(&views, import.provider, attempt)).transpose();
+            match found.map_err(database_error("read"))?.flatten() {
+                Some(found) => {
+                    times = times.map_or(Some((found.at_ms, found.at_ms)), |(from, until)| {
+                        Some((from.min(found.at_ms), until.max(found.at_ms)))
+                    });
+                    judge.matched(&found, row);
+                }
+                None => judge.unmatched(row),
             }
         }
+        let ids = judge.named.iter().min().copied().zip(judge.named.iter().max().copied());
+        let span = times.zip(ids);
+        let before = match span {
+            Some((times, ids)) => within(&views, import.provider, times, ids).map_err(read)?,
+            None => Vec::new(),
+        };
+        for found in before.iter().filter(|found| found.may_have_cost()) {
+            if !judge.named.contains(&found.attempt) {
+                judge.absent(found);
+            }
+        }
+        let Judge { mut report, corrections, .. } = judge;
+        for word in corrections {
+            self.append(&Record::Reconciled(word))?;
+        }
         self.sync_views(APPLY_TIMEOUT)?;
-        report.in_doubt = count_in_doubt(&views, provider).map_err(database_error("read"))?;
+        if let Some(((from_ms, until_ms), ids)) = span {
+            let after = within(&views, import.provider, (from_ms, until_ms), ids).map_err(database_error("read"))?;
+            let sum = |rows: &[Stored]| rows.iter().filter_map(|found| found.cost.exact).sum();
+            report.span = Some(Span { from_ms, until_ms, ledger_before: sum(&before), ledger_after: sum(&after) });
+        }
+        (report.in_doubt, report.doubt) = in_doubt(&views, import.provider).map_err(database_error("read"))?;
         Ok(report)
     }
 }
 
-impl Report {
-    /// Notes what a matched row means; true if the attempt is to take the export's figures.
-    fn judge(&mut self, attempt: AttemptId, stored: &Stored, row: &ExportRow) -> bool {
-        self.matched += 1;
-        let difference = Difference { attempt, ledger: stored.cost, export: row.cost };
-        if stored.fate == "open" || (stored.is_settled() && stored.agrees_with(row)) {
-            self.unchanged += 1;
-            return false;
+/// Decides row by row; writes nothing.
+struct Judge<'a> {
+    import: &'a Import<'a>,
+    report: Report,
+    named: HashSet<AttemptId>,
+    corrections: Vec<Reconciled<'a>>,
+}
+
+impl Judge<'_> {
+    fn unmatched(&mut self, row: &ExportRow) {
+        self.report.unmatched.push(row.client_request_id.clone());
+        self.report.unmatched_cost += row.cost;
+    }
+
+    fn matched(&mut self, found: &Stored, row: &ExportRow) {
+        self.named.insert(found.attempt);
+        self.report.matched.add(row.cost);
+        let tokens = token_differences(&found.tokens, &row.tokens);
+        let agree = found.is_settled() && found.cost.exact == Some(row.cost) && tokens.is_empty();
+        if found.is_open || agree {
+            self.report.unchanged.add(row.cost);
+            return;
         }
-        if stored.is_settled() {
-            self.differences.push(difference);
-            return false;
+        let difference = Difference { attempt: found.attempt, ledger: found.cost, export: Some(row.cost), tokens };
+        if found.is_settled() && !(found.was_settled_by_silence() && row.cost > NanoUsd::ZERO) {
+            self.report.differences.push(difference);
+            return;
         }
-        if !stored.holds(row.cost) {
-            self.outside_interval.push(difference);
+        if !found.holds(row.cost) {
+            self.report.outside_interval.push(difference);
         }
-        self.corrected += 1;
-        self.corrected_cost += row.cost;
-        true
+        self.report.corrected.add(row.cost);
+        self.correct(found.attempt, row.tokens, row.cost);
+    }
+
+    fn absent(&mut self, found: &Stored) {
+        let in_doubt = !found.is_settled();
+        let absent = Absent { attempt: found.attempt, ledger: found.cost, in_doubt };
+        if self.import.coverage == Coverage::Partial || found.is_open {
+            self.report.absent.push(absent);
+        } else if found.is_reported {
+            let (attempt, ledger) = (found.attempt, found.cost);
+            self.report.differences.push(Difference { attempt, ledger, export: None, tokens: Vec::new() });
+        } else {
+            self.report.settled_at_zero.push(absent);
+            self.correct(found.attempt, KnownTokens::default(), NanoUsd::ZERO);
+        }
+    }
+
+    fn correct(&mut self, attempt: AttemptId, tokens: KnownTokens, cost: NanoUsd) {
+        let Import { at_ms, export, .. } = *self.import;
+        self.corrections.push(Reconciled { attempt, at_ms, tokens, cost, export });
     }
 }
 
-fn stored(views: &rusqlite::Connection, provider: &str, attempt: AttemptId) -> rusqlite::Result<Option<Stored>> {
-    let nano = |amount: Option<i64>| amount.map(NanoUsd);
-    views
-        .prepare_cached(
-            "SELECT fate, source, cost_low_nano, cost_nano, cost_high_nano, input_tokens, output_tokens
-             FROM attempts_v1 WHERE attempt_id = ?1 AND provider = ?2",
-        )?
-        .query_row(params![attempt.to_string(), provider], |row| {
-            Ok(Stored {
-                fate: row.get(0)?,
-                source: row.get(1)?,
-                cost: CostInterval { low: NanoUsd(row.get(2)?), exact: nano(row.get(3)?), high: nano(row.get(4)?) },
-                tokens: (row.get(5)?, row.get(6)?),
-            })
+/// The kinds that both have and on which they differ.
+fn token_differences(ledger: &KnownTokens, export: &KnownTokens) -> Vec<TokenDifference> {
+    let kinds = ledger.kinds();
+    let whole_of = |whole: &'static str| {
+        kinds.iter().find(|(kind, ..)| *kind == whole).and_then(|(.., tokens)| tokens.map(|tokens| (whole, tokens)))
+    };
+    kinds
+        .iter()
+        .zip(export.kinds())
+        .filter_map(|(&(kind, whole, ledger), (.., export))| {
+            let (ledger, export) = ledger.zip(export).filter(|(ledger, export)| ledger != export)?;
+            Some(TokenDifference { kind, ledger, export, whole: whole.and_then(whole_of) })
         })
-        .optional()
-}
-
-fn count_in_doubt(views: &rusqlite::Connection, provider: &str) -> rusqlite::Result<u64> {
-    views.query_row(
-        "SELECT count(*) FROM attempts_v1 WHERE provider = ?1 AND (source <> 'reported' OR cost_nano IS NULL)",
-        [provider],
-        |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
-    )
+        .collect()
 }

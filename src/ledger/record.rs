@@ -138,6 +138,11 @@ pub struct Outcome<'a> {
     /// The price row used.
     #[serde(borrow)]
     pub price_version: Option<&'a str>,
+    /// The price class that the reply named.
+    #[serde(borrow)]
+    pub service_tier: Option<&'a str>,
+    /// What was taken off the list price, in millionths.
+    pub discount_ppm: u32,
     /// What counted the tokens when the provider did not.
     #[serde(borrow)]
     pub tokenizer: Option<&'a str>,
@@ -186,10 +191,54 @@ pub struct Reconciled<'a> {
     pub attempt: AttemptId,
     /// When it was imported, in milliseconds since the Unix epoch.
     pub at_ms: i64,
-    /// Tokens, if the export has them.
-    pub usage: Option<Usage>,
+    /// The kinds of tokens that the export has.
+    pub tokens: KnownTokens,
     /// The amount billed.
     pub cost: NanoUsd,
     /// The export's name for the record's origin.
     pub export: &'a str,
+}
+
+/// Tokens by kind, each as far as it is known; parts are counted in their whole, as in [`Usage`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct KnownTokens {
+    /// Everything that was read.
+    pub input_tokens: Option<u64>,
+    /// The part that came from the provider's cache.
+    pub cached_input_tokens: Option<u64>,
+    /// The part that was written to it for five minutes.
+    pub cache_write_tokens: Option<u64>,
+    /// The part that was written to it for an hour.
+    pub cache_write_1h_tokens: Option<u64>,
+    /// Everything that was generated.
+    pub output_tokens: Option<u64>,
+    /// The part that was reasoning.
+    pub reasoning_tokens: Option<u64>,
+}
+
+impl KnownTokens {
+    /// Every kind with its column's name and the column of the whole that it is a part of.
+    pub fn kinds(&self) -> [(&'static str, Option<&'static str>, Option<u64>); 6] {
+        [
+            ("input_tokens", None, self.input_tokens),
+            ("cached_input_tokens", Some("input_tokens"), self.cached_input_tokens),
+            ("cache_write_tokens", Some("input_tokens"), self.cache_write_tokens),
+            ("cache_write_1h_tokens", Some("input_tokens"), self.cache_write_1h_tokens),
+            ("output_tokens", None, self.output_tokens),
+            ("reasoning_tokens", Some("output_tokens"), self.reasoning_tokens),
+        ]
+    }
+}
+
+impl From<Usage> for KnownTokens {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input_tokens: Some(usage.input_tokens),
+            cached_input_tokens: Some(usage.cached_input_tokens),
+            cache_write_tokens: Some(usage.cache_write_tokens),
+            cache_write_1h_tokens: Some(usage.cache_write_1h_tokens),
+            output_tokens: Some(usage.output_tokens),
+            reasoning_tokens: Some(usage.reasoning_tokens),
+        }
+    }
 }

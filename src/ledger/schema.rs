@@ -36,7 +36,7 @@ CREATE TABLE attempts (
     source TEXT NOT NULL, price_version TEXT, tokenizer TEXT,
     bound_nano INTEGER, input_tokens_bound INTEGER, output_tokens_bound INTEGER,
     ended_ms INTEGER, provider_status INTEGER, provider_request_id TEXT, overshoot_nano INTEGER,
-    reconciled_ms INTEGER, export TEXT
+    reconciled_ms INTEGER, export TEXT, service_tier TEXT, discount_ppm INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX attempts_by_request ON attempts (request_id);
@@ -60,7 +60,7 @@ CREATE VIEW attempts_v1 AS SELECT
     cache_write_tokens, output_tokens, reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano,
     source, price_version, tokenizer,
     cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
-    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export
+    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm
 FROM attempts;
 ";
 

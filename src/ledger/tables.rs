@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
-use crate::ledger::record::Reconciled;
+use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::Usage;
@@ -31,9 +31,9 @@ INSERT INTO attempts (attempt_id, request_id, at_ms, provider, model, price_vers
     bound_nano, input_tokens_bound, output_tokens_bound, fate, source,
     cost_low_nano, cost_nano, cost_high_nano, ended_ms, provider_status, provider_request_id, tokenizer,
     overshoot_nano, input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens,
-    output_tokens, reasoning_tokens)
+    output_tokens, reasoning_tokens, service_tier, discount_ppm)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-    ?24, ?25)
+    ?24, ?25, ?26, ?27)
 ON CONFLICT (attempt_id) DO NOTHING";
 
 const END_ATTEMPT: &str = "
@@ -41,7 +41,7 @@ UPDATE attempts SET price_version = coalesce(?2, price_version), fate = ?3, sour
     cost_low_nano = ?5, cost_nano = ?6, cost_high_nano = ?7, ended_ms = ?8, provider_status = ?9,
     provider_request_id = ?10, tokenizer = ?11, overshoot_nano = ?12, input_tokens = ?13,
     cached_input_tokens = ?14, cache_write_tokens = ?15, cache_write_1h_tokens = ?16,
-    output_tokens = ?17, reasoning_tokens = ?18
+    output_tokens = ?17, reasoning_tokens = ?18, service_tier = ?19, discount_ppm = ?20
 WHERE attempt_id = ?1";
 
 const INSERT_REQUEST: &str = concat!(
@@ -73,7 +73,8 @@ UPDATE attempts SET source = 'reported', cost_low_nano = ?2, cost_nano = ?2, cos
     input_tokens = coalesce(?5, input_tokens), cached_input_tokens = coalesce(?6, cached_input_tokens),
     cache_write_tokens = coalesce(?7, cache_write_tokens),
     cache_write_1h_tokens = coalesce(?8, cache_write_1h_tokens),
-    output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens)
+    output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens),
+    tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
 
 const INTERRUPT_ATTEMPTS: &str = "
@@ -240,6 +241,8 @@ impl<'c> Writer<'c> {
             usage.0[3],
             usage.0[4],
             usage.0[5],
+            outcome.and_then(|outcome| outcome.service_tier),
+            outcome.map(|outcome| outcome.discount_ppm),
         ])?;
         // An intent that is told twice must not stop the ledger, nor hide the outcome.
         if inserted == 0 { self.end_attempt(change).map(drop) } else { Ok(()) }
@@ -279,6 +282,8 @@ impl<'c> Writer<'c> {
             usage.0[3],
             usage.0[4],
             usage.0[5],
+            outcome.service_tier,
+            outcome.discount_ppm,
         ])
     }
 
@@ -328,7 +333,7 @@ impl<'c> Writer<'c> {
     }
 
     fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
-        let usage = UsageColumns::of(word.usage);
+        let usage = UsageColumns::known(word.tokens);
         self.reconcile_attempt.execute(params![
             word.attempt.to_string(),
             word.cost.0,
@@ -352,18 +357,11 @@ struct UsageColumns([Option<i64>; 6]);
 
 impl UsageColumns {
     fn of(usage: Option<Usage>) -> Self {
-        let Some(usage) = usage else { return Self([None; 6]) };
-        Self(
-            [
-                usage.input_tokens,
-                usage.cached_input_tokens,
-                usage.cache_write_tokens,
-                usage.cache_write_1h_tokens,
-                usage.output_tokens,
-                usage.reasoning_tokens,
-            ]
-            .map(|tokens| whole(Some(tokens))),
-        )
+        Self::known(usage.map(KnownTokens::from).unwrap_or_default())
+    }
+
+    fn known(tokens: KnownTokens) -> Self {
+        Self(tokens.kinds().map(|(.., tokens)| whole(tokens)))
     }
 }
 

@@ -4,12 +4,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use serde_json::json;
 
 use crate::cost::Book;
 use crate::ledger::record::Record;
 use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::wire::errors::Code;
 
 /// Shared by all requests of the process.
 pub struct Accounts {
@@ -26,7 +28,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Commits one record and times it.
+    /// Commits one record and times it. A refusal is logged and counted, whoever asked.
     ///
     /// # Errors
     ///
@@ -35,6 +37,10 @@ impl Accounts {
         let before = Instant::now();
         let committed = self.ledger.append(record);
         self.metrics.ledger_commit.observe(before.elapsed().as_secs_f64());
+        if let Err(error) = &committed {
+            self.metrics.count_error(Code::LedgerUnavailable.metric());
+            self.log.event("ledger_unavailable", &json!({ "error": error.to_string() }));
+        }
         committed
     }
 

@@ -88,7 +88,7 @@ impl Attempt {
             usage_is_final: false,
             service_tier: None,
             text_bytes: 0,
-            unfinished: call.view.answers,
+            unfinished: call.view.answers_expected(),
         }
     }
 
@@ -107,16 +107,22 @@ impl Attempt {
         }
     }
 
-    /// Takes note of a piece of the reply. Later usage replaces earlier usage: providers report running totals.
+    /// Takes note of a piece of the reply. Providers report running totals, which never fall.
     pub fn saw(&mut self, facts: &Facts) {
         self.unfinished = self.unfinished.saturating_sub(facts.finished);
-        if facts.usage.is_some() {
-            self.usage = facts.usage;
+        if let Some(usage) = facts.usage {
+            self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
             self.usage_is_final = self.unfinished == 0;
         }
         self.other_kinds |= facts.other_kinds;
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
+    }
+
+    /// Takes note of a whole answer: nothing follows it.
+    pub fn saw_whole(&mut self, facts: &Facts) {
+        self.unfinished = 0;
+        self.saw(facts);
     }
 
     /// What the attempt cost, now that it ended in `fate`.
@@ -147,6 +153,8 @@ impl Attempt {
             source: settled.source,
             cost: settled.cost,
             price_version: self.price_version(),
+            service_tier: self.service_tier.map(ServiceTier::as_str),
+            discount_ppm: self.discount_ppm,
             tokenizer: (settled.source == Source::Estimated).then_some(tokens::ESTIMATOR),
             provider_request_id: self.provider_request_id.as_deref(),
             overshoot: settled.overshoot,
@@ -156,7 +164,9 @@ impl Attempt {
 
     /// Adds the attempt to the metrics; gives the series that it counts in.
     pub fn count(&self, settled: &Settled, metrics: &Metrics, call: &CallFacts, tier: Option<Tier>) -> Arc<Series> {
-        let series = metrics.series(self.labels(call, tier));
+        let proven = self.price.is_some() || settled.fate != Fate::Failed;
+        let labels = self.labels(call, tier);
+        let series = if proven { metrics.series(labels) } else { metrics.series_of_unproven(labels) };
         series.count_attempt(settled.fate.as_str());
         if settled.fate == Fate::Failed {
             return series;
@@ -217,14 +227,8 @@ impl Attempt {
 
     /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.
     fn uncertain(&self) -> CostInterval {
-        let high = match (self.service_tier, &self.price) {
-            // The reply had named its tier: that one decides, whatever was asked for.
-            (Some(tier), Some(price)) => self
-                .input_bound
-                .zip(self.output_bound)
-                .and_then(|(input, output)| upper_bound(price, input, output, &[tier], self.discount_ppm)),
-            _ => self.bound,
-        };
+        // A tier without a known price has no bound either.
+        let high = self.bound.filter(|_| self.service_tier != Some(ServiceTier::Other));
         CostInterval { low: NanoUsd::ZERO, exact: None, high }
     }
 

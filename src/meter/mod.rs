@@ -90,7 +90,7 @@ impl Meter {
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
         if self.attempts == 0 {
-            self.accounts.metrics.overhead.observe(self.call.arrived.elapsed().as_secs_f64());
+            self.accounts.metrics.overhead.observe(self.call.read.elapsed().as_secs_f64());
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
@@ -116,6 +116,13 @@ impl Meter {
     pub fn saw(&mut self, facts: &Facts) {
         if let Some(attempt) = &mut self.open {
             attempt.saw(facts);
+        }
+    }
+
+    /// Takes note of a whole answer.
+    pub fn saw_whole(&mut self, facts: &Facts) {
+        if let Some(attempt) = &mut self.open {
+            attempt.saw_whole(facts);
         }
     }
 

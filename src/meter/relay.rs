@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
-use crate::providers::openai::refusal_in_success;
-use crate::providers::{Failure, Refusal};
+use crate::limits::SSE_EVENT_BYTES_MAX;
+use crate::providers::{Failure, Refusal, Row};
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply;
 use crate::wire::sse::{self, Decoder, Events};
@@ -28,8 +29,10 @@ use crate::wire::sse::{self, Decoder, Events};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a stream is relayed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Rules {
+    /// The row that answers: it knows what must not be passed on.
+    pub row: Arc<Row>,
     /// Withhold the chunk that carries nothing but usage.
     pub withhold_usage: bool,
     /// State the cost in a comment before the terminator.
@@ -73,6 +76,8 @@ enum Stage {
 enum Verdict {
     Forward,
     Withhold,
+    /// What it says is not for the client.
+    Replace(String),
     Terminate,
 }
 
@@ -83,6 +88,7 @@ impl Relay {
     ///
     /// The meter back, with its attempt still open, and the failure.
     pub async fn open(upstream: Incoming, meter: Meter, rules: Rules) -> Result<Self, Box<(Meter, Failure)>> {
+        let first_byte_deadline = rules.first_byte_deadline;
         let mut relay = Self {
             upstream,
             decoder: Decoder::default(),
@@ -92,9 +98,9 @@ impl Relay {
             stage: Stage::Running,
             finished: 0,
             last_piece: Instant::now(),
-            alarm: Box::pin(sleep_until(rules.first_byte_deadline)),
+            alarm: Box::pin(sleep_until(first_byte_deadline)),
         };
-        match tokio::time::timeout_at(rules.first_byte_deadline, relay.first_event()).await {
+        match tokio::time::timeout_at(first_byte_deadline, relay.first_event()).await {
             Ok(Ok(())) => {
                 relay.last_piece = Instant::now();
                 relay.set_alarm();
@@ -130,10 +136,8 @@ impl Relay {
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
                 let json = Bytes::copy_from_slice(data);
-                return Err(Failure::Refused(Refusal {
-                    in_stream: true,
-                    ..refusal_in_success(&HeaderMap::new(), json)
-                }));
+                let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), json);
+                return Err(Failure::Refused(Refusal { in_stream: true, ..refusal }));
             }
             let decided = first.is_some();
             let passed = self.take(events);
@@ -142,6 +146,9 @@ impl Relay {
                 return Ok(());
             }
             held.extend_from_slice(&passed);
+            if held.len() > SSE_EVENT_BYTES_MAX {
+                return Err(Failure::Unreadable { what: "nothing but comments came" });
+            }
             if decided {
                 self.ready = Some(held.freeze());
                 return Ok(());
@@ -167,6 +174,10 @@ impl Relay {
                 Verdict::Withhold => {
                     changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
                 }
+                Verdict::Replace(with) => {
+                    let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
+                    changed.extend_from_slice(with.as_bytes());
+                }
                 Verdict::Terminate => {
                     let comment = self.settle();
                     if !comment.is_empty() || changed.is_some() {
@@ -187,8 +198,10 @@ impl Relay {
         }
         let Ok(facts) = openai_reply::read(&data) else { return Verdict::Forward };
         if facts.error {
-            self.fail(Code::ProviderError);
-            return Verdict::Forward;
+            let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), Bytes::copy_from_slice(&data));
+            let ours = refusal.credential.then(|| Failure::Refused(refusal).to_error());
+            self.fail(ours.as_ref().map_or(Code::ProviderError, |error| error.code));
+            return ours.map_or(Verdict::Forward, |error| Verdict::Replace(error.openai_event()));
         }
         self.finished += facts.finished;
         self.meter.saw(&facts);
@@ -208,8 +221,8 @@ impl Relay {
             return String::new();
         }
         let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
-        let source = if self.meter.is_estimated() { ": x-farthing-cost-source: estimated\n\n" } else { "" };
-        format!(": x-farthing-cost-usd: {cost}\n\n{source}")
+        let source = if self.meter.is_estimated() { ": x-farthing-cost-source: estimated\n" } else { "" };
+        format!(": x-farthing-cost-usd: {cost}\n{source}\n")
     }
 
     fn fail(&mut self, code: Code) {
@@ -225,7 +238,7 @@ impl Relay {
         let whole = trouble.is_none() && is_whole(&leftover.bytes);
         let mut last = if whole { BytesMut::from(self.take(leftover)) } else { BytesMut::new() };
         if self.stage == Stage::Running {
-            if self.finished >= self.meter.call().view.answers {
+            if self.finished >= self.meter.call().view.answers_expected() {
                 self.settle();
             } else {
                 let cut =
@@ -299,6 +312,10 @@ impl Body for Relay {
             return this.pass(bytes);
         }
         while this.stage != Stage::Over {
+            if Instant::now() >= this.rules.deadline {
+                let error = ApiError::new(Code::ProviderTimeout, "the answer took longer than it may");
+                return this.end(Some(error)).map_or(Poll::Ready(None), |bytes| this.pass(bytes));
+            }
             let piece = match Pin::new(&mut this.upstream).poll_frame(cx) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => {

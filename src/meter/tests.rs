@@ -67,6 +67,7 @@ fn call() -> Call {
     let facts = CallFacts {
         id: RequestId::new(),
         arrived: Instant::now(),
+        read: Instant::now(),
         at_ms: now_ms(),
         surface: Surface::ChatCompletions,
         body_bytes: body.len(),

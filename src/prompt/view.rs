@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::json::WholeNumber;
+
 /// What one pass over the body found. Offsets are into the original bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
@@ -14,9 +16,9 @@ pub struct View {
     /// What the client said about usage in streams, and where an edit may ask for it.
     pub usage_in_stream: UsageInStream,
     /// The output limit that the provider is asked to keep, in tokens an answer.
-    pub output_limit: Option<u64>,
-    /// Answers asked for; 1 when absent.
-    pub answers: u64,
+    pub output_limit: WholeNumber,
+    /// Answers asked for.
+    pub answers: WholeNumber,
     /// The price class asked for.
     pub service_tier: Option<String>,
     /// Attribution that travelled in the body.
@@ -27,6 +29,16 @@ pub struct View {
     pub system_at: Option<Range<usize>>,
     /// What cannot be bounded by counting the body's bytes.
     pub attachments: Attachments,
+}
+
+impl View {
+    /// How many answers to expect.
+    pub fn answers_expected(&self) -> u64 {
+        match self.answers {
+            WholeNumber::Is(answers) => answers.max(1),
+            WholeNumber::Absent | WholeNumber::Odd => 1,
+        }
+    }
 }
 
 /// Usage in streams: OpenAI sends it only when asked (`stream_options.include_usage`).

@@ -42,8 +42,7 @@ pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Ne
         Failure::Timeout { sent: true } => Next::GiveUp,
         Failure::Unreadable { .. } => Next::GiveUp,
         Failure::Refused(refusal) => match refusal.status {
-            _ if refusal.insufficient_quota => Next::Fallback,
-            401 | 403 => Next::Fallback,
+            _ if refusal.insufficient_quota || refusal.credential => Next::Fallback,
             408 | 409 | 429 | 500.. if refusal.should_retry == Some(false) => Next::Fallback,
             408 | 409 | 429 | 500.. => again(refusal.retry_after),
             _ => Next::GiveUp,
@@ -131,6 +130,7 @@ mod tests {
             retry_after: retry_after.map(Duration::from_secs),
             should_retry: None,
             insufficient_quota: false,
+            credential: status == 401,
             in_stream: false,
         })
     }

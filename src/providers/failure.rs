@@ -46,6 +46,8 @@ pub struct Refusal {
     pub should_retry: Option<bool>,
     /// Its account is out of money: waiting does not help.
     pub insufficient_quota: bool,
+    /// It is about our credential: nothing of its text is told.
+    pub credential: bool,
     /// It came as an event of a stream that had begun: what was read until then may be billed.
     pub in_stream: bool,
 }
@@ -95,7 +97,7 @@ impl Failure {
                 ApiError::new(Code::ProviderError, format!("the provider's answer cannot be read: {what}"))
                     .not_to_be_repeated()
             }
-            Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => {
+            Self::Refused(refusal) if refusal.credential => {
                 ApiError::new(Code::ProviderCredentials, "the provider did not accept the gateway's credential")
             }
             Self::Refused(refusal) => {

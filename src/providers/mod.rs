@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod failure;
 pub mod health;
 pub mod openai;
+mod refusal;
 
 use std::sync::Arc;
 

@@ -1,28 +1,27 @@
 //! A provider row that speaks OpenAI's protocol.
 //! <https://platform.openai.com/docs/api-reference/introduction>
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{OutBody, Sent};
 use super::connect::{HttpClient, client};
 use super::failure::{Failure, Refusal};
+use super::refusal::{self, read_error};
 use crate::call::Call;
-use crate::config::{Dispatch, Metering, ProviderConfig};
+use crate::config::{Dispatch, Metering, ProviderConfig, Secret};
 use crate::ids::{AttemptId, ProviderId};
-use crate::limits::PROVIDER_ERROR_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::UsageInStream;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
-use crate::wire::openai_reply;
+use crate::wire::openai_reply::{self, Facts};
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
@@ -36,6 +35,7 @@ pub struct Row {
     metering: Metering,
     chat_completions: Uri,
     headers: HeaderMap,
+    key: Option<Secret>,
     client: HttpClient,
 }
 
@@ -92,6 +92,7 @@ impl Row {
             metering: config.metering,
             chat_completions: under(&config.base_url, "/chat/completions"),
             headers,
+            key: config.key.clone(),
             client: client(config.dispatch.connect_timeout, tls),
         }
     }
@@ -139,13 +140,13 @@ impl Row {
         }
     }
 
-    /// The row's own headers win; of the caller's, the first of each name goes with them.
+    /// The row's own headers win over the caller's of the same name.
     fn headers_for(&self, call: &Call) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the client adds.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + call.headers.len() + 4);
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        for (name, value) in &call.headers {
-            headers.entry(name).or_insert_with(|| value.clone());
+        for (name, value) in call.headers.iter().filter(|(name, _)| !self.headers.contains_key(name)) {
+            headers.append(name.clone(), value.clone());
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         headers
@@ -173,18 +174,68 @@ impl Row {
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
             let json = tokio::time::timeout_at(deadline, read_error(&head.headers, body)).await.unwrap_or_default();
-            return Err(Failure::Refused(refusal(head.status.as_u16(), &head.headers, json)));
+            return Err(Failure::Refused(self.refusal(head.status.as_u16(), &head.headers, json)));
         }
         let is_stream = is_type(&head.headers, "text/event-stream");
         Ok(Answer {
             status: head.status,
             headers: pass_on(&head.headers),
-            provider_request_id: text_of(&head.headers, "x-request-id"),
+            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| id.len() <= NAME_BYTES_MAX),
             body: if is_stream { Answered::Stream(body) } else { Answered::Whole(body) },
         })
     }
 
     /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
+    /// Reads a whole answer to its end, and tells `seen` what it says, whatever becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]; an error with a status of success is a refusal, unless an answer came with it.
+    pub async fn read_whole(
+        &self,
+        body: Incoming,
+        headers: &HeaderMap,
+        deadline: Instant,
+        seen: impl FnOnce(&Facts),
+    ) -> Result<Bytes, Failure> {
+        let limited = Limited::new(body, REPLY_BYTES_MAX);
+        let json = match tokio::time::timeout_at(deadline, limited.collect()).await {
+            Err(_) => return Err(Failure::Timeout { sent: true }),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(Failure::Unreadable { what: "it is too large" });
+            }
+            Ok(Err(_)) => return Err(Failure::Reset { sent: true }),
+            Ok(Ok(read)) => read.to_bytes(),
+        };
+        let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
+        seen(&facts);
+        match facts {
+            Facts { error: false, .. } => Ok(json),
+            Facts { usage: None, choices: 0, .. } => Err(Failure::Refused(self.refusal_in_success(headers, json))),
+            // It was produced, so it is billed, and asking again would be billed again.
+            _ => Err(Failure::Unreadable { what: "it is an answer and an error at once" }),
+        }
+    }
+
+    /// Reads this provider's error.
+    pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
+        let refusal = refusal::read(status, pass_on(headers), json);
+        if refusal.json.as_deref().is_some_and(|json| self.leaks_key(json)) { refusal.of_credential() } else { refusal }
+    }
+
+    /// Reads an error that came with a status of success, as a whole answer or as an event of a stream.
+    pub fn refusal_in_success(&self, headers: &HeaderMap, json: Bytes) -> Refusal {
+        let status = refusal::status_of(&json).unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
+        let mut refusal = self.refusal(status, headers, Some(json));
+        refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        refusal
+    }
+
+    /// Whether a text of the provider holds our key: such a text goes to nobody.
+    fn leaks_key(&self, text: &[u8]) -> bool {
+        self.key.as_ref().is_some_and(|key| memchr::memmem::find(text, key.reveal().as_bytes()).is_some())
+    }
+
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
         let mut request = Request::new(OutBody::new(std::mem::take(&mut outbound.pieces), sent));
         *request.method_mut() = Method::POST;
@@ -217,71 +268,11 @@ fn usage_edit(usage: &UsageInStream, after_model: usize) -> Option<Edit> {
     Some(Edit { name: EditName::Usage, at, with: Bytes::from_static(with.as_bytes()) })
 }
 
-/// The error body, if it is JSON and within bounds.
-async fn read_error(headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
-    if !is_type(headers, "application/json") {
-        return None;
-    }
-    let mut read = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            read.extend_from_slice(&data);
-        }
-        if read.len() > PROVIDER_ERROR_BYTES_MAX {
-            return None;
-        }
-    }
-    Some(read.freeze())
-}
-
-/// Reads a provider's error; only an object with an `error` member is of our caller's dialect.
-pub fn refusal(status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-    let json = json.filter(|json| openai_reply::read(json).is_ok_and(|facts| facts.error));
-    let insufficient_quota = status == 429
-        && json.as_deref().is_some_and(|json| error_words(json).contains(&Some("insufficient_quota".to_owned())));
-    Refusal {
-        // A redirect is no answer either; the client must not follow it with our credential's request.
-        status: if status < 400 { 502 } else { status },
-        headers: pass_on(headers),
-        json,
-        retry_after: retry_after(headers),
-        should_retry: text_of(headers, "x-should-retry").map(|word| word == "true"),
-        insufficient_quota,
-        in_stream: false,
-    }
-}
-
-/// What an error calls itself: its code, then its type. Some providers' codes are numbers.
-fn error_words(json: &[u8]) -> [Option<String>; 2] {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        error: Error,
-    }
-    #[derive(serde::Deserialize)]
-    struct Error {
-        code: Option<serde_json::Value>,
-        r#type: Option<serde_json::Value>,
-    }
-    let Ok(body) = serde_json::from_slice::<Body>(json) else { return [None, None] };
-    [body.error.code, body.error.r#type].map(|word| match word? {
-        serde_json::Value::String(word) => Some(word),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    })
-}
-
-/// `retry-after-ms`, else `retry-after` in seconds; a date is left to the client.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name| text_of(headers, name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    let millis = number("retry-after-ms").map(|ms| ms / 1000.0);
-    Duration::try_from_secs_f64(millis.or_else(|| number("retry-after"))?).ok()
-}
-
-fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
+pub(super) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted.as_bytes()))
 }
@@ -306,21 +297,4 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
     let passed = headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone()));
     let id = headers.get("x-request-id").map(|id| (PROVIDER_REQUEST_ID, id.clone()));
     passed.chain(id).collect()
-}
-
-/// Reads an error that came with a status of success, as a whole answer or as the first event of a stream:
-/// it is treated like the status that it should have had.
-pub fn refusal_in_success(headers: &HeaderMap, json: Bytes) -> Refusal {
-    let status_of = |word: &str| match word {
-        "invalid_api_key" | "authentication_error" | "permission_error" => Some(401),
-        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => Some(429),
-        "context_length_exceeded" | "invalid_request_error" => Some(400),
-        "server_error" | "internal_error" => Some(500),
-        "overloaded" | "overloaded_error" | "service_unavailable" => Some(503),
-        number => number.parse().ok().filter(|status| (400..=599).contains(status)),
-    };
-    let status = error_words(&json).iter().flatten().find_map(|word| status_of(word)).unwrap_or(502);
-    let mut refusal = refusal(status, headers, Some(json));
-    refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    refusal
 }

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::admission::{Admission, HeldBytes};
-use crate::limits::{BODY_READ_IDLE_TIMEOUT, Limits};
+use crate::limits::{BODY_READ_IDLE_TIMEOUT, BODY_READ_TIMEOUT, Limits};
 use crate::wire::errors::{ApiError, Code};
 use std::sync::Arc;
 
@@ -33,22 +33,25 @@ pub async fn body(
     let mut held = admission.hold();
     if let Some(length) = declared {
         within(length, limits)?;
-        held.grow(length)?;
     }
     let mut pieces = Pieces::default();
-    while let Some(piece) = next(&mut incoming).await? {
-        let length = pieces.length() + piece.len();
-        within(length, limits)?;
-        held.grow(length.saturating_sub(held.bytes()))?;
-        pieces.push(piece, declared);
-    }
+    let read = async {
+        while let Some(piece) = next(&mut incoming).await? {
+            within(pieces.length() + piece.len(), limits)?;
+            // What has arrived counts, not what was announced: announcing costs a client nothing.
+            held.grow(piece.len())?;
+            pieces.push(piece, declared);
+        }
+        Ok(())
+    };
+    tokio::time::timeout(BODY_READ_TIMEOUT, read).await.unwrap_or_else(|_| Err(too_slow()))?;
     Ok((pieces.whole(), held))
 }
 
 async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
     loop {
         let frame = match tokio::time::timeout(BODY_READ_IDLE_TIMEOUT, incoming.frame()).await {
-            Err(_) => return Err(ApiError::new(Code::RequestTimeout, "the body did not arrive in time")),
+            Err(_) => return Err(too_slow()),
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(ApiError::new(Code::InvalidBody, "the body broke off")),
             Ok(Some(Ok(frame))) => frame,
@@ -57,6 +60,10 @@ async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
             return Ok(Some(data));
         }
     }
+}
+
+fn too_slow() -> ApiError {
+    ApiError::new(Code::RequestTimeout, "the body did not arrive in time")
 }
 
 fn within(length: usize, limits: &Limits) -> Result<(), ApiError> {

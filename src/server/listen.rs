@@ -16,7 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::limits::{HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX};
+use super::patience::Patient;
+use crate::limits::{CLIENT_STALL_TIMEOUT, HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX};
 
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -96,7 +97,8 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
     builder.keep_alive(closing.is_some());
-    let connection = builder.serve_connection(TokioIo::new(stream), service_fn(service));
+    let connection =
+        builder.serve_connection(Patient::new(TokioIo::new(stream), CLIENT_STALL_TIMEOUT), service_fn(service));
     tokio::pin!(connection);
     // A connection that ends badly is the client's doing; its requests have settled themselves.
     if let Some(mut closing) = closing {

@@ -10,6 +10,7 @@ mod headers;
 mod intake;
 pub mod listen;
 mod models;
+mod patience;
 mod respond;
 
 use std::convert::Infallible;
@@ -111,6 +112,7 @@ impl Server {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
         let (body, held) = intake::body(&head.headers, body, &self.admission, &self.gateway.config().limits).await?;
+        let read = Instant::now();
         let view = openai_chat::read(&body).map_err(refusal_of)?;
         let said = headers::read(&head.headers);
         let (who, pinned_tier) = attribute::attribute(&said, &view, &body, key);
@@ -121,6 +123,7 @@ impl Server {
         let facts = CallFacts {
             id,
             arrived,
+            read,
             at_ms,
             surface: Surface::ChatCompletions,
             body_bytes: body.len(),

@@ -3,10 +3,11 @@
 //! A line is complete or absent. When more than [`LOG_BACKLOG_BYTES_MAX`] wait, further lines are
 //! dropped and the next line that gets through says how many. Prompt text and keys never come here.
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -14,6 +15,9 @@ use crate::limits::LOG_BACKLOG_BYTES_MAX;
 
 /// How long lines gather before they are written together.
 const BATCH: Duration = Duration::from_millis(20);
+
+/// How long closing waits for a reader that does not read.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The process's log. Clones share one writer.
 #[derive(Clone)]
@@ -69,31 +73,47 @@ impl Log {
 
     /// Queues a value that serialises to one JSON object as a line.
     pub fn line<T: Serialize>(&self, line: &T) {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        // Written down before the lock is taken, so that nobody waits for somebody else's formatting.
+        let queue = |buffer: &mut Vec<u8>| {
+            buffer.clear();
+            if serde_json::to_writer(&mut *buffer, line).is_ok() {
+                buffer.push(b'\n');
+                self.queue(buffer);
+            }
+        };
+        // A thread that is ending has no thread-local buffer any more.
+        let queued = BUFFER.try_with(|buffer| queue(&mut buffer.borrow_mut()));
+        if queued.is_err() {
+            queue(&mut Vec::new());
+        }
+    }
+
+    fn queue(&self, line: &[u8]) {
         let mut queue = self.shared.lock();
         if queue.lines.len() > LOG_BACKLOG_BYTES_MAX {
             queue.dropped += 1;
             return;
         }
         let first = queue.lines.is_empty();
-        let length = queue.lines.len();
-        if serde_json::to_writer(&mut queue.lines, line).is_err() {
-            queue.lines.truncate(length);
-            return;
-        }
-        queue.lines.push(b'\n');
+        queue.lines.extend_from_slice(line);
         drop(queue);
         if first {
             self.shared.work.notify_one();
         }
     }
 
-    /// Writes what is queued and stops the writer. Later lines are lost.
+    /// Writes what is queued and stops the writer; a reader that takes nothing for [`CLOSE_PATIENCE`] is not waited
+    /// for. Later lines are lost.
     pub fn close(&self) {
         self.shared.lock().closing = true;
         self.shared.work.notify_one();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            drop(writer.join());
+        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let patience = Instant::now() + CLOSE_PATIENCE;
+        while !writer.is_finished() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -65,7 +65,7 @@ pub struct Metrics {
     gen_ai_first_token: HistogramVec,
     /// Claims that a key did not grant, by kind of claim.
     pub ignored_claims: IntCounterVec,
-    /// Time that a request spends in Farthing before its provider is called.
+    /// Time from a request's whole body to its first call.
     pub overhead: Histogram,
     /// Requests that are being answered.
     pub in_flight: IntGauge,
@@ -268,7 +268,12 @@ impl Metrics {
                 &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"],
             ),
             ignored_claims: counts(&r, "farthing_ignored_claims_total", "Claims that a key does not grant", &["claim"]),
-            overhead: histogram(&r, "farthing_overhead_seconds", "From arrival to the first call", SHORT_SECONDS),
+            overhead: histogram(
+                &r,
+                "farthing_overhead_seconds",
+                "From the whole request to the first call",
+                SHORT_SECONDS,
+            ),
             in_flight: int_gauge(&r, "farthing_in_flight", "Requests that are being answered"),
             ledger_commit: histogram(&r, "farthing_ledger_commit_seconds", "Time to commit one record", SHORT_SECONDS),
             ledger_lag: gauge(&r, "farthing_ledger_lag_seconds", "Age of the oldest record not in the tables"),
@@ -286,7 +291,16 @@ impl Metrics {
 
     /// The handles of one combination of labels.
     pub fn series(&self, labels: SeriesLabels<'_>) -> Arc<Series> {
-        self.series.entry(&labels, || (owned(labels), self.make_series(labels)))
+        self.series.entry(&labels, || {
+            let model = self.labels.bounded("model", Some(labels.model));
+            (owned(labels), self.make_series(labels, model))
+        })
+    }
+
+    /// The same for a model that has no price and has not answered: a name that a client may have invented takes no room.
+    pub fn series_of_unproven(&self, labels: SeriesLabels<'_>) -> Arc<Series> {
+        let model = self.labels.recognised("model", labels.model);
+        Arc::new(self.make_series(labels, model))
     }
 
     /// Counts a plan.
@@ -309,7 +323,13 @@ impl Metrics {
     /// Counts tokens by prompt.
     pub fn count_prompt_tokens(&self, prompt: &str, usage: &Usage) {
         let series = self.prompts.entry(&PromptName(prompt), || {
-            let bounded = self.labels.bounded("prompt", Some(prompt));
+            // Fingerprints of system prompts change with every date in them; names do not.
+            let is_named = !prompt.starts_with("system-") && !prompt.starts_with("hash-");
+            let bounded = if is_named {
+                self.labels.bounded("prompt", Some(prompt))
+            } else {
+                self.labels.bounded_unnamed("prompt", prompt)
+            };
             let counters = TOKEN_KINDS.map(|kind| self.prompt_tokens.with_label_values(&[bounded, kind]));
             (prompt.to_owned(), PromptSeries(counters))
         });
@@ -325,12 +345,11 @@ impl Metrics {
         text
     }
 
-    fn make_series(&self, labels: SeriesLabels<'_>) -> Series {
+    fn make_series(&self, labels: SeriesLabels<'_>, model: &str) -> Series {
         let team = self.labels.bounded("team", Some(labels.team));
         let project = self.labels.bounded("project", labels.project);
         let tier = labels.tier.unwrap_or("none");
         let provider = self.labels.bounded("provider", Some(labels.provider));
-        let model = self.labels.bounded("model", Some(labels.model));
         let all = [team, project, tier, provider, model];
         let gen_ai = ["chat", provider, model];
         Series {

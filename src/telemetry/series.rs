@@ -21,13 +21,26 @@ impl Labels {
 
     /// `value` itself while there is room or it was seen before, else `other`. An absent value is `none`.
     pub fn bounded<'a>(&self, label: &'static str, value: Option<&'a str>) -> &'a str {
-        let Some(value) = value else { return "none" };
+        value.map_or("none", |value| self.admit(label, value, self.values_max))
+    }
+
+    /// The same for values that nobody named and anybody can multiply: they get at most half of the room.
+    pub fn bounded_unnamed<'a>(&self, label: &'static str, value: &'a str) -> &'a str {
+        self.admit(label, value, self.values_max / 2)
+    }
+
+    /// `value` itself if it was seen before, else `other`: for values that have not proved to be real.
+    pub fn recognised<'a>(&self, label: &'static str, value: &'a str) -> &'a str {
+        self.admit(label, value, 0)
+    }
+
+    fn admit<'a>(&self, label: &'static str, value: &'a str, room: usize) -> &'a str {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let values = taken.entry(label).or_default();
         if values.contains(value) {
             return value;
         }
-        if values.len() >= self.values_max {
+        if values.len() >= room {
             return OTHER;
         }
         values.insert(value.to_owned());
@@ -81,5 +94,14 @@ mod tests {
         assert_eq!(seen, ["a", "b", OTHER, "a", OTHER]);
         assert_eq!(labels.bounded("project", Some("c")), "c");
         assert_eq!(labels.bounded("project", None), "none");
+    }
+
+    #[test]
+    fn what_nobody_named_leaves_room_for_what_somebody_did() {
+        let labels = Labels::new(4);
+        let seen: Vec<&str> = ["s1", "s2", "s3"].map(|v| labels.bounded_unnamed("prompt", v)).into();
+        assert_eq!(seen, ["s1", "s2", OTHER]);
+        assert_eq!(labels.bounded("prompt", Some("nightly-report")), "nightly-report");
+        assert_eq!((labels.recognised("prompt", "s1"), labels.recognised("prompt", "new")), ("s1", OTHER));
     }
 }

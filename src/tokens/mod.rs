@@ -4,6 +4,7 @@
 //! are bytes, and the JSON around a message is longer than the framing that a provider adds. Estimates
 //! are only for calls whose provider says nothing, and say so in their rows.
 
+use crate::prompt::json::WholeNumber;
 use crate::prompt::view::View;
 
 /// The name of [`estimate`] in ledger rows.
@@ -29,10 +30,15 @@ pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>) -
 
 /// The most output tokens that `view`'s request can be billed for, given the model's own output limit; `None` if nothing bounds them.
 pub fn output_bound(view: &View, model_limit: Option<u64>) -> Option<u64> {
-    if view.attachments.server_tools > 0 {
+    if view.attachments.server_tools > 0 || view.answers == WholeNumber::Odd {
         return None;
     }
-    Some(view.output_limit.or(model_limit)?.saturating_mul(view.answers))
+    let an_answer = match view.output_limit {
+        WholeNumber::Is(limit) => limit,
+        WholeNumber::Absent => model_limit?,
+        WholeNumber::Odd => return None,
+    };
+    Some(an_answer.saturating_mul(view.answers_expected()))
 }
 
 /// About how many tokens `bytes` bytes of text are.
@@ -46,7 +52,11 @@ mod tests {
     use crate::prompt::view::Attachments;
 
     fn view(images: u64, references: u64, server_tools: u64) -> View {
-        View { answers: 2, attachments: Attachments { images, references, server_tools }, ..View::default() }
+        View {
+            answers: WholeNumber::Is(2),
+            attachments: Attachments { images, references, server_tools },
+            ..View::default()
+        }
     }
 
     #[track_caller]
@@ -69,7 +79,9 @@ mod tests {
         let mut asked = view(0, 0, 0);
         assert_eq!(output_bound(&asked, None), None);
         assert_eq!(output_bound(&asked, Some(100)), Some(200));
-        asked.output_limit = Some(30);
+        asked.output_limit = WholeNumber::Is(30);
         assert_eq!(output_bound(&asked, Some(100)), Some(60));
+        asked.answers = WholeNumber::Odd;
+        assert_eq!(output_bound(&asked, Some(100)), None, "what a lenient provider makes of it is not known");
     }
 }

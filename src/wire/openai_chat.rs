@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::limits::MODEL_NAME_BYTES_MAX;
-use crate::prompt::json::{JsonError, RawStr, Scanner};
+use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::prompt::view::{UsageInStream, View};
 
 /// Why a body cannot be taken.
@@ -37,8 +37,8 @@ pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":tru
 /// mistyped `model`, `messages` or `stream`. Everything else is the provider's to judge.
 pub fn read(body: &[u8]) -> Result<View, BodyError> {
     let mut scanner = Scanner::from_bytes(body)?;
-    let mut reader = Reader { view: View { answers: 1, ..View::default() }, seen: 0, claimed_user: [None, None, None] };
-    let (mut max_tokens, mut max_completion_tokens) = (None, None);
+    let mut reader = Reader { view: View::default(), seen: 0, claimed_user: [None, None, None] };
+    let (mut max_tokens, mut max_completion_tokens) = (WholeNumber::Absent, WholeNumber::Absent);
     scanner.object::<BodyError>(|s, key| match &*key.decode() {
         "model" => reader.model(s),
         "stream" => reader.stream(s),
@@ -49,9 +49,8 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         "max_tokens" => reader.number(s, Seen::MaxTokens, &mut max_tokens),
         "max_completion_tokens" => reader.number(s, Seen::MaxCompletionTokens, &mut max_completion_tokens),
         "n" => {
-            let mut answers = None;
-            reader.number(s, Seen::N, &mut answers)?;
-            reader.view.answers = answers.unwrap_or(1).max(1);
+            reader.once(Seen::N)?;
+            reader.view.answers = s.whole_number()?;
             Ok(())
         }
         "service_tier" => {
@@ -73,7 +72,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         _ => Ok(s.pass()?),
     })?;
     scanner.end()?;
-    reader.finish(max_completion_tokens.or(max_tokens))
+    reader.finish(larger(max_completion_tokens, max_tokens))
 }
 
 /// The keys that may stand only once, because what they say is decided on.
@@ -134,9 +133,9 @@ impl Reader {
         Ok(())
     }
 
-    fn number(&mut self, s: &mut Scanner<'_>, key: Seen, into: &mut Option<u64>) -> Result<(), BodyError> {
+    fn number(&mut self, s: &mut Scanner<'_>, key: Seen, into: &mut WholeNumber) -> Result<(), BodyError> {
         self.once(key)?;
-        *into = s.integer()?;
+        *into = s.whole_number()?;
         Ok(())
     }
 
@@ -297,7 +296,7 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self, output_limit: Option<u64>) -> Result<View, BodyError> {
+    fn finish(mut self, output_limit: WholeNumber) -> Result<View, BodyError> {
         for (key, wanted) in [(Seen::Model, "given"), (Seen::Messages, "given")] {
             if !self.was_seen(key) {
                 return Err(BodyError::Wrong { key: key.key(), wanted });
@@ -306,6 +305,15 @@ impl Reader {
         self.view.output_limit = output_limit;
         self.view.claims.user = self.claimed_user.into_iter().flatten().next();
         Ok(self.view)
+    }
+}
+
+/// Where both limits are given, which of them a provider keeps is its own affair.
+fn larger(a: WholeNumber, b: WholeNumber) -> WholeNumber {
+    match (a, b) {
+        (WholeNumber::Odd, _) | (_, WholeNumber::Odd) => WholeNumber::Odd,
+        (WholeNumber::Is(a), WholeNumber::Is(b)) => WholeNumber::Is(a.max(b)),
+        (WholeNumber::Absent, known) | (known, WholeNumber::Absent) => known,
     }
 }
 

@@ -6,6 +6,9 @@ use serde::Deserialize;
 use crate::prompt::json::{JsonError, Scanner};
 use crate::reply::usage::{ServiceTier, Usage};
 
+/// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
+const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 40;
+
 /// What a whole answer or one chunk of a stream says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
@@ -50,7 +53,10 @@ pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
             }
             "error" => {
                 let range = s.skip()?;
-                facts.error |= s.text(range) != "null";
+                // An object or a text says what went wrong; empty ones, `false` and `null` say that nothing did.
+                let said = s.text(range);
+                facts.error |=
+                    said.starts_with(['{', '"']) && said.len() > 2 && !said[1..said.len() - 1].trim_ascii().is_empty();
             }
             _ => s.pass()?,
         }
@@ -128,6 +134,9 @@ fn read_usage(json: &str) -> Option<(Usage, bool)> {
     let prompt = wire.prompt_tokens_details.unwrap_or_default();
     let completion = wire.completion_tokens_details.unwrap_or_default();
     let (input, output) = (wire.prompt_tokens?, wire.completion_tokens?);
+    if input.max(output) > TOKENS_PLAUSIBLE_MAX {
+        return None;
+    }
     let (cached, written) = (prompt.cached_tokens.unwrap_or(0), prompt.cache_write_tokens.unwrap_or(0));
     let reasoning = completion.reasoning_tokens.unwrap_or(0);
     // Some providers count reasoning beside the completion and not in it; their total tells.
@@ -189,6 +198,7 @@ mod tests {
     fn a_figure_that_is_missing_is_not_zero() {
         check_usage(r#"{"prompt_tokens":1000}"#, None);
         check_usage(r#"{"completion_tokens":1000}"#, None);
+        check_usage(r#"{"prompt_tokens":18446744073709551615,"completion_tokens":1}"#, None);
     }
 
     #[test]
@@ -231,6 +241,9 @@ mod tests {
     #[test]
     fn an_error_object_is_told_from_an_answer() {
         assert!(read(br#"{"error":{"message":"overloaded"}}"#).unwrap().error);
-        assert!(!read(br#"{"error":null,"choices":[]}"#).unwrap().error);
+        assert!(read(br#"{"error":"overloaded"}"#).unwrap().error);
+        for nothing in ["null", "false", "{}", "{ }", "\"\"", "[]"] {
+            assert!(!read(format!("{{\"error\":{nothing},\"choices\":[]}}").as_bytes()).unwrap().error, "{nothing}");
+        }
     }
 }

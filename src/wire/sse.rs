@@ -20,7 +20,11 @@ pub struct EventTooLarge;
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The beginning of an event whose end has not arrived.
-    pending: Bytes,
+    pending: BytesMut,
+    /// Where in it the line begins that has not ended.
+    line: usize,
+    /// How far it has been looked at.
+    looked: usize,
     /// The last chunk ended in the CR of a blank line: an LF at the start of the next belongs to it.
     swallow_lf: bool,
 }
@@ -35,64 +39,86 @@ pub struct Events {
 }
 
 impl Decoder {
-    /// Takes the next chunk and gives the events that it completes.
+    /// Takes the next chunk and gives the events that it completes. Every byte is looked at once, however
+    /// small the chunks are.
     ///
     /// # Errors
     ///
     /// [`EventTooLarge`] when an unfinished event outgrows the limit; the stream cannot be followed any further.
     pub fn push(&mut self, chunk: Bytes) -> Result<Events, EventTooLarge> {
-        let buffer = if self.pending.is_empty() { chunk } else { join(&self.pending, &chunk) };
-        let mut ranges = Vec::with_capacity(1);
-        let (mut start, mut swallow_lf) = (0, self.swallow_lf);
-        let bytes = &buffer[..];
-        if swallow_lf && bytes.first() == Some(&b'\n') {
-            start = 1;
-            ranges.push(0..1);
-        }
-        swallow_lf &= bytes.is_empty();
-        while let Some(end) = event_end(bytes, start) {
-            swallow_lf = end == bytes.len() && bytes[end - 1] == b'\r';
-            ranges.push(start..end);
-            start = end;
-        }
-        self.swallow_lf = swallow_lf;
-        self.pending = buffer.slice(start..);
-        if self.pending.len() > SSE_EVENT_BYTES_MAX {
-            return Err(EventTooLarge);
-        }
-        Ok(Events { bytes: buffer.slice(..start), ranges })
+        let (bytes, ranges) = if self.pending.is_empty() {
+            let (ranges, end) = self.cut(&chunk);
+            self.pending.extend_from_slice(&chunk[end..]);
+            (chunk.slice(..end), ranges)
+        } else {
+            let mut joined = std::mem::take(&mut self.pending);
+            joined.extend_from_slice(&chunk);
+            let (ranges, end) = self.cut(&joined);
+            let whole = joined.split_to(end).freeze();
+            self.pending = joined;
+            (whole, ranges)
+        };
+        if self.pending.len() > SSE_EVENT_BYTES_MAX { Err(EventTooLarge) } else { Ok(Events { bytes, ranges }) }
     }
 
     /// The stream ended: what is left counts as an event, since some providers omit the last blank line.
     pub fn finish(&mut self) -> Events {
-        let bytes = std::mem::take(&mut self.pending);
+        let bytes = std::mem::take(&mut self.pending).freeze();
         let ranges = if bytes.is_empty() { Vec::new() } else { vec![0..bytes.len(); 1] };
         Events { bytes, ranges }
     }
+
+    /// The whole events in `bytes`, and where the last of them ends. Remembers where to go on looking.
+    fn cut(&mut self, bytes: &[u8]) -> (Vec<Range<usize>>, usize) {
+        let mut ranges = Vec::with_capacity(1);
+        let mut start = 0;
+        if self.swallow_lf && bytes.first() == Some(&b'\n') {
+            start = 1;
+            ranges.push(0..1);
+        }
+        self.swallow_lf &= bytes.is_empty();
+        let mut at = Place { line: self.line.max(start), looked: self.looked.max(start) };
+        while let Some(end) = event_end(bytes, &mut at) {
+            self.swallow_lf = end == bytes.len() && bytes[end - 1] == b'\r';
+            ranges.push(start..end);
+            start = end;
+        }
+        (self.line, self.looked) = (at.line - start, at.looked - start);
+        (ranges, start)
+    }
 }
 
-fn join(head: &Bytes, tail: &Bytes) -> Bytes {
-    let mut both = BytesMut::with_capacity(head.len() + tail.len());
-    both.extend_from_slice(head);
-    both.extend_from_slice(tail);
-    both.freeze()
+/// How far a search for the end of an event has come.
+struct Place {
+    /// The beginning of the current line.
+    line: usize,
+    /// Nothing before this ends that line.
+    looked: usize,
 }
 
-/// Where the event that begins at `start` ends, its blank line included; `None` if that has not arrived.
-fn event_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut line = start;
+/// Where the event ends that goes on at `at`, its blank line included; `None` if that has not arrived. `at` is then
+/// where to go on when more has.
+fn event_end(bytes: &[u8], at: &mut Place) -> Option<usize> {
     loop {
-        let at = line + memchr::memchr2(b'\n', b'\r', &bytes[line..])?;
-        let next = match (bytes[at], bytes.get(at + 1)) {
-            (b'\r', Some(b'\n')) => at + 2,
-            // A CR at the very end may be half of a CRLF; after a blank line that makes no difference.
-            (b'\r', None) if at > line => return None,
-            _ => at + 1,
+        let Some(found) = memchr::memchr2(b'\n', b'\r', &bytes[at.looked..]) else {
+            at.looked = bytes.len();
+            return None;
         };
-        if at == line {
+        let end = at.looked + found;
+        let next = match (bytes[end], bytes.get(end + 1)) {
+            (b'\r', Some(b'\n')) => end + 2,
+            // A CR at the very end may be half of a CRLF; after a blank line that makes no difference.
+            (b'\r', None) if end > at.line => {
+                at.looked = end;
+                return None;
+            }
+            _ => end + 1,
+        };
+        let is_blank = end == at.line;
+        *at = Place { line: next, looked: next };
+        if is_blank {
             return Some(next);
         }
-        line = next;
     }
 }
 

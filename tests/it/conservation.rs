@@ -273,18 +273,19 @@ fn check_row(row: &Attempt, billed: i64) {
     }
 }
 
-fn reconcile(folder: &Path, provider: &str, export: &str) -> Value {
+fn reconcile(folder: &Path, provider: &str, export: &str, options: &[&str]) -> Value {
     let file: PathBuf = folder.join(format!("{provider}.jsonl"));
     std::fs::write(&file, export).expect("a file");
     let (file, config) = (file.display().to_string(), folder.join("farthing.yaml").display().to_string());
-    let done = run(&["reconcile", "--provider", provider, &file, "--config", &config, "--format", "json"]);
+    let arguments = ["reconcile", "--provider", provider, &file, "--config", &config, "--format", "json"];
+    let done = run(&[&arguments, options].concat());
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     serde_json::from_slice(&done.stdout).expect("one JSON object")
 }
 
 /// Reconciles one provider; afterwards ledger and invoice differ only by what is listed.
 fn check_reconciled(folder: &Path, name: &str, provider: &Simulator) {
-    let report = reconcile(folder, name, &provider.export_jsonl());
+    let report = reconcile(folder, name, &provider.export_jsonl(), &[]);
     let invoice = provider.invoice();
     assert_eq!(report["matched"], invoice.lines.len(), "{report:#}");
     assert_eq!(report["matched_nano_usd"], invoice.total().0);
@@ -305,8 +306,43 @@ fn check_reconciled(folder: &Path, name: &str, provider: &Simulator) {
     for row in rows.iter().filter(|row| !row.is_settled()) {
         assert!(!billed.contains(&row.id.as_str()), "in doubt although the export has it: {row:?}");
     }
-    let again = reconcile(folder, name, &provider.export_jsonl());
+    check_span(&report, &rows, invoice.total().0);
+    let again = reconcile(folder, name, &provider.export_jsonl(), &["--complete"]);
     assert_eq!((&again["corrected"], &again["differences"]), (&json!(0), &report["differences"]), "a second import");
+    assert_eq!((&again["settled_at_zero"], &again["not_in_export"]), (&report["not_in_export"], &json!([])));
+    check_settled_at_zero(folder, &rows, &again);
+}
+
+/// The two totals differ by what is listed, and everything in doubt that may have cost something is listed.
+fn check_span(report: &Value, rows: &[Attempt], billed: i64) {
+    let span = |figure: &str| report["span"][figure].as_i64().expect("a figure");
+    let ledger: i64 = rows.iter().filter_map(|row| row.cost).sum();
+    let guesses: i64 = rows.iter().filter(|row| !row.is_settled()).filter_map(|row| row.cost).sum();
+    assert_eq!((span("export_nano_usd"), span("residual_nano_usd")), (billed, billed - span("ledger_nano_usd")));
+    assert!((ledger - guesses..=ledger).contains(&span("ledger_nano_usd")), "{report:#}");
+    let parts = ["differences_nano_usd", "not_in_ledger_nano_usd", "not_in_export_nano_usd"].map(span);
+    assert_eq!((span("residual_nano_usd"), span("unexplained_nano_usd")), (parts.iter().sum(), 0), "{report:#}");
+    for absent in report["not_in_export"].as_array().expect("a list") {
+        assert_eq!(absent["in_doubt"], true, "reported and not billed: {absent}");
+    }
+}
+
+/// A complete export leaves in doubt only what lies outside its time; what it settled cost nothing.
+fn check_settled_at_zero(folder: &Path, before: &[Attempt], report: &Value) {
+    let listed = report["settled_at_zero"].as_array().expect("a list");
+    let settled: Vec<&str> = listed.iter().map(|found| found["attempt_id"].as_str().expect("an id")).collect();
+    assert!(!settled.is_empty(), "both providers let some cut calls go unbilled");
+    let doubts = before.iter().filter(|row| !row.is_settled()).count();
+    assert_eq!(report["in_doubt"], doubts - settled.len());
+    let after = attempts(&folder.join("farthing.db"));
+    for row in after.iter().filter(|row| settled.contains(&row.id.as_str())) {
+        assert_eq!((row.is_settled(), row.low, row.cost, row.high), (true, 0, Some(0), Some(0)), "{row:?}");
+    }
+    let others = |rows: &[Attempt]| -> Vec<Attempt> {
+        let ours = |row: &&Attempt| row.provider == before[0].provider && !settled.contains(&row.id.as_str());
+        rows.iter().filter(ours).cloned().collect()
+    };
+    assert_eq!(others(&after), others(before), "what was not settled stays as it was");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -85,7 +85,7 @@ async fn a_header_of_the_row_beats_the_client_s_and_others_pass() {
         ASK.len()
     );
     for (row, expected) in [
-        ("metering: inject", [&["agent/1"][..], &["first"], &["00-ab-cd-01"]]),
+        ("metering: inject", [&["agent/1"][..], &["first", "second"], &["00-ab-cd-01"]]),
         ("headers: { user-agent: row/1, OpenAI-Beta: ours }", [&["row/1"], &["ours"], &["00-ab-cd-01"]]),
     ] {
         let world = Setup::of(luna([Reply::text("ok")])).row(row).start().await;
@@ -119,13 +119,13 @@ async fn until_bodies_hold(world: &World, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_body_takes_its_room_when_its_length_is_declared() {
+async fn a_body_takes_the_room_of_what_has_arrived() {
     let world =
         Setup::of(luna([Reply::text("ok")])).more("limits: { body_bytes: 8KiB, memory_bytes: 10KiB }").start().await;
     let mut slow = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8000\r\n\r\n";
-    slow.write_all(head.as_bytes()).await.expect("an open connection");
-    until_bodies_hold(&world, 8000).await;
+    slow.write_all(format!("{head}{}", " ".repeat(7000)).as_bytes()).await.expect("an open connection");
+    until_bodies_hold(&world, 7000).await;
     let large = format!("{ASK}{}", " ".repeat(4000));
     let got = world.chat(large.clone()).await;
     assert_eq!((got.status, &*got.code(), got.header("retry-after")), (503, "overloaded", "1"), "{}", got.text());

@@ -99,6 +99,8 @@ fn outcome<'a>(attempt: AttemptId, cost: i64, closes: Option<Closing<'a>>) -> Re
         source: Source::Reported,
         cost: CostInterval::exactly(NanoUsd(cost)),
         price_version: None,
+        service_tier: Some("flex"),
+        discount_ppm: 150_000,
         tokenizer: None,
         provider_request_id: Some("req_123"),
         overshoot: None,

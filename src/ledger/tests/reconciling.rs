@@ -2,11 +2,31 @@
 
 use super::*;
 use crate::ledger::export::ExportRow;
-use crate::ledger::reconcile::{Difference, Report};
+use crate::ledger::reconcile::{Absent, Coverage, Difference, Import, Part, Report, Span, TokenDifference};
+use crate::ledger::record::KnownTokens;
 
-fn billed(id: &str, cost: i64) -> ExportRow {
-    ExportRow { line: 1, client_request_id: id.to_owned(), model: None, usage: None, cost: NanoUsd(cost) }
+/// When every attempt of these tests left.
+const LEFT_MS: i64 = 1_790_000_000_001;
+
+fn billed(id: AttemptId, cost: i64) -> ExportRow {
+    let tokens = KnownTokens::default();
+    ExportRow { line: 1, client_request_id: id.to_string(), model: None, tokens, cost: NanoUsd(cost) }
 }
+
+fn import(ledger: &Ledger, coverage: Coverage, rows: &[ExportRow]) -> Report {
+    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage };
+    ledger.reconcile(&import, rows).expect("it reconciles")
+}
+
+fn exactly(amount: i64) -> CostInterval {
+    CostInterval::exactly(NanoUsd(amount))
+}
+
+fn part(rows: u64, amount: i64) -> Part {
+    Part { rows, amount: NanoUsd(amount) }
+}
+
+const INTERRUPTED: CostInterval = CostInterval { low: NanoUsd::ZERO, exact: None, high: Some(BOUND) };
 
 #[test]
 fn an_export_settles_doubt_once_and_lists_contradictions() {
@@ -18,26 +38,34 @@ fn an_export_settles_doubt_once_and_lists_contradictions() {
     let copy = killed_copy(folder.path());
     let (ledger, recovered) = open(copy.path());
     assert_eq!(recovered.attempts_interrupted, 2);
-    let rows: Vec<ExportRow> = [7, 9, 600, 1_500]
-        .into_iter()
-        .zip(&ids)
-        .map(|(cost, id)| billed(&id.to_string(), cost))
-        .chain([billed("chatcmpl-of-somebody-else", 5), billed(&attempt(RequestId::new(), 1).to_string(), 5)])
-        .collect();
-    let report = ledger.reconcile("openai", "june.csv", 99, &rows).expect("it reconciles");
-    let exactly = |amount| CostInterval::exactly(NanoUsd(amount));
-    let interrupted = CostInterval { low: NanoUsd::ZERO, exact: None, high: Some(BOUND) };
+    let mut foreign = billed(ids[0], 5);
+    foreign.client_request_id = "chatcmpl-of-somebody-else".to_owned();
+    let mut rows: Vec<ExportRow> =
+        [7, 9, 600, 1_500].into_iter().zip(&ids).map(|(cost, id)| billed(*id, cost)).collect();
+    rows.extend([foreign, billed(attempt(RequestId::new(), 1), 5)]);
+    let report = import(&ledger, Coverage::Partial, &rows);
+    let differs = |id: usize, ledger, amount| {
+        let export = Some(NanoUsd(amount));
+        vec![Difference { attempt: ids[id], ledger, export, tokens: Vec::new() }]
+    };
     assert_eq!(
         report,
         Report {
-            matched: 4,
-            unchanged: 1,
-            corrected: 2,
-            corrected_cost: NanoUsd(2_100),
+            matched: part(4, 2_116),
+            unchanged: part(1, 7),
+            corrected: part(2, 2_100),
             unmatched: rows[4..].iter().map(|row| row.client_request_id.clone()).collect(),
-            differences: vec![Difference { attempt: ids[1], ledger: exactly(8), export: NanoUsd(9) }],
-            outside_interval: vec![Difference { attempt: ids[3], ledger: interrupted, export: NanoUsd(1_500) }],
-            in_doubt: 0,
+            unmatched_cost: NanoUsd(10),
+            differences: differs(1, exactly(8), 9),
+            outside_interval: differs(3, INTERRUPTED, 1_500),
+            span: Some(Span {
+                from_ms: LEFT_MS,
+                until_ms: LEFT_MS,
+                ledger_before: NanoUsd(15),
+                ledger_after: NanoUsd(2_115),
+            }),
+            doubt: CostInterval { exact: None, ..CostInterval::NOTHING },
+            ..Report::default()
         }
     );
     check_rows(
@@ -52,15 +80,139 @@ fn an_export_settles_doubt_once_and_lists_contradictions() {
         ],
     );
     check_rows(&ledger, "SELECT sum(cost_nano) FROM requests_v1", &["2115"]);
-    let again = ledger.reconcile("openai", "june.csv", 100, &rows).expect("it reconciles");
-    assert_eq!((again.unchanged, again.corrected, again.differences.len()), (3, 0, 1));
+    let again = import(&ledger, Coverage::Partial, &rows);
+    assert_eq!((again.unchanged.rows, again.corrected.rows, again.differences.len()), (3, 0, 1));
 }
 
 #[test]
-fn another_providers_export_matches_nothing() {
+fn another_providers_export_matches_nothing_and_settles_nothing() {
     let (_folder, ledger) = fresh();
     let id = attempt(RequestId::new(), 1);
     append(&ledger, &[intent(id), outcome(id, 7, Some(closing()))]);
-    let report = ledger.reconcile("anthropic", "e", 1, &[billed(&id.to_string(), 9)]).expect("it reconciles");
-    assert_eq!((report.matched, report.unmatched.len()), (0, 1));
+    let import = Import { provider: "anthropic", export: "e", at_ms: 1, coverage: Coverage::Complete };
+    let report = ledger.reconcile(&import, &[billed(id, 9)]).expect("it reconciles");
+    assert_eq!((report.matched.rows, report.unmatched.len(), report.span), (0, 1, None));
+    check_rows(&ledger, "SELECT cost_nano FROM attempts_v1", &["7"]);
+}
+
+/// An attempt at each time, in this order: billed 7, reported 8, estimated 9, failed, unknown, billed 3; and one
+/// more in doubt after the last that is billed.
+fn a_day(ledger: &Ledger) -> Vec<AttemptId> {
+    let ids: Vec<AttemptId> = (0..7).map(|_| attempt(RequestId::new(), 1)).collect();
+    let ended = |id, fate, source, cost: CostInterval| {
+        let Record::Outcome(outcome) = outcome(id, 0, Some(closing())) else { unreachable!("it is an outcome") };
+        let tokenizer = (source == Source::Estimated).then_some("bytes/4");
+        Record::Outcome(Outcome { fate, source, cost, tokenizer, ..outcome })
+    };
+    let guess = CostInterval { exact: Some(NanoUsd(9)), ..INTERRUPTED };
+    let ends = [
+        ended(ids[0], Fate::Completed, Source::Reported, exactly(7)),
+        ended(ids[1], Fate::Completed, Source::Reported, exactly(8)),
+        ended(ids[2], Fate::Completed, Source::Estimated, guess),
+        ended(ids[3], Fate::Failed, Source::Reported, CostInterval::NOTHING),
+        ended(ids[4], Fate::Cut, Source::Unknown, INTERRUPTED),
+        ended(ids[5], Fate::Completed, Source::Reported, exactly(3)),
+        ended(ids[6], Fate::Cut, Source::Unknown, INTERRUPTED),
+    ];
+    for ((id, end), after) in ids.iter().zip(ends).zip(0..) {
+        let Record::Intent(intent) = intent(*id) else { unreachable!("it is an intent") };
+        append(ledger, &[Record::Intent(Intent { at_ms: LEFT_MS + after, ..intent }), end]);
+    }
+    ids
+}
+
+#[test]
+fn what_the_ledger_holds_and_the_export_lacks_is_listed_within_its_span() {
+    let (_folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let report = import(&ledger, Coverage::Partial, &[billed(ids[5], 3), billed(ids[0], 7)]);
+    let absent = |id: usize, ledger, in_doubt| Absent { attempt: ids[id], ledger, in_doubt };
+    let guess = CostInterval { exact: Some(NanoUsd(9)), ..INTERRUPTED };
+    assert_eq!(report.absent, [absent(1, exactly(8), false), absent(2, guess, true), absent(4, INTERRUPTED, true)]);
+    let (ledger_before, ledger_after) = (NanoUsd(27), NanoUsd(27));
+    assert_eq!(report.span, Some(Span { from_ms: LEFT_MS, until_ms: LEFT_MS + 5, ledger_before, ledger_after }));
+    assert_eq!((report.settled_at_zero.len(), report.in_doubt, report.doubt.high), (0, 3, Some(NanoUsd(3_000))));
+}
+
+#[test]
+fn what_a_complete_export_lacks_was_not_billed() {
+    let (_folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let rows = [billed(ids[0], 7), billed(ids[5], 3)];
+    let report = import(&ledger, Coverage::Complete, &rows);
+    let difference = Difference { attempt: ids[1], ledger: exactly(8), export: None, tokens: Vec::new() };
+    assert_eq!((report.differences, report.absent), (vec![difference], vec![]));
+    let settled: Vec<_> = report.settled_at_zero.iter().map(|absent| absent.attempt).collect();
+    assert_eq!((settled, report.in_doubt), (vec![ids[2], ids[4]], 1));
+    let costs = "SELECT fate, source, cost_nano, cost_high_nano, export FROM attempts_v1 ORDER BY attempt_id";
+    let settled = [
+        "completed|reported|7|7|-",
+        "completed|reported|8|8|-",
+        "completed|reported|0|0|june.csv",
+        "failed|reported|0|0|-",
+        "cut|reported|0|0|june.csv",
+        "completed|reported|3|3|-",
+        "cut|unknown|-|1000|-",
+    ];
+    check_rows(&ledger, costs, &settled);
+    let again = import(&ledger, Coverage::Complete, &rows);
+    assert_eq!((again.settled_at_zero.len(), again.differences.len(), again.corrected.rows), (0, 1, 0));
+    check_rows(&ledger, costs, &settled);
+}
+
+#[test]
+fn a_late_line_of_the_bill_corrects_what_silence_had_settled() {
+    let (_folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let mut rows = vec![billed(ids[0], 7), billed(ids[5], 3)];
+    import(&ledger, Coverage::Complete, &rows);
+    rows.push(billed(ids[4], 40));
+    let late = import(&ledger, Coverage::Complete, &rows);
+    assert_eq!((late.corrected, late.differences.len()), (part(1, 40), 1));
+    let again = import(&ledger, Coverage::Complete, &rows);
+    assert_eq!((again.corrected, again.unchanged), (part(0, 0), part(3, 50)));
+}
+
+#[test]
+fn every_kind_of_token_that_the_export_gives_is_compared() {
+    let (_folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let same = KnownTokens { input_tokens: Some(812), output_tokens: Some(90), ..KnownTokens::default() };
+    let check = |tokens: KnownTokens, expected: &[TokenDifference]| {
+        let report = import(&ledger, Coverage::Partial, &[ExportRow { tokens, ..billed(ids[0], 7) }]);
+        let found: Vec<_> = report.differences.into_iter().flat_map(|difference| difference.tokens).collect();
+        assert_eq!((&found[..], report.unchanged.rows), (expected, u64::from(expected.is_empty())));
+    };
+    let differs = |kind, ledger, export, whole| TokenDifference { kind, ledger, export, whole };
+    let (input, output) = (Some(("input_tokens", 812)), Some(("output_tokens", 90)));
+    check(KnownTokens::default(), &[]);
+    check(same, &[]);
+    check(KnownTokens { cached_input_tokens: Some(400), reasoning_tokens: Some(0), ..same }, &[]);
+    check(KnownTokens { cached_input_tokens: Some(0), ..same }, &[differs("cached_input_tokens", 400, 0, input)]);
+    check(
+        KnownTokens { output_tokens: Some(91), reasoning_tokens: Some(60), ..same },
+        &[differs("output_tokens", 90, 91, None), differs("reasoning_tokens", 0, 60, output)],
+    );
+    check(
+        KnownTokens { cache_write_tokens: Some(1), cache_write_1h_tokens: Some(2), ..same },
+        &[differs("cache_write_tokens", 0, 1, input), differs("cache_write_1h_tokens", 0, 2, input)],
+    );
+}
+
+#[test]
+fn a_corrected_row_is_counted_here_only_if_the_export_has_no_tokens() {
+    for (tokens, expected) in [
+        (KnownTokens { input_tokens: Some(5), output_tokens: Some(6), ..KnownTokens::default() }, "reported|-|5|6"),
+        (KnownTokens::default(), "reported|bytes/4|812|90"),
+    ] {
+        let (_folder, ledger) = fresh();
+        let ids = a_day(&ledger);
+        import(&ledger, Coverage::Partial, &[ExportRow { tokens, ..billed(ids[2], 11) }]);
+        let row = format!(
+            "SELECT source, tokenizer, input_tokens, output_tokens FROM attempts_v1
+             WHERE attempt_id = '{}'",
+            ids[2]
+        );
+        check_rows(&ledger, &row, &[expected]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::first_id_at;
-use crate::ledger::record::Reconciled;
+use crate::ledger::record::{KnownTokens, Reconciled};
 
 const COSTS: &str = "SELECT status, cost_low_nano, cost_nano, cost_high_nano, saved_nano FROM requests_v1";
 const FATES: &str =
@@ -26,10 +26,10 @@ fn a_request_that_begins_and_ends_is_two_full_rows() {
         "SELECT at_ms, provider, model, fate, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
             reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano, source, price_version, tokenizer,
             cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms, provider_status,
-            provider_request_id, overshoot_nano
+            provider_request_id, overshoot_nano, service_tier, discount_ppm
          FROM attempts_v1",
         &["1790000000001|openai|gpt-5.6-luna|completed|812|400|0|90|0|77|77|77|reported|\
-           openai/gpt-5.6-luna@2026-11-01|-|0|1000|1000|500|1790000000900|200|req_123|-"],
+           openai/gpt-5.6-luna@2026-11-01|-|0|1000|1000|500|1790000000900|200|req_123|-|flex|150000"],
     );
     check_rows(&ledger, "SELECT request_id FROM requests_v1", &[&id.to_string()]);
     check_rows(&ledger, "SELECT attempt_id FROM attempts_v1", &[&attempt(id, 1).to_string()]);
@@ -67,10 +67,10 @@ fn every_kind_of_token_has_its_own_column() {
         }
         append(&ledger, &[told(id, Some(usage(10)))]);
         check_rows(&ledger, TOKENS, &["10|11|12|13|14|15"]);
-        let word = |usage| Reconciled { attempt: attempt(id, 1), at_ms: 5, usage, cost: NanoUsd(9), export: "e" };
-        append(&ledger, &[Record::Reconciled(word(Some(usage(70))))]);
+        let word = |tokens| Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens, cost: NanoUsd(9), export: "e" };
+        append(&ledger, &[Record::Reconciled(word(usage(70).into()))]);
         check_rows(&ledger, TOKENS, &["70|71|72|73|74|75"]);
-        append(&ledger, &[Record::Reconciled(word(None))]);
+        append(&ledger, &[Record::Reconciled(word(KnownTokens::default()))]);
         check_rows(&ledger, TOKENS, &["70|71|72|73|74|75"]);
     }
     let (_folder, ledger) = fresh();
@@ -167,7 +167,8 @@ fn the_providers_word_replaces_an_estimate_and_shows_an_overshoot() {
     let id = RequestId::new();
     append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 9, Some(closing()))]);
     let usage = Usage { input_tokens: 5, output_tokens: 6, ..Usage::default() };
-    let word = Reconciled { attempt: attempt(id, 1), at_ms: 5, usage: Some(usage), cost: NanoUsd(1_200), export: "e" };
+    let word =
+        Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens: usage.into(), cost: NanoUsd(1_200), export: "e" };
     append(&ledger, &[Record::Reconciled(word)]);
     check_rows(&ledger, COSTS, &["ok|1200|1200|1200|0"]);
     check_rows(

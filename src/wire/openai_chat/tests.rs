@@ -20,7 +20,8 @@ fn what_decides_is_found_wherever_it_stands() {
         "metadata":{"team":"data","run":"r1","user":"u","other":1},"user":"v","tools":[{"type":"function"},{"type":"web_search"}],
         "service_tier":"flex","stream":true,"prompt_cache_key":"triage","model":"gpt-5.6-luna"}"#,
     );
-    assert_eq!((&*view.model, view.stream, view.answers, view.output_limit), ("gpt-5.6-luna", true, 2, Some(99)));
+    assert_eq!((&*view.model, view.stream), ("gpt-5.6-luna", true));
+    assert_eq!((view.answers, view.output_limit), (WholeNumber::Is(2), WholeNumber::Is(99)));
     assert_eq!((view.attachments.images, view.attachments.references, view.attachments.server_tools), (1, 1, 1));
     assert_eq!(view.claims.team.as_deref(), Some("data"));
     assert_eq!((view.claims.user.as_deref(), view.claims.run.as_deref()), (Some("u"), Some("r1")));

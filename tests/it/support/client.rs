@@ -45,7 +45,7 @@ impl Got {
     /// The cost that the comment before `[DONE]` states.
     pub fn cost_comment(&self) -> Option<&str> {
         let comment = self.text().strip_suffix("\n\ndata: [DONE]\n\n")?.rsplit("\n\n").next()?;
-        comment.strip_prefix(": x-farthing-cost-usd: ")
+        comment.strip_prefix(": x-farthing-cost-usd: ")?.lines().next()
     }
 
     /// The code of the error event that a broken stream ends with; there must be no `[DONE]`.

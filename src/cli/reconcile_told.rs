@@ -1,0 +1,286 @@
+//! The report of `farthing reconcile` as amounts: a table for people, JSON for programs.
+//!
+//! The residual is what the export bills beyond the ledger's amounts of the same time. It is taken from
+//! the two totals; its parts are taken from the lists, and what they leave open would be shown.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::ledger::reconcile::{Absent, Difference, Part, Report, Span, TokenDifference};
+use crate::money::NanoUsd;
+
+/// Most attempts or ids of one kind that a table lists; JSON has all of them.
+const LISTED_MAX: usize = 20;
+
+/// A report and what follows from it.
+pub struct Told<'a> {
+    file: &'a str,
+    provider: &'a str,
+    report: &'a Report,
+    /// What the export bills in all.
+    billed: Part,
+    residual: Option<Residual>,
+}
+
+/// What the export bills beyond the ledger, and why.
+struct Residual {
+    span: Span,
+    whole: NanoUsd,
+    differences: NanoUsd,
+    not_in_ledger: NanoUsd,
+    not_in_export: NanoUsd,
+    /// Attempts that are still in flight, or an error of ours.
+    unexplained: NanoUsd,
+    doubt: Doubt,
+}
+
+/// Amounts that are unknown, together.
+struct Doubt {
+    low: NanoUsd,
+    high: Option<NanoUsd>,
+}
+
+impl Residual {
+    fn of(report: &Report, billed: NanoUsd, span: Span) -> Self {
+        let whole = billed - span.ledger_after;
+        let differences = report.differences.iter().map(Difference::amount).sum();
+        let not_in_ledger = report.unmatched_cost;
+        let known = |absent: &Absent| absent.ledger.exact.unwrap_or_default();
+        let not_in_export = NanoUsd::ZERO - report.absent.iter().map(known).sum();
+        let unexplained = whole - differences - not_in_ledger - not_in_export;
+        let in_doubt = || report.absent.iter().filter(|absent| absent.in_doubt).map(|absent| absent.ledger);
+        let high = in_doubt().try_fold(NanoUsd::ZERO, |sum, cost| cost.high.map(|high| sum + high));
+        let doubt = Doubt { low: in_doubt().map(|cost| cost.low).sum(), high };
+        Self { span, whole, differences, not_in_ledger, not_in_export, unexplained, doubt }
+    }
+}
+
+impl<'a> Told<'a> {
+    /// Works the amounts out.
+    pub fn of(file: &'a str, provider: &'a str, report: &'a Report) -> Self {
+        let rows = report.matched.rows + report.unmatched.len() as u64;
+        let billed = Part { rows, amount: report.matched.amount + report.unmatched_cost };
+        let residual = report.span.map(|span| Residual::of(report, billed.amount, span));
+        Self { file, provider, report, billed, residual }
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let report = self.report;
+        let mut out = Table(String::new());
+        let rows = if self.billed.rows == 1 { "row" } else { "rows" };
+        out.say(format_args!(
+            "{}: {} {rows} of `{}` for {} USD",
+            self.file, self.billed.rows, self.provider, self.billed.amount
+        ));
+        out.part("in both", report.matched);
+        out.part("  unchanged", report.unchanged);
+        out.part("  corrected", report.corrected);
+        out.part("    outside the interval", differing(&report.outside_interval));
+        out.list(&report.outside_interval, |found| match found.ledger.high {
+            Some(high) => format!("{}: promised {} to {high} USD, {}", found.attempt, found.ledger.low, says(found)),
+            None => format!("{}: promised at least {} USD, {}", found.attempt, found.ledger.low, says(found)),
+        });
+        out.part("  differences", differing(&report.differences));
+        out.list(&report.differences, |found| {
+            let ledger = found.ledger.exact.map_or_else(|| "an unknown cost".to_owned(), |cost| format!("{cost} USD"));
+            format!("{}: reported {ledger}, {}", found.attempt, says(found))
+        });
+        let unmatched = Part { rows: report.unmatched.len() as u64, amount: report.unmatched_cost };
+        out.part("in the export, not in the ledger", unmatched);
+        out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { id.clone() });
+        out.part("in the ledger, not in the export", absent_part(&report.absent));
+        out.list(&report.absent, absent_line);
+        if !report.settled_at_zero.is_empty() {
+            out.count("settled at 0: not in the export", report.settled_at_zero.len() as u64);
+            out.list(&report.settled_at_zero, absent_line);
+        }
+        out.doubt("still in doubt", report.in_doubt, report.doubt.low, report.doubt.high);
+        match &self.residual {
+            Some(residual) => out.residual(self.billed.amount, residual),
+            None => out
+                .say(format_args!("\nthe export names no attempt of `{}`: there is no time to compare", self.provider)),
+        }
+        out.0
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let report = self.report;
+        let mut value = json!({
+            "file": self.file, "provider": self.provider,
+            "rows": self.billed.rows, "rows_nano_usd": self.billed.amount.0,
+            "matched": report.matched.rows, "matched_nano_usd": report.matched.amount.0,
+            "unchanged": report.unchanged.rows, "unchanged_nano_usd": report.unchanged.amount.0,
+            "corrected": report.corrected.rows, "corrected_nano_usd": report.corrected.amount.0,
+            "unmatched": report.unmatched.len(), "unmatched_nano_usd": report.unmatched_cost.0,
+            "unmatched_ids": report.unmatched,
+            "differences": all(&report.differences, difference_json),
+            "outside_interval": all(&report.outside_interval, difference_json),
+            "not_in_export": all(&report.absent, absent_json),
+            "settled_at_zero": all(&report.settled_at_zero, absent_json),
+            "in_doubt": report.in_doubt, "in_doubt_low_nano_usd": report.doubt.low.0,
+            "in_doubt_high_nano_usd": report.doubt.high.map(|high| high.0),
+        });
+        value["span"] = self.residual.as_ref().map_or(Value::Null, |residual| {
+            json!({
+                "from_ms": residual.span.from_ms, "until_ms": residual.span.until_ms,
+                "export_nano_usd": self.billed.amount.0,
+                "ledger_before_nano_usd": residual.span.ledger_before.0,
+                "ledger_nano_usd": residual.span.ledger_after.0,
+                "residual_nano_usd": residual.whole.0,
+                "differences_nano_usd": residual.differences.0,
+                "not_in_ledger_nano_usd": residual.not_in_ledger.0,
+                "not_in_export_nano_usd": residual.not_in_export.0,
+                "unexplained_nano_usd": residual.unexplained.0,
+                "in_doubt_low_nano_usd": residual.doubt.low.0,
+                "in_doubt_high_nano_usd": residual.doubt.high.map(|high| high.0),
+            })
+        });
+        value
+    }
+}
+
+fn differing(list: &[Difference]) -> Part {
+    Part { rows: list.len() as u64, amount: list.iter().filter_map(|found| found.export).sum() }
+}
+
+/// The amounts that the ledger has, estimates among them.
+fn absent_part(list: &[Absent]) -> Part {
+    Part { rows: list.len() as u64, amount: list.iter().filter_map(|absent| absent.ledger.exact).sum() }
+}
+
+fn absent_line(absent: &Absent) -> String {
+    let Absent { attempt, ledger, in_doubt } = absent;
+    match (ledger.exact, in_doubt) {
+        (Some(cost), false) => format!("{attempt}: reported {cost} USD"),
+        (Some(cost), true) => format!("{attempt}: estimated at {cost} USD, {} USD", range(ledger.low, ledger.high)),
+        (None, _) => format!("{attempt}: in doubt, {} USD", range(ledger.low, ledger.high)),
+    }
+}
+
+fn range(low: NanoUsd, high: Option<NanoUsd>) -> String {
+    high.map_or_else(|| format!("at least {low}"), |high| format!("{low} to {high}"))
+}
+
+/// The export's side of a difference.
+fn says(found: &Difference) -> String {
+    let Some(cost) = found.export else { return "the export does not name it".to_owned() };
+    if found.tokens.is_empty() {
+        return format!("the export says {cost} USD");
+    }
+    let tokens = found.tokens.iter().map(token_words).collect::<Vec<_>>().join("; ");
+    let same = found.ledger.exact == Some(cost);
+    let amount = if same { "as the export says".to_owned() } else { format!("the export says {cost} USD") };
+    format!("{amount}; {tokens}")
+}
+
+/// `input 1000 of which cached 0, the export says 500`.
+fn token_words(found: &TokenDifference) -> String {
+    let word = |kind| match kind {
+        "input_tokens" => "input",
+        "cached_input_tokens" => "cached",
+        "cache_write_tokens" => "written to the cache",
+        "cache_write_1h_tokens" => "written to the cache for an hour",
+        "output_tokens" => "output",
+        _ => "reasoning",
+    };
+    let whole = found.whole.map(|(kind, tokens)| format!("{} {tokens} of which ", word(kind))).unwrap_or_default();
+    format!("{whole}{} {}, the export says {}", word(found.kind), found.ledger, found.export)
+}
+
+fn all<T>(items: &[T], tell: fn(&T) -> Value) -> Vec<Value> {
+    items.iter().map(tell).collect()
+}
+
+fn difference_json(found: &Difference) -> Value {
+    let mut value = json!({
+        "attempt_id": found.attempt.to_string(), "low_nano_usd": found.ledger.low.0,
+        "ledger_nano_usd": found.ledger.exact.map(|cost| cost.0),
+        "high_nano_usd": found.ledger.high.map(|cost| cost.0),
+        "export_nano_usd": found.export.map(|cost| cost.0),
+    });
+    for tokens in &found.tokens {
+        value["tokens"][tokens.kind] = json!({ "ledger": tokens.ledger, "export": tokens.export });
+    }
+    value
+}
+
+fn absent_json(absent: &Absent) -> Value {
+    json!({
+        "attempt_id": absent.attempt.to_string(), "in_doubt": absent.in_doubt, "low_nano_usd": absent.ledger.low.0,
+        "ledger_nano_usd": absent.ledger.exact.map(|cost| cost.0),
+        "high_nano_usd": absent.ledger.high.map(|cost| cost.0),
+    })
+}
+
+/// Lines of text. Writing to a string cannot fail.
+struct Table(String);
+
+impl Table {
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.0, "{line}");
+    }
+
+    fn part(&mut self, what: &str, part: Part) {
+        self.say(format_args!("{what:<34} {:>9}  {} USD", part.rows, part.amount));
+    }
+
+    fn count(&mut self, what: &str, rows: u64) {
+        self.say(format_args!("{what:<34} {rows:>9}"));
+    }
+
+    fn doubt(&mut self, what: &str, rows: u64, low: NanoUsd, high: Option<NanoUsd>) {
+        match rows {
+            0 => self.count(what, rows),
+            _ => self.say(format_args!("{what:<34} {rows:>9}  {} USD", range(low, high))),
+        }
+    }
+
+    fn list<T>(&mut self, items: &[T], tell: impl Fn(&T) -> String) {
+        for item in items.iter().take(LISTED_MAX) {
+            self.say(format_args!("      {}", tell(item)));
+        }
+        if items.len() > LISTED_MAX {
+            self.say(format_args!("      … and {} more; `--format json` has all of them", items.len() - LISTED_MAX));
+        }
+    }
+
+    fn residual(&mut self, billed: NanoUsd, residual: &Residual) {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap_or_default();
+        let Span { from_ms, until_ms, ledger_before, ledger_after } = residual.span;
+        self.say(format_args!("\nbetween {} and {}", at(from_ms), at(until_ms)));
+        self.amount("the export", billed, "");
+        if ledger_before != ledger_after {
+            self.amount("the ledger before", ledger_before, "");
+        }
+        self.amount("the ledger now", ledger_after, "");
+        self.amount("residual", residual.whole, "the export less the ledger");
+        for (what, amount, reason) in [
+            ("  differences", residual.differences, "the provider bills other than it had reported"),
+            ("  not in the ledger", residual.not_in_ledger, "other software, or another ledger, used the account"),
+            ("  not in the export", residual.not_in_export, "not billed yet, or the export is not complete"),
+            ("  unexplained", residual.unexplained, "still in flight"),
+        ] {
+            if amount != NanoUsd::ZERO {
+                self.amount(what, amount, reason);
+            }
+        }
+        let Doubt { low, high } = residual.doubt;
+        if high != Some(NanoUsd::ZERO) {
+            self.figure("in doubt", &range(low, high), "not in the export; 0 if it is complete (--complete)");
+        }
+    }
+
+    fn amount(&mut self, what: &str, amount: NanoUsd, reason: &str) {
+        self.figure(what, &amount.to_string(), reason);
+    }
+
+    fn figure(&mut self, what: &str, figure: &str, reason: &str) {
+        let figure = format!("{figure} USD");
+        let line = format!("  {what:<21} {figure:<18} {reason}");
+        self.say(format_args!("{}", line.trim_end()));
+    }
+}

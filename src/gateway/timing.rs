@@ -1,0 +1,42 @@
+//! How long one attempt may take: the row's rules and the caller's patience together.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::meter::Meter;
+use crate::providers::{Failure, Row};
+
+/// The deadlines of one attempt.
+#[derive(Clone, Copy)]
+pub(super) struct Timing {
+    started: Instant,
+    first_byte: Duration,
+    /// Of the whole request, all attempts together.
+    pub(super) deadline: Instant,
+    /// The caller's deadline is the shorter one.
+    deadline_is_callers: bool,
+}
+
+impl Timing {
+    pub(super) fn new(row: &Row, meter: &Meter) -> Self {
+        let (rules, call) = (row.dispatch(), meter.call());
+        let patience = call.deadline.unwrap_or(Duration::MAX);
+        Self {
+            started: Instant::now(),
+            first_byte: rules.first_byte_timeout,
+            deadline: Instant::from_std(call.arrived) + rules.total_timeout.min(patience),
+            deadline_is_callers: patience < rules.total_timeout,
+        }
+    }
+
+    /// A caller's haste says nothing about a target's health, and must not rest it for others.
+    pub(super) fn was_ended_by_caller(&self, failure: &Failure) -> bool {
+        self.deadline_is_callers && matches!(failure, Failure::Timeout { .. }) && Instant::now() >= self.deadline
+    }
+
+    /// When the head, and for a stream its first event, must have come.
+    pub(super) fn head(&self, stream: bool) -> Instant {
+        if stream { self.deadline.min(self.started + self.first_byte) } else { self.deadline }
+    }
+}

@@ -1,0 +1,130 @@
+//! What reconciling reads of the ledger: one attempt by its id, all of a span, and what is in doubt.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::ids::AttemptId;
+use crate::ledger::record::KnownTokens;
+use crate::ledger::schema::first_id_at;
+use crate::money::{CostInterval, NanoUsd};
+
+/// How far an attempt's time may lie from the one in its id, which is its request's arrival.
+const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
+
+/// What the ledger holds of one attempt.
+pub(super) struct Stored {
+    pub(super) attempt: AttemptId,
+    pub(super) at_ms: i64,
+    pub(super) is_open: bool,
+    /// The provider itself has spoken, be it only of tokens.
+    pub(super) is_reported: bool,
+    pub(super) cost: CostInterval,
+    pub(super) tokens: KnownTokens,
+    is_from_export: bool,
+}
+
+impl Stored {
+    /// Whether the provider itself has settled this row already.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_reported && self.cost.exact.is_some()
+    }
+
+    /// An export that is complete did not name it; a later one that does knows better.
+    pub(super) fn was_settled_by_silence(&self) -> bool {
+        self.is_from_export && self.cost.exact == Some(NanoUsd::ZERO)
+    }
+
+    /// Not known to have cost nothing.
+    pub(super) fn may_have_cost(&self) -> bool {
+        !(self.is_settled() && self.cost.exact == Some(NanoUsd::ZERO))
+    }
+
+    pub(super) fn holds(&self, amount: NanoUsd) -> bool {
+        self.cost.low <= amount && self.cost.high.is_none_or(|high| amount <= high)
+    }
+}
+
+/// The columns of [`Stored`]; `reads` continues the statement.
+macro_rules! select_stored {
+    ($reads:literal) => {
+        concat!(
+            "SELECT attempt_id, at_ms, fate = 'open', source = 'reported', export IS NOT NULL,
+                cost_low_nano, cost_nano, cost_high_nano, input_tokens, cached_input_tokens, cache_write_tokens,
+                cache_write_1h_tokens, output_tokens, reasoning_tokens
+             FROM attempts_v1 WHERE provider = ?1 AND ",
+            $reads
+        )
+    };
+}
+
+impl Stored {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let tokens = |column| row.get(column).map(|tokens: Option<i64>| tokens.map(i64::unsigned_abs));
+        let attempt: String = row.get(0)?;
+        let foreign = || rusqlite::Error::InvalidColumnType(0, "attempt_id".to_owned(), rusqlite::types::Type::Text);
+        Ok(Self {
+            attempt: attempt.parse().map_err(|()| foreign())?,
+            at_ms: row.get(1)?,
+            is_open: row.get(2)?,
+            is_reported: row.get(3)?,
+            is_from_export: row.get(4)?,
+            cost: CostInterval {
+                low: NanoUsd(row.get(5)?),
+                exact: row.get::<_, Option<i64>>(6)?.map(NanoUsd),
+                high: row.get::<_, Option<i64>>(7)?.map(NanoUsd),
+            },
+            tokens: KnownTokens {
+                input_tokens: tokens(8)?,
+                cached_input_tokens: tokens(9)?,
+                cache_write_tokens: tokens(10)?,
+                cache_write_1h_tokens: tokens(11)?,
+                output_tokens: tokens(12)?,
+                reasoning_tokens: tokens(13)?,
+            },
+        })
+    }
+}
+
+/// The attempt, if this provider was asked.
+pub(super) fn stored(views: &Connection, provider: &str, attempt: AttemptId) -> rusqlite::Result<Option<Stored>> {
+    views
+        .prepare_cached(select_stored!("attempt_id = ?2"))?
+        .query_row(params![provider, attempt.to_string()], Stored::of)
+        .optional()
+}
+
+/// The provider's attempts that left within `times` (both ends included), given that `ids` left at its ends.
+pub(super) fn within(
+    views: &Connection,
+    provider: &str,
+    times: (i64, i64),
+    ids: (AttemptId, AttemptId),
+) -> rusqlite::Result<Vec<Stored>> {
+    let from = first_id_at(arrival(ids.0) - ARRIVED_EARLIER_MS_MAX);
+    let until = first_id_at(arrival(ids.1) + ARRIVED_EARLIER_MS_MAX);
+    views
+        .prepare_cached(select_stored!(
+            "attempt_id >= ?2 AND attempt_id < ?3 AND at_ms BETWEEN ?4 AND ?5 ORDER BY attempt_id"
+        ))?
+        .query_map(params![provider, from, until, times.0, times.1], Stored::of)?
+        .collect()
+}
+
+/// The milliseconds in an id: RFC 9562 §5.7.
+fn arrival(attempt: AttemptId) -> i64 {
+    (attempt.request.0.as_u128() >> 80) as i64
+}
+
+/// How many of the provider's attempts are unknown or estimated, and what they may have cost together.
+pub(super) fn in_doubt(views: &Connection, provider: &str) -> rusqlite::Result<(u64, CostInterval)> {
+    views.query_row(
+        "SELECT count(*), coalesce(sum(cost_low_nano), 0),
+            CASE WHEN count(*) = count(cost_high_nano) THEN coalesce(sum(cost_high_nano), 0) END
+         FROM attempts_v1 WHERE provider = ?1 AND (source <> 'reported' OR cost_nano IS NULL)",
+        [provider],
+        |row| {
+            let high = row.get::<_, Option<i64>>(2)?.map(NanoUsd);
+            let doubt = CostInterval { low: NanoUsd(row.get(1)?), exact: None, high };
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), doubt))
+        },
+    )
+}
