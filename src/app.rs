@@ -207,7 +207,10 @@ fn reload_keys(server: &Server, file: &Path) {
     match config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok()) {
         Ok(keys) => {
             server.keys.store(Arc::new(KeyRing::new(&keys)));
-            server.gateway.accounts().log.event("keys_reloaded", &json!({ "keys": keys.len() }));
+            server.gateway.accounts().log.event(
+                "keys_reloaded",
+                &json!({ "keys": keys.len(), "note": "only keys and prices are read again, other changes need a restart" }),
+            );
         }
         Err(problems) => reload_failed(server, "config", &problems),
     }

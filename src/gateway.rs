@@ -155,7 +155,7 @@ impl Gateway {
     /// *hold* and *call*, over retries and fallbacks, until an answer begins or nothing is left to try.
     async fn ask(&self, call: Call, plan: &Plan, mut meter: Meter) -> Outcome {
         let mut attempts = Attempts::new(&plan.targets);
-        let mut failure = Failure::Connect;
+        let mut failure = Failure::Connect { why: "no target is up" };
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };

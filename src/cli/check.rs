@@ -37,18 +37,18 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match (checked, arguments.format) {
         (Ok((config, book)), Format::Json) => {
             let warnings = warnings(&config, &book);
-            println!("{}", json!({ "source": source, "ok": true, "problems": [], "warnings": warnings }));
+            say!("{}", json!({ "source": source, "ok": true, "problems": [], "warnings": warnings }));
             ExitCode::SUCCESS
         }
         (Ok((config, book)), Format::Table) => {
             describe(&source, &config);
             for warning in warnings(&config, &book) {
-                println!("warning: {warning}");
+                say!("warning: {warning}");
             }
             ExitCode::SUCCESS
         }
         (Err(problems), Format::Json) => {
-            println!("{}", json!({ "source": source, "ok": false, "problems": texts(&problems), "warnings": [] }));
+            say!("{}", json!({ "source": source, "ok": false, "problems": texts(&problems), "warnings": [] }));
             ExitCode::FAILURE
         }
         (Err(problems), Format::Table) => {
@@ -63,22 +63,49 @@ fn texts(problems: &[Problem]) -> Vec<String> {
 }
 
 fn describe(source: &str, config: &Config) {
-    println!("{source}: ok");
+    say!("{source}: ok");
     for row in &config.providers {
         let key = if row.key.is_some() { "with a key" } else { "without a key" };
-        println!("  provider {}: {} {key}", row.id, row.base_url);
+        say!("  provider {}: {} {key}", row.id, row.base_url);
     }
     for tier in Tier::ALL {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();
-        println!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
+        say!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
     }
-    println!("  {} keys, {} teams, ledger {}", config.keys.len(), config.teams.len(), config.ledger.path.display());
+    say!("  {} keys, {} teams, ledger {}", config.keys.len(), config.teams.len(), config.ledger.path.display());
 }
 
 /// What is allowed and yet probably not meant.
 fn warnings(config: &Config, book: &Book) -> Vec<String> {
     let today = jiff::Zoned::now().date();
     let mut warnings = Vec::new();
+    let folder = config.ledger.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        warnings.push(format!("the ledger's folder `{}` is not there; `serve` will not start", folder.display()));
+    }
+    for row in &config.providers {
+        let is_local =
+            row.base_url.host().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
+        if row.key.is_some() && row.base_url.scheme_str() == Some("http") && !is_local {
+            warnings.push(format!("`{}` is called over `http`, so its key travels in clear", row.id));
+        }
+        if row.path_prefix().is_empty() {
+            warnings.push(format!(
+                "`{}`: the base URL `{}` has no path; most providers' end in `/v1`",
+                row.id, row.base_url
+            ));
+        }
+    }
+    let served =
+        |vendor: &str, model: &str| config.providers.iter().any(|row| row.vendor == vendor && row.serves(model));
+    for (vendor, model, price) in book.rows().filter(|(_, _, price)| !price.version.contains("@builtin")) {
+        if !served(vendor, model) {
+            warnings.push(format!(
+                "the price of `{vendor}/{model}` ({}) is for a model that no provider row serves",
+                price.version
+            ));
+        }
+    }
     for tier in Tier::ALL {
         let models = config.tiers.models(tier);
         if models.is_empty() {

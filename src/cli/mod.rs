@@ -1,5 +1,15 @@
 //! The command line: arguments in, exit status and one clear line on bad input out.
 
+/// Prints a line. A reader that has left (`| head`) ends the command quietly instead of with a panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        if writeln!(std::io::stdout(), $($text)*).is_err() {
+            std::process::exit(0);
+        }
+    }};
+}
+
 mod check;
 mod demo;
 mod reconcile;

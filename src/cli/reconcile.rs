@@ -85,7 +85,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let told = Told::of(&name, &arguments.provider, &report);
             match arguments.format {
                 Format::Table => print!("{}", told.table()),
-                Format::Json => println!("{}", told.json()),
+                Format::Json => say!("{}", told.json()),
             }
             ExitCode::SUCCESS
         }

@@ -37,6 +37,11 @@ struct RequestEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
     attempts: u16,
+    /// What became of the last attempt that failed, also where a later one answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble_status: Option<u16>,
     edits: &'a str,
     body_bytes: usize,
     input_tokens: Option<u64>,
@@ -94,6 +99,8 @@ impl Meter {
             provider: self.last_target.as_ref().map(|target| target.provider.as_str()),
             model: self.last_target.as_ref().map(|target| target.model.as_str()),
             attempts: self.attempts,
+            trouble: self.trouble.map(|(words, _)| words),
+            trouble_status: self.trouble.and_then(|(_, status)| status),
             edits: &self.edits,
             body_bytes: call.body_bytes,
             input_tokens: used.map(|used| used.input_tokens),

@@ -49,6 +49,8 @@ pub struct Meter {
     estimated: bool,
     open: Option<Attempt>,
     last_target: Option<ModelRef>,
+    /// What became of the last attempt that failed, and the provider's status.
+    trouble: Option<(&'static str, Option<u16>)>,
     edits: String,
     first_byte: Option<Duration>,
     closed: bool,
@@ -71,6 +73,7 @@ impl Meter {
             estimated: false,
             open: None,
             last_target: None,
+            trouble: None,
             edits: String::new(),
             first_byte: None,
             closed: false,
@@ -133,6 +136,7 @@ impl Meter {
 
     /// Settles an attempt that gave no answer; the request goes on.
     pub fn failed(&mut self, failure: &Failure) {
+        self.trouble = Some((failure.words(), failure.status()));
         if let Some(attempt) = &mut self.open {
             attempt.provider_status = attempt.provider_status.or(failure.status());
         }

@@ -114,7 +114,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
         match usage {
             Some(400) => assert_ne!(meter.complete(200), CostInterval::NOTHING),
             Some(_) => meter.failed(&Failure::Reset { sent: true }),
-            None => meter.failed(&Failure::Connect),
+            None => meter.failed(&Failure::Connect { why: "the connection was refused" }),
         }
         costs.push(meter.spent().low - before.low);
     }

@@ -57,6 +57,38 @@ fn tls_config(wanted: bool) -> rustls::ClientConfig {
     }
 }
 
+/// Why no connection came up, in a closed vocabulary: never the error's own text, which names addresses.
+pub fn why(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string() == "dns error" {
+            return "its name was not found";
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return why_not_tls(tls);
+            }
+            match error.kind() {
+                io::ErrorKind::TimedOut => return "connecting took too long",
+                io::ErrorKind::ConnectionRefused => return "the connection was refused",
+                io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => return "the connection was closed",
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => return "there is no way to it",
+                _ => {}
+            }
+        }
+        next = error.source();
+    }
+    "no connection came up"
+}
+
+fn why_not_tls(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(_) => "TLS: its certificate is not trusted",
+        rustls::Error::InvalidMessage(_) => "TLS: it does not speak TLS",
+        _ => "TLS: no agreement",
+    }
+}
+
 /// A connector that gives up after `timeout`.
 #[derive(Clone)]
 pub struct Timed<C> {
@@ -89,5 +121,20 @@ where
                 Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long").into()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_a_word_of_ours() {
+        let io = |kind| io::Error::new(kind, "10.1.2.3:443");
+        assert_eq!(why(&io(io::ErrorKind::ConnectionRefused)), "the connection was refused");
+        assert_eq!(why(&io(io::ErrorKind::TimedOut)), "connecting took too long");
+        let tls = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert_eq!(why(&io::Error::new(io::ErrorKind::InvalidData, tls)), "TLS: its certificate is not trusted");
+        assert_eq!(why(&io(io::ErrorKind::Other)), "no connection came up");
     }
 }

@@ -37,7 +37,7 @@ pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Ne
         asked => Next::Retry(asked.unwrap_or_default().max(back_off(tries, jitter))),
     };
     match failure {
-        Failure::Connect | Failure::Reset { .. } | Failure::Timeout { sent: false } => again(None),
+        Failure::Connect { .. } | Failure::Reset { .. } | Failure::Timeout { sent: false } => again(None),
         Failure::Timeout { sent: true } if rules.retry_after_timeout => again(None),
         Failure::Timeout { sent: true } => Next::GiveUp,
         Failure::Unreadable { .. } => Next::GiveUp,
@@ -147,7 +147,7 @@ mod tests {
             check(&refused(status, None), 2, Next::Retry(Duration::from_millis(500)));
             check(&refused(status, None), 3, Next::Fallback);
         }
-        check(&Failure::Connect, 1, Next::Retry(Duration::from_millis(250)));
+        check(&Failure::Connect { why: "the connection was refused" }, 1, Next::Retry(Duration::from_millis(250)));
         check(&Failure::Reset { sent: true }, 1, Next::Retry(Duration::from_millis(250)));
     }
 

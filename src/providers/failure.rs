@@ -11,7 +11,10 @@ use crate::wire::errors::{ApiError, Code};
 #[derive(Clone, Debug)]
 pub enum Failure {
     /// No connection came up; nothing was sent.
-    Connect,
+    Connect {
+        /// Why, in a word of ours.
+        why: &'static str,
+    },
     /// The connection broke before an answer.
     Reset {
         /// Whether anything may have been sent: then it may be billed.
@@ -56,10 +59,22 @@ impl Failure {
     /// Whether the provider may bill the attempt although there was no answer.
     pub fn may_be_billed(&self) -> bool {
         match self {
-            Self::Connect => false,
+            Self::Connect { .. } => false,
             Self::Refused(refusal) => refusal.in_stream,
             Self::Reset { sent } | Self::Timeout { sent } => *sent,
             Self::Unreadable { .. } => true,
+        }
+    }
+
+    /// What happened, in words of ours, for the log.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::Connect { why } => why,
+            Self::Reset { .. } => "the connection broke before an answer",
+            Self::Timeout { .. } => "no answer in time",
+            Self::Refused(refusal) if refusal.credential => "the credential was not accepted",
+            Self::Refused(_) => "refused by the provider",
+            Self::Unreadable { what } => what,
         }
     }
 
@@ -74,7 +89,7 @@ impl Failure {
     /// Whether it speaks against the target's health rather than against the request or our account.
     pub fn is_ill_health(&self) -> bool {
         match self {
-            Self::Connect | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
+            Self::Connect { .. } | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
             Self::Refused(refusal) => refusal.status >= 500,
         }
     }
@@ -82,7 +97,9 @@ impl Failure {
     /// What the client is told, where the provider's own error is not passed on.
     pub fn to_error(&self) -> ApiError {
         match self {
-            Self::Connect => ApiError::new(Code::ProviderError, "the provider could not be reached"),
+            Self::Connect { why } => {
+                ApiError::new(Code::ProviderError, format!("the provider could not be reached: {why}"))
+            }
             Self::Reset { .. } => {
                 ApiError::new(Code::ProviderError, "the provider closed the connection before it answered")
             }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{OutBody, Sent};
-use super::connect::{HttpClient, client};
+use super::connect::{HttpClient, client, why};
 use super::failure::{Failure, Refusal};
 use super::refusal::{self, read_error};
 use crate::call::Call;
@@ -167,7 +167,7 @@ impl Row {
         let request = self.request(outbound, attempt, sent.clone());
         let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
             Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
-            Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect),
+            Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect { why: why(&error) }),
             Ok(Err(_)) => return Err(Failure::Reset { sent: !sent.withhold() }),
             Ok(Ok(response)) => response,
         };

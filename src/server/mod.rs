@@ -98,7 +98,13 @@ impl Server {
             (_, "/v1/models") => Err(wrong_method(request.method(), "GET")),
             (_, "/healthz" | "/readyz") => Err(wrong_method(request.method(), "GET, HEAD")),
             (_, path) if path.starts_with("/v1/models/") => Err(wrong_method(request.method(), "GET")),
-            _ => Err(ApiError::new(Code::NotFound, "nothing is served at this path")),
+            (_, "/chat/completions" | "/models") => {
+                Err(ApiError::new(Code::NotFound, "nothing is served at this path; a base URL ends in `/v1`"))
+            }
+            _ => Err(ApiError::new(
+                Code::NotFound,
+                "nothing is served at this path; this version serves `POST /v1/chat/completions` and `GET /v1/models`",
+            )),
         }
     }
 

@@ -141,7 +141,7 @@ impl Reader {
 
     fn model(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         self.once(Seen::Model)?;
-        if s.peek() != Some(b'"') {
+        if s.peek().is_some_and(|first| first != b'"') {
             return Err(BodyError::Wrong { key: "model", wanted: "a string" });
         }
         let start = s.position();

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::agents::Script;
 use self::summary::Summary;
@@ -54,6 +55,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             Err(error) => return fail(error),
         },
     };
+    if script.requests() == 0 {
+        return fail("there is nothing to send: no session has an assistant turn to ask for");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("cannot start threads: {error}")),
@@ -74,7 +78,7 @@ async fn play(arguments: &Arguments, script: &Script, recordings: &Recordings, r
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
     let gateway = start_gateway(arguments.once, &folder, &main, &backup).await?;
     if arguments.format == Format::Table {
-        println!(
+        say!(
             "Simulated providers, the gateway on http://{}, {} sessions with {} requests …",
             gateway.listen,
             script.sessions(),
@@ -87,7 +91,7 @@ async fn play(arguments: &Arguments, script: &Script, recordings: &Recordings, r
     let summary = Summary::read(&gateway.accounts().ledger, &[main.invoice(), backup.invoice()], &played)?;
     summary.print(arguments.format);
     if !arguments.once {
-        serve_on(&gateway, arguments.format).await?;
+        serve_on(&gateway, &folder, arguments.format).await?;
     }
     gateway.stop().await.map_err(|error| error.to_string())?;
     Ok(summary.equal() && played.failed == 0)
@@ -131,11 +135,12 @@ async fn start_gateway(once: bool, folder: &TempDir, main: &Simulator, backup: &
 }
 
 fn configuration(listen: &str, admin: &str, main: &str, backup: &str) -> String {
+    let models = "[gpt-5.6-sol, gpt-5.6-terra, gpt-5.6-luna]";
     format!(
         "server: {{ listen: {listen}, admin_listen: {admin} }}\n\
          providers:\n\
-         \x20 openai: {{ protocol: openai, base_url: {main}, models: [\"gpt-*\"] }}\n\
-         \x20 backup: {{ protocol: openai, vendor: openai, base_url: {backup}, models: [\"gpt-*\"] }}\n\
+         \x20 openai: {{ protocol: openai, base_url: {main}, models: {models} }}\n\
+         \x20 backup: {{ protocol: openai, vendor: openai, base_url: {backup}, models: {models} }}\n\
          tiers:\n\
          \x20 frontier: [openai/gpt-5.6-sol, backup/gpt-5.6-sol]\n\
          \x20 reasoning: [openai/gpt-5.6-terra, backup/gpt-5.6-terra]\n\
@@ -144,19 +149,29 @@ fn configuration(listen: &str, admin: &str, main: &str, backup: &str) -> String 
 }
 
 /// Tells how to try it, and waits until told to stop.
-async fn serve_on(gateway: &Gateway, format: Format) -> Result<(), String> {
+async fn serve_on(gateway: &Gateway, folder: &TempDir, format: Format) -> Result<(), String> {
     let base = format!("http://{}/v1", gateway.listen);
     if format == Format::Table {
-        println!("\nStill serving. Point an agent at it (any key will do):\n");
-        println!("  export OPENAI_BASE_URL={base}\n  export OPENAI_API_KEY=demo\n");
-        println!("or try one request (metrics are at http://{}/metrics):\n", gateway.admin_listen);
-        println!(
+        say!("\nStill serving. Point an agent at it (any key will do):\n");
+        say!("  export OPENAI_BASE_URL={base}\n  export OPENAI_API_KEY=demo\n");
+        say!("or try one request (metrics are at http://{}/metrics):\n", gateway.admin_listen);
+        say!(
             "  curl -si {base}/chat/completions -H 'content-type: application/json' \\\n    \
              -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Is orders_daily healthy?\"}}]}}'\n"
         );
-        println!("Ctrl-C ends it.");
+        say!("or ask the ledger, which lives until this ends:\n");
+        say!(
+            "  sqlite3 -readonly {} 'select team, count(*), sum(cost_nano) / 1e9 as usd from requests_v1 group by 1'\n",
+            folder.path().join("farthing.db").display()
+        );
+        say!("The providers know the workload's answers and say so when asked anything else. Ctrl-C ends it.");
     }
-    tokio::signal::ctrl_c().await.map_err(|error| format!("cannot listen for signals: {error}"))
+    let deaf = |error| format!("cannot listen for signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(deaf),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 fn progress(requests: usize) -> ProgressBar {

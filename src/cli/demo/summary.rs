@@ -78,27 +78,29 @@ impl Summary {
     /// Prints it.
     pub fn print(&self, format: Format) {
         match format {
-            Format::Json => println!("{}", self.json()),
+            Format::Json => say!("{}", self.json()),
             Format::Table => self.print_tables(),
         }
     }
 
     fn print_tables(&self) {
-        println!("\n{}", table("Team", &self.teams));
-        println!("\n{}", table("Model", &self.models));
+        say!("\n{}", table("Team", &self.teams));
+        say!("\n{}", table("Model", &self.models));
         let mut kinds = blank(&["Kind of token", "Tokens", "US dollars"]);
         for (name, (tokens, cost)) in KINDS.iter().zip(&self.kinds) {
             kinds.add_row([(*name).to_owned(), grouped(*tokens as i64), dollars(*cost)]);
         }
-        println!("\n{kinds}\n");
+        say!("\n{kinds}\n");
         let again = self.attempts - self.requests;
-        println!(
+        say!(
             "{} requests, {} of them failed; {} attempts, {again} of them retries or fallbacks",
-            self.requests, self.failed, self.attempts
+            self.requests,
+            self.failed,
+            self.attempts
         );
-        println!("ledger   ${}  ({} attempts)", dollars(self.ledger), self.attempts);
-        println!("invoice  ${}  ({} lines, kept by the providers)", dollars(self.invoice), self.invoice_lines);
-        println!("{}", if self.equal() { "equal to the nano-dollar" } else { "NOT EQUAL" });
+        say!("ledger   ${}  ({} attempts)", dollars(self.ledger), self.attempts);
+        say!("invoice  ${}  ({} lines, kept by the providers)", dollars(self.invoice), self.invoice_lines);
+        say!("{}", if self.equal() { "equal to the nano-dollar" } else { "NOT EQUAL" });
     }
 
     fn json(&self) -> Value {
@@ -190,14 +192,14 @@ fn tokens_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 fn table(first: &str, lines: &[Line]) -> Table {
-    let mut table = blank(&[first, "Attempts", "Input tokens", "of them cached", "Output tokens", "US dollars"]);
+    let mut table = blank(&[first, "Attempts", "Input", "cached", "Output", "US dollars"]);
     for line in lines {
         let share = if line.input > 0 { line.cached * 100 / line.input } else { 0 };
         table.add_row([
             line.name.clone(),
             grouped(line.count),
             grouped(line.input),
-            format!("{} ({share} %)", grouped(line.cached)),
+            format!("{share} %"),
             grouped(line.output),
             dollars(NanoUsd(line.cost)),
         ]);

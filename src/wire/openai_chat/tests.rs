@@ -41,6 +41,7 @@ fn what_cannot_be_taken_is_named() {
     refused("[]", "the body is not a JSON object: wanted an object at byte 0");
     refused(r#"{"messages":[]}"#, "`model` must be given");
     refused(r#"{"model":"m"}"#, "`messages` must be given");
+    refused(r#"{"model":"#, "the body is not a JSON object: wanted a string at byte 9");
     refused(r#"{"model":7,"messages":[]}"#, "`model` must be a string");
     let name = "a name of at most 256 bytes without control characters";
     refused(r#"{"model":"a\u001b[31m","messages":[]}"#, &format!("`model` must be {name}"));
