@@ -67,6 +67,7 @@ fn call() -> Call {
     let facts = CallFacts {
         id: RequestId::new(),
         arrived: Instant::now(),
+        read: Instant::now(),
         at_ms: now_ms(),
         surface: Surface::ChatCompletions,
         body_bytes: body.len(),
@@ -103,20 +104,23 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
     let mut meter = Meter::open(&accounts, &call.facts, &plan);
     let mut costs = Vec::new();
-    for (from, ends) in [(1000, false), (400, true)] {
+    // A call that fails without a word in between takes nothing away.
+    for usage in [Some(1000), None, Some(400)] {
         let before = meter.spent();
         meter.begin(row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
-        meter.saw(&said(from));
-        if ends {
-            meter.complete(200);
-        } else {
-            meter.failed(&Failure::Reset { sent: true });
+        if let Some(from) = usage {
+            meter.saw(&said(from));
+        }
+        match usage {
+            Some(400) => assert_ne!(meter.complete(200), CostInterval::NOTHING),
+            Some(_) => meter.failed(&Failure::Reset { sent: true }),
+            None => meter.failed(&Failure::Connect),
         }
         costs.push(meter.spent().low - before.low);
     }
     let spent = meter.spent();
-    assert!(costs[0] > costs[1] && costs[1] > crate::money::NanoUsd::ZERO, "{costs:?}");
-    assert_eq!(spent, CostInterval::exactly(costs[0] + costs[1]));
+    assert!(costs[0] > costs[2] && costs[2] > costs[1], "{costs:?}");
+    assert_eq!(spent, CostInterval::exactly(costs[0] + costs[2]));
     accounts.log.close();
     let written = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let event: Value = serde_json::from_slice(&written).expect("one event");
@@ -132,7 +136,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
             "cost_usd"
         ]),
         [
-            json!(2),
+            json!(3),
             json!(1400),
             json!(142),
             json!(102 + 42 + 103 + 43),

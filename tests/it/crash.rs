@@ -168,7 +168,7 @@ async fn ask_until_gone(listen: String, mut chance: Chance) -> Vec<Complete> {
 }
 
 /// One question, until `enough` of the reply has come.
-async fn ask(listen: &str, manner: &str, enough: &str) -> String {
+async fn ask(listen: &str, manner: &str, enough: &str) -> (String, hyper::body::Incoming) {
     let http: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let body = json!({"model": MODELS[0], "stream": true, "messages": [{"role": "user", "content": manner}]});
     let request = Request::post(format!("http://{listen}/v1/chat/completions"));
@@ -179,7 +179,8 @@ async fn ask(listen: &str, manner: &str, enough: &str) -> String {
         let frame = body.frame().await.expect("more to come").expect("no break");
         read.push_str(std::str::from_utf8(&frame.into_data().unwrap_or_default()).expect("text"));
     }
-    read
+    // Whoever drops the body hangs up.
+    (read, body)
 }
 
 /// What the ledger must know of all that happened, before any export is imported.
@@ -258,8 +259,9 @@ fn text(path: &Path) -> String {
 async fn row_after_a_kill(manner: &str, enough: &str) -> (Attempt, i64) {
     let bench = Bench::new("5s").await;
     let served = bench.serve();
-    ask(&served.listen, manner, enough).await;
+    let answered = ask(&served.listen, manner, enough).await;
     served.kill();
+    drop(answered);
     drop(bench.serve());
     bench.provider.release();
     bench.provider.settled().await.expect("the invoice is final");
@@ -334,7 +336,7 @@ async fn a_polite_stop_under_load_settles_everything() {
 async fn a_stop_that_cannot_wait_any_longer_settles_what_it_cuts() {
     let bench = Bench::new("100ms").await;
     let mut served = bench.serve();
-    ask(&served.listen, "<stalls>", "row").await;
+    let _answered = ask(&served.listen, "<stalls>", "row").await;
     let asked = tokio::spawn({
         let listen = served.listen.clone();
         async move { ask(&listen, "<stalls>", "never").await }

@@ -159,10 +159,10 @@ async fn a_person_reads_what_the_export_lacks() {
     in the export, not in the ledger           1  0.5 USD
           chat-window-7
     in the ledger, not in the export           3  0.0000422 USD
-          <attempt 2>: estimated at 0.0000166 USD, 0 to 0.153617 USD
-          <attempt 3>: in doubt, 0 to 0.153617 USD
+          <attempt 2>: estimated at 0.0000166 USD, 0 to 0.307234 USD
+          <attempt 3>: in doubt, 0 to 0.307234 USD
           <attempt 5>: reported 0.0000256 USD
-    still in doubt                             2  0 to 0.307234 USD
+    still in doubt                             2  0 to 0.614468 USD
 
     between <first> and <last>
       the export            0.5001364 USD
@@ -171,7 +171,7 @@ async fn a_person_reads_what_the_export_lacks() {
         differences         0.00012 USD        the provider bills other than it had reported
         not in the ledger   0.5 USD            other software, or another ledger, used the account
         not in the export   -0.0000422 USD     not billed yet, or the export is not complete
-      in doubt              0 to 0.307234 USD  not in the export; 0 if it is complete (--complete)
+      in doubt              0 to 0.614468 USD  not in the export; 0 if it is complete (--complete)
     "#);
     insta::assert_snapshot!(books.reconcile(&["--complete"]), @r#"
     <folder>/november.jsonl: 3 rows of `sim` for 0.5001364 USD
@@ -186,8 +186,8 @@ async fn a_person_reads_what_the_export_lacks() {
           chat-window-7
     in the ledger, not in the export           0  0 USD
     settled at 0: not in the export            2
-          <attempt 2>: estimated at 0.0000166 USD, 0 to 0.153617 USD
-          <attempt 3>: in doubt, 0 to 0.153617 USD
+          <attempt 2>: estimated at 0.0000166 USD, 0 to 0.307234 USD
+          <attempt 3>: in doubt, 0 to 0.307234 USD
     still in doubt                             0
 
     between <first> and <last>
@@ -243,9 +243,9 @@ async fn tokens_that_differ_are_told_also_when_the_amounts_agree() {
     in the export, not in the ledger           1  0.5 USD
           chat-window-7
     in the ledger, not in the export           2  0.0000166 USD
-          <attempt 2>: estimated at 0.0000166 USD, 0 to 0.153617 USD
-          <attempt 3>: in doubt, 0 to 0.153617 USD
-    still in doubt                             2  0 to 0.307234 USD
+          <attempt 2>: estimated at 0.0000166 USD, 0 to 0.307234 USD
+          <attempt 3>: in doubt, 0 to 0.307234 USD
+    still in doubt                             2  0 to 0.614468 USD
 
     between <first> and <last>
       the export            0.500162 USD
@@ -254,7 +254,7 @@ async fn tokens_that_differ_are_told_also_when_the_amounts_agree() {
         differences         0.00012 USD        the provider bills other than it had reported
         not in the ledger   0.5 USD            other software, or another ledger, used the account
         not in the export   -0.0000166 USD     not billed yet, or the export is not complete
-      in doubt              0 to 0.307234 USD  not in the export; 0 if it is complete (--complete)
+      in doubt              0 to 0.614468 USD  not in the export; 0 if it is complete (--complete)
     "#);
     let report: Value = serde_json::from_str(&books.reconcile(&["--format", "json"])).expect("one JSON object");
     assert_eq!(report["differences"][0]["tokens"], json!({"cached_input_tokens": {"ledger": 0, "export": 5}}));
@@ -274,7 +274,7 @@ async fn an_export_that_names_no_attempt_settles_nothing() {
     in the export, not in the ledger           1  0.5 USD
           chat-window-7
     in the ledger, not in the export           0  0 USD
-    still in doubt                             2  0 to 0.307234 USD
+    still in doubt                             2  0 to 0.614468 USD
 
     the export names no attempt of `sim`: there is no time to compare
     "#);
@@ -310,14 +310,14 @@ async fn a_program_reads_the_same_in_nano_dollars() {
       ],
       "file": "<folder>/november.jsonl",
       "in_doubt": 1,
-      "in_doubt_high_nano_usd": 153617000,
+      "in_doubt_high_nano_usd": 307234000,
       "in_doubt_low_nano_usd": 0,
       "matched": 4,
       "matched_nano_usd": 175600,
       "not_in_export": [
         {
           "attempt_id": "<attempt 3>",
-          "high_nano_usd": 153617000,
+          "high_nano_usd": 307234000,
           "in_doubt": true,
           "ledger_nano_usd": null,
           "low_nano_usd": 0
@@ -332,7 +332,7 @@ async fn a_program_reads_the_same_in_nano_dollars() {
         "differences_nano_usd": 120000,
         "export_nano_usd": 500175600,
         "from_ms": 1,
-        "in_doubt_high_nano_usd": 153617000,
+        "in_doubt_high_nano_usd": 307234000,
         "in_doubt_low_nano_usd": 0,
         "ledger_before_nano_usd": 58600,
         "ledger_nano_usd": 55600,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::first_id_at;
-use crate::ledger::record::Reconciled;
+use crate::ledger::record::{KnownTokens, Reconciled};
 
 const COSTS: &str = "SELECT status, cost_low_nano, cost_nano, cost_high_nano, saved_nano FROM requests_v1";
 const FATES: &str =
@@ -67,10 +67,10 @@ fn every_kind_of_token_has_its_own_column() {
         }
         append(&ledger, &[told(id, Some(usage(10)))]);
         check_rows(&ledger, TOKENS, &["10|11|12|13|14|15"]);
-        let word = |usage| Reconciled { attempt: attempt(id, 1), at_ms: 5, usage, cost: NanoUsd(9), export: "e" };
-        append(&ledger, &[Record::Reconciled(word(Some(usage(70))))]);
+        let word = |tokens| Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens, cost: NanoUsd(9), export: "e" };
+        append(&ledger, &[Record::Reconciled(word(usage(70).into()))]);
         check_rows(&ledger, TOKENS, &["70|71|72|73|74|75"]);
-        append(&ledger, &[Record::Reconciled(word(None))]);
+        append(&ledger, &[Record::Reconciled(word(KnownTokens::default()))]);
         check_rows(&ledger, TOKENS, &["70|71|72|73|74|75"]);
     }
     let (_folder, ledger) = fresh();
