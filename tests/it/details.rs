@@ -2,8 +2,11 @@
 
 use farthing::simulator::{ModelScript, Provider, Reply};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::support::{ASK, ASK_STREAM, Setup, World, ask, luna, raw, script};
+use crate::support::{ASK, ASK_STREAM, PATIENCE, Setup, World, ask, luna, raw, script};
 
 /// An answer whose every figure is another one.
 fn distinct_usage() -> Reply {

@@ -156,24 +156,21 @@ async fn an_oversized_id_of_the_provider_is_dropped_everywhere_and_the_row_is_se
     }
 }
 
+/// Both kinds of streams that never end: of text that is passed on, and of usage that is withheld, which gives
+/// the client's connection no occasion to look up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stream_that_never_pauses_and_never_ends_meets_the_total_timeout() {
-    let piece = Bytes::from(CHUNK.repeat(800));
-    let endless = Reply::raw_events(vec![piece; 200_000]);
-    let world = Setup::of(luna([endless])).dispatch("retries: 0, total_timeout: 300ms").start().await;
-    let mut stream = world.stream(ASK_STREAM).await;
-    let reading = async {
-        let mut last = String::new();
-        while let Some(event) = stream.next().await {
-            last = event;
-        }
-        last
-    };
-    let last = timeout(PATIENCE, reading).await.expect("an end");
-    assert!(last.contains("\"code\":\"provider_timeout\""), "{last}");
-    world.provider.hung_up(1).await.expect("the provider's call is given up");
-    let request = world.requests().remove(0);
-    assert_eq!((world.fates(), &*request.status), (vec!["interrupted".to_owned()], "provider_timeout"));
+    let withheld = format!("data: {}\n\n", json!({"choices": [], "usage": usage(1000, 500)}));
+    for event in [CHUNK, &*withheld] {
+        let pieces = std::iter::once(Bytes::from(CHUNK)).chain(vec![Bytes::from(event.repeat(800)); 100_000]);
+        let setup = Setup::of(luna([Reply::raw_events(pieces)])).dispatch("retries: 0, total_timeout: 300ms");
+        let world = setup.start().await;
+        let got = world.chat(ASK_STREAM).await;
+        assert_eq!(got.last_error(), "provider_timeout");
+        world.provider.hung_up(1).await.expect("the provider's call is given up");
+        let request = world.requests().remove(0);
+        assert_eq!((world.fates(), &*request.status), (vec!["interrupted".to_owned()], "provider_timeout"));
+    }
 }
 
 /// Waits until the operators' page shows this many bytes of bodies.
