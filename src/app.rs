@@ -203,7 +203,8 @@ fn modified(file: Option<&Path>) -> Option<Version> {
 }
 
 fn reload_keys(server: &Server, file: &Path) {
-    match config::load_keys(file, server.gateway.config(), &|name| std::env::var(name).ok()) {
+    let in_force = server.keys.load().len();
+    match config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok()) {
         Ok(keys) => {
             server.keys.store(Arc::new(KeyRing::new(&keys)));
             server.gateway.accounts().log.event("keys_reloaded", &json!({ "keys": keys.len() }));

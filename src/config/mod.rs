@@ -99,17 +99,18 @@ pub fn from_environment(env: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
     result
 }
 
-/// Reads the keys again, for a process that runs on `running`.
+/// Reads the keys again, for a process that runs on `running` and where `in_force` keys are valid now.
 ///
 /// The whole file is checked, so that keys never change by half. Other changes in it wait for a restart.
 ///
 /// # Errors
 ///
 /// As [`load`]; also a key that names a team whose declaration `running` does not have, since that
-/// team's restrictions would not hold, and no keys although `running` has some: a door never opens by itself.
+/// team's restrictions would not hold, and no keys although some are in force: a door never opens by itself.
 pub fn load_keys(
     file: &Path,
     running: &Config,
+    in_force: usize,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Key>, Vec<Problem>> {
     let fresh = load(file, env)?;
@@ -120,7 +121,7 @@ pub fn load_keys(
             findings.overall(format!("key `{}`: team `{team}` is new; wanted a restart, which reads `teams`", key.id));
         }
     }
-    if fresh.keys.is_empty() && !running.keys.is_empty() {
+    if fresh.keys.is_empty() && in_force > 0 {
         findings.overall(
             "`keys` is gone, which would open the door; wanted at least one key, or a restart that means it".to_owned(),
         );

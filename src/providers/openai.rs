@@ -180,12 +180,11 @@ impl Row {
         Ok(Answer {
             status: head.status,
             headers: pass_on(&head.headers),
-            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| id.len() <= NAME_BYTES_MAX),
+            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| is_id(id.as_bytes())),
             body: if is_stream { Answered::Stream(body) } else { Answered::Whole(body) },
         })
     }
 
-    /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
     /// Reads a whole answer to its end, and tells `seen` what it says, whatever becomes of it.
     ///
     /// # Errors
@@ -233,9 +232,18 @@ impl Row {
 
     /// Whether a text of the provider holds our key: such a text goes to nobody.
     fn leaks_key(&self, text: &[u8]) -> bool {
-        self.key.as_ref().is_some_and(|key| memchr::memmem::find(text, key.reveal().as_bytes()).is_some())
+        let Some(key) = self.key.as_ref().map(Secret::reveal) else { return false };
+        let holds = |text: &[u8], key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();
+        // Some writers escape what need not be, such as `/`: written anew, both are spelt alike.
+        let spelt_anew = || {
+            let json = serde_json::from_slice::<serde_json::Value>(text).ok()?.to_string();
+            let key = serde_json::Value::from(key).to_string();
+            Some(holds(json.as_bytes(), &key[1..key.len() - 1]))
+        };
+        holds(text, key) || (text.contains(&b'\\') && spelt_anew().unwrap_or_default())
     }
 
+    /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
         let mut request = Request::new(OutBody::new(std::mem::take(&mut outbound.pieces), sent));
         *request.method_mut() = Method::POST;
@@ -277,6 +285,11 @@ pub(super) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
+/// Whether this can be a provider's id of a call: one that is too long for the ledger is told to nobody else either.
+fn is_id(id: &[u8]) -> bool {
+    id.len() <= NAME_BYTES_MAX
+}
+
 /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our organisation.
 /// Its id of the call goes under a name of ours, since `x-request-id` is our own id.
 fn pass_on(headers: &HeaderMap) -> HeaderMap {
@@ -295,6 +308,6 @@ fn pass_on(headers: &HeaderMap) -> HeaderMap {
             )
     };
     let passed = headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone()));
-    let id = headers.get("x-request-id").map(|id| (PROVIDER_REQUEST_ID, id.clone()));
+    let id = headers.get("x-request-id").filter(|id| is_id(id.as_bytes())).map(|id| (PROVIDER_REQUEST_ID, id.clone()));
     passed.chain(id).collect()
 }

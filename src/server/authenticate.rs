@@ -22,6 +22,16 @@ impl KeyRing {
         Self { by_hash: keys.iter().map(|key| (key.sha256, Arc::new(key.clone()))).collect() }
     }
 
+    /// How many keys are on it.
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Whether there is none: then the door is open to this machine.
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
     fn find(&self, secret: &[u8]) -> Option<&Arc<Key>> {
         // Looked up by a digest that the caller cannot steer: how long it takes says nothing about other keys.
         self.by_hash.get(&<[u8; 32]>::from(Sha256::digest(secret)))
@@ -34,7 +44,7 @@ impl KeyRing {
 ///
 /// 401 `invalid_api_key`; without keys 403 `not_granted` for a foreign `Host` or `Origin`.
 pub fn authenticate(ring: &KeyRing, headers: &HeaderMap, config: &Config) -> Result<Option<Arc<Key>>, ApiError> {
-    if ring.by_hash.is_empty() {
+    if ring.is_empty() {
         return from_this_machine(headers, &config.server.hosts).map(|()| None);
     }
     let secret = credential(headers).ok_or_else(|| {

@@ -2,11 +2,8 @@
 
 use farthing::simulator::{ModelScript, Provider, Reply};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::support::{ASK, ASK_STREAM, PATIENCE, Setup, World, ask, luna, raw, script};
+use crate::support::{ASK, ASK_STREAM, Setup, World, ask, luna, raw, script};
 
 /// An answer whose every figure is another one.
 fn distinct_usage() -> Reply {
@@ -110,28 +107,6 @@ async fn an_estimate_never_exceeds_what_the_attempt_may_cost() {
         assert!(row.output_tokens.is_some_and(|tokens| tokens > 1), "the text is counted as it came: {row:?}");
         assert!(got.status == 200 && row.high.is_some(), "{row:?}");
     }
-}
-
-/// Waits until the operators' page shows this many bytes of bodies.
-async fn until_bodies_hold(world: &World, bytes: usize) {
-    let looking = async { while world.metric("farthing_body_bytes", "").await as usize != bytes {} };
-    timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("bodies never held {bytes} bytes"));
-}
-
-#[tokio::test]
-async fn a_body_takes_the_room_of_what_has_arrived() {
-    let world =
-        Setup::of(luna([Reply::text("ok")])).more("limits: { body_bytes: 8KiB, memory_bytes: 10KiB }").start().await;
-    let mut slow = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8000\r\n\r\n";
-    slow.write_all(format!("{head}{}", " ".repeat(7000)).as_bytes()).await.expect("an open connection");
-    until_bodies_hold(&world, 7000).await;
-    let large = format!("{ASK}{}", " ".repeat(4000));
-    let got = world.chat(large.clone()).await;
-    assert_eq!((got.status, &*got.code(), got.header("retry-after")), (503, "overloaded", "1"), "{}", got.text());
-    drop(slow);
-    until_bodies_hold(&world, 0).await;
-    assert_eq!((world.chat(large).await.status, world.provider.arrivals()), (200, 1));
 }
 
 #[tokio::test]

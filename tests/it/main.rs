@@ -9,6 +9,7 @@ mod door;
 mod fallback;
 mod frames;
 mod hang_ups;
+mod hostile;
 mod intake;
 mod money;
 mod process;

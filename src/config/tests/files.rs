@@ -99,7 +99,7 @@ fn keys_are_read_again_without_a_restart() {
     let dir = folder();
     let running = good("");
     write(dir.path(), FILE_NAME, format!("keys: [ {{ sha256: {HASH}, team: ops }} ]\n{A_PROVIDER}"));
-    let keys = load_keys(&dir.path().join(FILE_NAME), &running, &env).expect("the file is good");
+    let keys = load_keys(&dir.path().join(FILE_NAME), &running, running.keys.len(), &env).expect("the file is good");
     assert_eq!(keys[0].id.as_str(), &HASH[..12]);
 }
 
@@ -109,7 +109,7 @@ fn keys_that_would_open_a_door_are_not_taken_over() {
     let file = dir.path().join(FILE_NAME);
     let again = |text: &str, running: &Config| {
         fs::write(&file, format!("{text}{A_PROVIDER}")).expect("a temporary file can be written");
-        let problems = load_keys(&file, running, &env).expect_err("these keys should be refused");
+        let problems = load_keys(&file, running, running.keys.len(), &env).expect_err("these keys should be refused");
         listed(&problems).replace(&dir.path().display().to_string(), "DIR")
     };
     let open = good(&format!("server: {{ listen: 0.0.0.0:4100 }}\nkeys: [ {{ sha256: {HASH}, team: ops }} ]\n"));
