@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod golden;
 mod kill;
 mod reconciling;
 mod rows;
