@@ -2,11 +2,8 @@
 
 use farthing::simulator::{ModelScript, Provider, Reply};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::support::{ASK, ASK_STREAM, PATIENCE, Setup, World, ask, luna, raw, script};
+use crate::support::{ASK, ASK_STREAM, Setup, World, ask, luna, raw, script};
 
 /// An answer whose every figure is another one.
 fn distinct_usage() -> Reply {
@@ -45,7 +42,7 @@ async fn the_log_event_of_a_request_has_every_name_and_figure_in_its_place() {
     let expected = json!({
         "event": "request", "status": "ok", "http_status": 200, "surface": "chat.completions", "stream": false,
         "team": "a-team", "project": "a-project", "pipeline": "a-pipeline", "run": "a-run", "prompt": "a-prompt",
-        "reason": "exact-model", "tier": "lightweight", "provider": "sim", "model": "gpt-5.6-luna",
+        "reason": "exact-model", "tier": "lightweight", "trouble": "refused by the provider", "trouble_status": 500, "provider": "sim", "model": "gpt-5.6-luna",
         "attempts": 2, "edits": "", "body_bytes": ASK.len(),
         "input_tokens": 1000, "cached_input_tokens": 300, "cache_write_tokens": 20,
         "output_tokens": 70, "reasoning_tokens": 6,
