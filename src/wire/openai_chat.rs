@@ -231,22 +231,11 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.skip()?);
         }
-        s.array::<BodyError>(|s| {
-            if s.peek() != Some(b'{') {
-                return Ok(s.pass()?);
-            }
-            s.object::<BodyError>(|s, key| {
-                if key.decode() != "type" {
-                    return Ok(s.pass()?);
-                }
-                match s.string_or_skip()?.map(RawStr::decode).as_deref() {
-                    Some("image_url" | "image") => self.view.attachments.images += 1,
-                    Some("file") => self.view.attachments.references += 1,
-                    _ => {}
-                }
-                Ok(())
-            })?;
-            Ok(())
+        let found = &mut self.view.attachments;
+        types(s, |kind| match kind {
+            Some("image_url" | "image") => found.images += 1,
+            Some("file") => found.references += 1,
+            _ => {}
         })
     }
 
@@ -255,23 +244,8 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.pass()?);
         }
-        s.array::<BodyError>(|s| {
-            if s.peek() != Some(b'{') {
-                return Ok(s.pass()?);
-            }
-            s.object::<BodyError>(|s, key| {
-                if key.decode() != "type" {
-                    return Ok(s.pass()?);
-                }
-                let kind = s.string_or_skip()?.map(RawStr::decode);
-                if !matches!(kind.as_deref(), None | Some("function" | "custom")) {
-                    self.view.attachments.server_tools += 1;
-                }
-                Ok(())
-            })?;
-            Ok(())
-        })?;
-        Ok(())
+        let found = &mut self.view.attachments;
+        types(s, |kind| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom")))).map(drop)
     }
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
@@ -319,6 +293,26 @@ fn larger(a: WholeNumber, b: WholeNumber) -> WholeNumber {
 
 fn is_instruction(role: RawStr<'_>) -> bool {
     matches!(&*role.decode(), "system" | "developer")
+}
+
+/// Reads an array and tells the `type` of each object in it; `None` for one without.
+fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>)) -> Result<Range<usize>, BodyError> {
+    s.array::<BodyError>(|s| {
+        if s.peek() != Some(b'{') {
+            return Ok(s.pass()?);
+        }
+        let mut kind = None;
+        s.object::<JsonError>(|s, key| {
+            if key.decode() == "type" {
+                kind = s.string_or_skip()?;
+                Ok(())
+            } else {
+                s.pass()
+            }
+        })?;
+        seen(kind.map(RawStr::decode).as_deref());
+        Ok(())
+    })
 }
 
 /// A string's text; any other value is passed over.
