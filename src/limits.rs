@@ -34,6 +34,8 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may leave what is sent to it untaken.
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long connections without a request stay open once draining has begun.
+pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
 /// How long a client may pause while sending its body.
 pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Deepest nesting of a JSON body.

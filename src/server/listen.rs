@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::patience::Patient;
-use crate::limits::{CLIENT_STALL_TIMEOUT, HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX};
+use crate::limits::{CLIENT_STALL_TIMEOUT, DRAIN_GRACE, HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX};
 
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -104,7 +104,12 @@ where
     if let Some(mut closing) = closing {
         tokio::select! {
             ended = connection.as_mut() => return drop(ended),
-            _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
+        // A request that is on its way already is told that we are leaving; it must not meet a closed door.
+        tokio::select! {
+            ended = connection.as_mut() => return drop(ended),
+            () = tokio::time::sleep(DRAIN_GRACE) => connection.as_mut().graceful_shutdown(),
         }
     }
     drop(connection.await);

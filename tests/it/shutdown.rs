@@ -3,6 +3,7 @@
 use farthing::ledger::open_views;
 use farthing::simulator::Reply;
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{ASK, ASK_STREAM, Events, Setup, World, luna, raw};
 
@@ -72,4 +73,23 @@ async fn idle_connections_do_not_delay_the_end() {
     stopped.expect("in time").expect("a complete ledger");
     drop((idle, client));
     assert_eq!(rows(&folder).len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_meets_the_stop_on_its_way_is_told_and_not_dropped() {
+    let (world, stream) = with_an_open_stream("drain_timeout: 1h").await;
+    let World { gateway, provider, mut log, .. } = world;
+    let mut early = tokio::net::TcpStream::connect(gateway.listen).await.expect("a listening door");
+    // Connections are accepted in turn: once a later one is served, the early one is in.
+    let later = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    assert!(raw(gateway.listen, [later]).await.starts_with("HTTP/1.1 200 "));
+    let stopping = tokio::spawn(gateway.stop());
+    log.wait_for(|lines| lines.iter().any(|line| line["event"] == "draining")).await.expect("a log");
+    early.write_all(by_hand("POST /v1/chat/completions").as_bytes()).await.expect("an open connection");
+    let mut start = [0; 13];
+    early.read_exact(&mut start).await.expect("an answer, not a closed door");
+    assert_eq!(&start, b"HTTP/1.1 503 ");
+    provider.release();
+    drop((early, stream));
+    stopping.await.expect("no panic").expect("the ledger closes");
 }
