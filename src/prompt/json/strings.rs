@@ -34,10 +34,15 @@ pub(super) struct Broken {
 /// [`Broken`] for control characters, escapes that RFC 8259 does not know, and a text that ends early.
 pub(super) fn end_of(bytes: &[u8]) -> Result<Ended, Broken> {
     let mut string = Reading { bytes, at: 0, open_escape: false, escaped: false };
-    if let Some(first) = bytes.first_chunk::<FIRST>()
-        && let Some(length) = string.step(Marks::of(first), FIRST)?
-    {
-        return Ok(Ended { length, escaped: string.escaped });
+    if let Some(first) = bytes.first_chunk::<FIRST>() {
+        let marks = Marks::of(Special::of(first));
+        let quote = marks.quotes.trailing_zeros();
+        if quote < (marks.backslashes | marks.controls).trailing_zeros() {
+            return Ok(Ended { length: quote as usize + 1, escaped: false });
+        }
+        if let Some(length) = string.step(marks, FIRST)? {
+            return Ok(Ended { length, escaped: string.escaped });
+        }
     }
     while let Some(block) = bytes[string.at..].first_chunk::<BLOCK>() {
         if let Some(length) = string.step(Marks::of_block(block), BLOCK)? {
@@ -52,6 +57,29 @@ pub(super) fn end_of(bytes: &[u8]) -> Result<Ended, Broken> {
     Ok(Ended { length, escaped: string.escaped })
 }
 
+/// Which bytes of a block a string can end or break at.
+#[derive(Clone, Copy)]
+struct Special {
+    quotes: u8x16,
+    backslashes: u8x16,
+    controls: u8x16,
+}
+
+impl Special {
+    fn of(bytes: &[u8; FIRST]) -> Self {
+        let bytes = u8x16::new(*bytes);
+        Self {
+            quotes: bytes.simd_eq(u8x16::splat(b'"')),
+            backslashes: bytes.simd_eq(u8x16::splat(b'\\')),
+            controls: bytes.min(u8x16::splat(0x1f)).simd_eq(bytes),
+        }
+    }
+
+    fn any(self) -> u8x16 {
+        self.quotes | self.backslashes | self.controls
+    }
+}
+
 /// One bit for each byte of a block, the first one lowest.
 #[derive(Clone, Copy, Default)]
 struct Marks {
@@ -61,26 +89,26 @@ struct Marks {
 }
 
 impl Marks {
-    fn of(bytes: &[u8; FIRST]) -> Self {
-        let bytes = u8x16::new(*bytes);
+    fn of(special: Special) -> Self {
         let bits = |mask: u8x16| u64::from(mask.to_bitmask());
-        Self {
-            quotes: bits(bytes.simd_eq(u8x16::splat(b'"'))),
-            backslashes: bits(bytes.simd_eq(u8x16::splat(b'\\'))),
-            controls: bits(bytes.min(u8x16::splat(0x1f)).simd_eq(bytes)),
-        }
+        Self { quotes: bits(special.quotes), backslashes: bits(special.backslashes), controls: bits(special.controls) }
     }
 
     fn of_block(block: &[u8; BLOCK]) -> Self {
         let (quarters, _) = block.as_chunks::<FIRST>();
-        quarters.iter().rev().fold(Self::default(), |above, quarter| {
-            let marks = Self::of(quarter);
-            Self {
-                quotes: above.quotes << FIRST | marks.quotes,
-                backslashes: above.backslashes << FIRST | marks.backslashes,
-                controls: above.controls << FIRST | marks.controls,
-            }
+        let [a, b, c, d] = [0, 1, 2, 3].map(|quarter| Special::of(&quarters[quarter]));
+        if (a.any() | b.any() | c.any() | d.any()).to_bitmask() == 0 {
+            return Self::default();
+        }
+        [d, c, b, a].map(Self::of).into_iter().fold(Self::default(), |above, marks| Self {
+            quotes: above.quotes << FIRST | marks.quotes,
+            backslashes: above.backslashes << FIRST | marks.backslashes,
+            controls: above.controls << FIRST | marks.controls,
         })
+    }
+
+    fn are_none(self) -> bool {
+        self.quotes | self.backslashes | self.controls == 0
     }
 }
 
@@ -95,6 +123,10 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Looks at the next `width` bytes; gives the string's length if it ends there.
     fn step(&mut self, marks: Marks, width: usize) -> Result<Option<usize>, Broken> {
+        if marks.are_none() && !self.open_escape {
+            self.at += width;
+            return Ok(None);
+        }
         let escapes = if marks.backslashes == 0 && !self.open_escape { 0 } else { self.escapes(marks, width) };
         let quotes = marks.quotes & !escapes;
         // Bits up to the closing quote, or all.
