@@ -34,6 +34,28 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may leave what is sent to it untaken.
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most connections of one door; further ones wait to be accepted until one ends.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// How long a client may take to agree on TLS.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest file of certificates or of a key that is read, in bytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Most requests at once in one HTTP/2 connection.
+pub const H2_STREAMS_MAX: u32 = 256;
+/// Most streams of one HTTP/2 connection that were reset before they were looked at; a client beyond it is sent away.
+pub const H2_RESETS_MAX: usize = 32;
+/// How much of one HTTP/2 request may arrive before it is read, in bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// How much of all requests of one HTTP/2 connection may arrive before it is read, in bytes.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// How much of one HTTP/2 reply may wait for its client, in bytes, besides one event.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// How often an HTTP/2 peer is asked whether it is still there.
+pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to say so.
+pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How old an HTTP/2 connection may grow before its client is asked to open another, which spreads load anew.
+pub const H2_CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 /// How long connections without a request stay open once draining has begun.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
 /// How long a client may pause while sending its body.

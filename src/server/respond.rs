@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -90,6 +90,24 @@ pub fn error(id: RequestId, error: &ApiError) -> Response<ReplyStream> {
 pub fn json<T: Serialize>(id: RequestId, value: &T) -> Response<ReplyStream> {
     let body = serde_json::to_vec(value).unwrap_or_default();
     whole(id, body.into(), HeaderValue::from_static("application/json"))
+}
+
+/// The answer to a browser that asks whether it may ask.
+pub fn allowed(id: RequestId, headers: HeaderMap) -> Response<ReplyStream> {
+    let mut response = Response::new(ReplyStream { kind: Kind::Whole(Bytes::new()), _permit: None });
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = headers;
+    set(response.headers_mut(), "x-request-id", id);
+    response
+}
+
+/// The same without its body, whose length is still told.
+pub fn head_only(mut response: Response<ReplyStream>) -> Response<ReplyStream> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.body_mut().kind = Kind::Whole(Bytes::new());
+    response
 }
 
 /// A word of ours.

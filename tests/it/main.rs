@@ -2,6 +2,7 @@
 
 mod architecture;
 mod broken_streams;
+mod browsers;
 mod conservation;
 mod crash;
 mod details;
@@ -10,6 +11,7 @@ mod fallback;
 mod frames;
 mod hang_ups;
 mod hostile;
+mod http2;
 mod intake;
 mod money;
 mod process;
@@ -22,3 +24,4 @@ mod sdk_python;
 mod shutdown;
 mod starting;
 mod support;
+mod tls;
