@@ -170,9 +170,8 @@ impl Server {
             pinned_tier,
             deadline: said.deadline,
         };
-        let call = Call { facts: Arc::new(facts), body, headers: said.forward };
+        let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
         let reply = self.gateway.answer(call, key).await;
-        drop(held);
         Ok(respond::reply(id, reply, &ignored, permit))
     }
 }

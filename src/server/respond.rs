@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -15,7 +15,11 @@ use super::admission::Permit;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
-use crate::wire::errors::ApiError;
+use crate::wire::errors::{ApiError, Code};
+
+/// A whole reply goes out in frames of at most so many bytes, so that it waits here for a slow client of HTTP/2 and
+/// not in its connection, where nobody would notice.
+const WHOLE_FRAME_BYTES: usize = 128 << 10;
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
 pub struct ReplyStream {
@@ -35,7 +39,10 @@ impl Body for ReplyStream {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Whole(bytes) => {
+                let length = bytes.len().min(WHOLE_FRAME_BYTES);
+                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
+            }
             Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx),
         }
     }
@@ -83,6 +90,10 @@ pub fn error(id: RequestId, error: &ApiError) -> Response<ReplyStream> {
     let mut response = whole(id, error.openai_body().into(), HeaderValue::from_static("application/json"));
     *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     describe_error(response.headers_mut(), error);
+    if error.code == Code::InvalidRequest {
+        // Where it ends is in doubt, and so is what follows.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
