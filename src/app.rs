@@ -13,15 +13,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
-use crate::config::{self, Config};
+use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::meter::accounts::Accounts;
 use crate::problem::Problem;
 use crate::providers::Providers;
-use crate::server::listen;
-use crate::server::{Admission, KeyRing, Server};
+use crate::server::listen::{self, Listener};
+use crate::server::{Admission, KeyRing, Server, tls};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
@@ -34,6 +34,9 @@ pub enum StartError {
     /// The price file is not usable.
     #[error("{}", lines(.0))]
     Prices(Vec<Problem>),
+    /// The files of TLS are not usable.
+    #[error("{}", lines(.0))]
+    Tls(Vec<Problem>),
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -65,7 +68,8 @@ pub struct Running {
 pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Running, StartError> {
     let config = Arc::new(config);
     // Before anything that takes time: a change from here on is noticed.
-    let seen = [modified(file.as_deref()), modified(config.prices.as_deref())];
+    let seen = Seen::now(&config, file.as_deref());
+    let tls = config.server.tls.as_ref().map(tls::read).transpose().map_err(StartError::Tls)?.map(tls::Doors::new);
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
@@ -101,7 +105,9 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
-    let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, seen));
+    let agents = Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)) };
+    let operators = Listener { listener: operators, tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)) };
+    let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, tls, seen));
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
     let doors = [
@@ -174,23 +180,48 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
     Book::parse(&name, &text).map(|rows| Book::builtin().with_user_rows(rows))
 }
 
-/// Reads keys and prices again when their files change, and on SIGHUP. A bad file never replaces a good one.
-async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, mut seen: [Option<Version>; 2]) {
-    let prices = server.gateway.config().prices.clone();
+/// Reads keys, prices and certificates again when their files change, and on SIGHUP. A bad file never replaces a
+/// good one.
+async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, mut seen: Seen) {
+    let config = server.gateway.config().clone();
     let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     loop {
         let asked = tokio::select! {
             () = tokio::time::sleep(WATCH_INTERVAL) => false,
             Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
         };
-        let now = [modified(file.as_deref()), modified(prices.as_deref())];
-        if let Some(file) = file.as_deref().filter(|_| asked || now[0] != seen[0]) {
+        let now = Seen::now(&config, file.as_deref());
+        if let Some(file) = file.as_deref().filter(|_| asked || now.config != seen.config) {
             reload_keys(&server, file);
         }
-        if let Some(prices) = prices.as_deref().filter(|_| asked || now[1] != seen[1]) {
+        if let Some(prices) = config.prices.as_deref().filter(|_| asked || now.prices != seen.prices) {
             reload_prices(&server, prices);
         }
+        if let (Some(tls), Some(files)) = (&tls, &config.server.tls)
+            && (asked || now.tls != seen.tls)
+        {
+            reload_tls(&server, tls, files);
+        }
         seen = now;
+    }
+}
+
+/// The files that are read again, as they were when they were last looked at.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    config: Option<Version>,
+    prices: Option<Version>,
+    tls: Vec<Option<Version>>,
+}
+
+impl Seen {
+    fn now(config: &Config, file: Option<&Path>) -> Self {
+        let tls = config.server.tls.iter().flat_map(TlsFiles::paths);
+        Self {
+            config: modified(file),
+            prices: modified(config.prices.as_deref()),
+            tls: tls.map(|file| modified(Some(file))).collect(),
+        }
     }
 }
 
@@ -223,6 +254,16 @@ fn reload_prices(server: &Server, file: &Path) {
             server.gateway.accounts().log.event("prices_reloaded", &json!({}));
         }
         Err(problems) => reload_failed(server, "prices", &problems),
+    }
+}
+
+fn reload_tls(server: &Server, tls: &tls::Doors, files: &TlsFiles) {
+    match tls::read(files) {
+        Ok(certificates) => {
+            tls.replace(certificates);
+            server.gateway.accounts().log.event("certificates_reloaded", &json!({}));
+        }
+        Err(problems) => reload_failed(server, "tls", &problems),
     }
 }
 

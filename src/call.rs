@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::ids::{KeyId, RequestId, TeamId};
+use crate::memory::HeldBytes;
 use crate::prompt::view::View;
 use crate::task::Tier;
 
@@ -75,7 +76,7 @@ pub struct CallFacts {
 }
 
 /// The original body with what is known of it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Call {
     /// What is known.
     pub facts: Arc<CallFacts>,
@@ -83,4 +84,6 @@ pub struct Call {
     pub body: Bytes,
     /// The headers that may reach a provider, in the order in which they came.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The memory that the body takes; what is read for the call is held beside it.
+    pub held: HeldBytes,
 }

@@ -22,7 +22,7 @@ use crate::call::Call;
 use crate::config::{Config, Key};
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
-use crate::meter::relay::{Relay, Rules};
+use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
 use crate::providers::dispatch::{Attempts, Next, after};
@@ -165,7 +165,9 @@ impl Gateway {
                 Err(_) => return Outcome::NotHeld { meter },
             };
             let timing = Timing::new(row, &meter);
-            let answer = row.call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent).await;
+            let answer = row
+                .call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent, call.held.another())
+                .await;
             let read = match answer {
                 Ok(answer) => self.read(answer, meter, &outbound, row, timing).await,
                 Err(failure) => Err(Box::new((meter, failure))),
@@ -211,12 +213,13 @@ impl Gateway {
                     deadline: timing.deadline,
                     row: Arc::clone(row),
                 };
+                let events = Unread { events, held: answer.held };
                 let relay = Relay::open(events, meter, rules).await?;
                 Ok(Outcome::Stream { status: answer.status, headers: answer.headers, relay: Box::new(relay) })
             }
-            Answered::Whole(body) => {
+            Answered::Whole(body, encoded) => {
                 let seen = |facts: &Facts| meter.saw_whole(facts);
-                match row.read_whole(body, &answer.headers, timing.deadline, seen).await {
+                match row.read_whole((body, encoded), &answer.headers, timing.deadline, answer.held, seen).await {
                     Ok(json) => Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter }),
                     Err(failure) => Err(Box::new((meter, failure))),
                 }

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod ids;
 pub mod ledger;
 pub mod limits;
+pub mod memory;
 pub mod meter;
 pub mod money;
 pub mod plan;

@@ -12,7 +12,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Largest upload that is streamed through, in bytes.
     pub upload_bytes: usize,
-    /// All bodies in flight together, in bytes.
+    /// All bodies, whole replies and unfinished events in flight together, in bytes.
     pub memory_bytes: usize,
     /// Requests in flight together.
     pub concurrency: usize,
@@ -34,14 +34,44 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may leave what is sent to it untaken.
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most connections of one door; further ones wait to be accepted until one ends.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// How long a client may take to agree on TLS.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest file of certificates or of a key that is read, in bytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Most requests at once in one HTTP/2 connection.
+pub const H2_STREAMS_MAX: u32 = 256;
+/// Most streams of one HTTP/2 connection that were reset before they were looked at; a client beyond it is sent away.
+pub const H2_RESETS_MAX: usize = 32;
+/// How much of one HTTP/2 request may arrive before it is read, in bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// How much of all requests of one HTTP/2 connection may arrive before it is read, in bytes.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// How much of one HTTP/2 reply may wait for its client, in bytes, besides one event.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Most calls at once in one HTTP/2 connection to a provider; most providers allow 100 or more.
+pub const H2_CALLS_MAX: usize = 80;
+/// Most connections' worth of calls of one provider row that are told apart; further calls share the last.
+pub const H2_LANES_MAX: usize = 64;
+/// How often an HTTP/2 peer is asked whether it is still there.
+pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long it may take to say so.
+pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How old an HTTP/2 connection may grow before its client is asked to open another, which spreads load anew.
+pub const H2_CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 /// How long connections without a request stay open once draining has begun.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
+/// Most request bodies that are decoded at once; each may need up to 16 MiB for the window of its encoding.
+pub const DECODERS_MAX: usize = 8;
 /// How long a client may pause while sending its body.
 pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Deepest nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 512;
 /// Largest single event of a stream, in bytes.
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
+/// An unfinished event is counted in `memory_bytes` from this size on, in bytes: most are far smaller.
+pub const SSE_EVENT_COUNTED_BYTES: usize = 64 << 10;
 /// Largest reply that is not a stream, in bytes.
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
 /// Largest error body of a provider that is read and passed on, in bytes.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -47,7 +47,7 @@ impl Admin {
 
     fn may_read(&self, request: &Request<Incoming>) -> bool {
         // A name that does not say this machine may be a web page that rebound its own.
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = crate::server::host(request).unwrap_or_default();
         if self.on_loopback && crate::server::is_this_machine(host) {
             return true;
         }

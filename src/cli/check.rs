@@ -11,6 +11,7 @@ use crate::app::read_book;
 use crate::config::{self, Config};
 use crate::cost::Book;
 use crate::problem::Problem;
+use crate::server::tls;
 use crate::task::Tier;
 
 #[derive(Args)]
@@ -30,8 +31,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         None => config::from_environment(&env),
     };
     let checked = config.and_then(|config| {
-        let book = read_book(config.prices.as_deref())?;
-        Ok((config, book))
+        let book = read_book(config.prices.as_deref());
+        let certificates = config.server.tls.as_ref().map(tls::read).transpose();
+        match (book, certificates) {
+            (Ok(book), Ok(_)) => Ok((config, book)),
+            (book, certificates) => Err([book.err(), certificates.err()].into_iter().flatten().flatten().collect()),
+        }
     });
     let source = file.map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
     match (checked, arguments.format) {

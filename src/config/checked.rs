@@ -1,7 +1,7 @@
 //! The checked shape: complete, resolved, and without anything left to validate.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::GlobMatcher;
@@ -62,6 +62,44 @@ pub struct ServerConfig {
     pub cost_comment: bool,
     /// How long shutdown waits for requests in flight.
     pub drain_timeout: Duration,
+    /// The files that TLS is served with; `None`: both doors speak plainly.
+    pub tls: Option<TlsFiles>,
+    /// Web pages that are let in from other origins; `None`: none.
+    pub cors: Option<Cors>,
+}
+
+/// The files that TLS is served with, in PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The certificate and those that lead to its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who signs the certificates of agents; `None`: agents show none.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
+/// Which web pages of other origins may ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cors {
+    /// Origins as browsers write them, such as `https://app.example`; `*` is all of them.
+    pub origins: Vec<String>,
+    /// How long a browser may remember the answer.
+    pub max_age: Duration,
+}
+
+impl Cors {
+    /// Whether a page of this origin is let in.
+    pub fn admits(&self, origin: &http::HeaderValue) -> bool {
+        self.origins.iter().any(|admitted| admitted == "*" || admitted.as_bytes() == origin.as_bytes())
+    }
 }
 
 /// One provider row.

@@ -154,6 +154,29 @@ pub(super) fn host(text: &str) -> Result<String, Wanted> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// `https://app.example` or `http://localhost:3000` as browsers write it, or `*`.
+pub(super) fn origin(text: &str) -> Result<String, Wanted> {
+    let wanted =
+        || "an origin without a path, such as `https://app.example` or `http://localhost:3000`, or `*`".to_owned();
+    let origin = text.to_ascii_lowercase();
+    if origin == "*" {
+        return Ok(origin);
+    }
+    let url: http::Uri = origin.parse().map_err(|_| wanted())?;
+    let (scheme, authority) = url.scheme_str().zip(url.authority()).ok_or_else(wanted)?;
+    let usual = matches!((scheme, authority.port_u16()), ("https", Some(443)) | ("http", Some(80)));
+    if origin != format!("{scheme}://{authority}") || authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(wanted());
+    }
+    if usual {
+        return Err(format!(
+            "the origin as browsers write it, without the usual port: `{scheme}://{}`",
+            authority.host()
+        ));
+    }
+    Ok(origin)
+}
+
 /// A name of a provider row or vendor.
 pub(super) fn provider_name(text: &str) -> Result<ProviderId, Wanted> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';

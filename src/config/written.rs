@@ -12,8 +12,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::
 use serde_saphyr::Spanned;
 
 /// Names that are recognised only to say that this version lacks them, wherever they stand.
-pub(super) const NOT_BUILT: [&str; 9] =
-    ["policies", "shared", "overhead_team", "webhooks", "budget", "mirror", "tls", "pass_credentials", "store"];
+pub(super) const NOT_BUILT: [&str; 8] =
+    ["policies", "shared", "overhead_team", "webhooks", "budget", "mirror", "pass_credentials", "store"];
 
 /// A list of texts, each with its place.
 pub(super) type Texts = Vec<Spanned<String>>;
@@ -54,8 +54,26 @@ pub(super) struct Server {
     pub hosts: Field<Texts>,
     pub cost_comment: Field<String>,
     pub drain_timeout: Field<String>,
-    pub tls: NotBuilt,
+    pub tls: Field<Tls>,
+    pub cors: Field<Cors>,
     pub pass_credentials: NotBuilt,
+}
+
+/// `tls:` of the server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tls {
+    pub cert: Field<String>,
+    pub key: Field<String>,
+    pub client_ca: Field<String>,
+}
+
+/// `cors:` of the server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Cors {
+    pub origins: Field<Texts>,
+    pub max_age: Field<String>,
 }
 
 /// One row of `providers:`

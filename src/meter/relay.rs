@@ -15,11 +15,12 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
-use crate::limits::SSE_EVENT_BYTES_MAX;
+use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_EVENT_COUNTED_BYTES};
+use crate::memory::{HeldBytes, MemoryFull};
+use crate::providers::inbound::Arriving;
 use crate::providers::{Failure, Refusal, Row};
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply;
@@ -45,10 +46,19 @@ pub struct Rules {
     pub deadline: Instant,
 }
 
+/// A stream of which nothing has been read, and what will hold its memory.
+pub struct Unread {
+    /// The stream.
+    pub events: Arriving,
+    /// Holds an event that has not ended.
+    pub held: HeldBytes,
+}
+
 /// A stream whose first event has arrived; as a body it gives the rest.
 pub struct Relay {
-    upstream: Incoming,
+    upstream: Arriving,
     decoder: Decoder,
+    held: HeldBytes,
     meter: Meter,
     rules: Rules,
     /// What has been taken and not been passed on.
@@ -87,11 +97,13 @@ impl Relay {
     /// # Errors
     ///
     /// The meter back, with its attempt still open, and the failure.
-    pub async fn open(upstream: Incoming, meter: Meter, rules: Rules) -> Result<Self, Box<(Meter, Failure)>> {
+    pub async fn open(unread: Unread, meter: Meter, rules: Rules) -> Result<Self, Box<(Meter, Failure)>> {
+        let Unread { events: upstream, held } = unread;
         let first_byte_deadline = rules.first_byte_deadline;
         let mut relay = Self {
             upstream,
             decoder: Decoder::default(),
+            held,
             meter,
             rules,
             ready: None,
@@ -131,6 +143,7 @@ impl Relay {
                     _ => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),
                 },
             };
+            self.hold(held.len()).map_err(|_| Failure::NoRoom)?;
             let first = events.ranges.iter().find_map(|range| sse::data(&events.bytes[range.clone()]));
             if let Some(data) = &first
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
@@ -154,6 +167,15 @@ impl Relay {
                 return Ok(());
             }
         }
+    }
+
+    /// Holds the memory of the event that has not ended, and of `more`.
+    fn hold(&mut self, more: usize) -> Result<(), MemoryFull> {
+        let bytes = self.decoder.pending_bytes() + more;
+        if bytes < SSE_EVENT_COUNTED_BYTES && self.held.bytes() == 0 {
+            return Ok(());
+        }
+        self.held.resize(if bytes < SSE_EVENT_COUNTED_BYTES { 0 } else { bytes })
     }
 
     /// Looks at whole events and gives the bytes that go on: the very same memory unless something is changed.
@@ -332,11 +354,15 @@ impl Body for Relay {
                         this.last_piece = Instant::now();
                         match this.decoder.push(chunk) {
                             Ok(events) => {
+                                let held = this.hold(0);
                                 let bytes = this.take(events);
-                                if bytes.is_empty() {
+                                if !bytes.is_empty() {
+                                    return this.pass(bytes);
+                                }
+                                if held.is_ok() {
                                     continue;
                                 }
-                                return this.pass(bytes);
+                                Some(ApiError::new(Code::Overloaded, "no memory is left for an event of the stream"))
                             }
                             Err(too_large) => Some(ApiError::new(Code::ProviderError, too_large.to_string())),
                         }

@@ -15,6 +15,7 @@ use crate::call::{Attribution, Call, Surface};
 use crate::config;
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::ledger::{Ledger, LedgerOptions};
+use crate::memory::Memory;
 use crate::providers::Providers;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
@@ -76,7 +77,7 @@ fn call() -> Call {
         pinned_tier: None,
         deadline: None,
     };
-    Call { facts: Arc::new(facts), body, headers: Vec::new() }
+    Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
 }
 
 /// The end of an answer with a usage that counts from `from`, each kind another number.

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use super::body::OutBody;
+use crate::limits::{H2_CALLS_MAX, H2_LANES_MAX, H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW_BYTES};
 
 /// How long an unused connection is kept; most providers keep theirs a minute or longer.
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(50);
@@ -21,22 +24,87 @@ const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(50);
 /// A pooled client of one provider row.
 pub type HttpClient = Client<Timed<HttpsConnector<HttpConnector>>, OutBody>;
 
-/// A client whose connections, TLS included, are up within `connect_timeout`.
-pub fn client(connect_timeout: Duration, tls: bool) -> HttpClient {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(connect_timeout));
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls_config(tls))
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-        .build(Timed { inner: https, timeout: connect_timeout })
+/// The clients of one provider row. Over TLS a provider may choose HTTP/2, and then all calls of one client share
+/// one connection, in which it allows about a hundred at a time: the calls beyond that take the next lane.
+pub struct Lanes {
+    lanes: Box<[Lane]>,
+    connector: Timed<HttpsConnector<HttpConnector>>,
+}
+
+#[derive(Default)]
+struct Lane {
+    client: OnceLock<HttpClient>,
+    calls: Arc<AtomicUsize>,
+}
+
+/// A call's place in its lane, until its answer has been read.
+#[derive(Debug)]
+pub struct Place(Option<Arc<AtomicUsize>>);
+
+impl Lanes {
+    /// Clients whose connections, TLS included, are up within `connect_timeout`; nothing is connected yet.
+    pub fn new(connect_timeout: Duration, tls: bool) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(connect_timeout));
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls_config(tls)).https_or_http();
+        let https = builder.enable_all_versions().wrap_connector(tcp);
+        let lanes = (0..if tls { H2_LANES_MAX } else { 1 }).map(|_| Lane::default()).collect();
+        Self { lanes, connector: Timed { inner: https, timeout: connect_timeout } }
+    }
+
+    /// The client for the next call, and its place. Without TLS there is one lane and nothing to count.
+    pub fn pick(&self) -> (&HttpClient, Place) {
+        let last = self.lanes.len() - 1;
+        for (number, lane) in self.lanes.iter().enumerate() {
+            if last == 0 {
+                return (self.client(lane), Place(None));
+            }
+            let before = lane.calls.fetch_add(1, Ordering::Relaxed);
+            let place = Place(Some(Arc::clone(&lane.calls)));
+            if before < H2_CALLS_MAX || number == last {
+                return (self.client(lane), place);
+            }
+        }
+        unreachable!("the last lane takes every call");
+    }
+
+    fn client<'a>(&'a self, lane: &'a Lane) -> &'a HttpClient {
+        lane.client.get_or_init(|| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+                .http2_keep_alive_interval(H2_PING_INTERVAL)
+                .http2_keep_alive_timeout(H2_PING_TIMEOUT)
+                .http2_initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+                // Room for all: a client that does not read must not hold its neighbours' answers back.
+                .http2_initial_connection_window_size(H2_STREAM_WINDOW_BYTES * H2_CALLS_MAX as u32)
+                .build(self.connector.clone())
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(calls) = &self.0 {
+            calls.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether the provider says that it has not looked at the call: then it bills nothing, whatever has been sent.
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-8.7>
+pub fn was_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The system's certificates, or Mozilla's where the system has none (minimal containers).
@@ -127,6 +195,22 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_take_the_first_lane_with_room() {
+        let lanes = Lanes::new(Duration::from_secs(1), true);
+        let lane = |client: &HttpClient| {
+            lanes.lanes.iter().position(|lane| lane.client.get().is_some_and(|known| std::ptr::eq(known, client)))
+        };
+        let mut places: Vec<_> = (0..H2_CALLS_MAX).map(|_| lanes.pick()).collect();
+        assert!(places.iter().all(|(client, _)| lane(client) == Some(0)));
+        let (client, next) = lanes.pick();
+        assert_eq!(lane(client), Some(1));
+        places.pop();
+        assert_eq!(lane(lanes.pick().0), Some(0));
+        drop((places, next));
+        assert!(lanes.lanes.iter().all(|lane| lane.calls.load(Ordering::Relaxed) == 0));
+    }
 
     #[test]
     fn the_reason_is_a_word_of_ours() {

@@ -40,7 +40,7 @@ pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Ne
         Failure::Connect { .. } | Failure::Reset { .. } | Failure::Timeout { sent: false } => again(None),
         Failure::Timeout { sent: true } if rules.retry_after_timeout => again(None),
         Failure::Timeout { sent: true } => Next::GiveUp,
-        Failure::Unreadable { .. } => Next::GiveUp,
+        Failure::Unreadable { .. } | Failure::NoRoom => Next::GiveUp,
         Failure::Refused(refusal) => match refusal.status {
             _ if refusal.insufficient_quota || refusal.credential => Next::Fallback,
             408 | 409 | 429 | 500.. if refusal.should_retry == Some(false) => Next::Fallback,

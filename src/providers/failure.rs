@@ -27,6 +27,8 @@ pub enum Failure {
     },
     /// The provider answered with an error.
     Refused(Refusal),
+    /// The provider answered, and there is no memory left to read it.
+    NoRoom,
     /// The provider answered with something that is no answer of its protocol.
     Unreadable {
         /// What was wrong; never the provider's text.
@@ -62,7 +64,7 @@ impl Failure {
             Self::Connect { .. } => false,
             Self::Refused(refusal) => refusal.in_stream,
             Self::Reset { sent } | Self::Timeout { sent } => *sent,
-            Self::Unreadable { .. } => true,
+            Self::Unreadable { .. } | Self::NoRoom => true,
         }
     }
 
@@ -75,6 +77,7 @@ impl Failure {
             Self::Refused(refusal) if refusal.credential => "the credential was not accepted",
             Self::Refused(_) => "refused by the provider",
             Self::Unreadable { what } => what,
+            Self::NoRoom => "no memory is left for the answer",
         }
     }
 
@@ -91,6 +94,7 @@ impl Failure {
         match self {
             Self::Connect { .. } | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
             Self::Refused(refusal) => refusal.status >= 500,
+            Self::NoRoom => false,
         }
     }
 
@@ -114,6 +118,9 @@ impl Failure {
                 ApiError::new(Code::ProviderError, format!("the provider's answer cannot be read: {what}"))
                     .not_to_be_repeated()
             }
+            // Overload is ours and would pass, but this answer is paid for.
+            Self::NoRoom => ApiError::new(Code::Overloaded, "the provider's answer finds no memory left for it")
+                .not_to_be_repeated(),
             Self::Refused(refusal) if refusal.credential => {
                 ApiError::new(Code::ProviderCredentials, "the provider did not accept the gateway's credential")
             }

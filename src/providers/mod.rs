@@ -9,6 +9,7 @@ pub mod connect;
 pub mod dispatch;
 pub mod failure;
 pub mod health;
+pub mod inbound;
 pub mod openai;
 mod refusal;
 

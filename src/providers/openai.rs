@@ -5,21 +5,22 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::body::{OutBody, Sent};
-use super::connect::{HttpClient, client, why};
+use super::connect::{Lanes, was_refused, why};
 use super::failure::{Failure, Refusal};
+use super::inbound::{self, Arriving, Encoded};
 use super::refusal::{self, read_error};
 use crate::call::Call;
 use crate::config::{Dispatch, Metering, ProviderConfig, Secret};
 use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::memory::HeldBytes;
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::UsageInStream;
+use crate::wire::encoding::Encoding;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply::{self, Facts};
 
@@ -36,7 +37,7 @@ pub struct Row {
     chat_completions: Uri,
     headers: HeaderMap,
     key: Option<Secret>,
-    client: HttpClient,
+    lanes: Lanes,
 }
 
 /// A request that is ready to leave.
@@ -59,14 +60,16 @@ pub struct Answer {
     pub provider_request_id: Option<String>,
     /// The body.
     pub body: Answered,
+    /// What will hold the memory of what is read of it.
+    pub held: HeldBytes,
 }
 
 /// The two kinds of bodies.
 pub enum Answered {
     /// Server-sent events.
-    Stream(Incoming),
-    /// One JSON object, not yet read.
-    Whole(Incoming),
+    Stream(Arriving),
+    /// One JSON object, not yet read, and how it is encoded.
+    Whole(Arriving, Encoded),
 }
 
 impl Row {
@@ -95,7 +98,7 @@ impl Row {
             chat_completions: under(&config.base_url, "/chat/completions"),
             headers,
             key: config.key.clone(),
-            client: client(config.dispatch.connect_timeout, tls),
+            lanes: Lanes::new(config.dispatch.connect_timeout, tls),
         }
     }
 
@@ -157,6 +160,7 @@ impl Row {
     }
 
     /// Sends what was prepared to the provider and waits for the head of its answer, until `deadline` at the latest.
+    /// What is read of it is `held`.
     ///
     /// # Errors
     ///
@@ -167,48 +171,57 @@ impl Row {
         attempt: AttemptId,
         deadline: Instant,
         sent: Sent,
+        held: HeldBytes,
     ) -> Result<Answer, Failure> {
         let request = self.request(outbound, attempt, sent.clone());
-        let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
+        let (client, place) = self.lanes.pick();
+        let response = match tokio::time::timeout_at(deadline, client.request(request)).await {
             Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect { why: why(&error) }),
+            Ok(Err(error)) if was_refused(&error) => return Err(Failure::Reset { sent: false }),
             Ok(Err(_)) => return Err(Failure::Reset { sent: !sent.withhold() }),
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
+        let body = Arriving::new(body, place);
         if !head.status.is_success() {
-            let json = tokio::time::timeout_at(deadline, read_error(&head.headers, body)).await.unwrap_or_default();
+            let json =
+                tokio::time::timeout_at(deadline, read_error(&head.headers, body, held)).await.unwrap_or_default();
             return Err(Failure::Refused(self.refusal(head.status.as_u16(), &head.headers, json)));
         }
-        let is_stream = is_type(&head.headers, "text/event-stream");
+        let encoded = Encoding::of(&head.headers);
+        let body = match is_type(&head.headers, "text/event-stream") {
+            true if encoded == Ok(None) => Answered::Stream(body),
+            true => return Err(Failure::Unreadable { what: "its stream is encoded, which we did not ask for" }),
+            false => Answered::Whole(body, encoded),
+        };
         Ok(Answer {
             status: head.status,
             provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| is_id(id.as_bytes())),
             headers: pass_on(head.headers),
-            body: if is_stream { Answered::Stream(body) } else { Answered::Whole(body) },
+            body,
+            held,
         })
     }
 
-    /// Reads a whole answer to its end, and tells `seen` what it says, whatever becomes of it.
+    /// Reads a whole answer to its end, and tells `seen` what it says, whatever becomes of it. Its memory is held
+    /// until it has gone out.
     ///
     /// # Errors
     ///
     /// [`Failure`]; an error with a status of success is a refusal, unless an answer came with it.
     pub async fn read_whole(
         &self,
-        body: Incoming,
+        (body, encoded): (Arriving, Encoded),
         headers: &HeaderMap,
         deadline: Instant,
+        held: HeldBytes,
         seen: impl FnOnce(&Facts),
     ) -> Result<Bytes, Failure> {
-        let limited = Limited::new(body, REPLY_BYTES_MAX);
-        let json = match tokio::time::timeout_at(deadline, limited.collect()).await {
+        let read = inbound::read(body, encoded, REPLY_BYTES_MAX, held);
+        let json = match tokio::time::timeout_at(deadline, read).await {
             Err(_) => return Err(Failure::Timeout { sent: true }),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Failure::Unreadable { what: "it is too large" });
-            }
-            Ok(Err(_)) => return Err(Failure::Reset { sent: true }),
-            Ok(Ok(read)) => read.to_bytes(),
+            Ok(read) => read?,
         };
         let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::failure::Refusal;
+use super::inbound::{self, Arriving};
 use super::openai::{is_type, text_of};
 use crate::limits::PROVIDER_ERROR_BYTES_MAX;
+use crate::memory::HeldBytes;
+use crate::wire::encoding::Encoding;
 use crate::wire::openai_reply;
 
 /// Reads an error that came with `status` and the headers that may be passed on. Only an object with an
@@ -56,20 +57,11 @@ pub fn status_of(json: &[u8]) -> Option<u16> {
 }
 
 /// The error body, if it is JSON and within bounds.
-pub async fn read_error(headers: &HeaderMap, mut body: Incoming) -> Option<Bytes> {
+pub async fn read_error(headers: &HeaderMap, body: Arriving, held: HeldBytes) -> Option<Bytes> {
     if !is_type(headers, "application/json") {
         return None;
     }
-    let mut read = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            read.extend_from_slice(&data);
-        }
-        if read.len() > PROVIDER_ERROR_BYTES_MAX {
-            return None;
-        }
-    }
-    Some(read.freeze())
+    inbound::read(body, Encoding::of(headers), PROVIDER_ERROR_BYTES_MAX, held).await.ok()
 }
 
 /// What an error calls itself: its code, then its type. Some providers' codes are numbers.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::limits::Limits;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::limits::{DECODERS_MAX, Limits};
+use crate::memory::{HeldBytes, Memory, MemoryFull};
 use crate::wire::errors::{ApiError, Code};
 
 /// Seconds after which a shed client may try again.
@@ -13,23 +16,24 @@ const SHED_RETRY_AFTER: u64 = 1;
 pub struct Admission {
     limits: Limits,
     requests: AtomicUsize,
-    bytes: AtomicUsize,
+    memory: Arc<Memory>,
+    decoders: Semaphore,
     draining: AtomicBool,
 }
 
 /// One admitted request. Dropping it makes room.
 pub struct Permit(Arc<Admission>);
 
-/// Bytes of a body that are held. Dropping it makes room.
-pub struct HeldBytes {
-    admission: Arc<Admission>,
-    bytes: usize,
-}
-
 impl Admission {
     /// Nothing is in flight yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), draining: AtomicBool::new(false) }
+        Self {
+            limits,
+            requests: AtomicUsize::new(0),
+            memory: Memory::new(limits.memory_bytes),
+            decoders: Semaphore::new(DECODERS_MAX),
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// Admits one request.
@@ -50,8 +54,13 @@ impl Admission {
     }
 
     /// Starts to hold the bytes of one body.
-    pub fn hold(self: &Arc<Self>) -> HeldBytes {
-        HeldBytes { admission: Arc::clone(self), bytes: 0 }
+    pub fn hold(&self) -> HeldBytes {
+        self.memory.hold()
+    }
+
+    /// Waits for one of the few places where bodies are decoded.
+    pub async fn decoder(&self) -> Option<SemaphorePermit<'_>> {
+        self.decoders.acquire().await.ok()
     }
 
     /// From now on every new request is refused.
@@ -64,34 +73,14 @@ impl Admission {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Bytes of bodies in flight.
+    /// Bytes of bodies, replies and unfinished events in flight.
     pub fn held_bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.memory.held_bytes()
     }
 
     /// Requests in flight.
     pub fn in_flight(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
-    }
-}
-
-impl HeldBytes {
-    /// Holds `more` bytes besides.
-    ///
-    /// # Errors
-    ///
-    /// 503 `overloaded` when all bodies together would exceed their bound.
-    pub fn grow(&mut self, more: usize) -> Result<(), ApiError> {
-        self.bytes += more;
-        if self.admission.bytes.fetch_add(more, Ordering::Relaxed) + more > self.admission.limits.memory_bytes {
-            return Err(overloaded("the bodies in flight fill the memory set aside for them"));
-        }
-        Ok(())
-    }
-
-    /// How many it holds.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -101,10 +90,9 @@ impl Drop for Permit {
     }
 }
 
-impl Drop for HeldBytes {
-    fn drop(&mut self) {
-        self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
+/// The refusal of what there is no room for.
+pub fn no_room(_: MemoryFull) -> ApiError {
+    overloaded("the bodies in flight fill the memory set aside for them")
 }
 
 fn overloaded(message: &str) -> ApiError {
@@ -115,13 +103,13 @@ fn overloaded(message: &str) -> ApiError {
 mod tests {
     use super::*;
 
-    fn admission(concurrency: usize, memory_bytes: usize) -> Arc<Admission> {
-        Arc::new(Admission::new(Limits { concurrency, memory_bytes, ..Limits::default() }))
+    fn admission(concurrency: usize) -> Arc<Admission> {
+        Arc::new(Admission::new(Limits { concurrency, ..Limits::default() }))
     }
 
     #[test]
     fn a_request_beyond_the_bound_is_shed_and_leaves_no_trace() {
-        let admission = admission(1, 100);
+        let admission = admission(1);
         let first = admission.admit().unwrap_or_else(|_| unreachable!());
         assert_eq!(admission.admit().err().map(|e| (e.code, e.retry_after)), Some((Code::Overloaded, Some(1))));
         drop(first);
@@ -130,20 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn bodies_together_stay_within_their_bound() {
-        let admission = admission(9, 100);
-        let (mut a, mut b) = (admission.hold(), admission.hold());
-        assert!(a.grow(60).is_ok());
-        assert!(b.grow(60).is_err());
-        drop(b);
-        assert!(a.grow(40).is_ok());
-        drop(a);
-        assert_eq!(admission.held_bytes(), 0);
-    }
-
-    #[test]
     fn nothing_new_is_admitted_while_draining() {
-        let admission = admission(9, 100);
+        let admission = admission(9);
         admission.drain();
         assert_eq!(admission.admit().err().map(|e| e.code), Some(Code::Draining));
     }

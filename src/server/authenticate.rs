@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, ServerConfig};
 use crate::wire::errors::{ApiError, Code};
 
 /// The keys that are valid now, by SHA-256 of their bytes.
@@ -38,14 +38,19 @@ impl KeyRing {
     }
 }
 
-/// The key of a request; `None` on loopback without keys.
+/// The key of a request to `host`; `None` on loopback without keys.
 ///
 /// # Errors
 ///
 /// 401 `invalid_api_key`; without keys 403 `not_granted` for a foreign `Host` or `Origin`.
-pub fn authenticate(ring: &KeyRing, headers: &HeaderMap, config: &Config) -> Result<Option<Arc<Key>>, ApiError> {
+pub fn authenticate(
+    ring: &KeyRing,
+    host: &str,
+    headers: &HeaderMap,
+    config: &Config,
+) -> Result<Option<Arc<Key>>, ApiError> {
     if ring.is_empty() {
-        return from_this_machine(headers, &config.server.hosts).map(|()| None);
+        return from_this_machine(host, headers, &config.server).map(|()| None);
     }
     let secret = credential(headers).ok_or_else(|| {
         ApiError::new(Code::InvalidApiKey, "no API key was given; wanted `Authorization: Bearer …` or `x-api-key: …`")
@@ -65,13 +70,16 @@ fn credential(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Loopback is not trust: a web page must not reach the gateway under a name of its own or from its own origin.
-fn from_this_machine(headers: &HeaderMap, hosts: &[String]) -> Result<(), ApiError> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+fn from_this_machine(host: &str, headers: &HeaderMap, server: &ServerConfig) -> Result<(), ApiError> {
+    let hosts = &server.hosts;
     if !is_local(host_name(host), hosts) {
         let message = "this `Host` is not accepted without keys; add it to `server.hosts` if it is yours";
         return Err(ApiError::new(Code::NotGranted, message));
     }
     let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    if server.cors.as_ref().is_some_and(|cors| cors.admits(origin)) {
+        return Ok(());
+    }
     let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
     if origin.as_ref().and_then(Uri::host).is_some_and(|origin| is_local(origin, hosts)) {
         return Ok(());
@@ -111,7 +119,12 @@ mod tests {
 
     #[track_caller]
     fn check_local(pairs: &[(&'static str, &'static str)], accepted: bool) {
-        assert_eq!(from_this_machine(&headers(pairs), &["gw.internal".to_owned()]).is_ok(), accepted, "{pairs:?}");
+        let text = "server: { hosts: [gw.internal], cors: { origins: [\"https://app.example\"] } }\n\
+                    providers: { sim: { protocol: openai, base_url: \"http://localhost/v1\", models: [\"*\"] } }";
+        let config = crate::config::parse("farthing.yaml", text, std::path::Path::new(""), &|_| None).unwrap();
+        let headers = headers(pairs);
+        let host = headers.get("host").map_or("", |host| host.to_str().unwrap());
+        assert_eq!(from_this_machine(host, &headers, &config.server).is_ok(), accepted, "{pairs:?}");
     }
 
     #[test]
@@ -126,6 +139,9 @@ mod tests {
         check_local(&[("host", "localhost"), ("origin", "https://evil.example")], false);
         check_local(&[("host", "localhost"), ("origin", "null")], false);
         check_local(&[("host", "localhost"), ("origin", "http://localhost:3000")], true);
+        check_local(&[("host", "localhost"), ("origin", "https://app.example")], true);
+        check_local(&[("host", "localhost"), ("origin", "https://app.example.evil.example")], false);
+        check_local(&[("host", "app.example"), ("origin", "https://app.example")], false);
     }
 
     #[test]

@@ -1,56 +1,80 @@
-//! Reads a request's body within its bounds: size, memory of all bodies together, and patience.
+//! Reads a request's body within its bounds: size, memory of all bodies together, and patience; decodes it if it
+//! came encoded, so that everybody behind this sees what it says.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::admission::{Admission, HeldBytes};
+use super::admission::{Admission, no_room};
 use crate::limits::{BODY_READ_IDLE_TIMEOUT, BODY_READ_TIMEOUT, Limits};
+use crate::memory::{HeldBytes, Pieces};
+use crate::wire::encoding::{DecodeError, Encoding};
 use crate::wire::errors::{ApiError, Code};
 
-/// The whole body, and the memory set aside for it.
+/// The whole body as it was before it was encoded, and the memory set aside for it.
 ///
 /// # Errors
 ///
-/// 413 `body_too_large`, 415 for an encoded body, 408 when the client falls silent, 503 `overloaded`,
-/// 400 when the body breaks off.
+/// 413 `body_too_large`, 415 for an encoding that is not known, 408 when the client falls silent, 503 `overloaded`,
+/// 400 when the body breaks off or is not of its encoding.
 pub async fn body(
     headers: &HeaderMap,
     mut incoming: Incoming,
-    admission: &Arc<Admission>,
+    admission: &Admission,
     limits: &Limits,
 ) -> Result<(Bytes, HeldBytes), ApiError> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(ApiError::new(
-            Code::UnsupportedMediaType,
-            "encoded request bodies are not taken; send it as it is",
-        ));
-    }
+    let encoding = Encoding::of(headers);
+    let encoding = encoding.map_err(|error| ApiError::new(Code::UnsupportedMediaType, error.to_string()))?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let mut held = admission.hold();
     if let Some(length) = declared {
         within(length, limits)?;
     }
-    let mut pieces = Pieces::default();
+    let mut pieces = Pieces::new(admission.hold(), declared);
     let read = async {
         while let Some(piece) = next(&mut incoming).await? {
             within(pieces.length() + piece.len(), limits)?;
-            // What has arrived counts, not what was announced: announcing costs a client nothing.
-            held.grow(piece.len())?;
-            pieces.push(piece, declared);
+            pieces.push(piece).map_err(no_room)?;
         }
         Ok(())
     };
     tokio::time::timeout(BODY_READ_TIMEOUT, read).await.unwrap_or_else(|_| Err(too_slow()))?;
-    Ok((pieces.whole(), held))
+    let (bytes, held) = pieces.whole();
+    match encoding {
+        None => Ok((bytes, held)),
+        Some(encoding) => decode(encoding, bytes, held, admission, limits).await,
+    }
+}
+
+/// Decoding may take a while and stops at the limit; it is not for the threads that serve.
+async fn decode(
+    encoding: Encoding,
+    encoded: Bytes,
+    held: HeldBytes,
+    admission: &Admission,
+    limits: &Limits,
+) -> Result<(Bytes, HeldBytes), ApiError> {
+    let _place = admission.decoder().await;
+    let body_bytes = limits.body_bytes;
+    let decode = move || {
+        let mut room = held.another();
+        let decoded = encoding.decode(&encoded, body_bytes, |more| room.grow(more));
+        // The encoded body is let go with `held`.
+        drop((encoded, held));
+        decoded.map(|bytes| (bytes, room))
+    };
+    let decoded = tokio::task::spawn_blocking(decode).await;
+    decoded.unwrap_or(Err(DecodeError::Malformed)).map_err(|error| match error {
+        DecodeError::TooLarge => too_large(limits),
+        DecodeError::NoRoom(full) => no_room(full),
+        error => ApiError::new(Code::InvalidBody, format!("the body cannot be decoded: {error}")),
+    })
 }
 
 async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
@@ -78,38 +102,10 @@ fn too_slow() -> ApiError {
 }
 
 fn within(length: usize, limits: &Limits) -> Result<(), ApiError> {
-    if length <= limits.body_bytes {
-        return Ok(());
-    }
+    if length <= limits.body_bytes { Ok(()) } else { Err(too_large(limits)) }
+}
+
+fn too_large(limits: &Limits) -> ApiError {
     let message = format!("the body is larger than the limit of {} bytes", limits.body_bytes);
-    Err(ApiError::new(Code::BodyTooLarge, message))
-}
-
-/// A body that arrives in one piece is never copied.
-#[derive(Default)]
-struct Pieces {
-    first: Bytes,
-    joined: BytesMut,
-}
-
-impl Pieces {
-    fn length(&self) -> usize {
-        self.first.len() + self.joined.len()
-    }
-
-    fn push(&mut self, piece: Bytes, declared: Option<usize>) {
-        if self.length() == 0 {
-            self.first = piece;
-            return;
-        }
-        if !self.first.is_empty() {
-            self.joined.reserve(declared.unwrap_or(0).max(self.first.len() + piece.len()));
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.joined.extend_from_slice(&piece);
-    }
-
-    fn whole(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
-    }
+    ApiError::new(Code::BodyTooLarge, message)
 }

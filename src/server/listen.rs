@@ -4,20 +4,30 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::opening::{self, Protocol};
 use super::patience::Patient;
-use crate::limits::{CLIENT_STALL_TIMEOUT, DRAIN_GRACE, HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX};
+use super::streams::{Streams, Watched, streams};
+use super::tls::Tls;
+use crate::limits::{
+    CLIENT_STALL_TIMEOUT, CONNECTIONS_MAX, DRAIN_GRACE, H2_CONNECTION_AGE_MAX, H2_CONNECTION_WINDOW_BYTES,
+    H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
+    HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX,
+};
 
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,20 +48,33 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
+/// Where connections come in.
+pub struct Listener {
+    /// The bound address.
+    pub listener: TcpListener,
+    /// What TLS is served with; `None`: none.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// Serves connections until `closing` says so, then lets requests in flight finish, for at most `patience`;
 /// meanwhile new connections are still accepted, so that they are told. What is still running then is
 /// dropped, and settles itself.
-pub async fn serve<S, F, B>(listener: TcpListener, service: S, closing: watch::Receiver<bool>, patience: Duration)
+pub async fn serve<S, F, B>(at: Listener, service: S, closing: watch::Receiver<bool>, patience: Duration)
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
+    let Listener { listener, tls } = at;
+    let (streams, owner) = streams(CLIENT_STALL_TIMEOUT);
+    let door = Door { service, streams, tls };
     let mut connections = JoinSet::new();
     let mut until = closing.clone();
     loop {
         tokio::select! {
-            stream = accept(&listener) => drop(connections.spawn(connection(stream, service.clone(), Some(closing.clone())))),
+            stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn(connection(stream, door.clone(), Some(closing.clone())));
+            }
             _ = until.wait_for(|closing| *closing) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
@@ -60,8 +83,11 @@ where
     let drained = async {
         while !connections.is_empty() {
             tokio::select! {
-                stream = accept(&listener) => drop(late.spawn(connection(stream, service.clone(), None))),
+                stream = accept(&listener), if late.len() < CONNECTIONS_MAX => {
+                    late.spawn(connection(stream, door.clone(), None));
+                }
                 _ = connections.join_next() => {}
+                Some(_) = late.join_next(), if !late.is_empty() => {}
             }
         }
     };
@@ -69,6 +95,16 @@ where
         connections.shutdown().await;
     }
     late.shutdown().await;
+    drop(door);
+    owner.cut().await;
+}
+
+/// What all connections of a listener share.
+#[derive(Clone)]
+struct Door<S> {
+    service: S,
+    streams: Streams,
+    tls: Option<Arc<Tls>>,
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -81,36 +117,111 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// One connection; with `closing` it ends after its current request once that says so.
-async fn connection<S, F, B>(stream: TcpStream, service: S, closing: Option<watch::Receiver<bool>>)
+/// One connection; with `closing` it ends after its current requests once that says so.
+async fn connection<S, F, B>(stream: TcpStream, door: Door<S>, closing: Option<watch::Receiver<bool>>)
 where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
     // An event must leave when it is there, not when a packet is full.
     drop(stream.set_nodelay(true));
+    let left = closed(closing.clone());
+    match &door.tls {
+        None => {
+            let mut stream = stream;
+            let opening = tokio::time::timeout(HEAD_READ_TIMEOUT, opening::read(&mut stream));
+            if let Some(Ok(Ok((protocol, first)))) = before(left, opening).await {
+                let stream = Patient::new(TokioIo::new(stream), first, CLIENT_STALL_TIMEOUT);
+                speak(protocol, stream, door, closing).await;
+            }
+        }
+        Some(tls) => {
+            if let Some(Ok((stream, protocol))) = before(left, tls.accept(stream)).await {
+                let stream = Patient::new(TokioIo::new(stream), Bytes::new(), CLIENT_STALL_TIMEOUT);
+                speak(protocol, stream, door, closing).await;
+            }
+        }
+    }
+}
+
+/// What `work` gives, unless `end` comes before.
+async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = end => None,
+    }
+}
+
+/// Serves requests until the client or `closing` ends it.
+async fn speak<I, S, F, B>(protocol: Protocol, stream: I, door: Door<S>, closing: Option<watch::Receiver<bool>>)
+where
+    I: Read + Write + Unpin + Send + 'static,
+    S: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+{
+    let Door { service, streams, .. } = door;
+    match protocol {
+        Protocol::Http1 => {
+            let builder = http1(closing.is_some());
+            see_out(builder.serve_connection(stream, service_fn(service)), closed(closing)).await;
+        }
+        Protocol::Http2 => {
+            let service = service_fn(move |request| {
+                let reply = service(request);
+                async { reply.await.map(|reply| reply.map(Watched::new)) }
+            });
+            let aged = tokio::time::sleep(H2_CONNECTION_AGE_MAX);
+            let ends = async { before(aged, closed(closing)).await.unwrap_or_default() };
+            see_out(http2(streams).serve_connection(stream, service), ends).await;
+        }
+    }
+}
+
+fn http1(keep_alive: bool) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
-    builder.keep_alive(closing.is_some());
-    let connection =
-        builder.serve_connection(Patient::new(TokioIo::new(stream), CLIENT_STALL_TIMEOUT), service_fn(service));
+        .max_headers(HEADERS_MAX)
+        .keep_alive(keep_alive);
+    builder
+}
+
+fn http2(streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(H2_RESETS_MAX)
+        .max_local_error_reset_streams(H2_RESETS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("a head is far below 4 GiB"))
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+        .keep_alive_interval(H2_PING_INTERVAL)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}
+
+/// Returns some time after `closing` says so: a request that is on its way already is told that we are leaving,
+/// it must not meet a closed door. A late connection serves one request in any case.
+async fn closed(closing: Option<watch::Receiver<bool>>) {
+    let Some(mut closing) = closing else { return std::future::pending().await };
+    // A sender that is gone closes as well.
+    drop(closing.wait_for(|closing| *closing).await);
+    tokio::time::sleep(DRAIN_GRACE).await;
+}
+
+/// Serves a connection, and once `ends` only the requests that it has begun.
+/// A connection that ends badly is the client's doing; its requests have settled themselves.
+async fn see_out(connection: impl GracefulConnection, ends: impl Future<Output = ()>) {
     tokio::pin!(connection);
-    // A connection that ends badly is the client's doing; its requests have settled themselves.
-    if let Some(mut closing) = closing {
-        tokio::select! {
-            ended = connection.as_mut() => return drop(ended),
-            _ = closing.wait_for(|closing| *closing) => {}
-        }
-        // A request that is on its way already is told that we are leaving; it must not meet a closed door.
-        tokio::select! {
-            ended = connection.as_mut() => return drop(ended),
-            () = tokio::time::sleep(DRAIN_GRACE) => connection.as_mut().graceful_shutdown(),
-        }
+    tokio::select! {
+        ended = connection.as_mut() => return drop(ended),
+        () = ends => connection.as_mut().graceful_shutdown(),
     }
     drop(connection.await);
 }

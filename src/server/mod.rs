@@ -6,12 +6,17 @@
 mod admission;
 mod attribute;
 mod authenticate;
+mod cors;
 mod headers;
 mod intake;
 pub mod listen;
 mod models;
+mod opening;
 mod patience;
 mod respond;
+mod streams;
+mod target;
+pub mod tls;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,8 +35,10 @@ use crate::wire::openai_chat::{self, BodyError};
 pub use admission::Admission;
 pub use authenticate::{KeyRing, is_this_machine};
 pub use respond::ReplyStream;
+pub use target::host;
 
 use admission::Permit;
+use cors::Reader;
 
 /// Everything behind the agents' door.
 pub struct Server {
@@ -45,15 +52,25 @@ pub struct Server {
 
 impl Server {
     /// Answers one request; never fails, and settles everything if it is dropped.
-    pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<ReplyStream>, Infallible> {
+    pub async fn serve(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<ReplyStream>, Infallible> {
         let (id, arrived) = (RequestId::new(), Instant::now());
-        Ok(match self.route(id, request).await {
+        let for_head = request.method() == Method::HEAD;
+        let reader = self.gateway.config().server.cors.as_ref().map(|cors| Reader::of(cors, request.headers()));
+        if for_head {
+            // It is served wherever GET is.
+            *request.method_mut() = Method::GET;
+        }
+        let mut response = match self.route(id, request, for_head).await {
             Ok(response) => response,
             Err(error) => {
                 self.report(id, &error, arrived);
                 respond::error(id, &error)
             }
-        })
+        };
+        if let Some(reader) = reader {
+            reader.may_read(response.headers_mut());
+        }
+        Ok(if for_head { respond::head_only(response) } else { response })
     }
 
     /// The log event of a request that the gateway never saw.
@@ -67,21 +84,36 @@ impl Server {
         accounts.log.event("request", &fields);
     }
 
-    async fn route(&self, id: RequestId, request: Request<Incoming>) -> Result<Response<ReplyStream>, ApiError> {
-        let path = request.uri().path();
+    /// `for_head` is said of a GET whose body nobody will read.
+    async fn route(
+        &self,
+        id: RequestId,
+        request: Request<Incoming>,
+        for_head: bool,
+    ) -> Result<Response<ReplyStream>, ApiError> {
+        let (host, path) = (host(&request)?, request.uri().path());
         match (request.method(), path) {
-            (&Method::GET | &Method::HEAD, "/healthz") => return Ok(respond::text(id, "ok\n")),
-            (&Method::GET | &Method::HEAD, "/readyz") if self.admission.is_draining() => {
+            (&Method::GET, "/healthz") => return Ok(respond::text(id, "ok\n")),
+            (&Method::GET, "/readyz") if self.admission.is_draining() => {
                 return Err(ApiError::new(Code::Draining, "shutting down"));
             }
-            (&Method::GET | &Method::HEAD, "/readyz") if !self.gateway.accounts().ledger.healthy() => {
+            (&Method::GET, "/readyz") if !self.gateway.accounts().ledger.healthy() => {
                 return Err(ApiError::new(Code::LedgerUnavailable, "the ledger cannot write"));
             }
-            (&Method::GET | &Method::HEAD, "/readyz") => return Ok(respond::text(id, "ready\n")),
+            (&Method::GET, "/readyz") => return Ok(respond::text(id, "ready\n")),
+            // Claude Code asks it whether anybody is there.
+            (&Method::GET, "/") if for_head => return Ok(respond::text(id, "")),
+            (&Method::OPTIONS, path) => {
+                let cors = self.gateway.config().server.cors.as_ref();
+                let allowed = served(path).and_then(|methods| cors::preflight(cors?, request.headers(), methods));
+                if let Some(headers) = allowed {
+                    return Ok(respond::allowed(id, headers));
+                }
+            }
             _ => {}
         }
         let keys = self.keys.load_full();
-        let key = authenticate::authenticate(&keys, request.headers(), self.gateway.config())?;
+        let key = authenticate::authenticate(&keys, host, request.headers(), self.gateway.config())?;
         match (request.method(), path) {
             (&Method::POST, "/v1/chat/completions") => {
                 let permit = self.admission.admit()?;
@@ -94,10 +126,10 @@ impl Server {
                 let unknown = || ApiError::new(Code::ModelNotFound, "no provider row serves this model").param("model");
                 model.map(|model| respond::json(id, &model)).ok_or_else(unknown)
             }
-            (_, "/v1/chat/completions") => Err(wrong_method(request.method(), "POST")),
-            (_, "/v1/models") => Err(wrong_method(request.method(), "GET")),
-            (_, "/healthz" | "/readyz") => Err(wrong_method(request.method(), "GET, HEAD")),
-            (_, path) if path.starts_with("/v1/models/") => Err(wrong_method(request.method(), "GET")),
+            (method, path) if let Some(methods) = served(path) => {
+                let method = if for_head { &Method::HEAD } else { method };
+                Err(wrong_method(method, methods))
+            }
             (_, "/chat/completions" | "/models") => {
                 Err(ApiError::new(Code::NotFound, "nothing is served at this path; a base URL ends in `/v1`"))
             }
@@ -138,10 +170,19 @@ impl Server {
             pinned_tier,
             deadline: said.deadline,
         };
-        let call = Call { facts: Arc::new(facts), body, headers: said.forward };
+        let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
         let reply = self.gateway.answer(call, key).await;
-        drop(held);
         Ok(respond::reply(id, reply, &ignored, permit))
+    }
+}
+
+/// The methods that are served at a path.
+fn served(path: &str) -> Option<&'static str> {
+    match path {
+        "/v1/chat/completions" => Some("POST"),
+        "/v1/models" | "/healthz" | "/readyz" => Some("GET, HEAD"),
+        path if path.starts_with("/v1/models/") => Some("GET, HEAD"),
+        _ => None,
     }
 }
 

@@ -9,21 +9,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
 /// Wraps a stream whose writes may stall for at most so long.
 pub struct Patient<S> {
     stream: S,
+    /// What was read off the stream already, to be read again first.
+    first: Bytes,
     stall_max: Duration,
     /// Rings when the client has taken nothing for too long; `None` while it takes.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    /// Fails a write that makes no progress for `stall_max`.
-    pub fn new(stream: S, stall_max: Duration) -> Self {
-        Self { stream, stall_max, alarm: None }
+    /// Fails a write that makes no progress for `stall_max`; `first` was read off the stream and is read again.
+    pub fn new(stream: S, first: Bytes, stall_max: Duration) -> Self {
+        Self { stream, first, stall_max, alarm: None }
     }
 
     fn judge<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -38,7 +41,16 @@ impl<S> Patient<S> {
 }
 
 impl<S: Read + Unpin> Read for Patient<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() && buffer.remaining() > 0 {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -88,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_given_up_and_one_that_takes_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut stream = Patient::new(TokioIo::new(ours), Duration::from_millis(50));
+        let mut stream = Patient::new(TokioIo::new(ours), Bytes::new(), Duration::from_millis(50));
         assert_eq!(write(&mut stream, b"full").await.unwrap(), 4);
         theirs.read_exact(&mut [0; 4]).await.unwrap();
         assert_eq!(write(&mut stream, b"full").await.unwrap(), 4);

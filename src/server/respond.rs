@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -14,7 +14,11 @@ use super::admission::Permit;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
-use crate::wire::errors::ApiError;
+use crate::wire::errors::{ApiError, Code};
+
+/// A whole reply goes out in frames of at most so many bytes, so that it waits here for a slow client of HTTP/2 and
+/// not in its connection, where nobody would notice.
+const WHOLE_FRAME_BYTES: usize = 128 << 10;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-farthing-model");
@@ -42,7 +46,10 @@ impl Body for ReplyStream {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Whole(bytes) => {
+                let length = bytes.len().min(WHOLE_FRAME_BYTES);
+                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
+            }
             Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx),
         }
     }
@@ -90,6 +97,10 @@ pub fn error(id: RequestId, error: &ApiError) -> Response<ReplyStream> {
     let mut response = whole(id, error.openai_body().into(), HeaderValue::from_static("application/json"));
     *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     describe_error(response.headers_mut(), error);
+    if error.code == Code::InvalidRequest {
+        // Where it ends is in doubt, and so is what follows.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -97,6 +108,24 @@ pub fn error(id: RequestId, error: &ApiError) -> Response<ReplyStream> {
 pub fn json<T: Serialize>(id: RequestId, value: &T) -> Response<ReplyStream> {
     let body = serde_json::to_vec(value).unwrap_or_default();
     whole(id, body.into(), HeaderValue::from_static("application/json"))
+}
+
+/// The answer to a browser that asks whether it may ask.
+pub fn allowed(id: RequestId, headers: HeaderMap) -> Response<ReplyStream> {
+    let mut response = Response::new(ReplyStream { kind: Kind::Whole(Bytes::new()), _permit: None });
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = headers;
+    response.headers_mut().insert(REQUEST_ID, spelt(id));
+    response
+}
+
+/// The same without its body, whose length is still told.
+pub fn head_only(mut response: Response<ReplyStream>) -> Response<ReplyStream> {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.body_mut().kind = Kind::Whole(Bytes::new());
+    response
 }
 
 /// A word of ours.

@@ -140,6 +140,15 @@ impl Reply {
         self
     }
 
+    /// Replaces the body of a status reply by these bytes, whatever its headers call them.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: impl Into<Bytes>) -> Self {
+        if let What::Status { body, .. } = &mut self.what {
+            *body = bytes.into();
+        }
+        self
+    }
+
     /// Replaces the body of a status reply by a page of HTML, as a load balancer in front would.
     #[must_use]
     pub fn with_html(mut self, page: &str) -> Self {

@@ -5,6 +5,8 @@ use serde_json::json;
 /// The stable codes of refusals and failures; see docs for what each asks of the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Code {
+    /// Two readers of the request could take it for two different ones.
+    InvalidRequest,
     /// The body is not what the surface takes.
     InvalidBody,
     /// A deciding key stands twice.
@@ -65,6 +67,7 @@ impl Code {
 
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
+            Self::InvalidRequest => ("invalid_request", 400, "caller_invalid_request"),
             Self::InvalidBody => ("invalid_body", 400, "caller_invalid_body"),
             Self::DuplicateKey => ("duplicate_key", 400, "caller_duplicate_key"),
             Self::UnpricedModel => ("unpriced_model", 400, "policy_unpriced_model"),

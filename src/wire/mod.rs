@@ -3,6 +3,7 @@
 //! Requests become a [`View`](crate::prompt::view::View) in one pass; replies and stream events give up
 //! the facts that metering needs; errors are written in the caller's dialect.
 
+pub mod encoding;
 pub mod errors;
 pub mod openai_chat;
 pub mod openai_reply;

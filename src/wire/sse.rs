@@ -61,6 +61,11 @@ impl Decoder {
         if self.pending.len() > SSE_EVENT_BYTES_MAX { Err(EventTooLarge) } else { Ok(Events { bytes, ranges }) }
     }
 
+    /// How many bytes wait for the end of their event.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The stream ended: what is left counts as an event, since some providers omit the last blank line.
     pub fn finish(&mut self) -> Events {
         let bytes = std::mem::take(&mut self.pending).freeze();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A room may use rooms of lower layers; inside a layer only the exceptions below.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "problem"]),
+    ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem"]),
     ("thinking", &["wire", "tokens", "cost", "route"]),
     ("piped", &["providers", "ledger", "telemetry", "config", "simulator"]),
     ("accounting", &["meter"]),
@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Arrows inside a layer, each with its reason.
 const INSIDE: &[(&str, &str, &str)] = &[
     ("call", "ids", "a call names who pays"),
+    ("call", "memory", "a call holds the memory of its body"),
     ("call", "prompt", "a call carries the view of its body"),
     ("call", "task", "a call may pin a tier"),
     ("plan", "ids", "a plan names its targets"),

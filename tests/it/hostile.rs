@@ -329,8 +329,8 @@ async fn a_wrong_method_is_told_which_are_right() {
     for (method, path, allowed) in [
         (Method::GET, "/v1/chat/completions", "POST"),
         (Method::OPTIONS, "/v1/chat/completions", "POST"),
-        (Method::POST, "/v1/models", "GET"),
-        (Method::DELETE, "/v1/models/gpt-5.6-luna", "GET"),
+        (Method::POST, "/v1/models", "GET, HEAD"),
+        (Method::DELETE, "/v1/models/gpt-5.6-luna", "GET, HEAD"),
         (Method::PUT, "/healthz", "GET, HEAD"),
         (Method::POST, "/readyz", "GET, HEAD"),
     ] {

@@ -67,16 +67,6 @@ async fn deep_nesting_is_refused_and_reasonable_nesting_is_not() {
 }
 
 #[tokio::test]
-async fn an_encoded_body_is_refused() {
-    let world = World::new(luna([Reply::text("ok")]), "").await;
-    for encoding in ["gzip", "br", "zstd"] {
-        let got = world.chat_as(ASK, &[("content-encoding", encoding)]).await;
-        check_refusal(&got, 415, "unsupported_media_type", "");
-    }
-    assert_eq!(world.chat_as(ASK, &[("content-encoding", "Identity")]).await.status, 200);
-}
-
-#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_at_its_declared_length() {
     let world = Setup::of(luna([Reply::text("ok")])).more("limits: { body_bytes: 1KiB }").start().await;
     let at_the_limit = format!("{ASK}{}", " ".repeat(1024 - ASK.len()));
@@ -122,7 +112,7 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let megabytes = " ".repeat(8 << 20);
     let large = by_hand(&format!("content-length: {}\r\n", megabytes.len()));
     check_raw(&raw(world.gateway.listen, [&large, &megabytes]).await, 413, "body_too_large");
-    let encoded = by_hand(&format!("content-encoding: gzip\r\ncontent-length: {}\r\n", megabytes.len()));
+    let encoded = by_hand(&format!("content-encoding: deflate\r\ncontent-length: {}\r\n", megabytes.len()));
     check_raw(&raw(world.gateway.listen, [&encoded, &megabytes]).await, 415, "unsupported_media_type");
     let elsewhere = large.replace("/v1/chat/completions", "/v1/nowhere");
     check_raw(&raw(world.gateway.listen, [&elsewhere, &megabytes]).await, 404, "not_found");

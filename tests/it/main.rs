@@ -2,14 +2,19 @@
 
 mod architecture;
 mod broken_streams;
+mod browsers;
 mod conservation;
 mod crash;
 mod details;
 mod door;
+mod encodings;
+mod extremes;
 mod fallback;
 mod frames;
 mod hang_ups;
 mod hostile;
+mod http2;
+mod http2_out;
 mod intake;
 mod money;
 mod process;
@@ -20,5 +25,7 @@ mod reload;
 mod retries;
 mod sdk_python;
 mod shutdown;
+mod smuggling;
 mod starting;
 mod support;
+mod tls;

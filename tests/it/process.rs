@@ -1,5 +1,6 @@
 //! The real binary, run as a shell or a supervisor would run it, and the ledger that it leaves.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -19,7 +20,7 @@ pub struct Served {
 /// Starts `farthing serve` and kills it while it starts, after `looks` looks at its
 /// configuration: a moment that no clock chooses.
 pub fn start_and_kill(config: &Path, looks: u64) {
-    let mut child = serve(config);
+    let mut child = serve(config, &[]);
     for _ in 0..looks {
         let _ = config.metadata();
     }
@@ -27,16 +28,22 @@ pub fn start_and_kill(config: &Path, looks: u64) {
     child.wait().expect("an exit status");
 }
 
-fn serve(config: &Path) -> Child {
+fn serve(config: &Path, environment: &[(&str, &OsStr)]) -> Child {
     let mut command = Command::new(FARTHING);
     command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.envs(environment.iter().copied());
     command.spawn().expect("the binary runs")
 }
 
 impl Served {
     /// Starts it and waits for its `listening` event.
     pub fn start(config: &Path) -> Self {
-        let mut child = serve(config);
+        Self::start_with(config, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(config: &Path, environment: &[(&str, &OsStr)]) -> Self {
+        let mut child = serve(config, environment);
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut text = String::new();
         let listen = loop {

@@ -1,9 +1,11 @@
 //! What the tests share: a gateway in front of scripted providers, and clients that show raw bytes.
 
+mod certificates;
 mod client;
 mod rows;
 mod setup;
 
+pub use certificates::{Authority, Certificate};
 pub use client::{Events, Got, raw, whole};
 pub use setup::Setup;
 

@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_saphyr::Location;
+use serde_saphyr::{Location, Spanned};
 
 use super::super::findings::Findings;
 use super::super::secrets::References;
 use super::super::values;
 use super::super::written::{self, Field};
-use super::super::{Secret, ServerConfig};
+use super::super::{Cors, Secret, ServerConfig, TlsFiles};
+use super::file_path;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4100);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4101);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 pub(super) fn check(
     findings: &mut Findings,
@@ -21,7 +23,6 @@ pub(super) fn check(
     keys_are_written: bool,
     references: References<'_>,
 ) -> ServerConfig {
-    findings.not_built("tls", &written.tls);
     findings.not_built("pass_credentials", &written.pass_credentials);
     let (listen, listen_place) = listener(findings, "listen", written.listen, LISTEN);
     let (admin_listen, admin_place) = listener(findings, "admin_listen", written.admin_listen, ADMIN_LISTEN);
@@ -61,7 +62,39 @@ pub(super) fn check(
         drain_timeout: findings
             .value("drain_timeout", written.drain_timeout, values::duration)
             .unwrap_or(DRAIN_TIMEOUT),
+        tls: tls(findings, written.tls, references),
+        cors: cors(findings, written.cors, keys_are_written),
     }
+}
+
+fn tls(findings: &mut Findings, field: Field<written::Tls>, references: References<'_>) -> Option<TlsFiles> {
+    let Spanned { value: written, referenced: place, .. } = findings.given("tls", field)?;
+    let path = |path: &str| file_path(path, references);
+    let both_are_written = written.cert.0.is_some() && written.key.0.is_some();
+    let cert = findings.value("cert", written.cert, path);
+    let key = findings.value("key", written.key, path);
+    let client_ca = findings.value("client_ca", written.client_ca, path);
+    if !both_are_written {
+        findings.at(place, "`tls` lacks one of its files; wanted `cert` and `key`, both in PEM");
+    }
+    Some(TlsFiles { cert: cert?, key: key?, client_ca })
+}
+
+fn cors(findings: &mut Findings, field: Field<written::Cors>, keys_are_written: bool) -> Option<Cors> {
+    let Spanned { value: written, referenced: place, .. } = findings.given("cors", field)?;
+    let origins_are_written = written.origins.0.is_some();
+    let origins = findings.list("origins", written.origins, values::origin).unwrap_or_default();
+    let max_age = findings.value("max_age", written.max_age, values::duration).unwrap_or(CORS_MAX_AGE);
+    if origins.is_empty() && !origins_are_written {
+        findings
+            .at(place, "`cors` lets nobody in; wanted `origins`, such as `[\"https://app.example\"]`, or no `cors`");
+    }
+    if origins.iter().any(|origin| origin == "*") && !keys_are_written {
+        let message = "`origins` is `*` and there are no `keys`, so that any web page could spend; \
+                       wanted the origins by name, or at least one key";
+        findings.at(place, message);
+    }
+    Some(Cors { origins, max_age })
 }
 
 fn listener(findings: &mut Findings, key: &str, field: Field<String>, default: SocketAddr) -> (SocketAddr, Location) {

@@ -1,5 +1,7 @@
 //! Single values of `server`, `dispatch`, `limits`, `ledger` and the rest.
 
+use std::time::Duration;
+
 use insta::assert_snapshot;
 
 use super::*;
@@ -181,4 +183,51 @@ server: { listen: here }
     farthing.yaml:3:24: `concurrency` is `many`; wanted a whole number from 1 to 1000000
     farthing.yaml:4:19: `listen` is `here`; wanted an IP address and a port, such as `127.0.0.1:4100` or `[::1]:4100`
     ");
+}
+
+#[test]
+fn tls_needs_both_of_its_files() {
+    assert_snapshot!(wrong_part("server:\n  tls: { cert: a.pem }\n"), @"farthing.yaml:2:8: `tls` lacks one of its files; wanted `cert` and `key`, both in PEM");
+    assert_snapshot!(wrong_part("server:\n  tls: { cert: '', key: tls/ }\n"), @"
+    farthing.yaml:2:16: `cert` is ``; wanted the path of a file
+    farthing.yaml:2:25: `key` is `tls/`; wanted the path of a file
+    ");
+    let tls = good("server: { tls: { cert: a.pem, key: /b.key, client_ca: tls/ca.pem } }\n").server.tls.expect("files");
+    let paths: Vec<_> = tls.paths().map(|path| path.display().to_string()).collect();
+    assert_eq!(paths, ["/etc/farthing/a.pem", "/b.key", "/etc/farthing/tls/ca.pem"]);
+}
+
+#[test]
+fn origins_are_written_as_browsers_write_them() {
+    let refused = [
+        "https://app.example/",
+        "app.example",
+        "https://u@app.example",
+        "https://app.example:443",
+        "https://*.example/x",
+    ];
+    let listed = refused.map(|origin| format!("'{origin}'")).join(", ");
+    assert_snapshot!(wrong_part(&format!("server:\n  cors: {{ origins: [{listed}] }}\n")), @"
+    farthing.yaml:2:21: an entry of `origins` is `https://app.example/`; wanted an origin without a path, such as `https://app.example` or `http://localhost:3000`, or `*`
+    farthing.yaml:2:45: an entry of `origins` is `app.example`; wanted an origin without a path, such as `https://app.example` or `http://localhost:3000`, or `*`
+    farthing.yaml:2:60: an entry of `origins` is `https://u@app.example`; wanted an origin without a path, such as `https://app.example` or `http://localhost:3000`, or `*`
+    farthing.yaml:2:85: an entry of `origins` is `https://app.example:443`; wanted the origin as browsers write it, without the usual port: `https://app.example`
+    farthing.yaml:2:112: an entry of `origins` is `https://*.example/x`; wanted an origin without a path, such as `https://app.example` or `http://localhost:3000`, or `*`
+    ");
+    let cors = good("server: { cors: { origins: ['HTTPS://App.example', 'http://localhost:3000'] } }\n")
+        .server
+        .cors
+        .expect("origins");
+    assert_eq!(cors.origins, ["https://app.example", "http://localhost:3000"]);
+    assert_eq!(cors.max_age, Duration::from_secs(600));
+}
+
+#[test]
+fn any_page_may_come_only_where_keys_are_asked_for() {
+    assert_snapshot!(wrong_part("server:\n  cors: { origins: ['*'] }\n"), @"farthing.yaml:2:9: `origins` is `*` and there are no `keys`, so that any web page could spend; wanted the origins by name, or at least one key");
+    assert_snapshot!(wrong_part("server:\n  cors: { max_age: 1h }\n"), @r#"farthing.yaml:2:9: `cors` lets nobody in; wanted `origins`, such as `["https://app.example"]`, or no `cors`"#);
+    let cors = good(&format!("server: {{ cors: {{ origins: ['*'] }} }}\nkeys: [ {{ sha256: {HASH}, team: ops }} ]\n"))
+        .server
+        .cors;
+    assert!(cors.is_some());
 }

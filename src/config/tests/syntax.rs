@@ -30,7 +30,7 @@ fn an_unknown_key_lists_its_neighbours() {
 
 #[test]
 fn an_unknown_key_that_resembles_none_gets_no_hint() {
-    assert_snapshot!(wrong_part("server: { port: 4100 }\n"), @"farthing.yaml:1:11: unknown key `port`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`");
+    assert_snapshot!(wrong_part("server: { banner: 4100 }\n"), @"farthing.yaml:1:11: unknown key `banner`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`, `tls`, `cors`");
 }
 
 #[test]
@@ -190,7 +190,6 @@ mode:
 fn what_is_not_built_is_reported_all_at_once() {
     assert_snapshot!(wrong_part("\
 server:
-  tls: { cert: a.pem, key: b.pem }
   pass_credentials: false
 policies: routing-policies
 shared: env:REDIS_URL
@@ -201,18 +200,17 @@ ledger: { durability: power, mirror: env:LEDGER_POSTGRES_URL }
 teams:
   ops: { budget: { usd: 500 }, store: true, limits: { requests_per_minute: 600 } }
 "), @"
-    farthing.yaml:2:8: `tls` is not available in this version
-    farthing.yaml:3:21: `pass_credentials` is not available in this version
-    farthing.yaml:4:11: `policies` is not available in this version
-    farthing.yaml:5:9: `shared` is not available in this version
-    farthing.yaml:6:16: `overhead_team` is not available in this version
-    farthing.yaml:7:11: `webhooks` is not available in this version
-    farthing.yaml:8:9: `budget` is not available in this version
-    farthing.yaml:9:23: `durability: power` is not available in this version; wanted `process`
-    farthing.yaml:9:38: `mirror` is not available in this version
-    farthing.yaml:11:18: `budget` is not available in this version
-    farthing.yaml:11:39: `store` is not available in this version
-    farthing.yaml:11:53: `limits` is not available in this version
+    farthing.yaml:2:21: `pass_credentials` is not available in this version
+    farthing.yaml:3:11: `policies` is not available in this version
+    farthing.yaml:4:9: `shared` is not available in this version
+    farthing.yaml:5:16: `overhead_team` is not available in this version
+    farthing.yaml:6:11: `webhooks` is not available in this version
+    farthing.yaml:7:9: `budget` is not available in this version
+    farthing.yaml:8:23: `durability: power` is not available in this version; wanted `process`
+    farthing.yaml:8:38: `mirror` is not available in this version
+    farthing.yaml:10:18: `budget` is not available in this version
+    farthing.yaml:10:39: `store` is not available in this version
+    farthing.yaml:10:53: `limits` is not available in this version
     ");
 }
 

@@ -1,0 +1,86 @@
+//! A provider's whole answers and errors: read within their bounds, counted, and decoded where they came encoded
+//! although we asked for them as they are.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::connect::Place;
+use super::failure::Failure;
+use crate::memory::{HeldBytes, MemoryFull, Pieces};
+use crate::wire::encoding::{DecodeError, Encoding, UnknownEncoding};
+
+/// A provider's body as it arrives. It keeps its place in the connection until it is read or given up.
+#[derive(Debug)]
+pub struct Arriving {
+    body: Incoming,
+    _place: Place,
+}
+
+impl Arriving {
+    /// The body of the call that has this place.
+    pub fn new(body: Incoming, place: Place) -> Self {
+        Self { body, _place: place }
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How an answer is encoded, as far as that is known.
+pub type Encoded = Result<Option<Encoding>, UnknownEncoding>;
+
+/// Reads a body to its end; its memory is held until the last of the bytes given back is let go.
+///
+/// # Errors
+///
+/// [`Failure::Reset`], [`Failure::Unreadable`] or [`Failure::NoRoom`].
+pub async fn read(mut body: Arriving, encoded: Encoded, bytes_max: usize, held: HeldBytes) -> Result<Bytes, Failure> {
+    let encoding = encoded.map_err(|_| Failure::Unreadable { what: "it is encoded in a way that is not known" })?;
+    let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let mut pieces = Pieces::new(held, expected.filter(|length| *length <= bytes_max));
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| Failure::Reset { sent: true })?.into_data() else { continue };
+        if pieces.length() + piece.len() > bytes_max {
+            return Err(Failure::Unreadable { what: "it is too large" });
+        }
+        pieces.push(piece).map_err(|_| Failure::NoRoom)?;
+    }
+    let (bytes, held) = pieces.whole();
+    match encoding {
+        None => Ok(held.around(bytes)),
+        Some(encoding) => decode(encoding, bytes, bytes_max, held).await,
+    }
+}
+
+async fn decode(encoding: Encoding, encoded: Bytes, bytes_max: usize, held: HeldBytes) -> Result<Bytes, Failure> {
+    let decode = move || {
+        let mut room = held.another();
+        let decoded = encoding.decode(&encoded, bytes_max, |more| room.grow(more));
+        decoded.map(|bytes| room.around(bytes))
+    };
+    let decoded = tokio::task::spawn_blocking(decode).await;
+    decoded.unwrap_or(Err(DecodeError::Malformed)).map_err(|error| match error {
+        DecodeError::NoRoom(MemoryFull) => Failure::NoRoom,
+        DecodeError::TooLarge => Failure::Unreadable { what: "it is too large" },
+        _ => Failure::Unreadable { what: "it is not of the encoding that it names" },
+    })
+}

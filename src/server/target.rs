@@ -1,0 +1,71 @@
+//! Whom a request is meant for and where it ends: refused wherever two readers could disagree.
+//!
+//! A proxy in front of us and we must see the same host and the same bounds of the body, or one client's request
+//! could be taken for another's. Lengths are hyper's to judge: it refuses lengths that differ, and ends the
+//! connection behind a request that has both a length and chunks.
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request};
+
+use crate::wire::errors::{ApiError, Code};
+
+/// The host that a request names, with its port if it has one; empty if it names none.
+///
+/// # Errors
+///
+/// 400 `invalid_request` for two hosts, or a transfer encoding besides `chunked`.
+pub fn host<B>(request: &Request<B>) -> Result<&str, ApiError> {
+    let headers = request.headers();
+    // <https://www.rfc-editor.org/rfc/rfc9112#section-6.1>
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+    if encodings.next().is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"chunked")) || encodings.next().is_some()
+    {
+        return Err(ApiError::new(Code::InvalidRequest, "of transfer encodings only `chunked` is taken, and once"));
+    }
+    // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>
+    let mut hosts = headers.get_all(HOST).iter();
+    let named = hosts.next().map(|host| host.to_str().unwrap_or_default());
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    let disagree = named.zip(target).is_some_and(|(named, target)| !named.eq_ignore_ascii_case(target));
+    if hosts.next().is_some() || disagree {
+        return Err(ApiError::new(Code::InvalidRequest, "the request names two hosts; wanted one"));
+    }
+    Ok(target.or(named).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(uri: &str, headers: &[(&str, &str)], expected: Option<&str>) {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        assert_eq!(host(&request).ok(), expected, "{uri} {headers:?}");
+    }
+
+    #[test]
+    fn a_request_names_one_host_wherever_it_stands() {
+        check("/", &[("host", "a:1")], Some("a:1"));
+        check("http://a:1/", &[], Some("a:1"));
+        check("http://a:1/", &[("host", "A:1")], Some("a:1"));
+        check("/", &[], Some(""));
+        check("http://a/", &[("host", "b")], None);
+        check("http://u@a/", &[("host", "a")], None);
+        check("/", &[("host", "a"), ("host", "a")], None);
+        check("/", &[("host", "a"), ("host", "b")], None);
+    }
+
+    #[test]
+    fn a_body_is_chunked_or_not_encoded_for_transfer() {
+        let te = "transfer-encoding";
+        check("/", &[("host", "a"), (te, "Chunked")], Some("a"));
+        for encoding in ["gzip, chunked", "xchunked", "chunked, chunked", "identity", ""] {
+            check("/", &[("host", "a"), (te, encoding)], None);
+        }
+        check("/", &[("host", "a"), (te, "chunked"), (te, "chunked")], None);
+    }
+}
