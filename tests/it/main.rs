@@ -3,6 +3,7 @@
 mod architecture;
 mod broken_streams;
 mod conservation;
+mod corpus;
 mod crash;
 mod details;
 mod door;
