@@ -13,6 +13,7 @@ mod hang_ups;
 mod hostile;
 mod intake;
 mod money;
+mod operating;
 mod process;
 mod reconciling;
 mod relay;
