@@ -13,8 +13,8 @@ FROM debian:bookworm-slim
 COPY --from=build /farthing/target/release/farthing /usr/local/bin/farthing
 # Replace this file, or mount over it, to trust a private certificate authority.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/farthing-entrypoint
-COPY --chmod=0755 deploy/ready.sh /usr/local/bin/farthing-ready
+COPY deploy/entrypoint.sh /usr/local/bin/farthing-entrypoint
+COPY deploy/ready.sh /usr/local/bin/farthing-ready
 RUN groupadd --gid 10001 farthing && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/farthing --shell /usr/sbin/nologin farthing
 # Configuration, ledger and journal. Nothing else is written: the rest of the file system may be read-only.
