@@ -27,7 +27,13 @@ impl fmt::Display for Problem {
                 write!(f, ":{}", self.column)?;
             }
         }
-        write!(f, ": {}", self.message)
+        f.write_str(": ")?;
+        // What the file holds may be quoted, and must neither break the line nor steer the terminal.
+        for part in self.message.split_inclusive(char::is_control) {
+            let text = part.trim_end_matches(char::is_control);
+            write!(f, "{text}{}", part[text.len()..].escape_default())?;
+        }
+        Ok(())
     }
 }
 
@@ -44,6 +50,13 @@ pub fn nearest_hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_whatever_it_quotes() {
+        let message = "unknown key `a\nb\u{1b}[2Jé`".to_owned();
+        let problem = Problem { file: "f".to_owned(), line: 2, column: 1, message };
+        assert_eq!(problem.to_string(), "f:2:1: unknown key `a\\nb\\u{1b}[2Jé`");
+    }
 
     #[test]
     fn a_misspelt_word_is_met_with_its_neighbour() {

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Everything that the tests need, then all of them: formatting, lints, tests with the SDKs of real clients.
+# Everything that the tests need, then all of them: formatting, lints, tests with the SDKs of real clients, the
+# container's file system, and a minute of fuzzing.
 #
 #   tests/run.sh              on a fresh Debian with the Rust toolchain alone, or anywhere later
+#   tests/run.sh --fuzz       only fuzzing, ten minutes for each of the five targets
 #
 # Needs root only where Debian packages are missing. The Python environment is kept under target/ and made
 # again when tests/sdk/requirements.txt changes. Stops at the first step that fails and names it.
@@ -21,9 +23,10 @@ fail() {
     exit 1
 }
 
-# A C compiler for SQLite and TLS, and a Python that can make environments.
+# A C compiler for SQLite and TLS, one for C++ for libFuzzer, and a Python that can make environments.
 missing_packages() {
     command -v cc >/dev/null || echo gcc libc6-dev
+    command -v c++ >/dev/null || echo g++
     command -v ar >/dev/null || echo binutils
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
@@ -53,6 +56,12 @@ install_python() {
 begin "Debian packages"
 install_packages || fail
 
+if [ "${1:-}" = --fuzz ]; then
+    begin "fuzzing, ten minutes a target"
+    fuzz/run.sh 600 || fail
+    exit
+fi
+
 begin "Python environment with the SDKs"
 install_python || fail
 
@@ -69,5 +78,16 @@ if cargo deny --version >/dev/null 2>&1; then
     begin "cargo deny check"
     cargo deny check || fail
 fi
+
+if [ "$(id -u)" -eq 0 ] && unshare --net true 2>/dev/null; then
+    begin "the container's file system"
+    unshare --net python3 tests/container.py "$target/debug/farthing" || fail
+else
+    begin "the container's file system: left out, for want of root or of networks of its own"
+fi
+
+begin "fuzzing, a minute in all"
+cargo fmt --check --manifest-path fuzz/Cargo.toml || fail
+fuzz/run.sh 12 || fail
 
 begin "everything passed"

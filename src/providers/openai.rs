@@ -50,6 +50,13 @@ pub struct Outbound {
     pub withhold_usage: bool,
 }
 
+impl Outbound {
+    /// The body that leaves, in pieces.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+}
+
 /// A provider's answer with a status of success, its head read and its body still to come.
 pub struct Answer {
     /// Its status.
