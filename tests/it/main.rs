@@ -18,7 +18,7 @@ mod relay;
 mod relay_bodies;
 mod reload;
 mod retries;
-mod sdk_python;
+mod sdk;
 mod shutdown;
 mod starting;
 mod support;
