@@ -7,6 +7,7 @@ mod crash;
 mod details;
 mod door;
 mod fallback;
+mod flood;
 mod frames;
 mod hang_ups;
 mod hostile;
