@@ -2,6 +2,7 @@
 
 mod architecture;
 mod broken_streams;
+mod canaries;
 mod conservation;
 mod crash;
 mod details;
