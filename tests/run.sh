@@ -2,6 +2,7 @@
 # Everything that the tests need, then all of them: formatting, lints, tests with the SDKs of real clients.
 #
 #   tests/run.sh              on a fresh Debian with the Rust toolchain alone, or anywhere later
+#   tests/run.sh --soak       instead of all that, mixed load for ten minutes, or for FARTHING_SOAK_SECONDS
 #
 # Needs root only where Debian packages are missing. The SDKs are kept under target/ and installed again when the
 # files in tests/sdk that pin them change. Stops at the first step that fails and names it.
@@ -64,6 +65,22 @@ install_node() {
         "$node/node_modules/.bin/node" --version &&
         cp tests/sdk/node/package-lock.json "$node/installed.json"
 }
+
+case ${1-} in
+'') ;;
+--soak)
+    begin "Debian packages"
+    install_packages || fail
+    begin "soak"
+    cargo test --test it -- soak:: --ignored --nocapture || fail
+    begin "everything passed"
+    exit
+    ;;
+*)
+    echo "unknown argument \`$1\`; wanted \`--soak\` or none" >&2
+    exit 2
+    ;;
+esac
 
 begin "Debian packages"
 install_packages || fail

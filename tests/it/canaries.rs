@@ -176,6 +176,9 @@ impl World {
     }
 }
 
+/// A method, a path, headers, a body, and the status that they get.
+type Refused<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], String, u16);
+
 /// Every path that a request can take, one after the other.
 async fn send_everything(listen: &str, places: &mut Places) {
     let bearer = format!("Bearer {KEY}");
@@ -227,7 +230,7 @@ async fn send_everything(listen: &str, places: &mut Places) {
     let query = format!("/v1/chat/completions?key={}", CREDENTIALS_OF_CALLER[2]);
     let nobody = format!("Bearer {}", CREDENTIALS_OF_CALLER[3]);
     let path = format!("/v1/{MALFORMED}");
-    let refused: [(&str, &str, &[(&str, &str)], String, u16); 10] = [
+    let refused: [Refused<'_>; 10] = [
         ("POST", &query, &secrets, whole.clone(), 200),
         ("POST", "/v1/chat/completions", &[], whole.clone(), 401),
         ("POST", &query, &[("authorization", &nobody)], whole.clone(), 401),

@@ -22,5 +22,6 @@ mod reload;
 mod retries;
 mod sdk;
 mod shutdown;
+mod soak;
 mod starting;
 mod support;
