@@ -62,6 +62,9 @@ install_node() {
         mkdir -p "$node" &&
         cp tests/sdk/node/package.json tests/sdk/node/package-lock.json "$node" &&
         (cd "$node" && npm ci --no-audit --no-fund --loglevel=error) &&
+        # Some versions of npm leave this link out.
+        mkdir -p "$node/node_modules/.bin" &&
+        (cd "$node/node_modules/.bin" && ln -sf ../node-linux-*/bin/node node) &&
         "$node/node_modules/.bin/node" --version &&
         cp tests/sdk/node/package-lock.json "$node/installed.json"
 }

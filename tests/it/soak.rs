@@ -112,7 +112,7 @@ impl World {
         }
         let text = format!(
             "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 5s }}\n\
-             prices: prices.yaml\nmetrics: {{ label_values: 10 }}\n\
+             prices: prices.yaml\nmetrics: {{ label_values: 4 }}\n\
              limits: {{ body_bytes: 2MiB, memory_bytes: 16MiB, concurrency: 64 }}\n\
              dispatch: {{ retries: 1, retry_wait: 50ms, first_byte_timeout: 300ms, idle_timeout: 300ms, \
                total_timeout: 2s, circuit: {{ failures: 5, cool_down: 200ms }} }}\n\

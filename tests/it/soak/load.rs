@@ -184,7 +184,7 @@ impl Client {
         });
         let did = self.ask(&body.to_string(), headers, key, leaves).await;
         let Did { what, complete } = did;
-        Did { what: if leaves == Leaves::Never { what } else { format!("{what} by leaving") }, complete }
+        Did { what: if leaves == Leaves::Never { what } else { format!("{what} (in a hurry)") }, complete }
     }
 
     async fn ask(&self, body: &str, headers: HeaderMap, key: &str, leaves: Leaves) -> Did {
