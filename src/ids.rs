@@ -100,9 +100,33 @@ pub struct AttemptId {
     pub ordinal: u16,
 }
 
+impl AttemptId {
+    /// The length of the longest id, in bytes.
+    pub const LENGTH_MAX: usize = uuid::fmt::Hyphenated::LENGTH + "-65535".len();
+
+    /// Writes the id to the start of `buffer`.
+    pub fn spell<'b>(&self, buffer: &'b mut [u8; Self::LENGTH_MAX]) -> &'b str {
+        let (mut at, mut rest) = (Self::LENGTH_MAX, self.ordinal);
+        // From the back to the front, then moved up to the request's id.
+        loop {
+            at -= 1;
+            buffer[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.request.0.as_hyphenated().encode_lower(buffer);
+        let request = uuid::fmt::Hyphenated::LENGTH;
+        buffer[request] = b'-';
+        buffer.copy_within(at.., request + 1);
+        std::str::from_utf8(&buffer[..request + 1 + Self::LENGTH_MAX - at]).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.request, self.ordinal)
+        f.write_str(self.spell(&mut [0; Self::LENGTH_MAX]))
     }
 }
 
@@ -123,8 +147,11 @@ mod tests {
 
     #[test]
     fn an_attempt_id_reads_back_as_written() {
-        let attempt = AttemptId { request: RequestId::new(), ordinal: 12 };
-        assert_eq!(attempt.to_string().parse(), Ok(attempt));
+        for ordinal in [1, 9, 10, 12, 100, 65_535] {
+            let attempt = AttemptId { request: RequestId::new(), ordinal };
+            assert_eq!(attempt.to_string(), format!("{}-{ordinal}", attempt.request));
+            assert_eq!(attempt.to_string().parse(), Ok(attempt));
+        }
         assert_eq!("nonsense".parse::<AttemptId>(), Err(()));
     }
 }

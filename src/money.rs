@@ -68,19 +68,69 @@ impl Sum for NanoUsd {
     }
 }
 
-/// Plain decimal dollars without sign or exponent games: `0.000012345`, at most nine decimals, no trailing zeros.
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let (whole, rest) = (self.0.unsigned_abs() / 1_000_000_000, self.0.unsigned_abs() % 1_000_000_000);
-        if rest == 0 {
-            return write!(f, "{sign}{whole}");
+        f.write_str(self.decimal().as_str())
+    }
+}
+
+/// An amount as text: plain decimal dollars without exponent games, such as `0.000012345`. At most nine
+/// decimals, no trailing zeros. Kept in place, since every request spells several.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; Self::LENGTH_MAX],
+    start: usize,
+    end: usize,
+}
+
+impl Decimal {
+    /// A sign, ten digits, a point, nine digits.
+    const LENGTH_MAX: usize = 21;
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..self.end]).unwrap_or_default()
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.start -= 1;
+        self.digits[self.start] = byte;
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl NanoUsd {
+    /// The amount as text, in dollars.
+    pub fn decimal(self) -> Decimal {
+        let mut text =
+            Decimal { digits: [0; Decimal::LENGTH_MAX], start: Decimal::LENGTH_MAX, end: Decimal::LENGTH_MAX };
+        let (mut whole, mut rest) = (self.0.unsigned_abs() / 1_000_000_000, self.0.unsigned_abs() % 1_000_000_000);
+        if rest > 0 {
+            for _ in 0..9 {
+                text.put(b'0' + (rest % 10) as u8);
+                rest /= 10;
+            }
+            text.put(b'.');
+            while text.digits[text.end - 1] == b'0' {
+                text.end -= 1;
+            }
         }
-        let (mut digits, mut places) = (rest, 9);
-        while digits % 10 == 0 {
-            (digits, places) = (digits / 10, places - 1);
+        loop {
+            text.put(b'0' + (whole % 10) as u8);
+            whole /= 10;
+            if whole == 0 {
+                break;
+            }
         }
-        write!(f, "{sign}{whole}.{digits:0places$}")
+        if self.0 < 0 {
+            text.put(b'-');
+        }
+        text
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::Meter;
+use crate::ids::RequestId;
 use crate::ledger::record::Closing;
+use crate::money::{Decimal, NanoUsd};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::telemetry::metrics::Series;
@@ -13,7 +15,7 @@ use crate::telemetry::metrics::Series;
 struct RequestEvent<'a> {
     ts: i64,
     event: &'static str,
-    request_id: String,
+    request_id: RequestId,
     status: &'a str,
     http_status: u16,
     team: &'a str,
@@ -50,9 +52,9 @@ struct RequestEvent<'a> {
     output_tokens: Option<u64>,
     reasoning_tokens: Option<u64>,
     /// Null while any part is unknown; the truth is then between low and high, as far as they are known.
-    cost_usd: Option<String>,
-    cost_low_usd: String,
-    cost_high_usd: Option<String>,
+    cost_usd: Option<Decimal>,
+    cost_low_usd: Decimal,
+    cost_high_usd: Option<Decimal>,
     /// Some of the cost was estimated, for want of the provider's word.
     estimated: bool,
     duration_ms: u64,
@@ -83,7 +85,7 @@ impl Meter {
         self.accounts.log.line(&RequestEvent {
             ts: now_ms(),
             event: "request",
-            request_id: call.id.to_string(),
+            request_id: call.id,
             status,
             http_status,
             team: who.team.as_str(),
@@ -108,9 +110,9 @@ impl Meter {
             cache_write_tokens: used.map(|used| used.cache_write_tokens + used.cache_write_1h_tokens),
             output_tokens: used.map(|used| used.output_tokens),
             reasoning_tokens: used.map(|used| used.reasoning_tokens),
-            cost_usd: self.spent.exact.map(|cost| cost.to_string()),
-            cost_low_usd: self.spent.low.to_string(),
-            cost_high_usd: self.spent.high.map(|cost| cost.to_string()),
+            cost_usd: self.spent.exact.map(NanoUsd::decimal),
+            cost_low_usd: self.spent.low.decimal(),
+            cost_high_usd: self.spent.high.map(NanoUsd::decimal),
             estimated: self.estimated,
             duration_ms: millis(call.arrived.elapsed()),
             first_byte_ms: self.first_byte.map(millis),

@@ -4,6 +4,8 @@
 //! recurses, so that nesting costs one bit a level. Strings come out raw; decoding is only paid for by
 //! the few that are read. Duplicate keys are the caller's to refuse, where they matter.
 
+mod strings;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -138,8 +140,13 @@ impl<'a> Scanner<'a> {
 
     /// Reads any value and says where it stands.
     pub fn skip(&mut self) -> Result<Range<usize>, JsonError> {
-        self.peek();
+        let first = self.peek();
         let start = self.at;
+        if first == Some(b'"') {
+            self.at += 1;
+            self.string_rest()?;
+            return Ok(start..self.at);
+        }
         let mut nesting = Nesting::default();
         loop {
             let opened = self.begin_value(&mut nesting)?;
@@ -273,38 +280,10 @@ impl<'a> Scanner<'a> {
 
     /// Reads up to and over the closing quote; says whether there were escapes.
     fn string_rest(&mut self) -> Result<bool, JsonError> {
-        let bytes = self.text.as_bytes();
-        let mut escaped = false;
-        loop {
-            self.at += plain_prefix(&bytes[self.at..]);
-            match bytes.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape(bytes)?;
-                }
-                Some(_) => return Err(self.error("found a control character in a string")),
-                None => return Err(self.error("the text ends inside a string")),
-            }
-        }
-    }
-
-    fn escape(&mut self, bytes: &[u8]) -> Result<(), JsonError> {
-        match bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-            Some(b'u') => {
-                let digits = bytes.get(self.at + 2..self.at + 6);
-                if !digits.is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) {
-                    return Err(self.error("wanted four hexadecimal digits"));
-                }
-                self.at += 6;
-            }
-            _ => return Err(self.error("found an unknown escape")),
-        }
-        Ok(())
+        let ended = strings::end_of(&self.text.as_bytes()[self.at..])
+            .map_err(|broken| JsonError { what: broken.what, at: self.at + broken.at })?;
+        self.at += ended.length;
+        Ok(ended.escaped)
     }
 
     fn literal(&mut self, word: &'static str) -> Result<bool, JsonError> {
@@ -379,45 +358,6 @@ fn whole(text: &str) -> Option<u64> {
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     let value: f64 = text.parse().ok()?;
     ((0.0..=EXACT_MAX).contains(&value) && value.fract() <= 0.0).then_some(value as u64)
-}
-
-/// How many bytes pass before a quote, a backslash or a control character.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let mut passed = 0;
-    while let Some(word) = bytes[passed..].first_chunk::<8>() {
-        let special = special_bytes(u64::from_le_bytes(*word));
-        if special != 0 {
-            return passed + special.trailing_zeros() as usize / 8;
-        }
-        passed += 8;
-        // Most strings are keys and words of a few bytes; this is a longer one.
-        if passed == 16 {
-            passed += plain_chunks(&bytes[passed..]);
-        }
-    }
-    passed + bytes[passed..].iter().position(|&b| is_special(b)).unwrap_or(bytes.len() - passed)
-}
-
-/// The same in steps of thirty-two bytes: the compiler turns the fold into vector comparisons.
-fn plain_chunks(bytes: &[u8]) -> usize {
-    let special = |chunk: &[u8; 32]| chunk.iter().fold(false, |stop, &b| stop | is_special(b));
-    let (chunks, _) = bytes.as_chunks::<32>();
-    32 * chunks.iter().position(special).unwrap_or(chunks.len())
-}
-
-fn is_special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
-}
-
-/// [`is_special`] of eight bytes: the top bit of each that is. A borrow can also set bits above the first
-/// that is rightly set, so only the lowest counts.
-/// <https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord>
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & TOPS
 }
 
 /// Resolves escapes of a string that the scanner accepted.

@@ -84,7 +84,9 @@ impl Row {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        headers.extend(config.headers.iter().cloned());
+        for (name, value) in &config.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         // A compressed reply could not be metered as it goes by.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -147,13 +149,15 @@ impl Row {
 
     /// The row's own headers win over the caller's of the same name.
     fn headers_for(&self, call: &Call) -> HeaderMap {
-        // Room for all of them, `accept`, the attempt's id, and what the client adds.
+        // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + call.headers.len() + 4);
-        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        for (name, value) in call.headers.iter().filter(|(name, _)| !self.headers.contains_key(name)) {
+        for (name, value) in &call.headers {
             headers.append(name.clone(), value.clone());
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         headers
     }
 
@@ -185,7 +189,7 @@ impl Row {
         Ok(Answer {
             status: head.status,
             provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| self.is_id(id.as_bytes())),
-            headers: self.pass_on(&head.headers),
+            headers: self.pass_on(head.headers),
             body: if is_stream { Answered::Stream(body) } else { Answered::Whole(body) },
         })
     }
@@ -223,7 +227,7 @@ impl Row {
 
     /// Reads this provider's error.
     pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-        let refusal = refusal::read(status, self.pass_on(headers), json);
+        let refusal = refusal::read(status, self.pass_on(headers.clone()), json);
         if refusal.json.as_deref().is_some_and(|json| self.leaks(json)) { refusal.of_credential() } else { refusal }
     }
 
@@ -257,11 +261,20 @@ impl Row {
     /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our
     /// organisation, nor any that holds a secret of ours. Its id of the call goes under a name of ours, since
     /// `x-request-id` is our own id.
-    fn pass_on(&self, headers: &HeaderMap) -> HeaderMap {
-        let passed = headers.iter().filter(|(name, value)| passes(name) && !self.leaks(value.as_bytes()));
-        let passed = passed.map(|(name, value)| (name.clone(), value.clone()));
-        let id = headers.get("x-request-id").filter(|id| self.is_id(id.as_bytes()));
-        passed.chain(id.map(|id| (PROVIDER_REQUEST_ID, id.clone()))).collect()
+    fn pass_on(&self, mut headers: HeaderMap) -> HeaderMap {
+        let id = headers.remove("x-request-id").filter(|id| self.is_id(id.as_bytes()));
+        // Room for what is passed and for the dozen that we add.
+        let mut passed = HeaderMap::with_capacity(headers.len() + 12);
+        let mut last = None;
+        for (name, value) in headers {
+            // A name stands before the first of its values only.
+            last = name.map_or(last, |name| passes(&name).then_some(name));
+            if let Some(name) = last.as_ref().filter(|_| !self.leaks(value.as_bytes())) {
+                passed.append(name.clone(), value);
+            }
+        }
+        passed.extend(id.map(|id| (PROVIDER_REQUEST_ID, id)));
+        passed
     }
 
     /// Whether this can be a provider's id of a call: one that is too long for the ledger, or that holds a secret of
@@ -276,7 +289,7 @@ impl Row {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.chat_completions.clone();
         *request.headers_mut() = std::mem::take(&mut outbound.headers);
-        if let Ok(id) = HeaderValue::try_from(attempt.to_string()) {
+        if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
         }
         request

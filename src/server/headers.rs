@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
@@ -23,13 +24,16 @@ pub struct Said {
 }
 
 /// Reads all headers once.
-pub fn read(headers: &HeaderMap) -> Said {
+pub fn read(headers: HeaderMap) -> Said {
     let mut said = Said { forward: Vec::with_capacity(headers.len()), ..Said::default() };
+    let mut last = HOST;
     for (name, value) in headers {
-        if passes(name) {
-            said.forward.push((name.clone(), value.clone()));
+        // A name stands before the first of its values only.
+        last = name.unwrap_or(last);
+        if passes(&last) {
+            said.forward.push((last.clone(), value));
         } else {
-            said.note(name.as_str(), value);
+            said.note(last.as_str(), &value);
         }
     }
     said
@@ -140,7 +144,7 @@ mod tests {
         for name in ["user-agent", "traceparent", "x-stainless-lang", "openai-beta"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("fine"));
         }
-        let said = read(&headers);
+        let said = read(headers);
         assert_eq!(said.forward.len(), 4);
         assert!(said.forward.iter().all(|(_, value)| value == "fine"));
     }
@@ -150,7 +154,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-portkey-metadata", HeaderValue::from_static(r#"{"_user":"ann","team":"data","n":1}"#));
         headers.insert("helicone-session-id", HeaderValue::from_static("s-1"));
-        let said = read(&headers);
+        let said = read(headers);
         let expected = Claims {
             user: Some("ann".into()),
             team: Some("data".into()),
@@ -165,7 +169,7 @@ mod tests {
     fn check_migrated(name: &'static str, value: &'static str, expected: Claims) {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        let said = read(&headers);
+        let said = read(headers);
         assert_eq!((said.migrated, said.claims), (expected, Claims::default()), "{name}: {value}");
         assert!(said.forward.is_empty(), "{name}");
     }

@@ -1,15 +1,20 @@
 //! Reads a request's body within its bounds: size, memory of all bodies together, and patience.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::admission::{Admission, HeldBytes};
 use crate::limits::{BODY_READ_IDLE_TIMEOUT, BODY_READ_TIMEOUT, Limits};
 use crate::wire::errors::{ApiError, Code};
-use std::sync::Arc;
 
 /// The whole body, and the memory set aside for it.
 ///
@@ -50,7 +55,13 @@ pub async fn body(
 
 async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
     loop {
-        let frame = match tokio::time::timeout(BODY_READ_IDLE_TIMEOUT, incoming.frame()).await {
+        // Most bodies arrive with their head: a timer is only set for what is still on its way.
+        let here = poll_fn(|cx| Poll::Ready(Pin::new(&mut *incoming).poll_frame(cx))).await;
+        let frame = match here {
+            Poll::Ready(frame) => Ok(frame),
+            Poll::Pending => tokio::time::timeout(BODY_READ_IDLE_TIMEOUT, incoming.frame()).await,
+        };
+        let frame = match frame {
             Err(_) => return Err(too_slow()),
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(ApiError::new(Code::InvalidBody, "the body broke off")),

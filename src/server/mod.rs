@@ -120,7 +120,7 @@ impl Server {
         let (body, held) = intake::body(&head.headers, body, &self.admission, &self.gateway.config().limits).await?;
         let read = Instant::now();
         let view = openai_chat::read(&body).map_err(refusal_of)?;
-        let said = headers::read(&head.headers);
+        let said = headers::read(head.headers);
         let (who, pinned_tier) = attribute::attribute(&said, &view, &body, key);
         for claim in &who.ignored {
             self.gateway.accounts().metrics.ignored_claims.with_label_values(&[*claim]).inc();

@@ -1,7 +1,6 @@
 //! Writes replies: the provider's bytes, our headers, and errors in the caller's dialect.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,6 +15,14 @@ use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
 use crate::wire::errors::ApiError;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MODEL: HeaderName = HeaderName::from_static("x-farthing-model");
+const TIER: HeaderName = HeaderName::from_static("x-farthing-tier");
+const REASON: HeaderName = HeaderName::from_static("x-farthing-reason");
+const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
+const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
+const COST_SOURCE: HeaderName = HeaderName::from_static("x-farthing-cost-source");
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
 pub struct ReplyStream {
@@ -74,7 +81,7 @@ pub fn reply(id: RequestId, reply: Reply, ignored: &[&'static str], permit: Perm
     if let Some(decision) = &decision {
         describe(headers, decision, ignored);
     }
-    set(headers, "x-request-id", id);
+    headers.insert(REQUEST_ID, spelt(id));
     response
 }
 
@@ -100,7 +107,7 @@ pub fn text(id: RequestId, text: &'static str) -> Response<ReplyStream> {
 fn whole(id: RequestId, body: Bytes, content_type: HeaderValue) -> Response<ReplyStream> {
     let mut response = Response::new(ReplyStream { kind: Kind::Whole(body), _permit: None });
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    set(response.headers_mut(), "x-request-id", id);
+    response.headers_mut().insert(REQUEST_ID, spelt(id));
     response
 }
 
@@ -121,37 +128,39 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
 /// What was decided, why, and what it cost.
 fn describe(headers: &mut HeaderMap, decision: &Decision, ignored: &[&'static str]) {
     if let Some(model) = &decision.model {
-        set(headers, "x-farthing-model", model);
+        set(headers, MODEL, &model.to_string());
     }
     if let Some(tier) = decision.tier {
-        headers.insert("x-farthing-tier", HeaderValue::from_static(tier.as_str()));
+        headers.insert(TIER, HeaderValue::from_static(tier.as_str()));
     }
     if ignored.is_empty() {
-        headers.insert("x-farthing-reason", HeaderValue::from_static(decision.reason.as_str()));
+        headers.insert(REASON, HeaderValue::from_static(decision.reason.as_str()));
     } else {
-        set(
-            headers,
-            "x-farthing-reason",
-            format_args!("{}; not granted: {}", decision.reason.as_str(), ignored.join(", ")),
-        );
+        set(headers, REASON, &format!("{}; not granted: {}", decision.reason.as_str(), ignored.join(", ")));
     }
     if !decision.edits.is_empty() {
-        set(headers, "x-farthing-edits", &decision.edits);
+        set(headers, EDITS, &decision.edits);
     }
     if let Some(cost) = decision.cost {
         match cost.exact {
-            Some(cost) => set(headers, "x-farthing-cost-usd", cost),
-            None => drop(headers.insert("x-farthing-cost-usd", HeaderValue::from_static("unknown"))),
+            Some(cost) => set(headers, COST, cost.decimal().as_str()),
+            None => set(headers, COST, "unknown"),
         }
         if decision.estimated {
-            headers.insert("x-farthing-cost-source", HeaderValue::from_static("estimated"));
+            headers.insert(COST_SOURCE, HeaderValue::from_static("estimated"));
         }
     }
 }
 
 /// Names that cannot stand in a header (a model's, say) are left out rather than altered.
-fn set(headers: &mut HeaderMap, name: &'static str, value: impl Display) {
-    if let Ok(value) = HeaderValue::try_from(value.to_string()) {
-        headers.insert(HeaderName::from_static(name), value);
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
     }
+}
+
+fn spelt(id: RequestId) -> HeaderValue {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    HeaderValue::from_str(id.0.as_hyphenated().encode_lower(&mut buffer))
+        .expect("digits and hyphens may stand in a header")
 }
