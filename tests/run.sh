@@ -3,15 +3,18 @@
 # container's file system, and a minute of fuzzing.
 #
 #   tests/run.sh              on a fresh Debian with the Rust toolchain alone, or anywhere later
-#   tests/run.sh --fuzz       only fuzzing, ten minutes for each of the five targets
+#   tests/run.sh --fuzz       instead of all that, ten minutes of fuzzing for each of the five targets
+#   tests/run.sh --soak       instead of all that, mixed load for ten minutes, or for FARTHING_SOAK_SECONDS
 #
-# Needs root only where Debian packages are missing. The Python environment is kept under target/ and made
-# again when tests/sdk/requirements.txt changes. Stops at the first step that fails and names it.
+# Needs root only where Debian packages are missing. The SDKs are kept under target/ and installed again when the
+# files in tests/sdk that pin them change. Stops at the first step that fails and names it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 target=${CARGO_TARGET_DIR:-target}
-venv=$target/sdk-python
+python=$target/sdk-python
+python_previous=$target/sdk-python-previous
+node=$target/sdk-node
 
 begin() {
     step=$1
@@ -23,13 +26,15 @@ fail() {
     exit 1
 }
 
-# A C compiler for SQLite and TLS, one for C++ for libFuzzer, and a Python that can make environments.
+# A C compiler for SQLite and TLS, one for C++ for libFuzzer, a Python that can make environments, and npm: the Node
+# that the cases run on comes from its registry, since the SDK wants a newer one than Debian has.
 missing_packages() {
     command -v cc >/dev/null || echo gcc libc6-dev
     command -v c++ >/dev/null || echo g++
     command -v ar >/dev/null || echo binutils
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    command -v npm >/dev/null || echo nodejs npm
 }
 
 install_packages() {
@@ -44,26 +49,64 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages
 }
 
+# Makes the environment $1 from the pinned list $2.
 install_python() {
-    cmp -s tests/sdk/requirements.txt "$venv/installed.txt" && "$venv/bin/python" -c 'import openai, pytest' && return
-    rm -rf "$venv" &&
-        python3 -m venv "$venv" &&
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r tests/sdk/requirements.txt &&
-        "$venv/bin/python" -m pip --disable-pip-version-check check &&
-        cp tests/sdk/requirements.txt "$venv/installed.txt"
+    cmp -s "$2" "$1/installed.txt" && "$1/bin/python" -c 'import openai, pytest' && return
+    rm -rf "$1" &&
+        python3 -m venv "$1" &&
+        "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$2" &&
+        "$1/bin/python" -m pip --disable-pip-version-check check &&
+        cp "$2" "$1/installed.txt"
 }
+
+install_node() {
+    cmp -s tests/sdk/node/package-lock.json "$node/installed.json" && "$node/node_modules/.bin/node" --version && return
+    rm -rf "$node" &&
+        mkdir -p "$node" &&
+        cp tests/sdk/node/package.json tests/sdk/node/package-lock.json "$node" &&
+        (cd "$node" && npm ci --no-audit --no-fund --loglevel=error) &&
+        # Some versions of npm leave this link out.
+        mkdir -p "$node/node_modules/.bin" &&
+        (cd "$node/node_modules/.bin" && ln -sf ../node-linux-*/bin/node node) &&
+        "$node/node_modules/.bin/node" --version &&
+        cp tests/sdk/node/package-lock.json "$node/installed.json"
+}
+
+case ${1-} in
+'') ;;
+--fuzz)
+    begin "Debian packages"
+    install_packages || fail
+    begin "fuzzing, ten minutes a target"
+    fuzz/run.sh 600 || fail
+    begin "everything passed"
+    exit
+    ;;
+--soak)
+    begin "Debian packages"
+    install_packages || fail
+    begin "soak"
+    cargo test --test it -- soak:: --ignored --nocapture || fail
+    begin "everything passed"
+    exit
+    ;;
+*)
+    echo "unknown argument \`$1\`; wanted \`--fuzz\`, \`--soak\` or none" >&2
+    exit 2
+    ;;
+esac
 
 begin "Debian packages"
 install_packages || fail
 
-if [ "${1:-}" = --fuzz ]; then
-    begin "fuzzing, ten minutes a target"
-    fuzz/run.sh 600 || fail
-    exit
-fi
+begin "the SDK for Python"
+install_python "$python" tests/sdk/requirements.txt || fail
 
-begin "Python environment with the SDKs"
-install_python || fail
+begin "the SDK for Python, its previous major"
+install_python "$python_previous" tests/sdk/requirements-previous.txt || fail
+
+begin "the SDK for Node"
+install_node || fail
 
 begin "cargo fmt --check"
 cargo fmt --check || fail
@@ -72,7 +115,11 @@ begin "cargo clippy"
 cargo clippy --all-targets -- -D warnings || fail
 
 begin "cargo test"
-FARTHING_TEST_PYTHON=$(cd "$venv" && pwd)/bin/python cargo test || fail
+FARTHING_TEST_PYTHON=$(cd "$python" && pwd)/bin/python
+FARTHING_TEST_PYTHON_PREVIOUS=$(cd "$python_previous" && pwd)/bin/python
+FARTHING_TEST_NODE_MODULES=$(cd "$node/node_modules" && pwd)
+export FARTHING_TEST_PYTHON FARTHING_TEST_PYTHON_PREVIOUS FARTHING_TEST_NODE_MODULES
+cargo test || fail
 
 if cargo deny --version >/dev/null 2>&1; then
     begin "cargo deny check"

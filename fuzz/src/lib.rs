@@ -11,6 +11,7 @@ use farthing::call::{Attribution, Call, CallFacts, Surface};
 use farthing::config;
 use farthing::cost::{Book, Terms, cost_of, lower_bound, upper_bound};
 use farthing::ids::{ModelId, ProviderId, RequestId, TeamId};
+use farthing::memory::Memory;
 use farthing::plan::ModelRef;
 use farthing::prompt::view::{UsageInStream, View};
 use farthing::providers::Row;
@@ -309,7 +310,8 @@ fn call_of(body: &[u8], view: &View) -> Call {
         pinned_tier: None,
         deadline: None,
     };
-    Call { facts: Arc::new(facts), body: Bytes::copy_from_slice(body), headers: Vec::new() }
+    let held = Memory::new(usize::MAX).hold();
+    Call { facts: Arc::new(facts), body: Bytes::copy_from_slice(body), headers: Vec::new(), held }
 }
 
 /// How many lines a text has for YAML, which ends them at LF, CRLF and CR; the one behind the last end included.

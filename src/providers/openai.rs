@@ -27,6 +27,10 @@ use crate::wire::openai_reply::{self, Facts};
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
 
+/// Shortest value of a secret header that is looked for in what a provider says, in bytes: a tenant's name by reference
+/// may well stand in an error.
+const SECRET_BYTES_MIN: usize = 12;
+
 /// One row: its clients, credential and rules.
 pub struct Row {
     id: ProviderId,
@@ -36,7 +40,8 @@ pub struct Row {
     metering: Metering,
     chat_completions: Uri,
     headers: HeaderMap,
-    key: Option<Secret>,
+    /// What a provider may have learnt of us and its callers must not: the key, and headers that are as good as one.
+    secrets: Vec<Secret>,
     lanes: Lanes,
 }
 
@@ -104,7 +109,7 @@ impl Row {
             metering: config.metering,
             chat_completions: under(&config.base_url, "/chat/completions"),
             headers,
-            key: config.key.clone(),
+            secrets: secrets(config),
             lanes: Lanes::new(config.dispatch.connect_timeout, tls),
         }
     }
@@ -204,8 +209,8 @@ impl Row {
         };
         Ok(Answer {
             status: head.status,
-            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| is_id(id.as_bytes())),
-            headers: pass_on(head.headers),
+            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| self.is_id(id.as_bytes())),
+            headers: self.pass_on(head.headers),
             body,
             held,
         })
@@ -242,8 +247,8 @@ impl Row {
 
     /// Reads this provider's error.
     pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-        let refusal = refusal::read(status, pass_on(headers.clone()), json);
-        if refusal.json.as_deref().is_some_and(|json| self.leaks_key(json)) { refusal.of_credential() } else { refusal }
+        let refusal = refusal::read(status, self.pass_on(headers.clone()), json);
+        if refusal.json.as_deref().is_some_and(|json| self.leaks(json)) { refusal.of_credential() } else { refusal }
     }
 
     /// Reads an error that came with a status of success, as a whole answer or as an event of a stream.
@@ -254,17 +259,48 @@ impl Row {
         refusal
     }
 
-    /// Whether a text of the provider holds our key: such a text goes to nobody.
-    fn leaks_key(&self, text: &[u8]) -> bool {
-        let Some(key) = self.key.as_ref().map(Secret::reveal) else { return false };
-        let holds = |text: &[u8], key: &str| memchr::memmem::find(text, key.as_bytes()).is_some();
+    /// Whether a text of the provider holds a secret of ours: such a text goes to nobody.
+    fn leaks(&self, text: &[u8]) -> bool {
+        let holds = |text: &[u8], secret: &str| memchr::memmem::find(text, secret.as_bytes()).is_some();
+        if self.secrets.iter().any(|secret| holds(text, secret.reveal())) {
+            return true;
+        }
+        if self.secrets.is_empty() || !text.contains(&b'\\') {
+            return false;
+        }
         // Some writers escape what need not be, such as `/`: written anew, both are spelt alike.
-        let spelt_anew = || {
-            let json = serde_json::from_slice::<serde_json::Value>(text).ok()?.to_string();
-            let key = serde_json::Value::from(key).to_string();
-            Some(holds(json.as_bytes(), &key[1..key.len() - 1]))
+        let Ok(anew) = serde_json::from_slice::<serde_json::Value>(text).map(|json| json.to_string()) else {
+            return false;
         };
-        holds(text, key) || (text.contains(&b'\\') && spelt_anew().unwrap_or_default())
+        self.secrets.iter().any(|secret| {
+            let spelt = serde_json::Value::from(secret.reveal()).to_string();
+            holds(anew.as_bytes(), &spelt[1..spelt.len() - 1])
+        })
+    }
+
+    /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our
+    /// organisation, nor any that holds a secret of ours. Its id of the call goes under a name of ours, since
+    /// `x-request-id` is our own id.
+    fn pass_on(&self, mut headers: HeaderMap) -> HeaderMap {
+        let id = headers.remove("x-request-id").filter(|id| self.is_id(id.as_bytes()));
+        // Room for what is passed and for the dozen that we add.
+        let mut passed = HeaderMap::with_capacity(headers.len() + 12);
+        let mut last = None;
+        for (name, value) in headers {
+            // A name stands before the first of its values only.
+            last = name.map_or(last, |name| passes(&name).then_some(name));
+            if let Some(name) = last.as_ref().filter(|_| !self.leaks(value.as_bytes())) {
+                passed.append(name.clone(), value);
+            }
+        }
+        passed.extend(id.map(|id| (PROVIDER_REQUEST_ID, id)));
+        passed
+    }
+
+    /// Whether this can be a provider's id of a call: one that is too long for the ledger, or that holds a secret of
+    /// ours, is told to nobody else either.
+    fn is_id(&self, id: &[u8]) -> bool {
+        id.len() <= NAME_BYTES_MAX && !self.leaks(id)
     }
 
     /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
@@ -309,39 +345,25 @@ pub(super) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-/// Whether this can be a provider's id of a call: one that is too long for the ledger is told to nobody else either.
-fn is_id(id: &[u8]) -> bool {
-    id.len() <= NAME_BYTES_MAX
+/// Whether a header of a provider's answer is for its caller.
+fn passes(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-ratelimit-")
+        || matches!(
+            name,
+            "content-type"
+                | "retry-after"
+                | "retry-after-ms"
+                | "x-should-retry"
+                | "openai-processing-ms"
+                | "openai-version"
+                | "openai-model"
+        )
 }
 
-/// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our organisation.
-/// Its id of the call goes under a name of ours, since `x-request-id` is our own id.
-fn pass_on(mut headers: HeaderMap) -> HeaderMap {
-    let passes = |name: &HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-ratelimit-")
-            || matches!(
-                name,
-                "content-type"
-                    | "retry-after"
-                    | "retry-after-ms"
-                    | "x-should-retry"
-                    | "openai-processing-ms"
-                    | "openai-version"
-                    | "openai-model"
-            )
-    };
-    let id = headers.remove("x-request-id").filter(|id| is_id(id.as_bytes()));
-    // Room for what is passed and for the dozen that we add.
-    let mut passed = HeaderMap::with_capacity(headers.len() + 12);
-    let mut last = None;
-    for (name, value) in headers {
-        // A name stands before the first of its values only.
-        last = name.map_or(last, |name| passes(&name).then_some(name));
-        if let Some(name) = &last {
-            passed.append(name.clone(), value);
-        }
-    }
-    passed.extend(id.map(|id| (PROVIDER_REQUEST_ID, id)));
-    passed
+/// The row's key, and those of its headers that are secret and long enough not to be a word of any text.
+fn secrets(config: &ProviderConfig) -> Vec<Secret> {
+    let of_headers = config.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
+    let of_headers = of_headers.filter_map(|value| value.to_str().ok()).filter(|text| text.len() >= SECRET_BYTES_MIN);
+    config.key.iter().cloned().chain(of_headers.map(|text| Secret::new(text.to_owned()))).collect()
 }

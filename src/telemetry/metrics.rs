@@ -10,7 +10,7 @@ use std::time::Duration;
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, Opts, Registry, TextEncoder};
 
-use super::series::{Labels, Memo};
+use super::series::{Combined, Labels, Memo};
 use crate::reply::usage::{Source, Usage};
 
 type Counter = GenericCounter<AtomicF64>;
@@ -183,7 +183,7 @@ impl Series {
 }
 
 impl Metrics {
-    /// Registers everything; each label takes at most `label_values` values.
+    /// Registers everything; each label takes at most `label_values` values, and ten times as many combinations.
     ///
     /// # Panics
     ///
@@ -346,10 +346,13 @@ impl Metrics {
     }
 
     fn make_series(&self, labels: SeriesLabels<'_>, model: &str) -> Series {
-        let team = self.labels.bounded("team", Some(labels.team));
-        let project = self.labels.bounded("project", labels.project);
-        let tier = labels.tier.unwrap_or("none");
-        let provider = self.labels.bounded("provider", Some(labels.provider));
+        let Combined { team, project, tier, provider, model } = self.labels.combined(Combined {
+            team: self.labels.bounded("team", Some(labels.team)),
+            project: self.labels.bounded("project", labels.project),
+            tier: labels.tier.unwrap_or("none"),
+            provider: self.labels.bounded("provider", Some(labels.provider)),
+            model,
+        });
         let all = [team, project, tier, provider, model];
         let gen_ai = ["chat", provider, model];
         Series {

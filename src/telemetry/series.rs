@@ -1,4 +1,4 @@
-//! Bounded labels: every label takes so many values, and then `other`.
+//! Bounded labels: every label takes so many values, and then `other`; so do the combinations of labels.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
@@ -7,16 +7,36 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// The value that stands for all values beyond the bound.
 pub const OTHER: &str = "other";
 
-/// Which values each label has taken so far.
+/// Combinations of labels for each value that one label may take: dozens of teams with a few projects on a few
+/// models each, and not every team with every project on every model.
+const COMBINATIONS_PER_VALUE: usize = 10;
+
+/// Which values each label has taken so far, and which combinations.
 pub struct Labels {
     values_max: usize,
     taken: Mutex<HashMap<&'static str, HashSet<String>>>,
+    combined: Mutex<HashSet<[Box<str>; 5]>>,
+}
+
+/// The labels that are counted together: each is bounded, and so is the number of their combinations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Combined<'a> {
+    /// Who pays.
+    pub team: &'a str,
+    /// Project.
+    pub project: &'a str,
+    /// Tier of the plan.
+    pub tier: &'a str,
+    /// Provider row.
+    pub provider: &'a str,
+    /// Model at the provider.
+    pub model: &'a str,
 }
 
 impl Labels {
     /// Every label takes at most `values_max` values.
     pub fn new(values_max: usize) -> Self {
-        Self { values_max, taken: Mutex::default() }
+        Self { values_max, taken: Mutex::default(), combined: Mutex::default() }
     }
 
     /// `value` itself while there is room or it was seen before, else `other`. An absent value is `none`.
@@ -32,6 +52,25 @@ impl Labels {
     /// `value` itself if it was seen before, else `other`: for values that have not proved to be real.
     pub fn recognised<'a>(&self, label: &'static str, value: &'a str) -> &'a str {
         self.admit(label, value, 0)
+    }
+
+    /// The same labels while there is room for their combination or it was seen before; then the project becomes
+    /// `other`, and when there are as many combinations again, the team too.
+    pub fn combined<'a>(&self, all: Combined<'a>) -> Combined<'a> {
+        let room = self.values_max.saturating_mul(COMBINATIONS_PER_VALUE);
+        let mut taken = self.combined.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut admit = |all: Combined<'a>, room: usize| {
+            let key = [all.team, all.project, all.tier, all.provider, all.model].map(Box::from);
+            let fits = taken.contains(&key) || taken.len() < room;
+            if fits {
+                taken.insert(key);
+            }
+            fits.then_some(all)
+        };
+        let of_team = Combined { project: OTHER, ..all };
+        admit(all, room)
+            .or_else(|| admit(of_team, room.saturating_mul(2)))
+            .unwrap_or(Combined { team: OTHER, ..of_team })
     }
 
     fn admit<'a>(&self, label: &'static str, value: &'a str, room: usize) -> &'a str {
@@ -94,6 +133,26 @@ mod tests {
         assert_eq!(seen, ["a", "b", OTHER, "a", OTHER]);
         assert_eq!(labels.bounded("project", Some("c")), "c");
         assert_eq!(labels.bounded("project", None), "none");
+    }
+
+    #[test]
+    fn combinations_beyond_the_bound_lose_their_project_and_then_their_team() {
+        let labels = Labels::new(1);
+        let of = |team, project| Combined { team, project, tier: "none", provider: "sim", model: "luna" };
+        let names: Vec<String> = (0..30).map(|number| format!("n{number}")).collect();
+        let mut seen = HashSet::new();
+        for (number, name) in names.iter().enumerate() {
+            let got = labels.combined(of(name, "p"));
+            let expected = match number {
+                0..10 => of(name, "p"),
+                10..20 => of(name, OTHER),
+                _ => of(OTHER, OTHER),
+            };
+            assert_eq!(got, expected, "combination {number}");
+            seen.insert((got.team, got.project));
+        }
+        assert_eq!(seen.len(), 21);
+        assert_eq!(labels.combined(of("n3", "p")), of("n3", "p"), "what was seen before stays");
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn check_ledger(bench: &Bench, complete: &[Complete]) {
     assert_eq!(requests_that_do_not_add_up(&bench.ledger()), 0);
 }
 
-fn check_row(row: &Attempt, billed: i64) {
+pub fn check_row(row: &Attempt, billed: i64) {
     let told = format!("billed {billed}: {row:?}");
     assert!(row.holds(billed), "{told}");
     match (&*row.fate, &*row.source) {

@@ -14,6 +14,7 @@ pub const FARTHING: &str = env!("CARGO_BIN_EXE_farthing");
 pub struct Served {
     child: Child,
     pub listen: String,
+    pub admin_listen: String,
     log: Option<JoinHandle<String>>,
 }
 
@@ -46,20 +47,20 @@ impl Served {
         let mut child = serve(config, environment);
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut text = String::new();
-        let listen = loop {
+        let [listen, admin_listen] = loop {
             let before = text.len();
             let read = stderr.read_line(&mut text).expect("readable logs");
             assert!(read > 0, "it ended before it listened: {text}");
             let event: serde_json::Value = serde_json::from_str(&text[before..]).unwrap_or_default();
             if event["event"] == "listening" {
-                break event["listen"].as_str().expect("an address").to_owned();
+                break ["listen", "admin_listen"].map(|name| event[name].as_str().expect("an address").to_owned());
             }
         };
         let log = std::thread::spawn(move || {
             stderr.read_to_string(&mut text).expect("readable logs");
             text
         });
-        Self { child, listen, log: Some(log) }
+        Self { child, listen, admin_listen, log: Some(log) }
     }
 
     /// `kill -9`, and its log.
@@ -70,8 +71,22 @@ impl Served {
 
     /// Asks it to stop.
     pub fn terminate(&self) {
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    /// Asks it to read keys and prices again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", "kill -$1 \"$0\"", &self.id().to_string(), name]).status();
         assert!(sent.expect("a shell").success());
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end: how it ended, and its log.

@@ -1,6 +1,6 @@
 """What the cases share: the SDK called both ways, and eyes behind the gateway.
 
-`tests/it/sdk_python.rs` starts the world and says in the environment where everything is.
+`tests/it/sdk.rs` starts the world and says in the environment where everything is.
 """
 
 import asyncio

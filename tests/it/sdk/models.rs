@@ -12,7 +12,7 @@ const AWKWARD_TEXT: &str = "before\u{2028}after, naïve ✓ 🦀 done";
 pub fn all() -> (Vec<ModelScript>, String) {
     let mut cases = answers();
     cases.extend(failures());
-    cases.extend(["sync", "async"].into_iter().flat_map(sequences));
+    cases.extend(["sync", "async", "node"].into_iter().flat_map(sequences));
     let rates = Rates { input: 1_000_000, cached_input: 100_000, cache_write: 1_000_000, output: 3_000_000 };
     let mut prices = String::new();
     let mut scripts = Vec::new();

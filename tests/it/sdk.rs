@@ -1,12 +1,15 @@
-//! The official OpenAI SDK for Python against the real binary: `tests/sdk` holds the cases, this file the world
-//! around them (one scripted provider with a model for each case, two gateways, a door to look behind the scenes).
+//! The official SDKs against the real binary: `tests/sdk` holds the cases, this file the world around them (one
+//! scripted provider with a model for each case, two gateways, a door to look behind the scenes).
 //!
-//! Runs where `FARTHING_TEST_PYTHON` names a Python that has `tests/sdk/requirements.txt`; `tests/run.sh` sees to it.
-//! One case alone: `PYTEST_ADDOPTS="-k sentence_of_the_case"`.
+//! Each runs where the environment names what it needs, and `tests/run.sh` sees to that: `FARTHING_TEST_PYTHON` a Python
+//! with `tests/sdk/requirements.txt`, `FARTHING_TEST_PYTHON_PREVIOUS` one with `requirements-previous.txt`,
+//! `FARTHING_TEST_NODE_MODULES` a folder with what `tests/sdk/node/package.json` lists.
+//! One case alone: `PYTEST_ADDOPTS="-k sentence_of_the_case"`, `NODE_OPTIONS='--test-name-pattern="sentence of the case"'`.
 
 mod behind;
 mod models;
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,14 +29,61 @@ const NARROW_KEY: &str = "fk-only-chat";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_sdk_for_python_works_as_with_openai_itself() {
-    let Some(python) = std::env::var_os("FARTHING_TEST_PYTHON") else {
+    if let Some(python) = needed("FARTHING_TEST_PYTHON") {
+        check(pytest(python)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_its_previous_major() {
+    if let Some(python) = needed("FARTHING_TEST_PYTHON_PREVIOUS") {
+        check(pytest(python)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_sdk_for_node_works_as_with_openai_itself() {
+    if let Some(modules) = needed("FARTHING_TEST_NODE_MODULES") {
+        check(node(modules.as_ref(), "openai")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_the_previous_major_for_node() {
+    if let Some(modules) = needed("FARTHING_TEST_NODE_MODULES") {
+        check(node(modules.as_ref(), "openai-previous")).await;
+    }
+}
+
+/// The value of a variable without which there is nothing to run.
+fn needed(variable: &str) -> Option<OsString> {
+    let value = std::env::var_os(variable);
+    if value.is_none() {
         // Past the capture of the test harness: whoever reads the output knows that this did not run.
-        let _ = writeln!(std::io::stderr(), "skipped the cases of tests/sdk: FARTHING_TEST_PYTHON is not set");
-        return;
-    };
+        let _ = writeln!(std::io::stderr(), "skipped cases of tests/sdk: {variable} is not set");
+    }
+    value
+}
+
+fn pytest(python: OsString) -> Command {
+    let mut pytest = Command::new(python);
+    pytest.args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/sdk"]).env("PYTHONDONTWRITEBYTECODE", "1");
+    pytest
+}
+
+/// Node's own test runner; `package` is the name under which the SDK to test is installed.
+fn node(modules: &Path, package: &str) -> Command {
+    let mut node = Command::new(modules.join(".bin/node"));
+    node.args(["--test", "--test-reporter=spec", "tests/sdk/node/*.test.js"]).env("NODE_PATH", modules);
+    node.env("FARTHING_SDK", package);
+    node
+}
+
+/// Runs cases in a world of their own, and holds the ledgers that they leave against the invoice.
+async fn check(mut cases: Command) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (cases, prices) = models::all();
-    let provider = cases.into_iter().fold(Provider::openai(), Provider::model);
+    let (models, prices) = models::all();
+    let provider = models.into_iter().fold(Provider::openai(), Provider::model);
     let provider = Arc::new(provider.start().await.expect("the simulator starts on a free port"));
     std::fs::write(folder.path().join("prices.yaml"), prices).expect("the prices are written");
     // Bound and not listened on: connections are refused for as long as it is held.
@@ -43,11 +93,8 @@ async fn the_official_sdk_for_python_works_as_with_openai_itself() {
     let keyed = Gateway::start(folder.path(), "keyed", &(common.clone() + &keys()));
     let open = Gateway::start(folder.path(), "open", &common);
     let behind = behind::open(Arc::clone(&provider)).await;
-    let mut pytest = Command::new(python);
-    pytest
-        .args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "tests/sdk"])
+    cases
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("FARTHING_BINARY", env!("CARGO_BIN_EXE_farthing"))
         .env("FARTHING_BASE_URL", &keyed.base_url)
         .env("FARTHING_OPEN_BASE_URL", &open.base_url)
@@ -59,7 +106,7 @@ async fn the_official_sdk_for_python_works_as_with_openai_itself() {
         .env("FARTHING_PROVIDER_BASE_URL", provider.base_url())
         .env_remove("OPENAI_API_KEY")
         .env_remove("OPENAI_BASE_URL");
-    let ended = tokio::task::spawn_blocking(move || pytest.status().expect("pytest starts")).await.expect("it ends");
+    let ended = tokio::task::spawn_blocking(move || cases.status().expect("they start")).await.expect("they end");
     let logs = [keyed.stop(), open.stop()];
     provider.release();
     provider.settled().await.expect("the provider is done");
