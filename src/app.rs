@@ -1,5 +1,8 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -69,7 +72,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
-    let options = LedgerOptions { path: config.ledger.path.clone(), when_it_fails: config.ledger.when_it_fails };
+    let options = LedgerOptions {
+        path: config.ledger.path.clone(),
+        durability: config.ledger.durability,
+        when_it_fails: config.ledger.when_it_fails,
+    };
     let (ledger, recovered) = Ledger::open(&options)?;
     let metrics = Metrics::new(config.label_values);
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));

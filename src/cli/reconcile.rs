@@ -98,7 +98,11 @@ fn import(config: &Config, arguments: &Arguments, rows: &[ExportRow]) -> Result<
     if !path.exists() {
         return Err(format!("there is no ledger at `{}`", path.display()));
     }
-    let options = LedgerOptions { path: path.clone(), when_it_fails: config.ledger.when_it_fails };
+    let options = LedgerOptions {
+        path: path.clone(),
+        durability: config.ledger.durability,
+        when_it_fails: config.ledger.when_it_fails,
+    };
     let spinner = ProgressBar::new_spinner().with_message(format!("importing {} rows", rows.len()));
     spinner.enable_steady_tick(Duration::from_millis(100));
     let (ledger, _) = Ledger::open(&options).map_err(|error| error.to_string())?;

@@ -1,8 +1,9 @@
 //! The durable ledger: one row for every request and for every attempt that left the process.
 //!
 //! [`Ledger::append`] writes a [`record::Record`] to a journal on the caller's thread and returns when
-//! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. A thread of
-//! the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
+//! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. With
+//! [`Durability::Power`] whoever must not go on before the disk has it waits for [`Ledger::secured`] as
+//! well. A thread of the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
 //! within a second, each record exactly once. One process owns a ledger at a time; anyone may read
 //! the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`].
 
@@ -18,6 +19,7 @@ pub mod record;
 mod recover;
 mod replay;
 mod schema;
+mod secured;
 mod segment;
 mod tables;
 #[cfg(test)]
@@ -30,23 +32,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::config::WhenItFails;
+use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
 use crate::ledger::error::file_error;
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::record::Record;
+use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::recover::Recovered;
 pub use crate::ledger::schema::{first_id_at, open_views};
+pub use crate::ledger::secured::Secured;
 
 /// Where a ledger lives and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LedgerOptions {
     /// The SQLite file. Beside it stand SQLite's own files, `<file>.lock` and `<file>.journal-000001` ….
     pub path: PathBuf,
+    /// What a record survives once it is committed.
+    pub durability: Durability,
     /// What an intent meets while the journal cannot be written.
     pub when_it_fails: WhenItFails,
 }
@@ -56,6 +62,8 @@ pub struct LedgerOptions {
 pub struct Ledger {
     journal: Arc<Journal>,
     applier: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
+    /// With [`Durability::Power`].
+    syncer: Option<Syncer>,
     path: PathBuf,
     /// Held for as long as the ledger is open; the kernel releases it with the process.
     _lock: File,
@@ -80,6 +88,12 @@ impl Ledger {
         let (segment, recovered) = recover::recover(&mut tables, &path)?;
         let position = Position::start_of(segment.number);
         let journal = Arc::new(Journal::new(segment, options.when_it_fails));
+        let syncer = match options.durability {
+            Durability::Process => None,
+            Durability::Power => {
+                Some(Syncer::start(&journal, position).map_err(file_error("start a thread for", &path))?)
+            }
+        };
         let applier = Applier {
             ledger: tables.ledger_number()?,
             journal: journal.clone(),
@@ -90,7 +104,7 @@ impl Ledger {
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
-        Ok((Self { journal, applier: Mutex::new(Some(thread)), path, _lock: lock }, recovered))
+        Ok((Self { journal, applier: Mutex::new(Some(thread)), syncer, path, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
@@ -112,6 +126,9 @@ impl Ledger {
             Record::Intent(_) => Urgency::MayBeRefused,
             Record::Outcome(_) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
         };
+        if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
+            return Err(LedgerError::Unavailable { reason: "a sync failed".to_owned() });
+        }
         let write = |buffer: &mut [u8]| self.journal.append(frame::encode(record, buffer)?, urgency);
         // A thread that is ending has no thread-local buffer any more, and may still drop an attempt.
         BUFFER
@@ -119,7 +136,27 @@ impl Ledger {
             .unwrap_or_else(|_| write(&mut vec![0; FRAME_BYTES_MAX]))
     }
 
-    /// Whether every record that was accepted has reached the kernel. While false, intents are refused in
+    /// What waits until everything that was appended so far is on the disk; `None` without
+    /// [`Durability::Power`], where appending is all there is to it.
+    ///
+    /// Many may wait at once and share a sync. Dropping it gives up nothing but the waiting.
+    pub fn secured(&self) -> Option<Secured> {
+        self.syncer.as_ref().map(|syncer| syncer.secured(&self.journal))
+    }
+
+    /// Lets tests decide what a sync of the journal does.
+    #[cfg(test)]
+    pub(crate) fn pretend_sync(&self, sync: impl FnMut() -> std::io::Result<()> + Send + 'static) {
+        self.journal.pretend_sync(sync);
+    }
+
+    /// Whether an intent that is not on the disk keeps its attempt from leaving.
+    pub fn denies(&self) -> bool {
+        self.journal.when_it_fails() == WhenItFails::Deny
+    }
+
+    /// Whether every record that was accepted has reached the kernel, and the disk has not failed to take it
+    /// from there. While false, intents are refused in
     /// mode `deny`.
     pub fn healthy(&self) -> bool {
         self.journal.healthy()
@@ -170,7 +207,11 @@ impl Ledger {
         let thread = self.applier.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         self.journal.close();
-        thread.join().unwrap_or_else(|_| Err(LedgerError::Unavailable { reason: "its thread died".to_owned() }))?;
+        let ended = thread.join();
+        if let Some(syncer) = &self.syncer {
+            syncer.close();
+        }
+        ended.unwrap_or_else(|_| Err(LedgerError::Unavailable { reason: "its thread died".to_owned() }))?;
         if self.healthy() {
             return Ok(());
         }

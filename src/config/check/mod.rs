@@ -16,7 +16,7 @@ use super::findings::Findings;
 use super::secrets::References;
 use super::values;
 use super::written::{self, Field, File};
-use super::{Config, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
+use super::{Config, Durability, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
 
 /// The defaults of `ledger:` and `timezone:`.
 const LEDGER_FILE: &str = "farthing.db";
@@ -128,12 +128,7 @@ fn limits(findings: &mut Findings, written: written::Limits) -> Limits {
 
 fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, references: References<'_>) -> LedgerConfig {
     findings.not_built("mirror", &written.mirror);
-    let place = written.durability.0.as_ref().map(|value| value.referenced);
-    let durability = |text: &str| values::word(&[("process", false), ("power", true)], text);
-    let power = findings.value("durability", written.durability, durability);
-    if let Some(place) = place.filter(|_| power == Some(true)) {
-        findings.at(place, "`durability: power` is not available in this version; wanted `process`");
-    }
+    let durability = |text: &str| values::word(&[("process", Durability::Process), ("power", Durability::Power)], text);
     let when_it_fails = |text: &str| values::word(&[("deny", WhenItFails::Deny), ("allow", WhenItFails::Allow)], text);
     let default = match mode {
         Mode::Enforce => WhenItFails::Deny,
@@ -143,6 +138,7 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
         path: findings
             .value("path", written.path, |path| file_path(path, references))
             .unwrap_or_else(|| references.base_dir.join(LEDGER_FILE)),
+        durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
     }
 }

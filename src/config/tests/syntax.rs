@@ -208,7 +208,6 @@ teams:
     farthing.yaml:6:16: `overhead_team` is not available in this version
     farthing.yaml:7:11: `webhooks` is not available in this version
     farthing.yaml:8:9: `budget` is not available in this version
-    farthing.yaml:9:23: `durability: power` is not available in this version; wanted `process`
     farthing.yaml:9:38: `mirror` is not available in this version
     farthing.yaml:11:18: `budget` is not available in this version
     farthing.yaml:11:39: `store` is not available in this version
