@@ -135,6 +135,15 @@ pub struct Circuit {
     pub cool_down: Duration,
 }
 
+/// What commands need that work on the ledger alone.
+#[derive(Clone, Debug)]
+pub struct Bookkeeping {
+    /// Where the ledger lives.
+    pub ledger: LedgerConfig,
+    /// Names of the provider rows, in the file's order.
+    pub providers: Vec<String>,
+}
+
 /// Where the ledger lives.
 #[derive(Clone, Debug)]
 pub struct LedgerConfig {

@@ -16,7 +16,7 @@ use super::findings::Findings;
 use super::secrets::References;
 use super::values;
 use super::written::{self, Field, File};
-use super::{Config, Durability, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
+use super::{Bookkeeping, Config, Durability, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
 
 /// The defaults of `ledger:` and `timezone:`.
 const LEDGER_FILE: &str = "farthing.db";
@@ -53,6 +53,26 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         teams,
     };
     findings.or_problems(config)
+}
+
+/// Checks what a command needs that works on the ledger alone; nothing that a secret stands in is looked at.
+///
+/// # Errors
+///
+/// Every finding in that part, in the order of the file.
+pub(super) fn check_bookkeeping(
+    file_name: &str,
+    file: File,
+    references: References<'_>,
+) -> Result<Bookkeeping, Vec<Problem>> {
+    let mut findings = Findings::new(file_name);
+    let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
+    let rows = file.providers.map(|rows| rows.0).unwrap_or_default();
+    let bookkeeping = Bookkeeping {
+        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        providers: rows.into_iter().map(|(name, _)| name.value).collect(),
+    };
+    findings.or_problems(bookkeeping)
 }
 
 /// Provider rows as far as they are good, and the names of all.
