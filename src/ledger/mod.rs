@@ -12,7 +12,9 @@ mod batch;
 mod error;
 pub mod export;
 mod frame;
+mod inspect;
 mod journal;
+mod migrate;
 pub mod reconcile;
 mod reconcile_rows;
 pub mod record;
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
-use crate::ledger::error::file_error;
+use crate::ledger::error::{database_error, file_error};
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::record::Record;
@@ -84,7 +86,12 @@ impl Ledger {
             return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
         }
         let lock = lock(&path)?;
+        check_files(&path)?;
         let mut tables = Tables::open(&path)?;
+        if tables.are_older()? {
+            recover::check(&tables, &path)?;
+            tables.migrate().map_err(database_error("upgrade"))?;
+        }
         let (segment, recovered) = recover::recover(&mut tables, &path)?;
         let position = Position::start_of(segment.number);
         let journal = Arc::new(Journal::new(segment, options.when_it_fails));
@@ -236,10 +243,24 @@ fn canonical(path: &Path) -> Result<PathBuf, LedgerError> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
+/// Looks at what stands at `database` and beside it, before SQLite does: it would begin a new database beside
+/// the journal of one that is gone, and drop that one's write-ahead log.
+fn check_files(database: &Path) -> Result<(), LedgerError> {
+    if database.metadata().is_ok_and(|file| file.len() > 0) {
+        let writable = OpenOptions::new().write(true).open(database);
+        return writable.map(drop).map_err(file_error("write", database));
+    }
+    let segments = segment::list(database)?.into_iter().map(|number| segment::path_of(database, number));
+    let log = segment::beside(database, "-wal");
+    let log = log.metadata().is_ok_and(|file| file.len() > 0).then_some(log);
+    match segments.chain(log).next() {
+        Some(left) => Err(LedgerError::Gone { path: database.to_path_buf(), left }),
+        None => Ok(()),
+    }
+}
+
 fn lock(database: &Path) -> Result<File, LedgerError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
+    let path = segment::beside(database, ".lock");
     let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = options.map_err(file_error("create", &path))?;
     match file.try_lock() {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::inspect::{self, Inspected};
 use crate::ledger::journal::Position;
 use crate::ledger::replay::{self, Replayed};
 use crate::ledger::segment::{self, HEADER_BYTES, Segment, Standing};
@@ -47,8 +48,7 @@ pub(super) fn recover(tables: &mut Tables, database: &Path) -> Result<(Segment, 
         }
         let replayed = left.replay(tables, &mut position)?;
         if replayed.torn_bytes > 0 && holds_frames(database, &found, number)? {
-            let found = "a damaged frame, with a later segment behind it";
-            return Err(LedgerError::Unreadable { path: left.path, offset: position.offset, found });
+            return Err(left.torn_before_others(position.offset));
         }
         recovered.records_replayed += replayed.records;
         recovered.torn_bytes += replayed.torn_bytes;
@@ -62,6 +62,29 @@ pub(super) fn recover(tables: &mut Tables, database: &Path) -> Result<(Segment, 
         std::fs::remove_file(&path).map_err(file_error("delete", &path))?;
     }
     Ok((next, recovered))
+}
+
+/// Reads what [`recover`] would replay, and changes nothing.
+///
+/// # Errors
+///
+/// Those of [`recover`] that come from the journal.
+pub(super) fn check(tables: &Tables, database: &Path) -> Result<(), LedgerError> {
+    let (ledger, position) = (tables.ledger_number()?, tables.position()?);
+    let found = segment::list(database)?;
+    let rest = found.iter().copied().filter(|number| *number >= position.segment);
+    for (number, expected) in rest.zip(position.segment.max(1)..) {
+        let left = Left::open(database, number, ledger)?;
+        if number != expected {
+            return Err(LedgerError::MissingSegment { path: segment::path_of(database, expected) });
+        }
+        let from = if number == position.segment { position.offset } else { HEADER_BYTES };
+        let seen = left.inspect(from)?;
+        if seen.torn_bytes > 0 && holds_frames(database, &found, number)? {
+            return Err(left.torn_before_others(left.length - seen.torn_bytes));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a segment after `number` is longer than its header.
@@ -92,14 +115,30 @@ impl Left {
         Ok(Self { path, file, length, standing })
     }
 
+    fn torn_before_others(&self, offset: u64) -> LedgerError {
+        let found = "a damaged frame, with a later segment behind it";
+        LedgerError::Unreadable { path: self.path.clone(), offset, found }
+    }
+
+    fn inspect(&self, from: u64) -> Result<Inspected, LedgerError> {
+        match self.standing {
+            Standing::Unfinished => Ok(Inspected::default()),
+            Standing::OtherVersion(_) if self.length <= from => Ok(Inspected::default()),
+            Standing::OtherVersion(found) => Err(self.of_other_version(found)),
+            Standing::Readable => inspect::inspect(&self.file, &self.path, from, self.length, from),
+        }
+    }
+
+    fn of_other_version(&self, found: u32) -> LedgerError {
+        LedgerError::TooNew { path: self.path.clone(), found, wanted: segment::VERSION, written_by: None }
+    }
+
     fn replay(&self, tables: &mut Tables, position: &mut Position) -> Result<Replayed, LedgerError> {
         match self.standing {
             Standing::Unfinished => Ok(Replayed { records: 0, torn_bytes: self.length }),
             // Nothing is left to read in it, whatever its shape.
             Standing::OtherVersion(_) if self.length <= position.offset => Ok(Replayed::default()),
-            Standing::OtherVersion(found) => {
-                Err(LedgerError::TooNew { path: self.path.clone(), found, wanted: segment::VERSION })
-            }
+            Standing::OtherVersion(found) => Err(self.of_other_version(found)),
             Standing::Readable => {
                 replay::apply_stretch(tables, &self.file, &self.path, position, self.length, &mut Vec::new())
             }

@@ -11,6 +11,7 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
+use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
@@ -105,6 +106,17 @@ impl Tables {
             .map_err(database_error("read the journal position from"))
     }
 
+    /// Brings the layout up to date; see [`migrate::migrate`].
+    pub(super) fn migrate(&mut self) -> rusqlite::Result<()> {
+        migrate::migrate(&mut self.connection, migrate::STEPS)
+    }
+
+    /// Whether the tables were laid out by an earlier version.
+    pub(super) fn are_older(&self) -> Result<bool, LedgerError> {
+        let version = migrate::version(&self.connection).map_err(database_error("read"))?;
+        Ok(version < schema::SCHEMA_VERSION)
+    }
+
     /// Up to where the journal has been applied; segment 0 before there was one.
     pub(super) fn position(&self) -> Result<Position, LedgerError> {
         self.connection
@@ -148,9 +160,17 @@ impl Tables {
             let attempts = transaction.execute(INTERRUPT_ATTEMPTS, [])?;
             let requests = transaction.execute(INTERRUPT_REQUESTS, [])?;
             move_position(&transaction, position)?;
+            transaction.execute("UPDATE journal SET program = ?1", [env!("CARGO_PKG_VERSION")])?;
             transaction.commit()?;
             Ok((attempts as u64, requests as u64))
         })
+    }
+
+    /// Lets tests have a small disk.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&limit, [], |_| Ok(())).expect("it is a number");
     }
 
     /// Moves the write-ahead log into the database file and syncs it.

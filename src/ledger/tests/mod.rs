@@ -1,5 +1,6 @@
 //! The ledger as its callers and readers see it: append, kill, open again, look at the views.
 
+mod conditions;
 mod crash;
 mod disk;
 mod golden;
@@ -8,6 +9,7 @@ mod power;
 mod reconciling;
 mod rows;
 mod speed;
+mod upgrading;
 
 use std::path::Path;
 use std::time::Duration;
