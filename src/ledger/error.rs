@@ -52,6 +52,34 @@ pub enum LedgerError {
         /// A segment of its journal, or its write-ahead log.
         left: PathBuf,
     },
+    /// A backup may not take the place of a file.
+    #[error("`{}` exists; wanted another name, or `--force` to replace it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file beside a backup would be taken for a part of it.
+    #[error("`{}` is in the way: it would be taken for a part of the backup", path.display())]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ledger was written by an earlier version, and its journal holds what only that one can add.
+    #[error("ledger `{}` is of an earlier version and not up to date; start this program once, or back it up with the one before", path.display())]
+    OlderBehind {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A copy of the ledger does not stand a look through it.
+    #[error("a copy of `{}` is not sound: {found}{}; see `farthing ledger verify`", path.display(), and_more(*more))]
+    Unsound {
+        /// The original.
+        path: PathBuf,
+        /// The first thing that was found.
+        found: String,
+        /// How many more were.
+        more: u64,
+    },
     /// Pages of the database are damaged.
     #[error(
         "the ledger's database is damaged ({source}); keep its files, see `farthing ledger verify`, and restore a backup"
@@ -134,6 +162,10 @@ pub enum LedgerError {
 
 fn by(program: &Option<String>) -> String {
     program.as_ref().map_or_else(String::new, |program| format!(" (of farthing {program})"))
+}
+
+fn and_more(more: u64) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more)") }
 }
 
 fn because(reason: &Option<String>) -> String {

@@ -8,7 +8,9 @@
 //! the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`].
 
 mod applier;
+pub mod backup;
 mod batch;
+pub mod compact;
 mod error;
 pub mod export;
 mod frame;
@@ -26,6 +28,8 @@ mod segment;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub mod verify;
+mod verify_journal;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -36,7 +40,7 @@ use std::time::Duration;
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
-use crate::ledger::error::{database_error, file_error};
+use crate::ledger::error::file_error;
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::record::Record;
@@ -87,11 +91,7 @@ impl Ledger {
         }
         let lock = lock(&path)?;
         check_files(&path)?;
-        let mut tables = Tables::open(&path)?;
-        if tables.are_older()? {
-            recover::check(&tables, &path)?;
-            tables.migrate().map_err(database_error("upgrade"))?;
-        }
+        let mut tables = Tables::open_upgraded(&path)?;
         let (segment, recovered) = recover::recover(&mut tables, &path)?;
         let position = Position::start_of(segment.number);
         let journal = Arc::new(Journal::new(segment, options.when_it_fails));
@@ -257,6 +257,12 @@ fn check_files(database: &Path) -> Result<(), LedgerError> {
         Some(left) => Err(LedgerError::Gone { path: database.to_path_buf(), left }),
         None => Ok(()),
     }
+}
+
+/// Whether a process has the ledger open.
+fn is_owned(database: &Path) -> bool {
+    let Ok(file) = File::open(segment::beside(database, ".lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 fn lock(database: &Path) -> Result<File, LedgerError> {

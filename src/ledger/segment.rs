@@ -29,6 +29,11 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A file's name without its folder, for messages about one ledger.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The numbers of all segments that stand beside `database`, in order.
 pub(super) fn list(database: &Path) -> Result<Vec<u32>, LedgerError> {
     let folder = folder_of(database);

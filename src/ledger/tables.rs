@@ -13,6 +13,7 @@ use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
+use crate::ledger::recover::{self, Left};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::Usage;
@@ -106,9 +107,19 @@ impl Tables {
             .map_err(database_error("read the journal position from"))
     }
 
-    /// Brings the layout up to date; see [`migrate::migrate`].
-    pub(super) fn migrate(&mut self) -> rusqlite::Result<()> {
-        migrate::migrate(&mut self.connection, migrate::STEPS)
+    /// Opens or creates the database and brings its layout up to date, once its journal is known to be readable.
+    pub(super) fn open_upgraded(path: &Path) -> Result<Self, LedgerError> {
+        let mut tables = Self::open(path)?;
+        if tables.are_older()? {
+            recover::check_all(&Left::all(path, tables.ledger_number()?)?, tables.position()?, path)?;
+            migrate::migrate(&mut tables.connection, migrate::STEPS).map_err(database_error("upgrade"))?;
+        }
+        Ok(tables)
+    }
+
+    /// The tables of a copy that nobody else knows of.
+    pub(super) fn of(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Whether the tables were laid out by an earlier version.
@@ -164,6 +175,12 @@ impl Tables {
             transaction.commit()?;
             Ok((attempts as u64, requests as u64))
         })
+    }
+
+    /// Rewrites the file without its free pages, in one transaction. Needs room for a second copy on the
+    /// ledger's disk and in the folder for temporary files.
+    pub(super) fn vacuum(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY")
     }
 
     /// Lets tests have a small disk.
