@@ -151,7 +151,7 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("cannot {action} the ledger's tables: {source}")]
+    #[error("cannot {action} the ledger's tables: {source}{}", hint(source))]
     Database {
         /// What was tried.
         action: &'static str,
@@ -162,6 +162,14 @@ pub enum LedgerError {
 
 fn by(program: &Option<String>) -> String {
     program.as_ref().map_or_else(String::new, |program| format!(" (of farthing {program})"))
+}
+
+/// SQLite says so little when the system refuses it something.
+fn hint(source: &rusqlite::Error) -> &'static str {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => "; is the disk full, or failing?",
+        _ => "",
+    }
 }
 
 fn and_more(more: u64) -> String {

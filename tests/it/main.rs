@@ -11,6 +11,7 @@ mod frames;
 mod hang_ups;
 mod hostile;
 mod intake;
+mod ledger_commands;
 mod money;
 mod process;
 mod reconciling;

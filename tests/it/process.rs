@@ -28,15 +28,28 @@ pub fn start_and_kill(config: &Path, looks: u64) {
 }
 
 fn serve(config: &Path) -> Child {
+    spawn(serving(config))
+}
+
+fn serving(config: &Path) -> Command {
     let mut command = Command::new(FARTHING);
-    command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stderr(Stdio::piped());
-    command.spawn().expect("the binary runs")
+    command.args(["serve", "--config"]).arg(config);
+    command
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
 }
 
 impl Served {
     /// Starts it and waits for its `listening` event.
     pub fn start(config: &Path) -> Self {
-        let mut child = serve(config);
+        Self::start_with(serving(config))
+    }
+
+    /// The same for a command that becomes `farthing serve`.
+    pub fn start_with(command: Command) -> Self {
+        let mut child = spawn(command);
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut text = String::new();
         let listen = loop {
