@@ -181,11 +181,26 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
     Book::parse(&name, &text).map(|rows| Book::builtin().with_user_rows(rows))
 }
 
+/// Tells in the log when the ledger's views stand still, why, and when they go on.
+fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
+    let now = accounts.ledger.failure();
+    if now == *told {
+        return;
+    }
+    match &now {
+        Some(error) => accounts.log.event("ledger_behind", &json!({ "error": error })),
+        None => accounts.log.event("ledger_caught_up", &json!({})),
+    }
+    *told = now;
+}
+
 /// Reads keys and prices again when their files change, and on SIGHUP. A bad file never replaces a good one.
 async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, mut seen: [Option<Version>; 2]) {
     let prices = server.gateway.config().prices.clone();
     let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    let mut behind = None;
     loop {
+        tell_whether_behind(server.gateway.accounts(), &mut behind);
         let asked = tokio::select! {
             () = tokio::time::sleep(WATCH_INTERVAL) => false,
             Some(()) = async { hang_ups.as_mut()?.recv().await } => true,

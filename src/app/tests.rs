@@ -64,11 +64,15 @@ struct House {
     running: Running,
     provider: Simulator,
     disk: Held,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl House {
     async fn new(reply: Reply, ledger: &str) -> Self {
+        Self::logging(reply, ledger, Log::to(Box::new(io::sink()))).await
+    }
+
+    async fn logging(reply: Reply, ledger: &str, log: Log) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let provider = Provider::openai().model(ModelScript::named("gpt-5.6-luna").then(reply));
         let provider = provider.start().await.expect("a port");
@@ -78,12 +82,11 @@ impl House {
             provider.base_url()
         );
         let config = config::parse("farthing.yaml", &text, folder.path(), &|_| None);
-        let log = Log::to(Box::new(io::sink()));
         let running = start(config.expect("a configuration"), None, log).await.expect("it starts");
         let disk = Held(Arc::new((Mutex::new((Disk::Takes, 0)), Condvar::new())));
         let of_ledger = disk.clone();
         running.accounts.ledger.pretend_sync(move || of_ledger.sync());
-        Self { running, provider, disk, _folder: folder }
+        Self { running, provider, disk, folder }
     }
 
     fn post(&self, body: &'static str) -> JoinHandle<Response<Incoming>> {
@@ -100,6 +103,48 @@ impl House {
         let found = found.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
         found.collect::<Result<_, _>>().expect("rows")
     }
+}
+
+/// Gives whole batches of log lines on.
+struct Lines(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl io::Write for Lines {
+    fn write(&mut self, batch: &[u8]) -> io::Result<usize> {
+        // The test has ended.
+        let _ = self.0.send(String::from_utf8_lossy(batch).into_owned());
+        Ok(batch.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_why_the_views_stand_still_and_that_they_go_on() {
+    let (lines, mut log) = tokio::sync::mpsc::unbounded_channel();
+    let house = House::logging(Reply::tokens(3), "", Log::to(Box::new(Lines(lines)))).await;
+    let mut logged = async |event: &str| {
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                let batch = log.recv().await.expect("the log goes on");
+                if let Some(line) = batch.lines().find(|line| line.contains(event)) {
+                    return line.to_owned();
+                }
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("no {event}"))
+    };
+    // A folder where the next segment would be, and a reason to begin one.
+    let blocked = house.folder.path().join("farthing.db.journal-000002");
+    std::fs::create_dir(&blocked).expect("a folder");
+    house.disk.set(Disk::Refuses);
+    assert_eq!(house.post(ASK).await.expect("it ends").status(), 503);
+    assert!(logged("ledger_behind").await.contains("journal-000002`: Is a directory"));
+    std::fs::remove_dir(&blocked).expect("it goes");
+    house.disk.set(Disk::Takes);
+    logged("ledger_caught_up").await;
+    assert_eq!(house.post(ASK).await.expect("it ends").status(), 200);
 }
 
 /// The next piece of a reply, as text.
