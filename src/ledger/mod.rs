@@ -3,9 +3,10 @@
 //! [`Ledger::append`] writes a [`record::Record`] to a journal on the caller's thread and returns when
 //! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. With
 //! [`Durability::Power`] whoever must not go on before the disk has it waits for [`Ledger::secured`] as
-//! well. A thread of the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
-//! within a second, each record exactly once. One process owns a ledger at a time; anyone may read
-//! the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`].
+//! well. A thread of the ledger applies the journal to SQLite tables behind the views `requests_v1` and
+//! `attempts_v1` within a second, each record exactly once. One process owns a ledger at a time; anyone
+//! may read the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`], looking
+//! after the files in [`verify`], [`backup`] and [`compact`].
 
 mod applier;
 pub mod backup;
@@ -83,7 +84,7 @@ impl Ledger {
     /// [`LedgerError::InUse`] while another process owns it; [`LedgerError::NotALedger`],
     /// [`LedgerError::TooNew`] for a file that is not ours to write; [`LedgerError::Unreadable`],
     /// [`LedgerError::MissingSegment`], [`LedgerError::ForeignJournal`] for a journal that cannot be
-    /// replayed whole; else the system's error. Nothing is lost by trying again.
+    /// replayed whole; [`LedgerError::Gone`] for one without its database; [`LedgerError::Damaged`]; else the system's error. Nothing is lost by trying again.
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
         if path.is_dir() {
@@ -163,8 +164,8 @@ impl Ledger {
     }
 
     /// Whether every record that was accepted has reached the kernel, and the disk has not failed to take it
-    /// from there. While false, intents are refused in
-    /// mode `deny`.
+    /// from there. While false, intents are refused in mode `deny`; after a failed sync, only with
+    /// [`Durability::Power`].
     pub fn healthy(&self) -> bool {
         self.journal.healthy()
     }

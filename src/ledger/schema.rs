@@ -104,6 +104,19 @@ pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(database_error("open"))?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(database_error("open"))?;
+    check_views(connection, path)
+}
+
+/// As [`open_views`], for a copy that nobody writes to, in a folder where SQLite cannot write its own files.
+pub(super) fn open_views_at_rest(path: &Path) -> Result<Connection, LedgerError> {
+    // https://www.sqlite.org/uri.html
+    let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags);
+    check_views(connection.map_err(database_error("open"))?, path)
+}
+
+fn check_views(connection: Connection, path: &Path) -> Result<Connection, LedgerError> {
     if is_fresh(&connection, path)? {
         return Err(LedgerError::NotALedger { path: path.to_path_buf(), found: "it is empty".to_owned() });
     }

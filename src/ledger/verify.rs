@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, Row, Rows};
+use rusqlite::{Connection, ErrorCode, Row, Rows};
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::ledger::migrate;
-use crate::ledger::schema::open_views;
+use crate::ledger::schema::{open_views, open_views_at_rest};
 use crate::ledger::verify_journal::{self, JournalSeen};
 use crate::ledger::{is_owned, segment};
 use crate::limits::LEDGER_FINDINGS_MAX;
@@ -100,6 +100,11 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verifie
             seen.find("tables", source.to_string());
             return Ok(seen);
         }
+        Err(LedgerError::Database { source, .. })
+            if may_not_write_beside(&source) && !seen.owned && is_at_rest(path) =>
+        {
+            open_views_at_rest(path)?
+        }
         opened => opened?,
     };
     if let Err(error) = look_through(&tables, path, &mut seen, progress) {
@@ -112,6 +117,15 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verifie
     verify_journal::verify(&tables, path, &mut seen)?;
     note(&mut seen);
     Ok(seen)
+}
+
+/// SQLite wants to write beside the file in order to share it, and may not.
+fn may_not_write_beside(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+fn is_at_rest(path: &Path) -> bool {
+    !segment::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0)
 }
 
 fn look_through(

@@ -225,26 +225,50 @@ async fn a_start_without_room_says_so() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_file_that_cannot_be_written_is_refused() {
-    let books = Books::new("").await;
-    Served::start(&books.path("farthing.yaml")).kill();
-    std::fs::set_permissions(books.path("farthing.db"), PermissionsExt::from_mode(0o444)).expect("our file");
-    let shared = [books.folder.path().to_owned(), books.path("farthing.db.lock")];
-    for path in &shared {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).expect("ours");
+/// A command that runs `farthing` as somebody for whom permissions hold.
+fn as_somebody(books: &Books) -> Command {
+    if std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() != 0) {
+        return Command::new(FARTHING);
     }
     let copy = books.path("farthing");
     // By a process of its own: a file that we had open for writing might be busy when it is to be run.
     assert!(Command::new("cp").arg(FARTHING).arg(&copy).status().expect("cp runs").success());
     let mut command = Command::new(copy);
+    command.uid(65_534).gid(65_534);
+    command
+}
+
+fn permit(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("our file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_file_that_cannot_be_written_is_refused() {
+    let books = Books::new("").await;
+    Served::start(&books.path("farthing.yaml")).kill();
+    permit(&books.path("farthing.db"), 0o444);
+    permit(books.folder.path(), 0o777);
+    permit(&books.path("farthing.db.lock"), 0o666);
+    let mut command = as_somebody(&books);
     command.args(["serve", "--config"]).arg(books.path("farthing.yaml")).stdin(Stdio::null());
-    if std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
-        // Permissions do not hold for the superuser.
-        command.uid(65_534).gid(65_534);
-    }
     let expected = "farthing: cannot write `<folder>/farthing.db`: Permission denied (os error 13)";
     check_refused(&command.output().expect("the binary runs"), books.folder.path(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_a_folder_that_cannot_be_written_is_looked_through_all_the_same() {
+    let books = Books::new("").await;
+    let mut served = Served::start(&books.path("farthing.yaml"));
+    assert_eq!(ask(&served.listen).await, 200);
+    served.terminate();
+    served.end();
+    let mut command = as_somebody(&books);
+    command.args(["ledger", "verify"]).arg(books.path("farthing.db")).stdin(Stdio::null());
+    permit(books.folder.path(), 0o555);
+    let done = command.output().expect("the binary runs");
+    permit(books.folder.path(), 0o755);
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(told.contains("1 requests, 1 attempts") && done.status.success(), "{told}{done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
