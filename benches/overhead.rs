@@ -1,6 +1,7 @@
 //! What Farthing costs a request and a streamed event, against a bare hyper proxy in the same run.
 //!
 //! `cargo bench --bench overhead -- [--quick] [--only small] [--format json] [--also PATH]`
+//! `cargo bench --bench overhead -- --durability`: what waiting for the disk adds to a request's time
 //!
 //! Four processes: a canned provider, a bare proxy and the gateway (this program again, with a role, and
 //! the real `farthing`), and the load generator here. Proxies take turns, round by round; CPU is what
@@ -11,6 +12,8 @@
 
 #[path = "overhead/bodies.rs"]
 mod bodies;
+#[path = "overhead/durability.rs"]
+mod durability;
 #[path = "overhead/load.rs"]
 mod load;
 #[path = "overhead/measure.rs"]
@@ -53,6 +56,9 @@ struct Arguments {
     /// Leave out start, memory and allocations
     #[arg(long)]
     cpu_only: bool,
+    /// Measure `ledger.durability: power` against `process`, and nothing else
+    #[arg(long)]
+    durability: bool,
     /// Play a part in another run instead of measuring
     #[arg(long, hide = true)]
     role: Option<roles::Role>,
@@ -74,6 +80,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     if let Some(role) = arguments.role {
         return roles::play(role, &arguments.of_role);
+    }
+    if arguments.durability {
+        let rounds = arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 9 });
+        let added = durability::run(&arguments.in_flight, rounds)?;
+        match arguments.format {
+            Format::Table => println!("{}", durability::table(&added)),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&added)?),
+        }
+        return Ok(());
     }
     let plan = measure::Plan {
         cases: bodies::Case::ALL

@@ -1,5 +1,8 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,7 +76,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
-    let options = LedgerOptions { path: config.ledger.path.clone(), when_it_fails: config.ledger.when_it_fails };
+    let options = LedgerOptions {
+        path: config.ledger.path.clone(),
+        durability: config.ledger.durability,
+        when_it_fails: config.ledger.when_it_fails,
+    };
     let (ledger, recovered) = Ledger::open(&options)?;
     let metrics = Metrics::new(config.label_values);
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
@@ -180,12 +187,27 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
     Book::parse(&name, &text).map(|rows| Book::builtin().with_user_rows(rows))
 }
 
+/// Tells in the log when the ledger's views stand still, why, and when they go on.
+fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
+    let now = accounts.ledger.failure();
+    if now == *told {
+        return;
+    }
+    match &now {
+        Some(error) => accounts.log.event("ledger_behind", &json!({ "error": error })),
+        None => accounts.log.event("ledger_caught_up", &json!({})),
+    }
+    *told = now;
+}
+
 /// Reads keys, prices and certificates again when their files change, and on SIGHUP. A bad file never replaces a
 /// good one.
 async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, mut seen: Seen) {
     let config = server.gateway.config().clone();
     let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    let mut behind = None;
     loop {
+        tell_whether_behind(server.gateway.accounts(), &mut behind);
         let asked = tokio::select! {
             () = tokio::time::sleep(WATCH_INTERVAL) => false,
             Some(()) = async { hang_ups.as_mut()?.recv().await } => true,

@@ -115,7 +115,13 @@ impl Gateway {
         };
         let meter = Meter::open(&self.accounts, &call.facts, &plan);
         let outcome = self.ask(call, &plan, meter).await;
-        settle_and_reply(outcome, &plan)
+        let awaits_disk = matches!(outcome, Outcome::Whole { .. } | Outcome::Failed { .. });
+        let reply = settle_and_reply(outcome, &plan);
+        if let Some(secured) = self.accounts.secured().filter(|_| awaits_disk) {
+            // The money is spent: the client gets its answer, and a failure is in the log and the metrics.
+            drop(secured.await);
+        }
+        reply
     }
 
     /// *choose*: what is asked, within what is granted. Also tells what a key may ask for before it asks.
@@ -164,6 +170,9 @@ impl Gateway {
                 Ok(begun) => begun,
                 Err(_) => return Outcome::NotHeld { meter },
             };
+            if meter.held().await.is_err() {
+                return Outcome::NotHeld { meter };
+            }
             let timing = Timing::new(row, &meter);
             let answer = row
                 .call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent, call.held.another())

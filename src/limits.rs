@@ -90,5 +90,9 @@ pub const LEDGER_BACKLOG_RECORDS_MAX: usize = 65_536;
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 /// Largest single ledger record, in bytes; names are far shorter, so that only a mistake meets it.
 pub const LEDGER_RECORD_BYTES_MAX: usize = 16 << 10;
+/// How long a record of a ledger with `durability: power` may take to reach the disk before it counts as failed.
+pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most findings that a look through a ledger lists; all are counted.
+pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
 pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;

@@ -36,7 +36,7 @@ pub struct Interval {
 
 impl Interval {
     /// Of some rounds: no distribution is assumed, the interval's ends are rounds.
-    fn of(mut values: Vec<f64>) -> Self {
+    pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_unstable_by(f64::total_cmp);
         let n = values.len();
         let median = (values[n / 2] + values[(n - 1) / 2]) / 2.0;

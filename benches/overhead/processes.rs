@@ -136,10 +136,19 @@ impl Home {
     ///
     /// The folder or the file cannot be written.
     pub fn new(providers: &[SocketAddr]) -> io::Result<Self> {
+        Self::with_ledger(providers, "durability: process")
+    }
+
+    /// The same with other settings of the ledger.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the file cannot be written.
+    pub fn with_ledger(providers: &[SocketAddr], settings: &str) -> io::Result<Self> {
         let kept = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let listen = free_port()?;
         let mut text = format!("server: {{ listen: \"{listen}\", admin_listen: \"127.0.0.1:0\" }}\n");
-        text += "ledger: { path: ledger.db }\nproviders:\n";
+        text += &format!("ledger: {{ path: ledger.db, {settings} }}\nproviders:\n");
         let rows = [("whole", WHOLE_MODEL), ("paced", PACED_MODEL), ("burst", BURST_MODEL)];
         for ((row, model), address) in rows.into_iter().zip(providers) {
             text += &format!(

@@ -12,6 +12,7 @@ macro_rules! say {
 
 mod check;
 mod demo;
+mod ledger;
 mod reconcile;
 mod reconcile_told;
 mod serve;
@@ -45,6 +46,9 @@ enum Command {
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
+    /// Look through the ledger, back it up, compact it
+    #[command(after_help = ledger::AFTER_HELP)]
+    Ledger(ledger::Arguments),
 }
 
 /// How a command prints.
@@ -85,5 +89,6 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
+        Command::Ledger(arguments) => ledger::run(&arguments),
     }
 }

@@ -12,8 +12,8 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::reconcile_told::Told;
-use super::{Format, env, fail, find_config, print_problems};
-use crate::config::{self, Config};
+use super::{Format, fail, find_config, print_problems};
+use crate::config::{self, Bookkeeping};
 use crate::ledger::export::{ExportRow, read_export};
 use crate::ledger::reconcile::{Coverage, Import, Report};
 use crate::ledger::{Ledger, LedgerOptions};
@@ -61,10 +61,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let config = match find_config(arguments.config.as_ref()) {
-        Some(file) => config::load(&file, &env),
-        None => config::from_environment(&env),
-    };
+    let config = config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref());
     let name = arguments.file.display().to_string();
     let read = config.and_then(|config| {
         let file = File::open(&arguments.file).map_err(|error| {
@@ -93,12 +90,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn import(config: &Config, arguments: &Arguments, rows: &[ExportRow]) -> Result<Report, String> {
+fn import(config: &Bookkeeping, arguments: &Arguments, rows: &[ExportRow]) -> Result<Report, String> {
     let path = &config.ledger.path;
     if !path.exists() {
         return Err(format!("there is no ledger at `{}`", path.display()));
     }
-    let options = LedgerOptions { path: path.clone(), when_it_fails: config.ledger.when_it_fails };
+    let options = LedgerOptions {
+        path: path.clone(),
+        durability: config.ledger.durability,
+        when_it_fails: config.ledger.when_it_fails,
+    };
     let spinner = ProgressBar::new_spinner().with_message(format!("importing {} rows", rows.len()));
     spinner.enable_steady_tick(Duration::from_millis(100));
     let (ledger, _) = Ledger::open(&options).map_err(|error| error.to_string())?;
@@ -114,8 +115,8 @@ fn import(config: &Config, arguments: &Arguments, rows: &[ExportRow]) -> Result<
 }
 
 /// A row that is neither configured nor in the ledger is a slip of the pen: everything would be unmatched.
-fn known(config: &Config, ledger: &Ledger, provider: &str) -> Result<(), String> {
-    if config.provider(provider).is_some() {
+fn known(config: &Bookkeeping, ledger: &Ledger, provider: &str) -> Result<(), String> {
+    if config.providers.iter().any(|row| row == provider) {
         return Ok(());
     }
     let views = ledger.views().map_err(|error| error.to_string())?;
@@ -125,6 +126,6 @@ fn known(config: &Config, ledger: &Ledger, provider: &str) -> Result<(), String>
     if found.map_err(|error| error.to_string())? {
         return Ok(());
     }
-    let hint = nearest_hint(provider, config.providers.iter().map(|row| row.id.as_str()));
+    let hint = nearest_hint(provider, config.providers.iter().map(String::as_str));
     Err(format!("`{provider}` is neither a provider row of the configuration nor in the ledger{hint}"))
 }

@@ -173,13 +173,33 @@ pub struct Circuit {
     pub cool_down: Duration,
 }
 
+/// What commands need that work on the ledger alone.
+#[derive(Clone, Debug)]
+pub struct Bookkeeping {
+    /// Where the ledger lives.
+    pub ledger: LedgerConfig,
+    /// Names of the provider rows, in the file's order.
+    pub providers: Vec<String>,
+}
+
 /// Where the ledger lives.
 #[derive(Clone, Debug)]
 pub struct LedgerConfig {
     /// The SQLite file; its journal stands beside it.
     pub path: PathBuf,
+    /// What a committed record survives.
+    pub durability: Durability,
     /// What a request meets when the ledger cannot write.
     pub when_it_fails: WhenItFails,
+}
+
+/// What a committed record survives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// The end of the process, however it comes: the kernel has the record.
+    Process,
+    /// A power cut as well: the disk has it.
+    Power,
 }
 
 /// What a request meets when the ledger cannot write.

@@ -79,6 +79,26 @@ pub fn parse(
     check::check(file_name, written, References { env, base_dir })
 }
 
+/// What a command needs that works on the ledger alone, from `file` or, without one, what holds without one.
+///
+/// Keys and other secrets are neither resolved nor asked for; the rest of the file must be well-formed, and
+/// is checked no further.
+///
+/// # Errors
+///
+/// As [`load`], as far as it looks.
+pub fn load_bookkeeping(file: Option<&Path>) -> Result<Bookkeeping, Vec<Problem>> {
+    let Some(file) = file else { return bookkeeping(ENVIRONMENT, WITHOUT_FILE, Path::new("")) };
+    let name = file.display().to_string();
+    let text = read(file).map_err(|message| vec![about_all(&name, &message)])?;
+    bookkeeping(&name, &text, file.parent().unwrap_or(Path::new("")))
+}
+
+fn bookkeeping(file_name: &str, text: &str, base_dir: &Path) -> Result<Bookkeeping, Vec<Problem>> {
+    let written = syntax::read(file_name, text).map_err(|problem| vec![problem])?;
+    check::check_bookkeeping(file_name, written, References { env: &|_| None, base_dir })
+}
+
 /// The configuration without a file: OpenAI with the key in `OPENAI_API_KEY`, three tiers of its
 /// models, the ledger `farthing.db` in the working directory, and defaults for all else.
 ///

@@ -41,20 +41,22 @@ impl Applier {
         }
     }
 
+    /// A new segment is begun even while the tables take nothing: the journal must stay fit to be written.
     fn round(&mut self) -> Result<(), LedgerError> {
-        for stretch in self.journal.begin_round() {
-            self.apply(&stretch)?;
-        }
+        let applied = self.journal.begin_round().iter().try_for_each(|stretch| self.apply(stretch));
         if let Some(number) = self.journal.segment_due() {
             self.journal.enter_segment(Segment::create(&self.database, number, self.ledger)?);
         }
-        Ok(())
+        applied
     }
 
-    /// The sync comes first, so that the tables never know more than the journal after a power cut.
+    /// The sync comes first, so that the tables never know more than the journal after a power cut. A
+    /// segment whose sync has failed is applied without one: the tables are the way of its records to the disk.
     fn apply(&mut self, stretch: &Stretch) -> Result<(), LedgerError> {
         if self.position < stretch.end {
-            stretch.file.sync_data().map_err(file_error("sync", &stretch.path))?;
+            if stretch.trusted {
+                self.journal.sync(stretch).map_err(file_error("sync", &stretch.path))?;
+            }
             let (position, end) = (&mut self.position, stretch.end.offset);
             let (tables, buffer) = (&mut self.tables, &mut self.buffer);
             let replayed = replay::apply_stretch(tables, &stretch.file, &stretch.path, position, end, buffer)?;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::ErrorCode;
+
 /// Why the ledger could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,7 +27,10 @@ pub enum LedgerError {
         found: String,
     },
     /// The file was written by a later version of Farthing; it has not been touched.
-    #[error("ledger `{}` has version {found}, and this program reads up to {wanted}", path.display())]
+    #[error(
+        "ledger `{}` has version {found}{}, and this program reads up to {wanted}; start the program that wrote it, \
+         or restore a backup from before the upgrade", path.display(), by(written_by)
+    )]
     TooNew {
         /// The database or journal segment.
         path: PathBuf,
@@ -33,6 +38,55 @@ pub enum LedgerError {
         found: u32,
         /// The latest version that we read.
         wanted: u32,
+        /// The version of Farthing that wrote it, if the file says so.
+        written_by: Option<String>,
+    },
+    /// The database is not there, and what belongs to it is: a new one would not fit.
+    #[error(
+        "ledger `{}` is gone and `{}` is still there; restore the database, or move that file away to begin anew",
+        path.display(), left.display()
+    )]
+    Gone {
+        /// Where the database should be.
+        path: PathBuf,
+        /// A segment of its journal, or its write-ahead log.
+        left: PathBuf,
+    },
+    /// A backup may not take the place of a file.
+    #[error("`{}` exists; wanted another name, or `--force` to replace it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file beside a backup would be taken for a part of it.
+    #[error("`{}` is in the way: it would be taken for a part of the backup", path.display())]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ledger was written by an earlier version, and its journal holds what only that one can add.
+    #[error("ledger `{}` is of an earlier version and not up to date; start this program once, or back it up with the one before", path.display())]
+    OlderBehind {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A copy of the ledger does not stand a look through it.
+    #[error("a copy of `{}` is not sound: {found}{}; see `farthing ledger verify`", path.display(), and_more(*more))]
+    Unsound {
+        /// The original.
+        path: PathBuf,
+        /// The first thing that was found.
+        found: String,
+        /// How many more were.
+        more: u64,
+    },
+    /// Pages of the database are damaged.
+    #[error(
+        "the ledger's database is damaged ({source}); keep its files, see `farthing ledger verify`, and restore a backup"
+    )]
+    Damaged {
+        /// SQLite's words.
+        source: rusqlite::Error,
     },
     /// The journal beside the database belongs to another database.
     #[error("journal `{}` belongs to another ledger; move it away, or restore the database it was written for", path.display())]
@@ -42,7 +96,10 @@ pub enum LedgerError {
     },
     /// The journal is damaged before its end: records after the damage are still readable, so that
     /// going on would lose some in silence.
-    #[error("journal `{}` is unreadable at byte {offset} ({found})", path.display())]
+    #[error(
+        "journal `{}` is unreadable at byte {offset} ({found}); restore it, or move it and the later ones away \
+         to go on without their records", path.display()
+    )]
     Unreadable {
         /// The segment.
         path: PathBuf,
@@ -52,7 +109,10 @@ pub enum LedgerError {
         found: &'static str,
     },
     /// A segment of the journal is gone while a later one exists.
-    #[error("journal segment `{}` is missing, and a later one exists", path.display())]
+    #[error(
+        "journal segment `{}` is missing, and a later one exists; restore it, or move the later ones away to go on \
+         without their records", path.display()
+    )]
     MissingSegment {
         /// The segment.
         path: PathBuf,
@@ -91,13 +151,29 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("cannot {action} the ledger's tables: {source}")]
+    #[error("cannot {action} the ledger's tables: {source}{}", hint(source))]
     Database {
         /// What was tried.
         action: &'static str,
         /// SQLite's error.
         source: rusqlite::Error,
     },
+}
+
+fn by(program: &Option<String>) -> String {
+    program.as_ref().map_or_else(String::new, |program| format!(" (of farthing {program})"))
+}
+
+/// SQLite says so little when the system refuses it something.
+fn hint(source: &rusqlite::Error) -> &'static str {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure) => "; is the disk full, or failing?",
+        _ => "",
+    }
+}
+
+fn and_more(more: u64) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more)") }
 }
 
 fn because(reason: &Option<String>) -> String {
@@ -112,5 +188,8 @@ pub(super) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::E
 
 /// Names the action of a database error.
 pub(super) fn database_error(action: &'static str) -> impl FnOnce(rusqlite::Error) -> LedgerError {
-    move |source| LedgerError::Database { action, source }
+    move |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerError::Damaged { source },
+        _ => LedgerError::Database { action, source },
+    }
 }

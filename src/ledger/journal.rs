@@ -51,6 +51,9 @@ pub(super) struct Stretch {
     pub(super) end: Position,
     /// Nothing will be appended to it any more.
     pub(super) full: bool,
+    /// No sync of it has failed. What the system says of one that comes after a failed one means nothing:
+    /// it may have dropped what it could not write.
+    pub(super) trusted: bool,
 }
 
 /// The shared journal.
@@ -62,13 +65,32 @@ pub(super) struct Journal {
     /// Told when the applier has finished a round.
     round: Condvar,
     healthy: AtomicBool,
+    /// No sync of the segment that is being written has failed.
+    trusted: AtomicBool,
     gaps: AtomicU64,
     when_it_fails: WhenItFails,
+    /// One sync at a time: the system tells of a failed one once, to whoever asks first.
+    syncing: Mutex<()>,
+    #[cfg(test)]
+    pretended_sync: Mutex<Option<PretendedSync>>,
+}
+
+/// What a test does in place of a sync.
+#[cfg(test)]
+pub(super) struct PretendedSync(pub(super) Box<dyn FnMut() -> std::io::Result<()> + Send>);
+
+#[cfg(test)]
+impl std::fmt::Debug for PretendedSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PretendedSync")
+    }
 }
 
 #[derive(Debug)]
 struct State {
     segment: Segment,
+    /// No sync of `segment` has failed.
+    trusted: bool,
     full: VecDeque<Stretch>,
     backlog: VecDeque<Box<[u8]>>,
     /// Append time of the oldest record that the applier has not taken yet.
@@ -90,7 +112,19 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        self.waiting_since.is_some() || self.applied < self.end() || !self.backlog.is_empty()
+        self.waiting_since.is_some() || self.applied < self.end() || !self.backlog.is_empty() || !self.trusted
+    }
+
+    /// Everything that is not in the tables yet, oldest first; the last one is the segment that is being written.
+    fn stretches(&self) -> Vec<Stretch> {
+        let current = Stretch {
+            file: self.segment.file(),
+            path: self.segment.path.clone(),
+            end: self.end(),
+            full: false,
+            trusted: self.trusted,
+        };
+        self.full.iter().cloned().chain([current]).collect()
     }
 
     /// Writes what waits, oldest first, until the disk refuses.
@@ -117,6 +151,7 @@ impl Journal {
         let applied = Position::start_of(segment.number);
         let state = State {
             segment,
+            trusted: true,
             full: VecDeque::new(),
             backlog: VecDeque::new(),
             waiting_since: None,
@@ -133,8 +168,12 @@ impl Journal {
             wake: Condvar::new(),
             round: Condvar::new(),
             healthy: AtomicBool::new(true),
+            trusted: AtomicBool::new(true),
             gaps: AtomicU64::new(0),
             when_it_fails,
+            syncing: Mutex::new(()),
+            #[cfg(test)]
+            pretended_sync: Mutex::new(None),
         }
     }
 
@@ -181,9 +220,78 @@ impl Journal {
         if allow { Ok(()) } else { Err(unavailable()) }
     }
 
-    /// Whether everything that was appended has reached the kernel.
+    /// Whether everything that was appended has reached the kernel, and the disk takes what it is given.
     pub(super) fn healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
+        self.healthy.load(Ordering::Relaxed) && self.trusted()
+    }
+
+    /// Whether no sync of the segment that is being written has failed.
+    pub(super) fn trusted(&self) -> bool {
+        self.trusted.load(Ordering::Acquire)
+    }
+
+    /// What an intent meets while the journal cannot be written.
+    pub(super) fn when_it_fails(&self) -> WhenItFails {
+        self.when_it_fails
+    }
+
+    /// Where the journal ends; `None` while records wait for the disk to take them.
+    pub(super) fn end_if_written(&self) -> Option<Position> {
+        let state = self.lock();
+        state.backlog.is_empty().then(|| state.end())
+    }
+
+    /// Everything that is not in the tables yet, oldest first.
+    pub(super) fn stretches(&self) -> Vec<Stretch> {
+        self.lock().stretches()
+    }
+
+    /// Brings a stretch to the disk. Once that has failed, no later try succeeds for that segment: the applier
+    /// begins another one, and the records of this one get to the disk with the tables.
+    pub(super) fn sync(&self, stretch: &Stretch) -> std::io::Result<()> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.trusts(stretch.end.segment) {
+            return Err(std::io::Error::other("an earlier sync of it failed"));
+        }
+        let synced = self.sync_file(&stretch.file);
+        if synced.is_err() {
+            self.distrust(stretch.end.segment);
+        }
+        synced
+    }
+
+    #[cfg(not(test))]
+    fn sync_file(&self, file: &File) -> std::io::Result<()> {
+        file.sync_data()
+    }
+
+    #[cfg(test)]
+    fn sync_file(&self, file: &File) -> std::io::Result<()> {
+        match &mut *self.pretended_sync.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(pretended) => (pretended.0)(),
+            None => file.sync_data(),
+        }
+    }
+
+    fn trusts(&self, segment: u32) -> bool {
+        let state = self.lock();
+        if state.segment.number == segment {
+            return state.trusted;
+        }
+        // One that is gone has been applied, and the tables are on the disk.
+        state.full.iter().find(|stretch| stretch.end.segment == segment).is_none_or(|stretch| stretch.trusted)
+    }
+
+    fn distrust(&self, segment: u32) {
+        let mut state = self.lock();
+        if state.segment.number == segment {
+            state.trusted = false;
+            self.trusted.store(false, Ordering::Release);
+        } else if let Some(stretch) = state.full.iter_mut().find(|stretch| stretch.end.segment == segment) {
+            stretch.trusted = false;
+        }
+        drop(state);
+        self.wake.notify_one();
     }
 
     /// Records that were lost because the backlog was full.
@@ -249,9 +357,7 @@ impl Journal {
         self.healthy.store(state.backlog.is_empty(), Ordering::Relaxed);
         state.applying_since = state.applying_since.or(state.waiting_since.take());
         state.waiting_since = if state.backlog.is_empty() { None } else { state.applying_since };
-        let current =
-            Stretch { file: state.segment.file(), path: state.segment.path.clone(), end: state.end(), full: false };
-        state.full.iter().cloned().chain([current]).collect()
+        state.stretches()
     }
 
     /// For the applier: says how far it came, and what stopped it.
@@ -267,10 +373,12 @@ impl Journal {
         self.round.notify_all();
     }
 
-    /// For the applier: the number that a new segment needs, if the current one has reached its size.
+    /// For the applier: the number that a new segment needs, if the current one has reached its size or is
+    /// not to be trusted.
     pub(super) fn segment_due(&self) -> Option<u32> {
         let state = self.lock();
-        (state.segment.length() >= state.segment_bytes).then_some(state.segment.number + 1)
+        let due = state.segment.length() >= state.segment_bytes || !state.trusted;
+        due.then_some(state.segment.number + 1)
     }
 
     /// For the applier: goes on in `next`; the segment before stays until it is applied.
@@ -278,7 +386,16 @@ impl Journal {
         let mut state = self.lock();
         let end = state.end();
         let before = std::mem::replace(&mut state.segment, next);
-        state.full.push_back(Stretch { file: before.file(), path: before.path, end, full: true });
+        let trusted = std::mem::replace(&mut state.trusted, true);
+        state.full.push_back(Stretch { file: before.file(), path: before.path, end, full: true, trusted });
+        self.trusted.store(true, Ordering::Release);
+    }
+
+    /// Lets tests decide what a sync does.
+    #[cfg(test)]
+    pub(super) fn pretend_sync(&self, sync: impl FnMut() -> std::io::Result<()> + Send + 'static) {
+        let pretended = Some(PretendedSync(Box::new(sync)));
+        *self.pretended_sync.lock().unwrap_or_else(PoisonError::into_inner) = pretended;
     }
 
     /// Gives tests the segment that is being written.

@@ -1,27 +1,36 @@
 //! The durable ledger: one row for every request and for every attempt that left the process.
 //!
 //! [`Ledger::append`] writes a [`record::Record`] to a journal on the caller's thread and returns when
-//! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. A thread of
-//! the ledger applies the journal to SQLite tables behind the views `requests_v1` and `attempts_v1`
-//! within a second, each record exactly once. One process owns a ledger at a time; anyone may read
-//! the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`].
+//! the kernel has it: it survives `kill -9`, and a power cut takes at most the last 100 ms. With
+//! [`Durability::Power`] whoever must not go on before the disk has it waits for [`Ledger::secured`] as
+//! well. A thread of the ledger applies the journal to SQLite tables behind the views `requests_v1` and
+//! `attempts_v1` within a second, each record exactly once. One process owns a ledger at a time; anyone
+//! may read the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`], looking
+//! after the files in [`verify`], [`backup`] and [`compact`].
 
 mod applier;
+pub mod backup;
 mod batch;
+pub mod compact;
 mod error;
 pub mod export;
 mod frame;
+mod inspect;
 mod journal;
+mod migrate;
 pub mod reconcile;
 mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
 mod schema;
+mod secured;
 mod segment;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub mod verify;
+mod verify_journal;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -30,23 +39,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::config::WhenItFails;
+use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
 use crate::ledger::error::file_error;
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::record::Record;
+use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::recover::Recovered;
 pub use crate::ledger::schema::{first_id_at, open_views};
+pub use crate::ledger::secured::Secured;
 
 /// Where a ledger lives and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LedgerOptions {
     /// The SQLite file. Beside it stand SQLite's own files, `<file>.lock` and `<file>.journal-000001` ….
     pub path: PathBuf,
+    /// What a record survives once it is committed.
+    pub durability: Durability,
     /// What an intent meets while the journal cannot be written.
     pub when_it_fails: WhenItFails,
 }
@@ -56,6 +69,8 @@ pub struct LedgerOptions {
 pub struct Ledger {
     journal: Arc<Journal>,
     applier: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
+    /// With [`Durability::Power`].
+    syncer: Option<Syncer>,
     path: PathBuf,
     /// Held for as long as the ledger is open; the kernel releases it with the process.
     _lock: File,
@@ -69,17 +84,24 @@ impl Ledger {
     /// [`LedgerError::InUse`] while another process owns it; [`LedgerError::NotALedger`],
     /// [`LedgerError::TooNew`] for a file that is not ours to write; [`LedgerError::Unreadable`],
     /// [`LedgerError::MissingSegment`], [`LedgerError::ForeignJournal`] for a journal that cannot be
-    /// replayed whole; else the system's error. Nothing is lost by trying again.
+    /// replayed whole; [`LedgerError::Gone`] for one without its database; [`LedgerError::Damaged`]; else the system's error. Nothing is lost by trying again.
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
         if path.is_dir() {
             return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
         }
         let lock = lock(&path)?;
-        let mut tables = Tables::open(&path)?;
+        check_files(&path)?;
+        let mut tables = Tables::open_upgraded(&path)?;
         let (segment, recovered) = recover::recover(&mut tables, &path)?;
         let position = Position::start_of(segment.number);
         let journal = Arc::new(Journal::new(segment, options.when_it_fails));
+        let syncer = match options.durability {
+            Durability::Process => None,
+            Durability::Power => {
+                Some(Syncer::start(&journal, position).map_err(file_error("start a thread for", &path))?)
+            }
+        };
         let applier = Applier {
             ledger: tables.ledger_number()?,
             journal: journal.clone(),
@@ -90,7 +112,7 @@ impl Ledger {
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
-        Ok((Self { journal, applier: Mutex::new(Some(thread)), path, _lock: lock }, recovered))
+        Ok((Self { journal, applier: Mutex::new(Some(thread)), syncer, path, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
@@ -112,6 +134,9 @@ impl Ledger {
             Record::Intent(_) => Urgency::MayBeRefused,
             Record::Outcome(_) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
         };
+        if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
+            return Err(LedgerError::Unavailable { reason: "a sync failed".to_owned() });
+        }
         let write = |buffer: &mut [u8]| self.journal.append(frame::encode(record, buffer)?, urgency);
         // A thread that is ending has no thread-local buffer any more, and may still drop an attempt.
         BUFFER
@@ -119,8 +144,28 @@ impl Ledger {
             .unwrap_or_else(|_| write(&mut vec![0; FRAME_BYTES_MAX]))
     }
 
-    /// Whether every record that was accepted has reached the kernel. While false, intents are refused in
-    /// mode `deny`.
+    /// What waits until everything that was appended so far is on the disk; `None` without
+    /// [`Durability::Power`], where appending is all there is to it.
+    ///
+    /// Many may wait at once and share a sync. Dropping it gives up nothing but the waiting.
+    pub fn secured(&self) -> Option<Secured> {
+        self.syncer.as_ref().map(|syncer| syncer.secured(&self.journal))
+    }
+
+    /// Lets tests decide what a sync of the journal does.
+    #[cfg(test)]
+    pub(crate) fn pretend_sync(&self, sync: impl FnMut() -> std::io::Result<()> + Send + 'static) {
+        self.journal.pretend_sync(sync);
+    }
+
+    /// Whether an intent that is not on the disk keeps its attempt from leaving.
+    pub fn denies(&self) -> bool {
+        self.journal.when_it_fails() == WhenItFails::Deny
+    }
+
+    /// Whether every record that was accepted has reached the kernel, and the disk has not failed to take it
+    /// from there. While false, intents are refused in mode `deny`; after a failed sync, only with
+    /// [`Durability::Power`].
     pub fn healthy(&self) -> bool {
         self.journal.healthy()
     }
@@ -170,7 +215,11 @@ impl Ledger {
         let thread = self.applier.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
         self.journal.close();
-        thread.join().unwrap_or_else(|_| Err(LedgerError::Unavailable { reason: "its thread died".to_owned() }))?;
+        let ended = thread.join();
+        if let Some(syncer) = &self.syncer {
+            syncer.close();
+        }
+        ended.unwrap_or_else(|_| Err(LedgerError::Unavailable { reason: "its thread died".to_owned() }))?;
         if self.healthy() {
             return Ok(());
         }
@@ -195,10 +244,30 @@ fn canonical(path: &Path) -> Result<PathBuf, LedgerError> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
+/// Looks at what stands at `database` and beside it, before SQLite does: it would begin a new database beside
+/// the journal of one that is gone, and drop that one's write-ahead log.
+fn check_files(database: &Path) -> Result<(), LedgerError> {
+    if database.metadata().is_ok_and(|file| file.len() > 0) {
+        let writable = OpenOptions::new().write(true).open(database);
+        return writable.map(drop).map_err(file_error("write", database));
+    }
+    let segments = segment::list(database)?.into_iter().map(|number| segment::path_of(database, number));
+    let log = segment::beside(database, "-wal");
+    let log = log.metadata().is_ok_and(|file| file.len() > 0).then_some(log);
+    match segments.chain(log).next() {
+        Some(left) => Err(LedgerError::Gone { path: database.to_path_buf(), left }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a process has the ledger open.
+fn is_owned(database: &Path) -> bool {
+    let Ok(file) = File::open(segment::beside(database, ".lock")) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 fn lock(database: &Path) -> Result<File, LedgerError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
+    let path = segment::beside(database, ".lock");
     let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = options.map_err(file_error("create", &path))?;
     match file.try_lock() {

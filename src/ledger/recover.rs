@@ -4,9 +4,11 @@
 //! segments are deleted only after the tables know everything in them, durably.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::inspect::{self, Inspected};
 use crate::ledger::journal::Position;
 use crate::ledger::replay::{self, Replayed};
 use crate::ledger::segment::{self, HEADER_BYTES, Segment, Standing};
@@ -33,26 +35,11 @@ pub(super) fn recover(tables: &mut Tables, database: &Path) -> Result<(Segment, 
     let ledger = tables.ledger_number()?;
     let mut position = tables.position()?;
     let found = segment::list(database)?;
-    let rest: Vec<u32> = found.iter().copied().filter(|number| *number >= position.segment).collect();
+    let rest = found.iter().copied().filter(|number| *number >= position.segment);
+    let rest = rest.map(|number| Left::open(database, number, ledger)).collect::<Result<Vec<_>, _>>()?;
     let mut recovered =
         Recovered { journal_was_missing: rest.is_empty() && position.segment > 0, ..Recovered::default() };
-    let first = position.segment.max(1);
-    for (number, expected) in rest.iter().copied().zip(first..) {
-        let left = Left::open(database, number, ledger)?;
-        if number != expected {
-            return Err(LedgerError::MissingSegment { path: segment::path_of(database, expected) });
-        }
-        if number != position.segment {
-            position = Position::start_of(number);
-        }
-        let replayed = left.replay(tables, &mut position)?;
-        if replayed.torn_bytes > 0 && holds_frames(database, &found, number)? {
-            let found = "a damaged frame, with a later segment behind it";
-            return Err(LedgerError::Unreadable { path: left.path, offset: position.offset, found });
-        }
-        recovered.records_replayed += replayed.records;
-        recovered.torn_bytes += replayed.torn_bytes;
-    }
+    replay_all(tables, &rest, &mut position, database, &mut recovered)?;
     let number = found.last().copied().unwrap_or(0).max(position.segment) + 1;
     let next = Segment::create(database, number, ledger)?;
     let interrupted = tables.interrupt_open(Position::start_of(number)).map_err(database_error("write"))?;
@@ -64,19 +51,60 @@ pub(super) fn recover(tables: &mut Tables, database: &Path) -> Result<(Segment, 
     Ok((next, recovered))
 }
 
-/// Whether a segment after `number` is longer than its header.
-fn holds_frames(database: &Path, found: &[u32], number: u32) -> Result<bool, LedgerError> {
-    for later in found.iter().filter(|later| **later > number) {
-        let path = segment::path_of(database, *later);
-        if path.metadata().map_err(file_error("read", &path))?.len() > HEADER_BYTES {
-            return Ok(true);
+/// Applies what `journal` holds from `position` on, and moves that along.
+pub(super) fn replay_all(
+    tables: &mut Tables,
+    journal: &[Left],
+    position: &mut Position,
+    database: &Path,
+    recovered: &mut Recovered,
+) -> Result<(), LedgerError> {
+    for (left, expected) in rest_of(journal, *position) {
+        left.must_be(expected, database)?;
+        if left.number != position.segment {
+            *position = Position::start_of(left.number);
         }
+        let replayed = left.replay(tables, position)?;
+        if replayed.torn_bytes > 0 && holds_frames(journal, left.number) {
+            return Err(left.torn_before_others(position.offset));
+        }
+        recovered.records_replayed += replayed.records;
+        recovered.torn_bytes += replayed.torn_bytes;
     }
-    Ok(false)
+    Ok(())
 }
 
-/// A segment that an earlier process left.
-struct Left {
+/// Reads what [`replay_all`] would apply, and changes nothing. Gives how many records that would be.
+///
+/// # Errors
+///
+/// Those of [`replay_all`] that come from the journal.
+pub(super) fn check_all(journal: &[Left], position: Position, database: &Path) -> Result<u64, LedgerError> {
+    let mut records = 0;
+    for (left, expected) in rest_of(journal, position) {
+        left.must_be(expected, database)?;
+        let seen = left.inspect(if left.number == position.segment { position.offset } else { HEADER_BYTES })?;
+        if seen.torn_bytes > 0 && holds_frames(journal, left.number) {
+            return Err(left.torn_before_others(left.length - seen.torn_bytes));
+        }
+        records += seen.records;
+    }
+    Ok(records)
+}
+
+/// The segments that are not applied yet, each with the number that must be its own.
+fn rest_of(journal: &[Left], position: Position) -> impl Iterator<Item = (&Left, u32)> {
+    journal.iter().filter(move |left| left.number >= position.segment).zip(position.segment.max(1)..)
+}
+
+/// Whether a segment after `number` is longer than its header.
+fn holds_frames(journal: &[Left], number: u32) -> bool {
+    journal.iter().any(|later| later.number > number && later.length > HEADER_BYTES)
+}
+
+/// A segment that an earlier process left, or one that another process writes to while we read.
+pub(super) struct Left {
+    number: u32,
     path: PathBuf,
     file: File,
     length: u64,
@@ -89,7 +117,44 @@ impl Left {
         let file = File::open(&path).map_err(file_error("open", &path))?;
         let length = file.metadata().map_err(file_error("read", &path))?.len();
         let standing = segment::standing(&file, &path, number, ledger)?;
-        Ok(Self { path, file, length, standing })
+        Ok(Self { number, path, file, length, standing })
+    }
+
+    /// Every segment beside `database`, but for those that its owner deletes meanwhile.
+    pub(super) fn all(database: &Path, ledger: i64) -> Result<Vec<Self>, LedgerError> {
+        let mut all = Vec::new();
+        for number in segment::list(database)? {
+            match Self::open(database, number, ledger) {
+                Err(LedgerError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                opened => all.push(opened?),
+            }
+        }
+        Ok(all)
+    }
+
+    fn must_be(&self, expected: u32, database: &Path) -> Result<(), LedgerError> {
+        if self.number == expected {
+            return Ok(());
+        }
+        Err(LedgerError::MissingSegment { path: segment::path_of(database, expected) })
+    }
+
+    fn torn_before_others(&self, offset: u64) -> LedgerError {
+        let found = "a damaged frame, with a later segment behind it";
+        LedgerError::Unreadable { path: self.path.clone(), offset, found }
+    }
+
+    fn inspect(&self, from: u64) -> Result<Inspected, LedgerError> {
+        match self.standing {
+            Standing::Unfinished => Ok(Inspected::default()),
+            Standing::OtherVersion(_) if self.length <= from => Ok(Inspected::default()),
+            Standing::OtherVersion(found) => Err(self.of_other_version(found)),
+            Standing::Readable => inspect::inspect(&self.file, &self.path, from, self.length, from),
+        }
+    }
+
+    fn of_other_version(&self, found: u32) -> LedgerError {
+        LedgerError::TooNew { path: self.path.clone(), found, wanted: segment::VERSION, written_by: None }
     }
 
     fn replay(&self, tables: &mut Tables, position: &mut Position) -> Result<Replayed, LedgerError> {
@@ -97,9 +162,7 @@ impl Left {
             Standing::Unfinished => Ok(Replayed { records: 0, torn_bytes: self.length }),
             // Nothing is left to read in it, whatever its shape.
             Standing::OtherVersion(_) if self.length <= position.offset => Ok(Replayed::default()),
-            Standing::OtherVersion(found) => {
-                Err(LedgerError::TooNew { path: self.path.clone(), found, wanted: segment::VERSION })
-            }
+            Standing::OtherVersion(found) => Err(self.of_other_version(found)),
             Standing::Readable => {
                 replay::apply_stretch(tables, &self.file, &self.path, position, self.length, &mut Vec::new())
             }

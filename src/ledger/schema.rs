@@ -1,7 +1,7 @@
 //! The database's tables, views and settings, and the check that a file is ours.
 //!
 //! Outsiders read `requests_v1` and `attempts_v1`; columns are only ever added to them. The tables
-//! behind them may change with [`SCHEMA_VERSION`]. Ids are text, so that a look-up by id through a view
+//! behind them may change with [`SCHEMA_VERSION`], each time by a step in `migrate`. Ids are text, so that a look-up by id through a view
 //! uses the primary key; they start with the time, so that a range of ids is a range of time.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::ledger::error::{LedgerError, database_error};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE requests (
@@ -43,10 +43,11 @@ CREATE INDEX attempts_by_request ON attempts (request_id);
 CREATE INDEX attempts_open ON attempts (attempt_id) WHERE fate = 'open';
 CREATE INDEX requests_open ON requests (request_id) WHERE status = 'open';
 
--- How far the journal has been applied; `ledger` is the number that its segments carry.
+-- How far the journal has been applied; `ledger` is the number that its segments carry, `program` the version
+-- of Farthing that owned it last.
 CREATE TABLE journal (
     one INTEGER PRIMARY KEY CHECK (one = 1), ledger INTEGER NOT NULL,
-    segment INTEGER NOT NULL, offset INTEGER NOT NULL
+    segment INTEGER NOT NULL, offset INTEGER NOT NULL, program TEXT
 ) STRICT;
 
 CREATE VIEW requests_v1 AS SELECT
@@ -77,7 +78,20 @@ pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
     if fresh {
         create(&connection).map_err(database_error("create"))?;
     }
+    probe(&connection).map_err(database_error("read"))?;
     Ok(connection)
+}
+
+/// Goes down both edges of every tree, which finds a file that was cut or overwritten there, at a price that
+/// does not grow with the ledger. `verify` reads the rest.
+fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    for (table, key) in [("requests", "request_id"), ("attempts", "attempt_id")] {
+        let ends = format!("SELECT (SELECT min({key}) FROM {table}), (SELECT max({key}) FROM {table})");
+        connection.query_row(&ends, [], |_| Ok(()))?;
+        let last = format!("SELECT * FROM {table} ORDER BY {key} DESC LIMIT 1");
+        connection.prepare(&last)?.query([])?.next()?;
+    }
+    connection.query_row("SELECT max(request_id) FROM attempts INDEXED BY attempts_by_request", [], |_| Ok(()))
 }
 
 /// Opens the database at `path` for reading its views, also while another process owns the ledger.
@@ -90,6 +104,19 @@ pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(database_error("open"))?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(database_error("open"))?;
+    check_views(connection, path)
+}
+
+/// As [`open_views`], for a copy that nobody writes to, in a folder where SQLite cannot write its own files.
+pub(super) fn open_views_at_rest(path: &Path) -> Result<Connection, LedgerError> {
+    // https://www.sqlite.org/uri.html
+    let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags);
+    check_views(connection.map_err(database_error("open"))?, path)
+}
+
+fn check_views(connection: Connection, path: &Path) -> Result<Connection, LedgerError> {
     if is_fresh(&connection, path)? {
         return Err(LedgerError::NotALedger { path: path.to_path_buf(), found: "it is empty".to_owned() });
     }
@@ -111,7 +138,7 @@ fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let application_id = number("application_id").map_err(|source| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => refuse("it is not an SQLite file".to_owned()),
-        _ => LedgerError::Database { action: "open", source },
+        _ => database_error("open")(source),
     })?;
     let version = number("user_version").map_err(database_error("open"))?;
     let objects: i64 = connection
@@ -125,7 +152,9 @@ fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
     }
     let version = u32::try_from(version).unwrap_or(u32::MAX);
     if version > SCHEMA_VERSION {
-        return Err(LedgerError::TooNew { path: path.to_path_buf(), found: version, wanted: SCHEMA_VERSION });
+        let written_by = connection.query_row("SELECT program FROM journal", [], |row| row.get(0)).unwrap_or(None);
+        let path = path.to_path_buf();
+        return Err(LedgerError::TooNew { path, found: version, wanted: SCHEMA_VERSION, written_by });
     }
     Ok(false)
 }

@@ -19,9 +19,19 @@ pub(super) const HEADER_BYTES: u64 = 32;
 
 /// The path of segment `number` of the ledger at `database`.
 pub(super) fn path_of(database: &Path, number: u32) -> PathBuf {
+    beside(database, &format!(".journal-{number:06}"))
+}
+
+/// The file that is named like `database` with `ending` behind it.
+pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push(format!(".journal-{number:06}"));
+    name.push(ending);
     PathBuf::from(name)
+}
+
+/// A file's name without its folder, for messages about one ledger.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The numbers of all segments that stand beside `database`, in order.

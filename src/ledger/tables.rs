@@ -11,7 +11,9 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
+use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
+use crate::ledger::recover::{self, Left};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::Usage;
@@ -105,6 +107,27 @@ impl Tables {
             .map_err(database_error("read the journal position from"))
     }
 
+    /// Opens or creates the database and brings its layout up to date, once its journal is known to be readable.
+    pub(super) fn open_upgraded(path: &Path) -> Result<Self, LedgerError> {
+        let mut tables = Self::open(path)?;
+        if tables.are_older()? {
+            recover::check_all(&Left::all(path, tables.ledger_number()?)?, tables.position()?, path)?;
+            migrate::migrate(&mut tables.connection, migrate::STEPS).map_err(database_error("upgrade"))?;
+        }
+        Ok(tables)
+    }
+
+    /// The tables of a copy that nobody else knows of.
+    pub(super) fn of(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Whether the tables were laid out by an earlier version.
+    pub(super) fn are_older(&self) -> Result<bool, LedgerError> {
+        let version = migrate::version(&self.connection).map_err(database_error("read"))?;
+        Ok(version < schema::SCHEMA_VERSION)
+    }
+
     /// Up to where the journal has been applied; segment 0 before there was one.
     pub(super) fn position(&self) -> Result<Position, LedgerError> {
         self.connection
@@ -148,9 +171,23 @@ impl Tables {
             let attempts = transaction.execute(INTERRUPT_ATTEMPTS, [])?;
             let requests = transaction.execute(INTERRUPT_REQUESTS, [])?;
             move_position(&transaction, position)?;
+            transaction.execute("UPDATE journal SET program = ?1", [env!("CARGO_PKG_VERSION")])?;
             transaction.commit()?;
             Ok((attempts as u64, requests as u64))
         })
+    }
+
+    /// Rewrites the file without its free pages, in one transaction. Needs room for a second copy on the
+    /// ledger's disk and in the folder for temporary files.
+    pub(super) fn vacuum(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY")
+    }
+
+    /// Lets tests have a small disk.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&limit, [], |_| Ok(())).expect("it is a number");
     }
 
     /// Moves the write-ahead log into the database file and syncs it.

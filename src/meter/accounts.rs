@@ -1,5 +1,7 @@
 //! What every meter writes to: the ledger, the price book, the metrics, the log.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -38,10 +40,30 @@ impl Accounts {
         let committed = self.ledger.append(record);
         self.metrics.ledger_commit.observe(before.elapsed().as_secs_f64());
         if let Err(error) = &committed {
-            self.metrics.count_error(Code::LedgerUnavailable.metric());
-            self.log.event("ledger_unavailable", &json!({ "error": error.to_string() }));
+            self.tell_unavailable(error);
         }
         committed
+    }
+
+    /// What waits until everything committed so far is on the disk, and times that; `None` if the kernel's word
+    /// is enough (`durability: process`). A failure is logged and counted, whoever waited.
+    pub fn secured(self: &Arc<Self>) -> Option<impl Future<Output = Result<(), LedgerError>> + Send + use<>> {
+        let secured = self.ledger.secured()?;
+        let accounts = Arc::clone(self);
+        Some(async move {
+            let before = Instant::now();
+            let secured = secured.wait().await;
+            accounts.metrics.ledger_sync.observe(before.elapsed().as_secs_f64());
+            if let Err(error) = &secured {
+                accounts.tell_unavailable(error);
+            }
+            secured
+        })
+    }
+
+    fn tell_unavailable(&self, error: &LedgerError) {
+        self.metrics.count_error(Code::LedgerUnavailable.metric());
+        self.log.event("ledger_unavailable", &json!({ "error": error.to_string() }));
     }
 
     /// Brings the gauges that are read off the ledger up to date.

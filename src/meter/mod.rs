@@ -11,6 +11,7 @@ pub mod relay;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -105,6 +106,31 @@ impl Meter {
         let sent = attempt.sent.clone();
         self.open = Some(attempt);
         Ok((id, sent))
+    }
+
+    /// Waits until the intent is on the disk, where the ledger must survive a power cut; else it is ready at once.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`]: the attempt has been withdrawn and must not leave.
+    pub async fn held(&mut self) -> Result<(), LedgerError> {
+        let Some(secured) = self.accounts.secured() else { return Ok(()) };
+        let held = secured.await;
+        if held.is_err() && self.accounts.ledger.denies() {
+            if let Some(attempt) = &self.open {
+                attempt.sent.withhold();
+            }
+            self.settle(Fate::Failed, None);
+            return held;
+        }
+        Ok(())
+    }
+
+    /// What waits until the outcome is on the disk; `None` where the kernel's word is enough. If that fails, the
+    /// money is spent all the same: the client gets its answer, the log and the metrics say so.
+    pub fn secured(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let secured = self.accounts.secured()?;
+        Some(async move { drop(secured.await) })
     }
 
     /// The provider answered with a status of success.

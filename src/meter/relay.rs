@@ -1,8 +1,8 @@
 //! Relays a stream: events go on as they arrive, untouched, and the meter sees each go by.
 //!
 //! Only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with
-//! the cost goes before the terminator. The attempt is settled before the terminator goes out; no other
-//! event waits for anything. A stream that breaks ends with an error event, never with `[DONE]`.
+//! the cost goes before the terminator. The attempt is settled before the terminator goes out, and with
+//! `durability: power` the terminator waits for the disk; no other event waits for anything. A stream that breaks ends with an error event, never with `[DONE]`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -68,6 +68,11 @@ pub struct Relay {
     finished: u64,
     last_piece: Instant,
     alarm: Pin<Box<Sleep>>,
+    /// What comes last waits for this: the outcome's way to the disk, where the kernel's word is not enough.
+    securing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Where, in what is about to be passed on, the part begins that waits; and that part, once it does.
+    waits_from: Option<usize>,
+    waiting: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,6 +116,9 @@ impl Relay {
             finished: 0,
             last_piece: Instant::now(),
             alarm: Box::pin(sleep_until(first_byte_deadline)),
+            securing: None,
+            waits_from: None,
+            waiting: None,
         };
         match tokio::time::timeout_at(first_byte_deadline, relay.first_event()).await {
             Ok(Ok(())) => {
@@ -158,6 +166,7 @@ impl Relay {
                 self.ready = Some(passed);
                 return Ok(());
             }
+            self.waits_from = self.waits_from.map(|at| at + held.len());
             held.extend_from_slice(&passed);
             if held.len() > SSE_EVENT_BYTES_MAX {
                 return Err(Failure::Unreadable { what: "nothing but comments came" });
@@ -202,6 +211,7 @@ impl Relay {
                 }
                 Verdict::Terminate => {
                     let comment = self.settle();
+                    self.hold_from(changed.as_ref().map_or(range.start, BytesMut::len));
                     if !comment.is_empty() || changed.is_some() {
                         let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
                         changed.extend_from_slice(comment.as_bytes());
@@ -239,6 +249,7 @@ impl Relay {
         self.stage = Stage::Settled;
         self.set_alarm();
         let cost = self.meter.complete(200);
+        self.secure();
         if !self.rules.cost_comment {
             return String::new();
         }
@@ -251,7 +262,26 @@ impl Relay {
         if self.stage == Stage::Running {
             self.stage = Stage::Failed;
             self.meter.broke(code);
+            self.secure();
         }
+    }
+
+    /// The outcome is committed: from here on what follows waits for the disk, if it must.
+    fn secure(&mut self) {
+        self.securing = self.meter.secured().map(|secured| Box::pin(secured) as _);
+    }
+
+    /// What is passed on next waits from byte `at` on, if anything must.
+    fn hold_from(&mut self, at: usize) {
+        self.waits_from = self.securing.as_ref().map(|_| at);
+    }
+
+    fn poll_secured(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(securing) = &mut self.securing {
+            ready!(securing.as_mut().poll(cx));
+            self.securing = None;
+        }
+        Poll::Ready(())
     }
 
     /// The provider's side ended: well, if every answer said why it ended; else the client is told.
@@ -272,6 +302,7 @@ impl Relay {
                 }
                 last.extend_from_slice(error.openai_event().as_bytes());
             }
+            self.hold_from(0);
         }
         self.stage = Stage::Over;
         (!last.is_empty()).then(|| last.freeze())
@@ -302,11 +333,37 @@ impl Relay {
         }
     }
 
-    fn pass(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    /// Passes bytes on, up to those that wait for the disk.
+    fn pass(&mut self, mut bytes: Bytes, cx: &mut Context<'_>) -> Passed {
+        if let Some(at) = self.waits_from.take() {
+            self.waiting = Some(bytes.split_off(at));
+            if bytes.is_empty() {
+                return self.pass_waiting(cx);
+            }
+        }
         self.meter.first_byte();
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
+
+    /// Ends the stream; its end waits for the disk like its last bytes.
+    fn pass_last(&mut self, trouble: Option<ApiError>, cx: &mut Context<'_>) -> Passed {
+        match self.end(trouble) {
+            Some(bytes) => self.pass(bytes, cx),
+            None => self.pass_waiting(cx),
+        }
+    }
+
+    /// Waits for the disk, then passes on what waited with it; ready without anything if nothing did.
+    fn pass_waiting(&mut self, cx: &mut Context<'_>) -> Passed {
+        ready!(self.poll_secured(cx));
+        match self.waiting.take().filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => self.pass(bytes, cx),
+            None => Poll::Ready(None),
+        }
+    }
 }
+
+type Passed = Poll<Option<Result<Frame<Bytes>, Infallible>>>;
 
 /// A last event that lacks only its blank line. A torn one is worse than none, and so is half of a comment,
 /// which would swallow what is written behind it.
@@ -331,19 +388,22 @@ impl Body for Relay {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         if let Some(bytes) = this.ready.take() {
-            return this.pass(bytes);
+            return this.pass(bytes, cx);
+        }
+        if let Some(waited) = ready!(this.pass_waiting(cx)) {
+            return Poll::Ready(Some(waited));
         }
         while this.stage != Stage::Over {
             if Instant::now() >= this.rules.deadline {
                 let error = ApiError::new(Code::ProviderTimeout, "the answer took longer than it may");
-                return this.end(Some(error)).map_or(Poll::Ready(None), |bytes| this.pass(bytes));
+                return this.pass_last(Some(error), cx);
             }
             let piece = match Pin::new(&mut this.upstream).poll_frame(cx) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => {
                     ready!(this.poll_alarm(cx));
                     let error = ApiError::new(Code::ProviderTimeout, "the provider's stream fell silent");
-                    return this.end(Some(error)).map_or(Poll::Ready(None), |bytes| this.pass(bytes));
+                    return this.pass_last(Some(error), cx);
                 }
             };
             let trouble = match piece {
@@ -357,7 +417,7 @@ impl Body for Relay {
                                 let held = this.hold(0);
                                 let bytes = this.take(events);
                                 if !bytes.is_empty() {
-                                    return this.pass(bytes);
+                                    return this.pass(bytes, cx);
                                 }
                                 if held.is_ok() {
                                     continue;
@@ -373,9 +433,7 @@ impl Body for Relay {
                 }
                 None => None,
             };
-            if let Some(bytes) = this.end(trouble) {
-                return this.pass(bytes);
-            }
+            return this.pass_last(trouble, cx);
         }
         Poll::Ready(None)
     }

@@ -40,7 +40,11 @@ impl Write for Sink {
 
 /// Accounts with a ledger in `folder` and a log that can be read.
 fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
-    let options = LedgerOptions { path: folder.join("farthing.db"), when_it_fails: config::WhenItFails::Deny };
+    let options = LedgerOptions {
+        path: folder.join("farthing.db"),
+        durability: config::Durability::Process,
+        when_it_fails: config::WhenItFails::Deny,
+    };
     let sink = Sink::default();
     let accounts = Accounts {
         ledger: Ledger::open(&options).expect("the ledger opens").0,

@@ -71,6 +71,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Time to commit one record.
     pub ledger_commit: Histogram,
+    /// Time that requests wait for the disk, with `durability: power`.
+    pub ledger_sync: Histogram,
     /// Age of the oldest record that the tables do not show yet.
     pub ledger_lag: Gauge,
     /// Records that were lost while the ledger could not write.
@@ -276,6 +278,7 @@ impl Metrics {
             ),
             in_flight: int_gauge(&r, "farthing_in_flight", "Requests that are being answered"),
             ledger_commit: histogram(&r, "farthing_ledger_commit_seconds", "Time to commit one record", SHORT_SECONDS),
+            ledger_sync: histogram(&r, "farthing_ledger_sync_seconds", "Time waited for the disk", SHORT_SECONDS),
             ledger_lag: gauge(&r, "farthing_ledger_lag_seconds", "Age of the oldest record not in the tables"),
             ledger_gaps: int_gauge(&r, "farthing_ledger_gaps", "Records lost while the ledger could not write"),
             interrupted: int_gauge(

@@ -26,7 +26,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("plan", "task", "a plan has a tier"),
     ("prompt", "limits", "nesting is bounded"),
     ("providers", "config", "a row is built from its configuration"),
-    ("ledger", "config", "`when_it_fails` is the configuration's word"),
+    ("ledger", "config", "`durability` and `when_it_fails` are the configuration's words"),
     ("admin", "server", "readiness is the agents' door's"),
 ];
 

@@ -64,6 +64,10 @@ struct Complete {
 
 impl Bench {
     async fn new(drain_timeout: &str) -> Self {
+        Self::with(drain_timeout, "process").await
+    }
+
+    async fn with(drain_timeout: &str, durability: &str) -> Self {
         let provider = Provider::openai()
             .model(model(MODELS[0], BillsAfterCut::SoFar, 0))
             .model(model(MODELS[1], BillsAfterCut::All, 6))
@@ -72,7 +76,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let text = format!(
             "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: {drain_timeout} }}\n\
-             dispatch: {{ retries: 1, circuit: off }}\n\
+             dispatch: {{ retries: 1, circuit: off }}\nledger: {{ durability: {durability} }}\n\
              providers:\n  sim: {{ protocol: openai, vendor: openai, base_url: {}, models: [\"*\"] }}\n",
             provider.base_url()
         );
@@ -286,10 +290,19 @@ async fn a_reply_that_is_cut_by_the_kill_is_between_nothing_and_its_bound() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_at_any_moment_loses_and_invents_nothing() {
-    let rounds = std::env::var("FARTHING_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    kill_again_and_again("process", ROUNDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_of_a_gateway_that_waits_for_the_disk_loses_and_invents_nothing() {
+    kill_again_and_again("power", ROUNDS / 2).await;
+}
+
+async fn kill_again_and_again(durability: &str, rounds: u64) {
+    let rounds = std::env::var("FARTHING_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(rounds);
     let number = chance_number();
     println!("to see this again, as far as that is possible: FARTHING_CHANCE={number}");
-    let bench = Bench::new("5s").await;
+    let bench = Bench::with("5s", durability).await;
     let mut chance = Chance(number);
     let mut complete = Vec::new();
     for round in 0..rounds {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::process::Served;
+use crate::process::{Served, serving};
 use crate::support::{ASK, ASK_STREAM, Authority, Events, Got, PATIENCE, whole};
 
 const ANSWER: &str = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":500,"total_tokens":1500}}"#;
@@ -152,7 +152,11 @@ impl World {
             provider.address.port()
         );
         fs::write(&config, text).expect("a file");
-        let gateway = Served::start_with(&config, &[("SSL_CERT_FILE", trusted.as_os_str())]);
+        let gateway = {
+            let mut command = serving(&config);
+            command.env("SSL_CERT_FILE", &trusted);
+            Served::start_with(command)
+        };
         Self { provider, gateway, folder, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 

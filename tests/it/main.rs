@@ -19,6 +19,7 @@ mod hostile;
 mod http2;
 mod http2_out;
 mod intake;
+mod ledger_commands;
 mod money;
 mod operating;
 mod process;

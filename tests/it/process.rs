@@ -1,6 +1,5 @@
 //! The real binary, run as a shell or a supervisor would run it, and the ledger that it leaves.
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -21,7 +20,7 @@ pub struct Served {
 /// Starts `farthing serve` and kills it while it starts, after `looks` looks at its
 /// configuration: a moment that no clock chooses.
 pub fn start_and_kill(config: &Path, looks: u64) {
-    let mut child = serve(config, &[]);
+    let mut child = serve(config);
     for _ in 0..looks {
         let _ = config.metadata();
     }
@@ -29,22 +28,29 @@ pub fn start_and_kill(config: &Path, looks: u64) {
     child.wait().expect("an exit status");
 }
 
-fn serve(config: &Path, environment: &[(&str, &OsStr)]) -> Child {
+fn serve(config: &Path) -> Child {
+    spawn(serving(config))
+}
+
+pub fn serving(config: &Path) -> Command {
     let mut command = Command::new(FARTHING);
-    command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stderr(Stdio::piped());
-    command.envs(environment.iter().copied());
-    command.spawn().expect("the binary runs")
+    command.args(["serve", "--config"]).arg(config);
+    command
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
 }
 
 impl Served {
     /// Starts it and waits for its `listening` event.
     pub fn start(config: &Path) -> Self {
-        Self::start_with(config, &[])
+        Self::start_with(serving(config))
     }
 
-    /// The same with more in its environment.
-    pub fn start_with(config: &Path, environment: &[(&str, &OsStr)]) -> Self {
-        let mut child = serve(config, environment);
+    /// The same for a command that becomes `farthing serve`.
+    pub fn start_with(command: Command) -> Self {
+        let mut child = spawn(command);
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut text = String::new();
         let [listen, admin_listen] = loop {

@@ -16,7 +16,7 @@ use super::findings::Findings;
 use super::secrets::References;
 use super::values;
 use super::written::{self, Field, File};
-use super::{Config, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
+use super::{Bookkeeping, Config, Durability, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
 
 /// The defaults of `ledger:` and `timezone:`.
 const LEDGER_FILE: &str = "farthing.db";
@@ -53,6 +53,26 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         teams,
     };
     findings.or_problems(config)
+}
+
+/// Checks what a command needs that works on the ledger alone; nothing that a secret stands in is looked at.
+///
+/// # Errors
+///
+/// Every finding in that part, in the order of the file.
+pub(super) fn check_bookkeeping(
+    file_name: &str,
+    file: File,
+    references: References<'_>,
+) -> Result<Bookkeeping, Vec<Problem>> {
+    let mut findings = Findings::new(file_name);
+    let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
+    let rows = file.providers.map(|rows| rows.0).unwrap_or_default();
+    let bookkeeping = Bookkeeping {
+        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        providers: rows.into_iter().map(|(name, _)| name.value).collect(),
+    };
+    findings.or_problems(bookkeeping)
 }
 
 /// Provider rows as far as they are good, and the names of all.
@@ -128,12 +148,7 @@ fn limits(findings: &mut Findings, written: written::Limits) -> Limits {
 
 fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, references: References<'_>) -> LedgerConfig {
     findings.not_built("mirror", &written.mirror);
-    let place = written.durability.0.as_ref().map(|value| value.referenced);
-    let durability = |text: &str| values::word(&[("process", false), ("power", true)], text);
-    let power = findings.value("durability", written.durability, durability);
-    if let Some(place) = place.filter(|_| power == Some(true)) {
-        findings.at(place, "`durability: power` is not available in this version; wanted `process`");
-    }
+    let durability = |text: &str| values::word(&[("process", Durability::Process), ("power", Durability::Power)], text);
     let when_it_fails = |text: &str| values::word(&[("deny", WhenItFails::Deny), ("allow", WhenItFails::Allow)], text);
     let default = match mode {
         Mode::Enforce => WhenItFails::Deny,
@@ -143,6 +158,7 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
         path: findings
             .value("path", written.path, |path| file_path(path, references))
             .unwrap_or_else(|| references.base_dir.join(LEDGER_FILE)),
+        durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
     }
 }

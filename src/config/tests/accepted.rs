@@ -25,7 +25,7 @@ fn a_provider_is_enough() {
     assert!(config.server.cost_comment && config.server.admin_key.is_none() && config.server.hosts.is_empty());
     assert_eq!(config.server.drain_timeout, Duration::from_secs(25));
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.ledger.when_it_fails, WhenItFails::Deny);
+    assert_eq!((config.ledger.durability, config.ledger.when_it_fails), (Durability::Process, WhenItFails::Deny));
     assert_eq!((config.label_values, config.timezone.as_str()), (200, "UTC"));
     let dispatch = config.providers[0].dispatch;
     assert_eq!((dispatch.retries, dispatch.retry_wait), (2, Duration::from_secs(10)));
@@ -86,6 +86,12 @@ fn keys_open_the_way_beyond_loopback() {
     let config = good(&format!("{text}keys: [ {{ sha256: {HASH}, team: ops }} ]\n"));
     assert_eq!(config.server.admin_key.as_ref().map(Secret::reveal), Some("sk-hidden"));
     assert_eq!((config.keys[0].sha256[0], config.keys[0].sha256[31]), (0x2c, 0xae));
+}
+
+#[test]
+fn a_ledger_may_have_to_survive_a_power_cut() {
+    assert_eq!(good("ledger: { durability: power }\n").ledger.durability, Durability::Power);
+    assert_eq!(good("ledger: { durability: process }\n").ledger.durability, Durability::Process);
 }
 
 #[test]

@@ -88,6 +88,22 @@ fn without_a_file_the_environment_makes_openai_and_three_tiers() {
 }
 
 #[test]
+fn the_books_are_found_without_any_secret() {
+    let dir = folder();
+    let file = dir.path().join(FILE_NAME);
+    let row = "providers: { x: { protocol: openai, base_url: https://x.example, models: [m], key: env:NOT_SET } }\n";
+    write(dir.path(), FILE_NAME, format!("server: {{ admin_key: file:gone }}\nledger: {{ path: l.db }}\n{row}"));
+    load(&file, &none).expect_err("the gateway needs them");
+    let books = load_bookkeeping(Some(&file)).expect("the ledger does not");
+    assert_eq!((books.ledger.path, books.providers), (dir.path().join("l.db"), vec!["x".to_owned()]));
+    assert_eq!(load_bookkeeping(None).expect("nothing is needed").ledger.path, Path::new("farthing.db"));
+    write(dir.path(), FILE_NAME, "ledger: { path: '' }\n");
+    let problems = load_bookkeeping(Some(&file)).expect_err("that is no file");
+    let told = listed(&problems).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(told, @"DIR/farthing.yaml:1:17: `path` is ``; wanted the path of a file");
+}
+
+#[test]
 fn without_file_and_key_the_message_points_to_the_demo() {
     insta::assert_snapshot!(listed(&from_environment(&none).expect_err("there is no key")), @"environment: there is no `farthing.yaml` here and `OPENAI_API_KEY` is not set; wanted one of them; `farthing demo` runs without either");
     let broken = |_: &str| Some("sk-hidden\n".to_owned());

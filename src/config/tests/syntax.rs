@@ -206,7 +206,6 @@ teams:
     farthing.yaml:5:16: `overhead_team` is not available in this version
     farthing.yaml:6:11: `webhooks` is not available in this version
     farthing.yaml:7:9: `budget` is not available in this version
-    farthing.yaml:8:23: `durability: power` is not available in this version; wanted `process`
     farthing.yaml:8:38: `mirror` is not available in this version
     farthing.yaml:10:18: `budget` is not available in this version
     farthing.yaml:10:39: `store` is not available in this version

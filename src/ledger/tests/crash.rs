@@ -101,7 +101,8 @@ fn damage_before_readable_records_is_an_error_and_changes_nothing() {
         check_refused(
             before.path(),
             "journal `DIR/farthing.db.journal-000001` is unreadable at byte 32 \
-             (a damaged frame, with whole ones behind it)",
+             (a damaged frame, with whole ones behind it); restore it, or move it and the later ones away to go on \
+             without their records",
         );
     }
 }
@@ -141,7 +142,10 @@ fn a_ledger_of_a_later_version_is_refused() {
     drop(ledger);
     let connection = Connection::open(folder.path().join("farthing.db")).expect("it opens");
     connection.execute_batch("PRAGMA user_version = 9").expect("it runs");
-    check_refused(folder.path(), "ledger `DIR/farthing.db` has version 9, and this program reads up to 1");
+    let told = "ledger `DIR/farthing.db` has version 9 (of farthing 9.1.0), and this program reads up to 2; start the \
+                program that wrote it, or restore a backup from before the upgrade";
+    connection.execute_batch("UPDATE journal SET program = '9.1.0'").expect("it runs");
+    check_refused(folder.path(), told);
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! The ledger as its callers and readers see it: append, kill, open again, look at the views.
 
+mod conditions;
 mod crash;
 mod disk;
 mod golden;
+mod keeping;
 mod kill;
+mod power;
 mod reconciling;
 mod rows;
 mod speed;
+mod upgrading;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +18,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::config::WhenItFails;
+use crate::config::{Durability, WhenItFails};
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{Closed, Closing, Fate, Intent, Outcome, Record, RequestFacts};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, Recovered};
@@ -24,7 +28,11 @@ use crate::reply::usage::{Source, Usage};
 const BOUND: NanoUsd = NanoUsd(1_000);
 
 fn options(folder: &Path) -> LedgerOptions {
-    LedgerOptions { path: folder.join("farthing.db"), when_it_fails: WhenItFails::Deny }
+    LedgerOptions {
+        path: folder.join("farthing.db"),
+        durability: Durability::Process,
+        when_it_fails: WhenItFails::Deny,
+    }
 }
 
 fn open(folder: &Path) -> (Ledger, Recovered) {

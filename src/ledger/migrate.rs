@@ -1,0 +1,36 @@
+//! Upgrades of the tables: one step a version, all in one transaction, at the first start of a newer program.
+//!
+//! The journal is read to its end before (`recover::check`), so that a ledger whose journal this program
+//! cannot replay is still whole for the program that wrote it. Replaying comes after, since it writes to
+//! the tables of today. A step that fails leaves the file as it was.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// What leads from the version before to the next one.
+pub(super) struct Step {
+    /// The version that it leads to.
+    pub(super) to: u32,
+    /// What is done. Views that change are dropped and created anew; columns are only ever added to them.
+    pub(super) sql: &'static str,
+}
+
+/// Every step since the first version, in order. A step never changes once it was released.
+pub(super) const STEPS: &[Step] = &[Step { to: 2, sql: "ALTER TABLE journal ADD COLUMN program TEXT;" }];
+
+/// The version of the tables.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Takes the steps that the file has not seen yet, all or none, and syncs.
+pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA synchronous = FULL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
+    for step in steps.iter().filter(|step| step.to > found) {
+        transaction.execute_batch(step.sql)?;
+        transaction.pragma_update(None, "user_version", step.to)?;
+    }
+    transaction.commit()?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL")
+}

@@ -1,0 +1,106 @@
+//! A ledger that an earlier version left.
+
+use super::*;
+use crate::ledger::frame::{FRAME_BYTES_MAX, encode};
+use crate::ledger::migrate::{Step, migrate, version};
+use crate::ledger::schema::SCHEMA_VERSION;
+use crate::ledger::segment::Segment;
+
+const VERSION_1: &str = include_str!("version_1.sql");
+
+/// The request of the fixture whose end is still in the journal.
+fn unfinished() -> AttemptId {
+    "01990000-0000-7000-8000-000000000002-1".parse().expect("an id")
+}
+
+/// What version 1 left when it was killed; gives the path of its journal.
+fn version_1(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("farthing.db");
+    let database = Connection::open(&path).expect("it opens");
+    database.execute_batch(&format!("PRAGMA journal_mode = WAL; {VERSION_1}")).expect("the fixture is right");
+    let mut segment = Segment::create(&path, 3, 4711).expect("it is created");
+    let mut buffer = vec![0; FRAME_BYTES_MAX];
+    let frame = encode(&outcome(unfinished(), 9, Some(closing())), &mut buffer).expect("it fits").to_vec();
+    segment.append(&frame).expect("it writes");
+    segment.append(&frame).expect("it writes");
+    segment.path
+}
+
+/// Every table and view with its columns.
+fn layout(connection: &Connection) -> Vec<String> {
+    rows(
+        connection,
+        "SELECT s.type, s.name, group_concat(c.name || ' ' || c.type, ', ') FROM sqlite_schema s, pragma_table_xinfo(s.name) c
+         GROUP BY s.type, s.name ORDER BY s.name",
+    )
+}
+
+#[test]
+fn an_older_ledger_is_upgraded_and_its_journal_replayed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let (ledger, recovered) = open(folder.path());
+    assert_eq!((recovered.records_replayed, recovered.attempts_interrupted), (2, 0));
+    check_rows(&ledger, "SELECT fate, cost_nano FROM attempts_v1 ORDER BY attempt_id", &["completed|7", "completed|9"]);
+    check_rows(&ledger, "SELECT status, cost_nano FROM requests_v1 ORDER BY request_id", &["ok|7", "ok|9"]);
+    let views = ledger.views().expect("the views open");
+    assert_eq!(version(&views).expect("it reads"), SCHEMA_VERSION);
+    assert_eq!(rows(&views, "SELECT program FROM journal"), [env!("CARGO_PKG_VERSION")]);
+    let (_folder, new) = fresh();
+    assert_eq!(layout(&views), layout(&new.views().expect("the views open")));
+}
+
+#[test]
+fn an_older_ledgers_views_are_read_without_an_upgrade() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let views = crate::ledger::open_views(&folder.path().join("farthing.db")).expect("the views open");
+    assert_eq!(rows(&views, "SELECT count(*) FROM requests_v1"), ["2"]);
+    assert_eq!(version(&views).expect("it reads"), 1);
+}
+
+#[test]
+fn an_older_ledger_whose_journal_cannot_be_replayed_stays_as_it_was() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let journal = version_1(folder.path());
+    let mut bytes = std::fs::read(&journal).expect("it reads");
+    bytes[45] ^= 1;
+    std::fs::write(&journal, &bytes).expect("it writes");
+    check_refused(
+        folder.path(),
+        "journal `DIR/farthing.db.journal-000003` is unreadable at byte 32 (a damaged frame, with whole ones behind \
+         it); restore it, or move it and the later ones away to go on without their records",
+    );
+    bytes[8] = 9;
+    std::fs::write(&journal, &bytes).expect("it writes");
+    check_refused(
+        folder.path(),
+        "ledger `DIR/farthing.db.journal-000003` has version 9, and this program reads up to 1; start the program \
+         that wrote it, or restore a backup from before the upgrade",
+    );
+    let database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    assert_eq!(version(&database).expect("it reads"), 1);
+}
+
+#[test]
+fn steps_are_taken_all_or_none_and_only_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let mut database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    let before = layout(&database);
+    let good = Step { to: 2, sql: "ALTER TABLE requests ADD COLUMN mood TEXT; UPDATE requests SET mood = 'calm';" };
+    let bad = Step { to: 3, sql: "DROP TABLE attempts; SELECT no_such_function();" };
+    migrate(&mut database, &[good, bad]).expect_err("the second step fails");
+    assert_eq!((version(&database).expect("it reads"), layout(&database)), (1, before));
+    let good = || Step { to: 2, sql: "ALTER TABLE requests ADD COLUMN mood TEXT;" };
+    migrate(&mut database, &[good()]).expect("it steps");
+    migrate(&mut database, &[good(), Step { to: 3, sql: "UPDATE requests SET mood = 'calm';" }]).expect("it goes on");
+    assert_eq!(rows(&database, "SELECT DISTINCT mood FROM requests"), ["calm"]);
+    assert_eq!(version(&database).expect("it reads"), 3);
+}
+
+#[test]
+fn the_steps_lead_to_the_version_of_today() {
+    let to: Vec<u32> = crate::ledger::migrate::STEPS.iter().map(|step| step.to).collect();
+    assert_eq!(to, (2..=SCHEMA_VERSION).collect::<Vec<_>>());
+}

@@ -1,0 +1,325 @@
+//! Looks through a whole ledger, also while its owner runs, and changes nothing.
+//!
+//! One read transaction sees the tables as of one moment. What is found is a [`Finding`] with the id that it
+//! is about, and means that an amount cannot be trusted; what is only worth knowing is a note. The journal's
+//! part is in `verify_journal`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, Row, Rows};
+
+use crate::ids::{AttemptId, RequestId};
+use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::migrate;
+use crate::ledger::schema::{open_views, open_views_at_rest};
+use crate::ledger::verify_journal::{self, JournalSeen};
+use crate::ledger::{is_owned, segment};
+use crate::limits::LEDGER_FINDINGS_MAX;
+use crate::money::{CostInterval, NanoUsd};
+
+/// Something that must not be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What it is about: an id, a file, or the tables.
+    pub subject: String,
+    /// What was found, and what was wanted.
+    pub what: String,
+}
+
+/// The attempts of one fate together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FateSum {
+    /// How many.
+    pub attempts: u64,
+    /// Those whose cost is not known exactly.
+    pub uncertain: u64,
+    /// Those without a known price.
+    pub unpriced: u64,
+    /// The sum of the costs that are known exactly.
+    pub known: NanoUsd,
+    /// The sum of the intervals of all; `high` is `None` if one of them has no bound.
+    pub interval: (NanoUsd, Option<NanoUsd>),
+}
+
+/// What a look through a ledger saw.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Version of the tables.
+    pub version: u32,
+    /// A process had the ledger open.
+    pub owned: bool,
+    /// Rows of `requests_v1`.
+    pub requests: u64,
+    /// Rows of `attempts_v1`.
+    pub attempts: u64,
+    /// Requests whose end is not in the tables yet.
+    pub open_requests: u64,
+    /// Attempts by fate.
+    pub fates: BTreeMap<String, FateSum>,
+    /// The journal.
+    pub journal: JournalSeen,
+    /// The first of what was found, at most [`LEDGER_FINDINGS_MAX`].
+    pub findings: Vec<Finding>,
+    /// How much was found altogether.
+    pub found: u64,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Verified {
+    pub(super) fn find(&mut self, subject: impl Into<String>, what: impl Into<String>) {
+        self.found += 1;
+        if self.findings.len() < LEDGER_FINDINGS_MAX {
+            self.findings.push(Finding { subject: subject.into(), what: what.into() });
+        }
+    }
+}
+
+/// How far a long look has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// SQLite looks through the file's pages.
+    Pages,
+    /// So many of so many rows have been seen.
+    Rows(u64, u64),
+    /// The journal is read.
+    Journal,
+}
+
+/// Looks through the ledger at `path`.
+///
+/// # Errors
+///
+/// [`LedgerError`] if it cannot be opened as one; what is wrong inside are findings.
+pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verified, LedgerError> {
+    path.metadata().map_err(file_error("open", path))?;
+    let mut seen = Verified { owned: is_owned(path), ..Verified::default() };
+    let tables = match open_views(path) {
+        Err(LedgerError::Damaged { source }) => {
+            seen.find("tables", source.to_string());
+            return Ok(seen);
+        }
+        Err(LedgerError::Database { source, .. })
+            if may_not_write_beside(&source) && !seen.owned && is_at_rest(path) =>
+        {
+            open_views_at_rest(path)?
+        }
+        opened => opened?,
+    };
+    if let Err(error) = look_through(&tables, path, &mut seen, progress) {
+        match database_error("read")(error) {
+            LedgerError::Damaged { source } => seen.find("tables", source.to_string()),
+            error => return Err(error),
+        }
+    }
+    progress(Progress::Journal);
+    verify_journal::verify(&tables, path, &mut seen)?;
+    note(&mut seen);
+    Ok(seen)
+}
+
+/// SQLite wants to write beside the file in order to share it, and may not.
+fn may_not_write_beside(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+fn is_at_rest(path: &Path) -> bool {
+    !segment::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0)
+}
+
+fn look_through(
+    tables: &Connection,
+    path: &Path,
+    seen: &mut Verified,
+    progress: &mut dyn FnMut(Progress),
+) -> rusqlite::Result<()> {
+    // Until it ends, the tables are as they were at its first look.
+    tables.execute_batch("BEGIN")?;
+    seen.version = migrate::version(tables)?;
+    progress(Progress::Pages);
+    let limit = LEDGER_FINDINGS_MAX;
+    let mut pages = tables.prepare(&format!("PRAGMA integrity_check({limit})"))?;
+    let mut pages = pages.query([])?;
+    while let Some(row) = pages.next()? {
+        let words: String = row.get(0)?;
+        if words != "ok" {
+            seen.find(segment::name_of(path), words);
+        }
+    }
+    let total = "SELECT (SELECT count(*) FROM requests_v1) + (SELECT count(*) FROM attempts_v1)";
+    let total = tables.query_row(total, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
+    let mut requests = tables.prepare(
+        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano FROM requests_v1 ORDER BY request_id",
+    )?;
+    // The index gives this order, and with it the attempts of each request together.
+    let mut attempts = tables.prepare(
+        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version
+         FROM attempts_v1 ORDER BY request_id, attempt_id",
+    )?;
+    let mut walk = Walk { attempts: attempts.query([])?, next: None, seen, total, progress };
+    walk.advance()?;
+    let mut requests = requests.query([])?;
+    while let Some(row) = requests.next()? {
+        walk.request(&Request::of(row)?)?;
+    }
+    walk.orphans_before(None)?;
+    tables.execute_batch("COMMIT")
+}
+
+/// Goes through requests and attempts side by side, both in the order of the request's id.
+struct Walk<'w> {
+    attempts: Rows<'w>,
+    next: Option<Attempt>,
+    seen: &'w mut Verified,
+    total: u64,
+    progress: &'w mut dyn FnMut(Progress),
+}
+
+impl Walk<'_> {
+    fn advance(&mut self) -> rusqlite::Result<()> {
+        self.next = self.attempts.next()?.map(Attempt::of).transpose()?;
+        if let Some(attempt) = &self.next {
+            self.seen.attempts += 1;
+            attempt.check(self.seen);
+            self.tell();
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        let done = self.seen.attempts + self.seen.requests;
+        if done.is_multiple_of(4096) {
+            (self.progress)(Progress::Rows(done, self.total));
+        }
+    }
+
+    /// Attempts whose request comes before `id` in order have none.
+    fn orphans_before(&mut self, id: Option<&str>) -> rusqlite::Result<()> {
+        while let Some(attempt) = self.next.take_if(|next| id.is_none_or(|id| next.request.as_str() < id)) {
+            self.seen.find(&attempt.id, format!("its request `{}` is not there", attempt.request));
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, request: &Request) -> rusqlite::Result<()> {
+        self.orphans_before(Some(&request.id))?;
+        self.seen.requests += 1;
+        self.seen.open_requests += u64::from(request.status == "open");
+        self.tell();
+        let mut sum = CostInterval::NOTHING;
+        while let Some(attempt) = self.next.take_if(|next| next.request == request.id) {
+            sum = sum.plus(attempt.cost);
+            self.advance()?;
+        }
+        if uuid_of(&request.id).is_none() {
+            self.seen.find(&request.id, "it is no id of ours; wanted a UUID in lower case");
+        }
+        if request.cost != sum {
+            let (found, wanted) = (words(request.cost), words(sum));
+            self.seen.find(&request.id, format!("it costs {found}; wanted the sum of its attempts, {wanted}"));
+        }
+        Ok(())
+    }
+}
+
+struct Request {
+    id: String,
+    status: String,
+    cost: CostInterval,
+}
+
+impl Request {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, status: row.get(1)?, cost: cost_of(row, 2)? })
+    }
+}
+
+struct Attempt {
+    id: String,
+    request: String,
+    fate: String,
+    source: String,
+    cost: CostInterval,
+    is_priced: bool,
+}
+
+impl Attempt {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            request: row.get(1)?,
+            fate: row.get(2)?,
+            source: row.get(3)?,
+            cost: cost_of(row, 4)?,
+            is_priced: row.get::<_, Option<String>>(7)?.is_some(),
+        })
+    }
+
+    fn check(&self, seen: &mut Verified) {
+        let fate = seen.fates.entry(self.fate.clone()).or_default();
+        fate.attempts += 1;
+        fate.uncertain += u64::from(self.cost.exact.is_none());
+        fate.unpriced += u64::from(!self.is_priced);
+        fate.known += self.cost.exact.unwrap_or_default();
+        let (low, high) = if fate.attempts == 1 { (NanoUsd::ZERO, Some(NanoUsd::ZERO)) } else { fate.interval };
+        fate.interval = (low + self.cost.low, high.zip(self.cost.high).map(|(sum, high)| sum + high));
+        let parsed = self.id.parse::<AttemptId>().ok().filter(|id| id.to_string() == self.id && id.ordinal > 0);
+        if parsed.is_none_or(|id| uuid_of(&self.request) != Some(id.request)) {
+            let wanted = format!("wanted `{}-` and a number from 1", self.request);
+            seen.find(&self.id, format!("it is no attempt's id of its request; {wanted}"));
+        }
+        if !["open", "completed", "failed", "cut", "interrupted"].contains(&self.fate.as_str()) {
+            seen.find(&self.id, format!("its fate is `{}`, which is none", self.fate));
+        }
+        let CostInterval { low, exact, high } = self.cost;
+        if low < NanoUsd::ZERO
+            || high.is_some_and(|high| high < low)
+            || exact.is_some_and(|exact| exact < low || high.is_some_and(|high| exact > high))
+        {
+            seen.find(&self.id, format!("it costs {}; wanted low <= exact <= high", words(self.cost)));
+        }
+        // A cost that is unknown for a reason has no upper end either: no price, or fees that no price covers.
+        let is_settled = self.fate == "failed" || (self.source != "unknown" && self.fate != "open");
+        if is_settled && exact.is_none() && (high.is_some() || self.fate == "failed") {
+            seen.find(
+                &self.id,
+                format!("it is settled ({}) and costs {}; wanted an amount", self.fate, words(self.cost)),
+            );
+        }
+    }
+}
+
+fn cost_of(row: &Row<'_>, first: usize) -> rusqlite::Result<CostInterval> {
+    let amount = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(NanoUsd));
+    let low = amount(first)?.unwrap_or_default();
+    Ok(CostInterval { low, exact: amount(first + 1)?, high: amount(first + 2)? })
+}
+
+/// An id of ours is spelt in one way only.
+fn uuid_of(text: &str) -> Option<RequestId> {
+    let id = RequestId(uuid::Uuid::try_parse(text).ok()?);
+    (id.to_string() == text).then_some(id)
+}
+
+/// An interval in whole nano-dollars, as the columns have it.
+fn words(cost: CostInterval) -> String {
+    let amount = |amount: Option<NanoUsd>| amount.map_or_else(|| "null".to_owned(), |amount| amount.0.to_string());
+    format!("({}, {}, {}) nano", cost.low.0, amount(cost.exact), amount(cost.high))
+}
+
+fn note(seen: &mut Verified) {
+    let open = seen.fates.get("open").map_or(0, |sum| sum.attempts);
+    if open + seen.open_requests > 0 {
+        let what = if seen.owned {
+            "they are on their way"
+        } else {
+            "nobody has the ledger open: the next start replays the journal and closes what is left"
+        };
+        seen.notes.push(format!("{open} attempts and {} requests are open; {what}", seen.open_requests));
+    }
+    if seen.version < super::schema::SCHEMA_VERSION {
+        seen.notes.push(format!("its tables have version {}; the next start upgrades them", seen.version));
+    }
+}
