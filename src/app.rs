@@ -67,6 +67,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     // Before anything that takes time: a change from here on is noticed.
     let seen = [modified(file.as_deref()), modified(config.prices.as_deref())];
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
+    config.providers.iter().for_each(|row| book.read_ahead(&row.vendor));
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
     let options = LedgerOptions { path: config.ledger.path.clone(), when_it_fails: config.ledger.when_it_fails };

@@ -12,6 +12,7 @@ mod hang_ups;
 mod hostile;
 mod intake;
 mod money;
+mod price_facts;
 mod process;
 mod reconciling;
 mod relay;
