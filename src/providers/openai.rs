@@ -22,6 +22,7 @@ use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::UsageInStream;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply::{self, Facts};
+use crate::wire::vendors::Dialect;
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
@@ -30,6 +31,7 @@ const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-prov
 pub struct Row {
     id: ProviderId,
     vendor: String,
+    dialect: Dialect,
     discount_ppm: u32,
     dispatch: Dispatch,
     metering: Metering,
@@ -87,6 +89,7 @@ impl Row {
         Self {
             id: config.id.clone(),
             vendor: config.vendor.clone(),
+            dialect: Dialect::of(&config.vendor),
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
@@ -105,6 +108,11 @@ impl Row {
     /// The first half of its models' price-book keys.
     pub fn vendor(&self) -> &str {
         &self.vendor
+    }
+
+    /// What its replies mean by their words.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Price reduction in millionths.
@@ -206,7 +214,8 @@ impl Row {
             Ok(Err(_)) => return Err(Failure::Reset { sent: true }),
             Ok(Ok(read)) => read.to_bytes(),
         };
-        let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
+        let facts = openai_reply::read_as(&json, self.dialect)
+            .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
             Facts { error: false, .. } => Ok(json),

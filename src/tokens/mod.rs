@@ -17,7 +17,7 @@ const IMAGE_TOKENS_MAX: u64 = 48_169;
 /// The most input tokens that `view`'s request can be billed for, given its body's length in bytes and the
 /// model's context limit in tokens; `None` if nothing bounds them.
 pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>) -> Option<u64> {
-    if view.attachments.server_tools > 0 {
+    if view.attachments.server_tools > 0 || view.attachments.recordings > 0 {
         return None;
     }
     let sent = (view.attachments.references == 0)
@@ -54,7 +54,7 @@ mod tests {
     fn view(images: u64, references: u64, server_tools: u64) -> View {
         View {
             answers: WholeNumber::Is(2),
-            attachments: Attachments { images, references, server_tools },
+            attachments: Attachments { images, references, server_tools, ..Attachments::default() },
             ..View::default()
         }
     }
@@ -72,6 +72,9 @@ mod tests {
         check_input(&view(0, 1, 0), None, None);
         check_input(&view(0, 1, 0), Some(8192), Some(8192));
         check_input(&view(0, 0, 1), Some(8192), None);
+        let mut heard = view(0, 0, 0);
+        heard.attachments.recordings = 1;
+        check_input(&heard, Some(8192), None);
     }
 
     #[test]

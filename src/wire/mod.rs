@@ -6,4 +6,6 @@
 pub mod errors;
 pub mod openai_chat;
 pub mod openai_reply;
+pub mod openai_usage;
 pub mod sse;
+pub mod vendors;

@@ -23,3 +23,4 @@ mod sdk_python;
 mod shutdown;
 mod starting;
 mod support;
+mod vendors;
