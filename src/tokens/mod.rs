@@ -3,6 +3,22 @@
 //! Bounds come first and are nearly free: a byte-level tokenizer never makes more tokens than there
 //! are bytes, and the JSON around a message is longer than the framing that a provider adds. Estimates
 //! are only for calls whose provider says nothing, and say so in their rows.
+//!
+//! Counts are exact for a text in one of OpenAI's encodings ([`count`]); those of whole requests
+//! ([`count_request`]) add framing by published rules, and with an encoding that is only the nearest they want the
+//! ratio of a [`Calibration`]. Counting takes milliseconds a megabyte and reads tables of many megabytes on first
+//! use: memos and ratios arrive as arguments, threads are the caller's.
+
+mod calibration;
+mod encoding;
+mod memo;
+mod merges;
+mod request;
+
+pub use calibration::{Calibration, Measure};
+pub use encoding::{Encoding, Fit, count, encoding_for};
+pub use memo::Memo;
+pub use request::count_request;
 
 use crate::prompt::json::WholeNumber;
 use crate::prompt::view::View;

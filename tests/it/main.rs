@@ -23,4 +23,5 @@ mod sdk_python;
 mod shutdown;
 mod starting;
 mod support;
+mod tokens;
 mod vendors;
