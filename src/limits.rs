@@ -80,6 +80,10 @@ pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
+/// Most messages whose token counts are remembered, at 24 bytes each and a little more.
+pub const TOKEN_MEMO_ENTRIES_MAX: usize = 65_536;
+/// Most models for which the ratio of reported to measured tokens is kept.
+pub const CALIBRATED_MODELS_MAX: usize = 256;
 /// Most values that one metric label takes before the rest become `other`.
 pub const LABEL_VALUES_DEFAULT: usize = 200;
 /// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.

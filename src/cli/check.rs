@@ -103,7 +103,7 @@ fn warnings(config: &Config, book: &Book) -> Vec<String> {
     }
     let served =
         |vendor: &str, model: &str| config.providers.iter().any(|row| row.vendor == vendor && row.serves(model));
-    for (vendor, model, price) in book.rows().filter(|(_, _, price)| !price.version.contains("@builtin")) {
+    for (vendor, model, price) in book.user_rows() {
         if !served(vendor, model) {
             warnings.push(format!(
                 "the price of `{vendor}/{model}` ({}) is for a model that no provider row serves",

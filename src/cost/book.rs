@@ -1,11 +1,12 @@
 //! The price book: which row prices a model on a day.
 //!
-//! The built-in book comes with the program; a user's rows are laid over it, and the result never changes:
-//! share it by `Arc` and swap the whole. Models are looked up by vendor and exact name: a dated snapshot
-//! that the book does not list has no price, however well its base name is known.
+//! The built-in book comes with the program, a file a vendor, each read when its vendor is first asked for; a
+//! user's rows are laid over it, and the result never changes: share it by `Arc` and swap the whole. Models are
+//! looked up by vendor and exact name: a dated snapshot that the book does not list has no price, however well
+//! its base name is known.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use jiff::civil::Date;
 
@@ -17,13 +18,58 @@ use super::price::Price;
 /// What the versions of built-in rows end in: the month of the lists they were taken from.
 const EDITION: &str = "builtin-2026-11";
 
-const BUILT_IN: [&str; 1] = [include_str!("prices/openai.yaml")];
+/// The built-in files. Most processes ask for few vendors, and reading all would cost every start several
+/// megabytes and more than ten times as long.
+static BUILT_IN: [BuiltIn; 14] = [
+    BuiltIn::new("anthropic", include_str!("prices/anthropic.yaml")),
+    BuiltIn::new("azure", include_str!("prices/azure.yaml")),
+    BuiltIn::new("bedrock", include_str!("prices/bedrock.yaml")),
+    BuiltIn::new("cohere", include_str!("prices/cohere.yaml")),
+    BuiltIn::new("deepseek", include_str!("prices/deepseek.yaml")),
+    BuiltIn::new("fireworks", include_str!("prices/fireworks.yaml")),
+    BuiltIn::new("gemini", include_str!("prices/gemini.yaml")),
+    BuiltIn::new("groq", include_str!("prices/groq.yaml")),
+    BuiltIn::new("mistral", include_str!("prices/mistral.yaml")),
+    BuiltIn::new("openai", include_str!("prices/openai.yaml")),
+    BuiltIn::new("together", include_str!("prices/together.yaml")),
+    BuiltIn::new("vertex", include_str!("prices/vertex.yaml")),
+    BuiltIn::new("voyage", include_str!("prices/voyage.yaml")),
+    BuiltIn::new("xai", include_str!("prices/xai.yaml")),
+];
+
+/// Prices by model; the rows of a model ascend by `from`, the one without first.
+type Models = HashMap<String, Vec<Arc<Price>>>;
+
+/// One vendor's built-in file.
+struct BuiltIn {
+    vendor: &'static str,
+    text: &'static str,
+    models: OnceLock<Models>,
+}
+
+impl BuiltIn {
+    const fn new(vendor: &'static str, text: &'static str) -> Self {
+        Self { vendor, text, models: OnceLock::new() }
+    }
+
+    /// What it says, read on first use.
+    fn models(&self) -> &Models {
+        self.models.get_or_init(|| {
+            let rows = parse::rows(Origin::BuiltIn(EDITION), self.text).expect("a test reads every built-in row");
+            let mut models = Models::new();
+            rows.0.into_iter().for_each(|row| lay_over(models.entry(row.model).or_default(), row.price));
+            models
+        })
+    }
+}
 
 /// Prices by vendor, model and day.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    /// By vendor and model; the rows of a model ascend by `from`, the one without first.
-    vendors: HashMap<String, HashMap<String, Vec<Arc<Price>>>>,
+    /// Whether the built-in files lie under the rows.
+    on_built_in: bool,
+    /// The models that a user's rows are about, by vendor: all their rows, built-in ones included.
+    written: HashMap<String, Models>,
 }
 
 /// One row of a price file.
@@ -70,32 +116,40 @@ impl Book {
         parse::rows(Origin::File(file), text)
     }
 
-    /// The book that comes with the program, read on first use.
+    /// The book that comes with the program.
     pub fn builtin() -> &'static Self {
-        static BOOK: LazyLock<Book> = LazyLock::new(|| {
-            let mut book = Book::default();
-            for text in BUILT_IN {
-                let rows = parse::rows(Origin::BuiltIn(EDITION), text);
-                book.lay_over(rows.expect("a test reads every built-in row"));
-            }
-            book
-        });
-        &BOOK
+        static BOOK: OnceLock<Book> = OnceLock::new();
+        BOOK.get_or_init(|| Self { on_built_in: true, written: HashMap::new() })
     }
 
     /// This book with further rows: each replaces the row of the same model and `from`, or is added.
     #[must_use]
     pub fn with_user_rows(&self, rows: Rows) -> Self {
         let mut book = self.clone();
-        book.lay_over(rows);
+        for Row { vendor, model, price } in rows.0 {
+            let under = self.built_in(&vendor);
+            let models = book.written.entry(vendor).or_default();
+            let rows = models
+                .entry(model)
+                .or_insert_with_key(|model| under.and_then(|models| models.get(model)).cloned().unwrap_or_default());
+            lay_over(rows, price);
+        }
         book
+    }
+
+    /// Reads what is built in about `vendor`, if it was not read yet: a few milliseconds for the largest, which
+    /// the first request should not have to wait for.
+    pub fn read_ahead(&self, vendor: &str) {
+        self.built_in(vendor);
     }
 
     /// The price in force on day `at` (UTC): that of the latest row whose `from` is not after it.
     ///
-    /// Allocates nothing. `None`: the price is unknown. There is no falling back to a shorter name.
+    /// Allocates nothing once its vendor was read. `None`: the price is unknown. There is no falling back to a
+    /// shorter name.
     pub fn price(&self, vendor: &str, model: &str, at: Date) -> Option<&Arc<Price>> {
-        let rows = self.vendors.get(vendor)?.get(model)?;
+        let written = self.written.get(vendor).and_then(|models| models.get(model));
+        let rows = written.or_else(|| self.built_in(vendor)?.get(model))?;
         rows.iter().rev().find(|price| price.from.is_none_or(|from| from <= at))
     }
 
@@ -105,23 +159,39 @@ impl Book {
         self.price(vendor, model, at)
     }
 
-    /// Every row as vendor, model and price, in no particular order of models; a model's rows ascend by date.
-    pub fn rows(&self) -> impl Iterator<Item = (&str, &str, &Arc<Price>)> {
-        self.vendors.iter().flat_map(|(vendor, models)| {
-            models
-                .iter()
-                .flat_map(move |(model, rows)| rows.iter().map(move |price| (vendor.as_str(), model.as_str(), price)))
+    /// The rows of one vendor as model and price, in no particular order of models; a model's rows ascend by date.
+    pub fn rows_of(&self, vendor: &str) -> impl Iterator<Item = (&str, &Arc<Price>)> {
+        let written = self.written.get(vendor);
+        let is_written = move |model: &str| written.is_some_and(|models| models.contains_key(model));
+        let under = self.built_in(vendor).into_iter().flatten().filter(move |(model, _)| !is_written(model));
+        let models = written.into_iter().flatten().chain(under);
+        models.flat_map(|(model, rows)| rows.iter().map(move |price| (model.as_str(), price)))
+    }
+
+    /// The rows that users wrote, as vendor, model and price.
+    pub fn user_rows(&self) -> impl Iterator<Item = (&str, &str, &Arc<Price>)> {
+        self.written.iter().flat_map(|(vendor, models)| {
+            let rows = models.iter().flat_map(|(model, rows)| rows.iter().map(move |price| (model.as_str(), price)));
+            let of_users = rows.filter(|(_, price)| !price.is_built_in());
+            of_users.map(move |(model, price)| (vendor.as_str(), model, price))
         })
     }
 
-    fn lay_over(&mut self, rows: Rows) {
-        for Row { vendor, model, price } in rows.0 {
-            let rows = self.vendors.entry(vendor).or_default().entry(model).or_default();
-            match rows.binary_search_by_key(&price.from, |row| row.from) {
-                Ok(same) => rows[same] = Arc::new(price),
-                Err(place) => rows.insert(place, Arc::new(price)),
-            }
-        }
+    /// The vendors that the program knows prices of.
+    pub fn built_in_vendors() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|file| file.vendor)
+    }
+
+    fn built_in(&self, vendor: &str) -> Option<&'static Models> {
+        let file = BUILT_IN.iter().find(|file| file.vendor == vendor).filter(|_| self.on_built_in)?;
+        Some(file.models())
+    }
+}
+
+fn lay_over(rows: &mut Vec<Arc<Price>>, price: Price) {
+    match rows.binary_search_by_key(&price.from, |row| row.from) {
+        Ok(same) => rows[same] = Arc::new(price),
+        Err(place) => rows.insert(place, Arc::new(price)),
     }
 }
 

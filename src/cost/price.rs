@@ -25,6 +25,13 @@ pub struct Price {
     pub deprecated: Option<Date>,
 }
 
+impl Price {
+    /// Whether it came with the program, and not from a user's file.
+    pub fn is_built_in(&self) -> bool {
+        self.version.contains("@builtin")
+    }
+}
+
 /// What a model's use is charged by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Terms {

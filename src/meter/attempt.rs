@@ -84,7 +84,7 @@ impl Attempt {
             output_bound,
             bound,
             usage: None,
-            other_kinds: call.view.attachments.server_tools > 0,
+            other_kinds: call.view.attachments.server_tools > 0 || call.view.attachments.recordings > 0,
             usage_is_final: false,
             service_tier: None,
             text_bytes: 0,

@@ -228,7 +228,7 @@ impl Relay {
         if data.trim_ascii() == b"[DONE]" {
             return if self.stage == Stage::Running { Verdict::Terminate } else { Verdict::Forward };
         }
-        let Ok(facts) = openai_reply::read(&data) else { return Verdict::Forward };
+        let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect()) else { return Verdict::Forward };
         if facts.error {
             let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), Bytes::copy_from_slice(&data));
             let ours = refusal.credential.then(|| Failure::Refused(refusal).to_error());

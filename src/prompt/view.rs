@@ -84,6 +84,8 @@ pub struct Attachments {
     pub images: u64,
     /// Files or stored objects that are named, not sent.
     pub references: u64,
+    /// Recordings: sound and film, whose tokens no book prices as text.
+    pub recordings: u64,
     /// Tools that the provider runs and bills on its side.
     pub server_tools: u64,
 }

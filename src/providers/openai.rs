@@ -23,6 +23,7 @@ use crate::prompt::view::UsageInStream;
 use crate::wire::encoding::Encoding;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply::{self, Facts};
+use crate::wire::vendors::Dialect;
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
@@ -35,6 +36,7 @@ const SECRET_BYTES_MIN: usize = 12;
 pub struct Row {
     id: ProviderId,
     vendor: String,
+    dialect: Dialect,
     discount_ppm: u32,
     dispatch: Dispatch,
     metering: Metering,
@@ -104,6 +106,7 @@ impl Row {
         Self {
             id: config.id.clone(),
             vendor: config.vendor.clone(),
+            dialect: Dialect::of(&config.vendor),
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
@@ -122,6 +125,11 @@ impl Row {
     /// The first half of its models' price-book keys.
     pub fn vendor(&self) -> &str {
         &self.vendor
+    }
+
+    /// What its replies mean by their words.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Price reduction in millionths.
@@ -235,7 +243,8 @@ impl Row {
             Err(_) => return Err(Failure::Timeout { sent: true }),
             Ok(read) => read?,
         };
-        let facts = openai_reply::read(&json).map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
+        let facts = openai_reply::read_as(&json, self.dialect)
+            .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
             Facts { error: false, .. } => Ok(json),

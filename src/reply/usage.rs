@@ -77,10 +77,10 @@ pub enum ServiceTier {
 }
 
 impl ServiceTier {
-    /// Reads OpenAI's `service_tier` as a *reply* spells it: `auto` never occurs there.
+    /// Reads `service_tier` as a *reply* spells it: `auto` never occurs there. `on_demand` is Groq's word.
     pub fn from_reply(text: &str) -> Self {
         match text {
-            "default" | "standard" | "auto" => Self::Standard,
+            "default" | "standard" | "on_demand" | "auto" => Self::Standard,
             "batch" => Self::Batch,
             "flex" => Self::Flex,
             "priority" => Self::Priority,

@@ -64,10 +64,10 @@ fn candidates(gateway: &Gateway) -> BTreeSet<String> {
     let (config, book) = (gateway.config(), gateway.accounts().book.load());
     let of_tiers =
         Tier::ALL.into_iter().flat_map(|tier| config.tiers.models(tier)).map(|model| model.model.to_string());
-    let is_served =
-        |vendor: &str, model: &str| config.providers.iter().any(|row| row.vendor == vendor && row.serves(model));
-    let priced =
-        book.rows().filter(|(vendor, model, _)| is_served(vendor, model)).map(|(_, model, _)| model.to_owned());
+    let priced = config.providers.iter().flat_map(|row| {
+        let served = book.rows_of(&row.vendor).filter(|(model, _)| row.serves(model));
+        served.map(|(model, _)| model.to_owned())
+    });
     let ours = Tier::ALL.into_iter().map(|tier| tier.to_string()).chain(["auto".to_owned()]);
     ours.chain(of_tiers).chain(priced).collect()
 }

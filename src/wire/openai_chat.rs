@@ -235,6 +235,7 @@ impl Reader {
         types(s, |kind| match kind {
             Some("image_url" | "image") => found.images += 1,
             Some("file") => found.references += 1,
+            Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
             _ => {}
         })
     }

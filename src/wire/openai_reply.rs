@@ -1,20 +1,18 @@
 //! OpenAI Chat Completions replies: the facts that metering needs, from whole answers and from chunks.
 //! <https://platform.openai.com/docs/api-reference/chat/object>, `…/chat-streaming`
 
-use serde::Deserialize;
-
 use crate::prompt::json::{JsonError, Scanner};
 use crate::reply::usage::{ServiceTier, Usage};
 
-/// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
-const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 40;
+use super::openai_usage::{self, Reported};
+use super::vendors::{Dialect, Tiers};
 
 /// What a whole answer or one chunk of a stream says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
     /// Usage, if it is there and not null.
     pub usage: Option<Usage>,
-    /// Whether the usage has tokens of kinds that are priced apart, such as audio.
+    /// Whether the usage has tokens of kinds that are priced apart, such as audio, or fees.
     pub other_kinds: bool,
     /// The price class that the provider applied.
     pub service_tier: Option<ServiceTier>,
@@ -28,25 +26,34 @@ pub struct Facts {
     pub error: bool,
 }
 
-/// Reads one JSON object of a reply.
+/// Reads one JSON object of a reply whose sender means by its words what OpenAI does.
 ///
 /// # Errors
 ///
 /// [`JsonError`] for what is not a JSON object.
 pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
+    read_as(json, Dialect::default())
+}
+
+/// Reads one JSON object of a vendor's reply.
+///
+/// # Errors
+///
+/// [`JsonError`] for what is not a JSON object.
+pub fn read_as(json: &[u8], dialect: Dialect) -> Result<Facts, JsonError> {
     let mut s = Scanner::from_bytes(json)?;
     let mut facts = Facts::default();
     s.object::<JsonError>(|s, key| {
         match key.raw {
-            "usage" => {
-                let range = s.skip()?;
-                if let Some((usage, other_kinds)) = read_usage(s.text(range)) {
-                    facts.usage = Some(usage);
-                    facts.other_kinds |= other_kinds;
-                }
+            "usage" => facts.take_usage(s, dialect)?,
+            // Groq's streams tell it here, in the last chunk. <https://console.groq.com/docs/api-reference#chat>
+            "x_groq" if s.peek() == Some(b'{') => {
+                s.object::<JsonError>(
+                    |s, key| if key.raw == "usage" { facts.take_usage(s, dialect) } else { s.pass() },
+                )?;
             }
             "service_tier" => {
-                facts.service_tier = s.string_or_skip()?.map(|tier| ServiceTier::from_reply(&tier.decode()));
+                facts.service_tier = s.string_or_skip()?.map(|tier| charged_tier(&tier.decode(), dialect));
             }
             "choices" if s.peek() == Some(b'[') => {
                 s.array::<JsonError>(|s| choice(s, &mut facts))?;
@@ -64,6 +71,24 @@ pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
     })?;
     s.end()?;
     Ok(facts)
+}
+
+impl Facts {
+    fn take_usage(&mut self, s: &mut Scanner<'_>, dialect: Dialect) -> Result<(), JsonError> {
+        let range = s.skip()?;
+        if let Some(Reported { usage, other_kinds }) = openai_usage::read(s.text(range), dialect) {
+            self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
+            self.other_kinds |= other_kinds;
+        }
+        Ok(())
+    }
+}
+
+fn charged_tier(text: &str, dialect: Dialect) -> ServiceTier {
+    match (ServiceTier::from_reply(text), dialect.tiers) {
+        (ServiceTier::Flex, Tiers::FlexAtListPrice) => ServiceTier::Standard,
+        (tier, _) => tier,
+    }
 }
 
 fn choice(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
@@ -90,12 +115,13 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
     s.object::<JsonError>(|s, key| {
         match (key.raw, s.peek()) {
             (
-                "content" | "refusal" | "reasoning_content" | "reasoning" | "arguments" | "name" | "input",
+                "content" | "refusal" | "reasoning_content" | "reasoning" | "arguments" | "name" | "input" | "text",
                 Some(b'"'),
             ) => {
                 facts.text_bytes += s.string()?.raw.len() as u64;
             }
-            ("tool_calls", Some(b'[')) => {
+            // Content in parts, as Mistral writes thoughts: <https://docs.mistral.ai/capabilities/reasoning/>
+            ("tool_calls" | "content" | "thinking", Some(b'[')) => {
                 s.array::<JsonError>(|s| if s.peek() == Some(b'{') { generated(s, facts) } else { s.pass() })?;
             }
             ("function" | "custom" | "function_call", Some(b'{')) => generated(s, facts)?,
@@ -104,55 +130,6 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
         Ok(())
     })
     .map(drop)
-}
-
-/// Cached, cache-write and reasoning tokens are parts of their totals here already. Figures that contradict
-/// that are taken for what they must at least mean: a whole is never less than its parts.
-fn read_usage(json: &str) -> Option<(Usage, bool)> {
-    #[derive(Deserialize)]
-    struct Wire {
-        prompt_tokens: Option<u64>,
-        completion_tokens: Option<u64>,
-        total_tokens: Option<u64>,
-        #[serde(default)]
-        prompt_tokens_details: Option<Prompt>,
-        #[serde(default)]
-        completion_tokens_details: Option<Completion>,
-    }
-    #[derive(Deserialize, Default)]
-    struct Prompt {
-        cached_tokens: Option<u64>,
-        cache_write_tokens: Option<u64>,
-        audio_tokens: Option<u64>,
-    }
-    #[derive(Deserialize, Default)]
-    struct Completion {
-        reasoning_tokens: Option<u64>,
-        audio_tokens: Option<u64>,
-    }
-    let wire: Wire = serde_json::from_str::<Option<Wire>>(json).ok()??;
-    let prompt = wire.prompt_tokens_details.unwrap_or_default();
-    let completion = wire.completion_tokens_details.unwrap_or_default();
-    let (input, output) = (wire.prompt_tokens?, wire.completion_tokens?);
-    if input.max(output) > TOKENS_PLAUSIBLE_MAX {
-        return None;
-    }
-    let (cached, written) = (prompt.cached_tokens.unwrap_or(0), prompt.cache_write_tokens.unwrap_or(0));
-    let reasoning = completion.reasoning_tokens.unwrap_or(0);
-    // Some providers count reasoning beside the completion and not in it; their total tells.
-    let beside = input.saturating_add(output).saturating_add(reasoning);
-    let output =
-        if reasoning > 0 && wire.total_tokens == Some(beside) { output.saturating_add(reasoning) } else { output };
-    let usage = Usage {
-        input_tokens: input.max(cached.saturating_add(written)),
-        cached_input_tokens: cached,
-        cache_write_tokens: written,
-        cache_write_1h_tokens: 0,
-        output_tokens: output.max(reasoning),
-        reasoning_tokens: reasoning,
-    };
-    let audio = prompt.audio_tokens.unwrap_or(0) > 0 || completion.audio_tokens.unwrap_or(0) > 0;
-    Some((usage, audio))
 }
 
 #[cfg(test)]
@@ -188,46 +165,40 @@ mod tests {
         assert_eq!(zero.usage, Some(Usage::default()));
     }
 
-    #[track_caller]
-    fn check_usage(json: &str, expected: Option<(u64, u64, bool)>) {
-        let facts = read(format!("{{\"usage\":{json}}}").as_bytes()).unwrap();
-        assert_eq!(facts.usage.map(|u| (u.input_tokens, u.output_tokens, facts.other_kinds)), expected, "{json}");
+    /// <https://github.com/vercel/ai/issues/1651>
+    #[test]
+    fn groq_tells_usage_in_a_member_of_its_own() {
+        let last = br#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"req_1",
+            "usage":{"queue_time":0.07,"prompt_tokens":23,"completion_tokens":19,"total_tokens":42}},"service_tier":"on_demand"}"#;
+        let facts = read(last).unwrap();
+        assert_eq!(facts.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), Some((23, 19)));
+        assert_eq!(facts.service_tier, Some(ServiceTier::Standard));
+        let twice =
+            String::from_utf8_lossy(last).replacen('{', r#"{"usage":{"prompt_tokens":23,"completion_tokens":19},"#, 1);
+        assert_eq!(read(twice.as_bytes()).unwrap().usage, facts.usage);
+        let first = read(br#"{"choices":[{"delta":{"role":"assistant"}}],"x_groq":{"id":"req_1"}}"#).unwrap();
+        assert_eq!(first.usage, None);
     }
 
     #[test]
-    fn a_figure_that_is_missing_is_not_zero() {
-        check_usage(r#"{"prompt_tokens":1000}"#, None);
-        check_usage(r#"{"completion_tokens":1000}"#, None);
-        check_usage(r#"{"prompt_tokens":18446744073709551615,"completion_tokens":1}"#, None);
+    fn groq_s_flex_tier_is_charged_at_list_price() {
+        let flex = br#"{"service_tier":"flex"}"#;
+        assert_eq!(read(flex).unwrap().service_tier, Some(ServiceTier::Flex));
+        assert_eq!(read_as(flex, Dialect::of("groq")).unwrap().service_tier, Some(ServiceTier::Standard));
     }
 
     #[test]
-    fn a_whole_is_never_less_than_its_parts() {
-        let reasoning = r#""completion_tokens_details":{"reasoning_tokens":300}"#;
-        check_usage(
-            &format!(r#"{{"prompt_tokens":1000,"completion_tokens":10,"total_tokens":1310,{reasoning}}}"#),
-            Some((1000, 310, false)),
-        );
-        check_usage(
-            &format!(r#"{{"prompt_tokens":1000,"completion_tokens":10,{reasoning}}}"#),
-            Some((1000, 300, false)),
-        );
-        check_usage(
-            &format!(r#"{{"prompt_tokens":1000,"completion_tokens":400,"total_tokens":1400,{reasoning}}}"#),
-            Some((1000, 400, false)),
-        );
-        check_usage(
-            r#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":1000}}"#,
-            Some((1000, 1, false)),
-        );
+    fn content_in_parts_is_text_too() {
+        let parts = br#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"abc"}]},
+            {"type":"text","text":"de"}]}}]}"#;
+        assert_eq!(read(parts).unwrap().text_bytes, 5);
     }
 
+    /// llama.cpp counts in `timings` too, which leave out what was cached.
     #[test]
-    fn kinds_that_are_priced_apart_are_noticed() {
-        check_usage(
-            r#"{"prompt_tokens":10,"completion_tokens":1,"completion_tokens_details":{"audio_tokens":1}}"#,
-            Some((10, 1, true)),
-        );
+    fn timings_are_no_usage() {
+        let last = br#"{"choices":[],"timings":{"cache_n":236,"prompt_n":1,"predicted_n":35,"predicted_ms":661.064}}"#;
+        assert_eq!(read(last).unwrap().usage, None);
     }
 
     #[test]

@@ -28,10 +28,24 @@ const TODAY: Date = date(2026, 11, 22);
 #[test]
 fn every_built_in_row_reads() {
     let book = Book::builtin();
-    assert_eq!(book.rows().count(), 102);
-    for (vendor, model, price) in book.rows() {
-        assert_eq!(price.version, format!("{vendor}/{model}@builtin-2026-11"));
-        assert_eq!(price.from, None, "{model}");
+    let mut count = 0;
+    for vendor in Book::built_in_vendors() {
+        for (model, price) in book.rows_of(vendor) {
+            assert_eq!(price.version, format!("{vendor}/{model}@builtin-2026-11"));
+            assert_eq!(price.from, None, "{model}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 1210);
+}
+
+#[test]
+fn a_built_in_file_holds_rows_of_its_own_vendor_only() {
+    for file in &BUILT_IN {
+        let rows = parse::rows(Origin::BuiltIn(EDITION), file.text).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        for row in rows.0 {
+            assert_eq!(row.vendor, file.vendor, "{}", row.model);
+        }
     }
 }
 
@@ -43,6 +57,12 @@ fn the_built_in_book_holds_the_published_rates() {
         ("openai/gpt-5.6-cyber", 12_500_000),
         ("openai/gpt-4.1-nano", 100_000),
         ("openai/text-embedding-3-small", 20_000),
+        ("anthropic/claude-opus-5-5", 4_000_000),
+        ("gemini/gemini-2.5-pro", 1_250_000),
+        ("deepseek/deepseek-v4-pro", 1_320_000),
+        ("xai/grok-4.7", 2_000_000),
+        ("groq/openai/gpt-oss-120b", 150_000),
+        ("bedrock/global.anthropic.claude-sonnet-5-5", 2_000_000),
     ] {
         check(Book::builtin(), key, TODAY, Some(input));
     }
@@ -59,13 +79,28 @@ fn built_in_cache_writes_from_gpt_5_6_cost_a_quarter_more_than_input() {
 }
 
 #[test]
+fn a_vendor_s_own_kinds_of_rates_are_in_its_rows() {
+    let rates = |vendor: &str, model: &str, input_tokens: u64| {
+        let price = Book::builtin().price(vendor, model, TODAY).expect(model);
+        let Terms::Metered(metered) = &price.terms else { panic!("{model} is free") };
+        *metered.standard.rates(input_tokens).expect("a rate")
+    };
+    let claude = rates("anthropic", "claude-sonnet-5", 1);
+    assert_eq!((claude.cache_write_5m.0 * 4, claude.cache_write_1h.0), (claude.input.0 * 5, claude.input.0 * 2));
+    let (short, long) = (rates("gemini", "gemini-2.5-pro", 200_000), rates("gemini", "gemini-2.5-pro", 200_001));
+    assert_eq!((short.input.0 * 2, short.cached_input.0 * 2), (long.input.0, long.cached_input.0));
+    let deepseek = rates("deepseek", "deepseek-flash", 1);
+    assert_eq!(deepseek.cached_input.0 * 50, deepseek.input.0);
+}
+
+#[test]
 fn a_name_that_is_not_in_the_book_has_no_price() {
     for key in [
         "openai/gpt-5.6-luna-2026-03-05",
         "openai/gpt-5.6-lun",
         "openai/GPT-5.6-luna",
         "openai/gpt-audio",
-        "azure/gpt-5.6-luna",
+        "azure/gpt-5.6-lun",
         "gpt-5.6-luna",
         "openai/",
         "/",
@@ -107,6 +142,11 @@ fn a_user_row_replaces_the_row_of_the_same_model_and_date_only() {
     check(&book, "openai/gpt-5.6-sol", TODAY, Some(4_000_000));
     check(&book, "openai/gpt-5.6-sol", date(2026, 12, 1), Some(5_000_000));
     check(Book::builtin(), "openai/gpt-5.6-luna", TODAY, Some(200_000));
+    let mut written: Vec<_> = book.user_rows().map(|(vendor, model, _)| format!("{vendor}/{model}")).collect();
+    written.sort();
+    assert_eq!(written, ["acme/org/tiny", "openai/gpt-5.6-luna", "openai/gpt-5.6-sol"]);
+    // The later row stands beside the built-in one, and the other in its place.
+    assert_eq!(book.rows_of("openai").count(), Book::builtin().rows_of("openai").count() + 1);
     let free = book.price("acme", "org/tiny", TODAY).expect("a row of the user");
     assert_eq!(free.terms, Terms::Free);
 }

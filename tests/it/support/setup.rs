@@ -14,10 +14,12 @@ use tokio::sync::watch;
 
 use super::World;
 
-/// A world that is not running yet. The first row is `sim`; all of them are OpenAI's as far as prices go.
+/// A world that is not running yet. The first row is `sim`; all of them are OpenAI's as far as prices go, unless
+/// another vendor is named.
 pub struct Setup {
     rows: Vec<(&'static str, Provider)>,
     models: String,
+    vendor: String,
     row: String,
     dispatch: String,
     server: String,
@@ -32,6 +34,7 @@ impl Setup {
         Self {
             rows: vec![("sim", provider)],
             models: "*".to_owned(),
+            vendor: "openai".to_owned(),
             row: String::new(),
             dispatch: "retries: 1".to_owned(),
             server: "drain_timeout: 5s".to_owned(),
@@ -51,6 +54,12 @@ impl Setup {
     /// Replaces the pattern of the models that every row serves.
     pub fn models(mut self, pattern: &str) -> Self {
         pattern.clone_into(&mut self.models);
+        self
+    }
+
+    /// Replaces the vendor of every row.
+    pub fn vendor(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.vendor);
         self
     }
 
@@ -102,7 +111,8 @@ impl Setup {
         for (name, provider) in self.rows {
             let running = provider.start().await.expect("the simulator starts on a free port");
             rows.push_str(&format!(
-                "  {name}: {{ protocol: openai, vendor: openai, base_url: {}, models: [\"{}\"]{} }}\n",
+                "  {name}: {{ protocol: openai, vendor: {}, base_url: {}, models: [\"{}\"]{} }}\n",
+                self.vendor,
                 running.base_url(),
                 self.models,
                 self.row

@@ -1,0 +1,252 @@
+//! Each vendor's usage as it was documented or recorded, with the place.
+
+use super::*;
+
+fn read_of(vendor: &str, json: &str) -> Option<Reported> {
+    read(json, Dialect::of(vendor))
+}
+
+/// Input, cached, written, output, reasoning, and whether more is billed.
+#[track_caller]
+fn check(vendor: &str, json: &str, expected: (u64, u64, u64, u64, u64, bool)) {
+    let Some(Reported { usage, other_kinds }) = read_of(vendor, json) else { panic!("{vendor}: no usage in {json}") };
+    let found = (
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        other_kinds,
+    );
+    assert_eq!(found, expected, "{vendor}: {json}");
+}
+
+#[track_caller]
+fn check_none(json: &str) {
+    assert_eq!(read_of("openai", json), None, "{json}");
+}
+
+/// <https://platform.openai.com/docs/guides/reasoning>, `…/guides/prompt-caching`
+#[test]
+fn openai_counts_cached_written_and_reasoning_tokens_within_their_totals() {
+    check(
+        "openai",
+        r#"{"prompt_tokens":2006,"completion_tokens":300,"total_tokens":2306,
+            "prompt_tokens_details":{"cached_tokens":1920,"audio_tokens":0,"cache_write_tokens":64},
+            "completion_tokens_details":{"reasoning_tokens":256,"audio_tokens":0,"accepted_prediction_tokens":0,
+            "rejected_prediction_tokens":0}}"#,
+        (2006, 1920, 64, 300, 256, false),
+    );
+}
+
+/// The same object; the first chunk of a stream carries content-filter results and `usage: null`.
+/// <https://learn.microsoft.com/azure/ai-foundry/openai/reference#components>
+#[test]
+fn azure_counts_as_openai_does() {
+    check(
+        "azure",
+        r#"{"completion_tokens":11,"completion_tokens_details":null,"prompt_tokens":38,"prompt_tokens_details":null,
+            "total_tokens":49}"#,
+        (38, 0, 0, 11, 0, false),
+    );
+}
+
+/// <https://api-docs.deepseek.com/api/create-chat-completion>: `prompt_tokens` equals hits and misses.
+#[test]
+fn deepseek_tells_cache_hits_from_misses() {
+    let json = r#"{"prompt_tokens":1000,"completion_tokens":200,"total_tokens":1200,
+        "prompt_cache_hit_tokens":896,"prompt_cache_miss_tokens":104,"completion_tokens_details":{"reasoning_tokens":150}}"#;
+    check("deepseek", json, (1000, 896, 0, 200, 150, false));
+    let without_prompt = json.replacen(r#""prompt_tokens":1000,"#, "", 1);
+    check("deepseek", &without_prompt, (1000, 896, 0, 200, 150, false));
+    let with_tools = json.replacen('{', r#"{"server_tool_use":{"web_search_requests":2},"#, 1);
+    check("deepseek", &with_tools, (1000, 896, 0, 200, 150, true));
+}
+
+/// 10,120 + 1,499 + 2,809 = 14,428, and xAI billed all of it.
+/// <https://github.com/Wei-Shaw/sub2api/issues/5771>,
+/// <https://docs.x.ai/developers/advanced-api-usage/prompt-caching/usage-and-pricing>
+#[test]
+fn xai_counts_reasoning_beside_the_completion() {
+    let json = r#"{"prompt_tokens":10120,"completion_tokens":1499,"total_tokens":14428,
+        "prompt_tokens_details":{"text_tokens":10120,"audio_tokens":0,"image_tokens":0,"cached_tokens":128},
+        "completion_tokens_details":{"reasoning_tokens":2809,"audio_tokens":0,"accepted_prediction_tokens":0,
+        "rejected_prediction_tokens":0},"num_sources_used":0,"cost_in_usd_ticks":232856000}"#;
+    check("xai", json, (10_120, 128, 0, 4308, 2809, false));
+    check("somebody", json, (10_120, 128, 0, 4308, 2809, false));
+    let without_total = json.replacen(r#""total_tokens":14428,"#, "", 1);
+    check("xai", &without_total, (10_120, 128, 0, 4308, 2809, false));
+    check("somebody", &without_total, (10_120, 128, 0, 2809, 2809, false));
+    let searched = json.replacen(r#""num_sources_used":0"#, r#""num_sources_used":3"#, 1);
+    check("xai", &searched, (10_120, 128, 0, 4308, 2809, true));
+}
+
+/// 19,693 + 7 + 609 = 20,309; 20 + 198 + 405 = 623; all was thought and nothing said: 21 + 60 = 81.
+/// <https://github.com/BerriAI/litellm/issues/10667>, <https://github.com/mozilla-ai/any-llm/issues/1290>,
+/// <https://github.com/router-for-me/CLIProxyAPI/issues/5733>
+#[test]
+fn gemini_s_thoughts_are_what_its_total_has_beside_the_rest() {
+    let details = r#""completion_tokens_details":{"reasoning_tokens":609}"#;
+    let told = format!(r#"{{"completion_tokens":7,"prompt_tokens":19693,"total_tokens":20309,{details}}}"#);
+    check("gemini", &told, (19_693, 0, 0, 616, 609, false));
+    let untold = r#"{"completion_tokens":198,"prompt_tokens":20,"total_tokens":623}"#;
+    check("gemini", untold, (20, 0, 0, 603, 405, false));
+    check("vertex", untold, (20, 0, 0, 603, 405, false));
+    check("gemini", r#"{"completion_tokens":0,"prompt_tokens":21,"total_tokens":81}"#, (21, 0, 0, 60, 60, false));
+    check("gemini", r#"{"prompt_tokens":21,"total_tokens":81}"#, (21, 0, 0, 60, 0, false));
+    let within = r#"{"completion_tokens":603,"prompt_tokens":20,"total_tokens":623,"completion_tokens_details":{"reasoning_tokens":405}}"#;
+    check("gemini", within, (20, 0, 0, 603, 405, false));
+}
+
+/// <https://docs.mistral.ai/api/#tag/chat>: voice is billed by the second.
+#[test]
+fn mistral_s_voice_is_billed_beside_its_tokens() {
+    let json = r#"{"prompt_tokens":16,"completion_tokens":34,"total_tokens":50,"prompt_audio_seconds":null,
+        "prompt_tokens_details":{"cached_tokens":0},"num_cached_tokens":0}"#;
+    check("mistral", json, (16, 0, 0, 34, 0, false));
+    check("mistral", &json.replacen("null", "12", 1), (16, 0, 0, 34, 0, true));
+}
+
+/// <https://console.groq.com/docs/api-reference#chat>, <https://github.com/vercel/ai/issues/1651>
+#[test]
+fn groq_s_times_are_no_tokens() {
+    check(
+        "groq",
+        r#"{"queue_time":0.07535312,"prompt_tokens":23,"prompt_time":0.006,"completion_tokens":19,
+            "completion_time":0.022,"total_tokens":42,"total_time":0.027999999999999997,
+            "completion_tokens_details":{"reasoning_tokens":9}}"#,
+        (23, 0, 0, 19, 9, false),
+    );
+}
+
+/// <https://docs.together.ai/reference/chat-completions-1>
+#[test]
+fn together_tells_cached_tokens_beside_the_totals() {
+    check(
+        "together",
+        r#"{"prompt_tokens":210,"completion_tokens":40,"total_tokens":250,"cached_tokens":192}"#,
+        (210, 192, 0, 40, 0, false),
+    );
+}
+
+/// <https://fireworks.ai/docs/guides/prompt-caching>
+#[test]
+fn fireworks_counts_as_openai_does() {
+    check(
+        "fireworks",
+        r#"{"prompt_tokens":1024,"total_tokens":1040,"completion_tokens":16,"prompt_tokens_details":{"cached_tokens":1008}}"#,
+        (1024, 1008, 0, 16, 0, false),
+    );
+}
+
+/// <https://openrouter.ai/docs/use-cases/usage-accounting>: native tokens, in the last chunk of every stream.
+#[test]
+fn openrouter_counts_as_openai_does_and_tells_searches_apart() {
+    let json = r#"{"completion_tokens":2,"completion_tokens_details":{"reasoning_tokens":0,"image_tokens":0},"cost":0.95,
+        "is_byok":false,"cost_details":{"upstream_inference_cost":19},"prompt_tokens":194,
+        "prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":100,"audio_tokens":0,"video_tokens":0},
+        "server_tool_use":{"web_search_requests":0},"total_tokens":196}"#;
+    check("openrouter", json, (194, 0, 100, 2, 0, false));
+    check("openrouter", &json.replacen("requests\":0", "requests\":1", 1), (194, 0, 100, 2, 0, true));
+    check("openrouter", &json.replacen("image_tokens\":0", "image_tokens\":9", 1), (194, 0, 100, 2, 0, true));
+}
+
+/// <https://openrouter.ai/docs/client-sdks/typescript/models/batchobjectusage>: five minutes and an hour apart.
+#[test]
+fn writes_for_an_hour_are_told_from_those_for_five_minutes() {
+    let json = r#"{"prompt_tokens":500,"completion_tokens":1,"prompt_tokens_details":{"cache_creation_input_tokens":300,
+        "cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200}}}"#;
+    let usage = read_of("openrouter", json).expect("a usage").usage;
+    assert_eq!((usage.input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens), (500, 100, 200));
+}
+
+/// vLLM with `continuous_usage_stats`, llama.cpp and Ollama: plain totals, details absent or null.
+/// <https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html>, <https://github.com/ggml-org/llama.cpp/issues/16048>
+#[test]
+fn local_servers_count_plainly() {
+    let plain = r#"{"completion_tokens":31,"prompt_tokens":75,"total_tokens":106,"prompt_tokens_details":null}"#;
+    for vendor in ["vllm", "llama", "ollama"] {
+        check(vendor, plain, (75, 0, 0, 31, 0, false));
+    }
+}
+
+/// Cohere counts in floating point. <https://docs.cohere.com/docs/compatibility-api>
+#[test]
+fn a_count_is_its_value_however_it_is_spelt() {
+    for (prompt, completion) in [("12.0", "7.0"), ("\"12\"", "\"7\""), ("1.2e1", "7"), ("\" 12 \"", "0.7e1")] {
+        let json = format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion}}}"#);
+        check("cohere", &json, (12, 0, 0, 7, 0, false));
+    }
+}
+
+#[test]
+fn what_is_no_count_is_missing() {
+    for odd in ["-1", "12.5", "null", "\"many\"", "\"\"", "true", "[12]", "{}", "1e400"] {
+        check_none(&format!(r#"{{"prompt_tokens":{odd},"completion_tokens":7}}"#));
+        check_none(&format!(r#"{{"prompt_tokens":12,"completion_tokens":{odd}}}"#));
+        // A detail that says nothing takes nothing from the rest.
+        let json = format!(
+            r#"{{"prompt_tokens":12,"completion_tokens":7,"total_tokens":{odd},
+            "prompt_tokens_details":{{"cached_tokens":{odd},"audio_tokens":{odd}}},"completion_tokens_details":{odd}}}"#
+        );
+        check("openai", &json, (12, 0, 0, 7, 0, false));
+    }
+    for not_usage in ["null", "[]", "\"none\"", "{}", "7", "{\"prompt_tokens\":1"] {
+        check_none(not_usage);
+    }
+}
+
+#[test]
+fn an_explicit_zero_is_a_figure() {
+    check("openai", r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#, (0, 0, 0, 0, 0, false));
+    check_none(r#"{"prompt_tokens":1000}"#);
+    check_none(r#"{"completion_tokens":1000}"#);
+}
+
+#[test]
+fn an_embedding_s_total_is_its_prompt() {
+    check("openai", r#"{"prompt_tokens":8,"total_tokens":8}"#, (8, 0, 0, 0, 0, false));
+}
+
+#[test]
+fn a_whole_is_never_less_than_its_parts() {
+    let reasoning = r#""completion_tokens_details":{"reasoning_tokens":300}"#;
+    let cached = r#""prompt_tokens_details":{"cached_tokens":1000}"#;
+    check(
+        "openai",
+        &format!(r#"{{"prompt_tokens":9,"completion_tokens":10,{reasoning}}}"#),
+        (9, 0, 0, 300, 300, false),
+    );
+    check("openai", &format!(r#"{{"prompt_tokens":9,"completion_tokens":1,{cached}}}"#), (1000, 1000, 0, 1, 0, false));
+}
+
+#[test]
+fn a_total_that_nothing_explains_makes_the_cost_unknown() {
+    check("openai", r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":40}"#, (10, 0, 0, 5, 0, true));
+    // Less than its parts it only contradicts itself.
+    check("openai", r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":4}"#, (10, 0, 0, 5, 0, false));
+}
+
+#[test]
+fn a_figure_that_nobody_can_have_used_is_none() {
+    check_none(r#"{"prompt_tokens":18446744073709551615,"completion_tokens":1}"#);
+    check_none(
+        r#"{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":18446744073709551615}}"#,
+    );
+    assert_eq!(
+        read_of("xai", r#"{"prompt_tokens":1,"completion_tokens":1,"total_tokens":18446744073709551615}"#),
+        None
+    );
+}
+
+#[test]
+fn kinds_that_are_priced_apart_are_noticed() {
+    for details in [
+        r#""completion_tokens_details":{"audio_tokens":1}"#,
+        r#""completion_tokens_details":{"image_tokens":1}"#,
+        r#""prompt_tokens_details":{"audio_tokens":1}"#,
+        r#""num_search_queries":2"#,
+    ] {
+        check("any", &format!(r#"{{"prompt_tokens":10,"completion_tokens":1,{details}}}"#), (10, 0, 0, 1, 0, true));
+    }
+}

@@ -1,0 +1,52 @@
+//! How vendors that speak OpenAI's protocol differ in what they mean by it: a row a vendor, nothing but data.
+//!
+//! Only what a reply cannot tell by itself belongs here. Where the figures decide, as a total does that is the
+//! sum of its parts in one way only, the arithmetic in `openai_usage` is believed, whoever sent them.
+
+/// What a vendor's words mean where they do not mean what OpenAI's do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dialect {
+    /// Where reasoning tokens are counted.
+    pub reasoning: Reasoning,
+    /// What the service tiers that its replies name are charged at.
+    pub tiers: Tiers,
+}
+
+/// Where a vendor counts the tokens of reasoning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reasoning {
+    /// They are part of `completion_tokens`.
+    #[default]
+    Within,
+    /// They are billed beside `completion_tokens`, and what a total has too much is they.
+    Beside,
+}
+
+/// What a vendor charges in its service tiers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Tiers {
+    /// What the price book says of each.
+    #[default]
+    Priced,
+    /// List price in `flex` too.
+    FlexAtListPrice,
+}
+
+/// Everyone who is not here speaks as OpenAI does.
+const VENDORS: [(&str, Dialect); 4] = [
+    // https://ai.google.dev/gemini-api/docs/openai: a total is the prompt, the candidates and the thoughts.
+    ("gemini", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced }),
+    // https://console.groq.com/docs/flex-processing: "Pricing matches the on-demand tier."
+    ("groq", Dialect { reasoning: Reasoning::Within, tiers: Tiers::FlexAtListPrice }),
+    ("vertex", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced }),
+    // https://docs.x.ai/docs/key-information/consumption-and-rate-limits: reasoning is "counted separately from
+    // completion_tokens, but will be counted in the total_tokens".
+    ("xai", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced }),
+];
+
+impl Dialect {
+    /// That of a vendor, by the name that price-book keys begin with.
+    pub fn of(vendor: &str) -> Self {
+        VENDORS.iter().find(|(name, _)| *name == vendor).map_or(Self::default(), |(_, dialect)| *dialect)
+    }
+}
