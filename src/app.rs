@@ -1,8 +1,5 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
-#[cfg(test)]
-mod tests;
-
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -300,3 +297,6 @@ fn reload_failed(server: &Server, what: &str, problems: &[Problem]) {
 fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests;
