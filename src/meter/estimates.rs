@@ -95,3 +95,44 @@ impl Estimates {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(letters: usize) -> [Bytes; 1] {
+        let text = " a".repeat(letters / 2);
+        [format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#).into()]
+    }
+
+    #[track_caller]
+    fn check(estimates: &Estimates, model: &str, letters: usize, begins: bool) {
+        assert_eq!(estimates.count("openai", model, &body(letters)).is_some(), begins, "{letters} letters of {model}");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_bodies_of_such_a_size_are_counted_at_a_time() {
+        let estimates = Estimates::default();
+        check(&estimates, "gpt-5.6-luna", 10, true);
+        check(&estimates, "nobody-knows", 10, false);
+        check(&estimates, "gpt-5.6-luna", COUNTED_BODY_BYTES_MAX, false);
+        estimates.idle().await;
+        let busy = lock(&estimates.memo);
+        let begun: Vec<_> = (0..COUNTINGS_MAX).map(|_| estimates.count("openai", "gpt-4", &body(2))).collect();
+        assert!(begun.iter().all(Option::is_some));
+        check(&estimates, "gpt-4", 2, false);
+        drop(busy);
+        estimates.idle().await;
+        check(&estimates, "gpt-4", 2, true);
+    }
+
+    #[tokio::test]
+    async fn a_count_that_nobody_waits_for_any_more_is_not_made() {
+        let estimates = Estimates::default();
+        let busy = lock(&estimates.memo);
+        drop(estimates.count("openai", "gpt-4", &body(2)));
+        drop(busy);
+        estimates.idle().await;
+        assert!(lock(&estimates.memo).is_empty());
+    }
+}

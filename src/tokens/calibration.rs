@@ -1,4 +1,4 @@
-//! How far a model's provider counts otherwise than we do: running ratios of what was reported to what was measured.
+//! How many tokens a model's provider makes of bytes: running ratios of what was reported to what was measured.
 //!
 //! Only estimates use them, never bounds. Everything is whole numbers and bounded: so many models, and sums that are
 //! halved before they grow beyond a window, so that a ratio follows a provider that changes its ways.
@@ -10,9 +10,9 @@ use crate::plan::ModelRef;
 
 /// Sums are halved when what was measured exceeds this.
 const WINDOW: u64 = 1 << 24;
-/// Less than this many bytes or tokens measured prove nothing yet.
+/// Less than this many bytes measured prove nothing yet.
 const EVIDENCE_MIN: u64 = 2000;
-/// No provider's count is so many times ours, or so small a part of it: such a report is not believed.
+/// No provider's count is so many times the bytes, or so small a part of them: such a report is not believed.
 const FACTOR_MAX: u64 = 16;
 
 /// What tokens are set in relation to.
@@ -22,8 +22,6 @@ pub enum Measure {
     BodyBytes,
     /// Output tokens to bytes of generated text.
     TextBytes,
-    /// Input tokens to tokens as counted here.
-    CountedInput,
 }
 
 /// A running ratio.
@@ -58,7 +56,7 @@ impl Ratio {
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
     /// As many as came first.
-    models: HashMap<ModelRef, [Ratio; 3]>,
+    models: HashMap<ModelRef, [Ratio; 2]>,
 }
 
 impl Calibration {
@@ -67,7 +65,7 @@ impl Calibration {
         if let Some(ratios) = self.models.get_mut(model) {
             ratios[measure as usize].take(reported, measured);
         } else if self.models.len() < CALIBRATED_MODELS_MAX {
-            let mut ratios = [Ratio::default(); 3];
+            let mut ratios = [Ratio::default(); 2];
             ratios[measure as usize].take(reported, measured);
             self.models.insert(model.clone(), ratios);
         }
@@ -92,9 +90,9 @@ mod tests {
     fn check(reports: &[(u64, u64)], measured: u64, expected: Option<u64>) {
         let mut calibration = Calibration::default();
         for (reported, measured) in reports {
-            calibration.take(&model("m"), Measure::CountedInput, *reported, *measured);
+            calibration.take(&model("m"), Measure::BodyBytes, *reported, *measured);
         }
-        assert_eq!(calibration.tokens(&model("m"), Measure::CountedInput, measured), expected, "{reports:?}");
+        assert_eq!(calibration.tokens(&model("m"), Measure::BodyBytes, measured), expected, "{reports:?}");
     }
 
     #[test]

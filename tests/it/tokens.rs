@@ -96,7 +96,7 @@ proptest! {
     }
 }
 
-/// Prints times and sizes: `cargo test --test it -- --ignored --nocapture --test-threads 1 what_counting`.
+/// Prints times and sizes: `cargo test --config profile.dev.opt-level=2 --test it -- --ignored --nocapture what_counting`.
 #[test]
 #[ignore = "a measurement"]
 fn what_counting_takes() {
