@@ -18,6 +18,7 @@ use crate::cost::Book;
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::meter::accounts::Accounts;
+use crate::meter::estimates::Estimates;
 use crate::problem::Problem;
 use crate::providers::Providers;
 use crate::server::listen::{self, Listener};
@@ -82,8 +83,14 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let (ledger, recovered) = Ledger::open(&options)?;
     let metrics = Metrics::new(config.label_values);
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
-    let accounts =
-        Arc::new(Accounts { ledger, book: ArcSwap::from_pointee(book), metrics, log, cutting: AtomicBool::new(false) });
+    let accounts = Arc::new(Accounts {
+        ledger,
+        book: ArcSwap::from_pointee(book),
+        estimates: Estimates::default(),
+        metrics,
+        log,
+        cutting: AtomicBool::new(false),
+    });
     if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes > 0
         || recovered.journal_was_missing
     {
@@ -166,6 +173,7 @@ impl Running {
             drop(agents.await);
         }
         watcher.abort();
+        accounts.estimates.idle().await;
         let of_thread = Arc::clone(&accounts);
         let ledger = tokio::task::spawn_blocking(move || of_thread.ledger.close()).await;
         closed.send_replace(true);

@@ -82,6 +82,11 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.
 pub const TOKEN_MEMO_ENTRIES_MAX: usize = 65_536;
+/// Largest body whose tokens are counted, in bytes, and most bodies that wait for that or are being counted. They are not
+/// held in `limits.memory_bytes`.
+pub const COUNTED_BODY_BYTES_MAX: usize = 1 << 20;
+/// See [`COUNTED_BODY_BYTES_MAX`].
+pub const COUNTINGS_MAX: usize = 16;
 /// Most models for which the ratio of reported to measured tokens is kept.
 pub const CALIBRATED_MODELS_MAX: usize = 256;
 /// Most values that one metric label takes before the rest become `other`.

@@ -15,12 +15,16 @@ use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::errors::Code;
 
+use super::estimates::Estimates;
+
 /// Shared by all requests of the process.
 pub struct Accounts {
     /// Rows.
     pub ledger: Ledger,
     /// Prices, replaced whole when their file changes.
     pub book: ArcSwap<Book>,
+    /// What estimates go by.
+    pub estimates: Estimates,
     /// Metrics.
     pub metrics: Metrics,
     /// Log.

@@ -1,5 +1,6 @@
 //! One attempt: what it may cost, what is seen of its reply, and what it is settled at.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,12 +12,15 @@ use crate::ids::AttemptId;
 use crate::ledger::record::{Closing, Fate, Intent, Outcome, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
+use crate::prompt::view::Attachments;
 use crate::providers::{Row, body::Sent};
 use crate::reply::usage::{ServiceTier, Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
 use crate::wire::openai_reply::Facts;
+
+use super::estimates::{Counting, Estimates};
 
 /// An attempt whose intent is committed and whose outcome is not.
 pub struct Attempt {
@@ -28,6 +32,8 @@ pub struct Attempt {
     pub provider_status: Option<u16>,
     /// The provider's own id of the call.
     pub provider_request_id: Option<String>,
+    /// The count of its body, where the provider will probably report none.
+    pub counting: Option<Counting>,
     target: ModelRef,
     price: Option<Arc<Price>>,
     discount_ppm: u32,
@@ -52,9 +58,17 @@ pub struct Settled {
     pub usage: Option<Usage>,
     /// Where the figures come from.
     pub source: Source,
+    /// What counted its tokens, if the provider did not.
+    tokenizer: Option<Cow<'static, str>>,
     /// Its cost.
     pub cost: CostInterval,
     overshoot: Option<NanoUsd>,
+}
+
+impl Settled {
+    fn without_usage(fate: Fate, source: Source, cost: CostInterval) -> Self {
+        Self { fate, usage: None, source, tokenizer: None, cost, overshoot: None }
+    }
 }
 
 impl Attempt {
@@ -77,6 +91,7 @@ impl Attempt {
             sent: Sent::default(),
             provider_status: None,
             provider_request_id: None,
+            counting: None,
             target: target.clone(),
             price,
             discount_ppm: row.discount_ppm(),
@@ -125,25 +140,24 @@ impl Attempt {
         self.saw(facts);
     }
 
-    /// What the attempt cost, now that it ended in `fate`.
-    pub fn settle(&self, fate: Fate, call: &CallFacts) -> Settled {
+    /// What the attempt cost, now that it ended in `fate`. What its provider reported teaches later estimates.
+    pub fn settle(&self, fate: Fate, call: &CallFacts, estimates: &Estimates) -> Settled {
         let tier = self.service_tier.unwrap_or_else(|| asked_tier(call.view.service_tier.as_deref()));
         match (fate, self.usage) {
-            (Fate::Failed, _) => {
-                Settled { fate, usage: None, source: Source::Reported, cost: CostInterval::NOTHING, overshoot: None }
+            (Fate::Failed, _) => Settled::without_usage(fate, Source::Reported, CostInterval::NOTHING),
+            (Fate::Completed, Some(usage)) => {
+                self.teach(&usage, call, estimates);
+                self.reported(fate, usage, tier)
             }
-            (Fate::Completed, Some(usage)) => self.reported(fate, usage, tier),
-            (Fate::Completed, None) => self.estimated(call, tier),
+            (Fate::Completed, None) => self.estimated(call, tier, estimates),
             // A total so far is not what will be billed.
             (Fate::Cut | Fate::Interrupted, Some(usage)) if self.usage_is_final => self.reported(fate, usage, tier),
-            (Fate::Cut | Fate::Interrupted, _) => {
-                Settled { fate, usage: None, source: Source::Unknown, cost: self.uncertain(), overshoot: None }
-            }
+            (Fate::Cut | Fate::Interrupted, _) => Settled::without_usage(fate, Source::Unknown, self.uncertain()),
         }
     }
 
     /// The record that is committed before the reply's last frame goes out.
-    pub fn outcome<'a>(&'a self, settled: &Settled, at_ms: i64, closes: Option<Closing<'a>>) -> Outcome<'a> {
+    pub fn outcome<'a>(&'a self, settled: &'a Settled, at_ms: i64, closes: Option<Closing<'a>>) -> Outcome<'a> {
         Outcome {
             attempt: self.id,
             at_ms,
@@ -155,7 +169,7 @@ impl Attempt {
             price_version: self.price_version(),
             service_tier: self.service_tier.map(ServiceTier::as_str),
             discount_ppm: self.discount_ppm,
-            tokenizer: (settled.source == Source::Estimated).then_some(tokens::ESTIMATOR),
+            tokenizer: settled.tokenizer.as_deref(),
             provider_request_id: self.provider_request_id.as_deref(),
             overshoot: settled.overshoot,
             closes,
@@ -208,21 +222,38 @@ impl Attempt {
             Some(cost) if self.other_kinds => CostInterval { low: cost, exact: None, high: None },
             Some(cost) => CostInterval::exactly(cost),
         };
-        Settled { fate, usage: Some(usage), source: Source::Reported, cost, overshoot }
+        Settled { fate, usage: Some(usage), source: Source::Reported, tokenizer: None, cost, overshoot }
+    }
+
+    fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
+        if !self.other_kinds {
+            // The bytes of what is attached say nothing of its tokens.
+            let body_bytes = (call.view.attachments == Attachments::default()).then_some(call.body_bytes as u64);
+            estimates.learn(&self.target, usage, body_bytes, self.text_bytes);
+        }
     }
 
     /// The provider said nothing of usage: the text that went by is all there is to go on.
-    fn estimated(&self, call: &CallFacts, tier: ServiceTier) -> Settled {
-        let usage = Usage {
-            input_tokens: tokens::estimate(call.body_bytes as u64),
-            output_tokens: tokens::estimate(self.text_bytes),
-            ..Usage::default()
+    fn estimated(&self, call: &CallFacts, tier: ServiceTier, estimates: &Estimates) -> Settled {
+        let (input_tokens, of_input) = estimates.input(&self.target, self.counting.as_ref(), call.body_bytes as u64);
+        let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);
+        let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
+        let tokenizer = match of_input == of_output {
+            true => Cow::Borrowed(of_input),
+            false => Cow::Owned(format!("{of_input}, {of_output}")),
         };
         let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
         let interval = self.uncertain();
         let exact = cost.map(|cost| interval.high.map_or(cost, |high| cost.min(high)));
         let cost = CostInterval { exact, ..interval };
-        Settled { fate: Fate::Completed, usage: Some(usage), source: Source::Estimated, cost, overshoot: None }
+        Settled {
+            fate: Fate::Completed,
+            usage: Some(usage),
+            source: Source::Estimated,
+            tokenizer: Some(tokenizer),
+            cost,
+            overshoot: None,
+        }
     }
 
     /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.

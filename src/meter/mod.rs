@@ -7,6 +7,7 @@
 pub mod accounts;
 mod attempt;
 mod closing;
+pub mod estimates;
 pub mod relay;
 #[cfg(test)]
 mod tests;
@@ -98,9 +99,12 @@ impl Meter {
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
-        let attempt = Attempt::new(id, row, target, &self.call, &self.book);
+        let mut attempt = Attempt::new(id, row, target, &self.call, &self.book);
         let request = (self.attempts == 1).then(|| self.request_facts());
         self.accounts.commit(&Record::Intent(attempt.intent(request, now_ms())))?;
+        if !outbound.usage_expected {
+            attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
+        }
         self.edits.clone_from(&outbound.edits);
         self.last_target = Some(target.clone());
         let sent = attempt.sent.clone();
@@ -225,7 +229,7 @@ impl Meter {
     /// Settles the open attempt, if there is one, and with `ends` the request as well.
     fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
         let Some(attempt) = self.open.take() else { return };
-        let settled = attempt.settle(fate, &self.call);
+        let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         self.spent = self.spent.plus(settled.cost);
         self.used = settled.usage.map(|usage| sum(self.used.unwrap_or_default(), usage)).or(self.used);
         self.estimated |= settled.source == Source::Estimated;

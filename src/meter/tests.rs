@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::estimates::Estimates;
 use super::*;
 use crate::call::{Attribution, Call, Surface};
 use crate::config;
@@ -24,6 +25,7 @@ use crate::wire::openai_chat;
 const CONFIG: &str =
     "providers:\n  p: { protocol: openai, vendor: openai, base_url: 'http://127.0.0.1:1/v1', models: ['*'] }\n";
 const BODY: &[u8] = br#"{"model":"gpt-5.6-luna","messages":[{"role":"user","content":"hi"}]}"#;
+const STREAM: &[u8] = br#"{"model":"gpt-5.6-luna","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -49,6 +51,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
     let accounts = Accounts {
         ledger: Ledger::open(&options).expect("the ledger opens").0,
         book: ArcSwap::from_pointee(Book::builtin().clone()),
+        estimates: Estimates::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
         cutting: AtomicBool::new(false),
@@ -57,7 +60,11 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
 }
 
 fn call() -> Call {
-    let body = Bytes::from_static(BODY);
+    call_of(BODY)
+}
+
+fn call_of(body: &'static [u8]) -> Call {
+    let body = Bytes::from_static(body);
     let who = Attribution {
         team: TeamId::from("data"),
         key: None,
@@ -82,6 +89,60 @@ fn call() -> Call {
         deadline: None,
     };
     Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
+}
+
+/// The target of [`call`], of a provider row that asks for no usage in streams.
+fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
+    let config = CONFIG.replace("models", "metering: observe, models");
+    let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
+    let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
+    let row = Providers::new(&config.providers).row(&target.provider).cloned().expect("the row");
+    (row, target)
+}
+
+/// Tokens of the input and the output of a call that was answered by `facts`, and what its row says counted them.
+async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (u64, u64, String) {
+    let (row, target) = unasked(folder);
+    let call = call_of(body);
+    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let mut meter = Meter::open(accounts, &call.facts, &plan);
+    meter.begin(&row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
+    accounts.estimates.idle().await;
+    meter.saw(facts);
+    let attempt = meter.open.take().expect("an open attempt");
+    let settled = attempt.settle(Fate::Completed, &call.facts, &accounts.estimates);
+    let tokenizer = attempt.outcome(&settled, 0, None).tokenizer.unwrap_or("the provider").to_owned();
+    let usage = settled.usage.expect("tokens");
+    (usage.input_tokens, usage.output_tokens, tokenizer)
+}
+
+#[tokio::test]
+async fn only_a_stream_whose_usage_nobody_asked_for_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    // Three for the message, its role, its text, three for the answer.
+    let counted = (8, 3, "o200k_base, bytes/4".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), STREAM, &facts).await, counted);
+    let by_bytes = (BODY.len().div_ceil(4) as u64, 3, "bytes/4".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), BODY, &facts).await, by_bytes);
+}
+
+#[tokio::test]
+async fn an_estimate_goes_by_what_the_model_s_provider_used_to_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let usage = Usage { input_tokens: 2 * BODY.len() as u64, output_tokens: 300, ..Usage::default() };
+    let reported = Facts { usage: Some(usage), text_bytes: 100, ..Facts::default() };
+    for _ in 0..40 {
+        let (_, _, tokenizer) = settled(&accounts, folder.path(), BODY, &reported).await;
+        assert_eq!(tokenizer, "the provider");
+    }
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    let calibrated = (2 * BODY.len() as u64, 27, "calibrated".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), BODY, &facts).await, calibrated);
+    let counted = (8, 27, "o200k_base, calibrated".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), STREAM, &facts).await, counted);
 }
 
 /// The end of an answer with a usage that counts from `from`, each kind another number.

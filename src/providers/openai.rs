@@ -55,6 +55,8 @@ pub struct Outbound {
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
     pub withhold_usage: bool,
+    /// A provider that does as it is asked will report usage.
+    pub usage_expected: bool,
 }
 
 impl Outbound {
@@ -162,6 +164,7 @@ impl Row {
             pieces: edits::splice(&call.body, &mut edits),
             headers: self.headers_for(call),
             withhold_usage,
+            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
         }
     }
 

@@ -1,4 +1,4 @@
-//! How far a model's provider counts otherwise than we do: running ratios of what was reported to what was measured.
+//! How many tokens a model's provider makes of bytes: running ratios of what was reported to what was measured.
 //!
 //! Only estimates use them, never bounds. Everything is whole numbers and bounded: so many models, and sums that are
 //! halved before they grow beyond a window, so that a ratio follows a provider that changes its ways.
@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 
 use crate::limits::CALIBRATED_MODELS_MAX;
+use crate::plan::ModelRef;
 
 /// Sums are halved when what was measured exceeds this.
 const WINDOW: u64 = 1 << 24;
-/// Less than this many bytes or tokens measured prove nothing yet.
+/// Less than this many bytes measured prove nothing yet.
 const EVIDENCE_MIN: u64 = 2000;
-/// No provider's count is so many times ours, or so small a part of it: such a report is not believed.
+/// No provider's count is so many times the bytes, or so small a part of them: such a report is not believed.
 const FACTOR_MAX: u64 = 16;
 
 /// What tokens are set in relation to.
@@ -21,8 +22,6 @@ pub enum Measure {
     BodyBytes,
     /// Output tokens to bytes of generated text.
     TextBytes,
-    /// Input tokens to tokens as counted here.
-    CountedInput,
 }
 
 /// A running ratio.
@@ -56,24 +55,24 @@ impl Ratio {
 /// The ratios of all models that were called.
 #[derive(Clone, Debug, Default)]
 pub struct Calibration {
-    /// By `provider/model`; as many as came first.
-    models: HashMap<String, [Ratio; 3]>,
+    /// As many as came first.
+    models: HashMap<ModelRef, [Ratio; 2]>,
 }
 
 impl Calibration {
     /// Takes note of a report. Models beyond the bound are not calibrated.
-    pub fn take(&mut self, model: &str, measure: Measure, reported: u64, measured: u64) {
+    pub fn take(&mut self, model: &ModelRef, measure: Measure, reported: u64, measured: u64) {
         if let Some(ratios) = self.models.get_mut(model) {
             ratios[measure as usize].take(reported, measured);
         } else if self.models.len() < CALIBRATED_MODELS_MAX {
-            let mut ratios = [Ratio::default(); 3];
+            let mut ratios = [Ratio::default(); 2];
             ratios[measure as usize].take(reported, measured);
-            self.models.insert(model.to_owned(), ratios);
+            self.models.insert(model.clone(), ratios);
         }
     }
 
     /// What the model's provider would probably report; `None` before enough of its reports were seen.
-    pub fn tokens(&self, model: &str, measure: Measure, measured: u64) -> Option<u64> {
+    pub fn tokens(&self, model: &ModelRef, measure: Measure, measured: u64) -> Option<u64> {
         self.models.get(model)?[measure as usize].of(measured)
     }
 }
@@ -81,14 +80,19 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{ModelId, ProviderId};
+
+    fn model(name: &str) -> ModelRef {
+        ModelRef { provider: ProviderId::from("p"), model: ModelId::from(name) }
+    }
 
     #[track_caller]
     fn check(reports: &[(u64, u64)], measured: u64, expected: Option<u64>) {
         let mut calibration = Calibration::default();
         for (reported, measured) in reports {
-            calibration.take("p/m", Measure::CountedInput, *reported, *measured);
+            calibration.take(&model("m"), Measure::BodyBytes, *reported, *measured);
         }
-        assert_eq!(calibration.tokens("p/m", Measure::CountedInput, measured), expected, "{reports:?}");
+        assert_eq!(calibration.tokens(&model("m"), Measure::BodyBytes, measured), expected, "{reports:?}");
     }
 
     #[test]
@@ -115,12 +119,12 @@ mod tests {
     #[test]
     fn measures_and_models_do_not_mix_and_models_are_bounded() {
         let mut calibration = Calibration::default();
-        calibration.take("p/m", Measure::BodyBytes, 1000, 4000);
-        assert_eq!(calibration.tokens("p/m", Measure::BodyBytes, 400), Some(100));
-        assert_eq!(calibration.tokens("p/m", Measure::TextBytes, 400), None);
-        assert_eq!(calibration.tokens("p/n", Measure::BodyBytes, 400), None);
+        calibration.take(&model("m"), Measure::BodyBytes, 1000, 4000);
+        assert_eq!(calibration.tokens(&model("m"), Measure::BodyBytes, 400), Some(100));
+        assert_eq!(calibration.tokens(&model("m"), Measure::TextBytes, 400), None);
+        assert_eq!(calibration.tokens(&model("n"), Measure::BodyBytes, 400), None);
         for n in 0..2 * CALIBRATED_MODELS_MAX {
-            calibration.take(&n.to_string(), Measure::BodyBytes, 1000, 4000);
+            calibration.take(&model(&n.to_string()), Measure::BodyBytes, 1000, 4000);
         }
         assert_eq!(calibration.models.len(), CALIBRATED_MODELS_MAX);
     }

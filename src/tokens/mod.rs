@@ -5,9 +5,9 @@
 //! are only for calls whose provider says nothing, and say so in their rows.
 //!
 //! Counts are exact for a text in one of OpenAI's encodings ([`count`]); those of whole requests
-//! ([`count_request`]) add framing by published rules, and with an encoding that is only the nearest they want the
-//! ratio of a [`Calibration`]. Counting takes milliseconds a megabyte and reads tables of many megabytes on first
-//! use: memos and ratios arrive as arguments, threads are the caller's.
+//! ([`count_request`]) add framing by published rules. Of all models a [`Calibration`] knows the ratio of
+//! what was reported to bytes. Counting takes tens of milliseconds a megabyte of prose, hundreds of a hostile
+//! text, and reads tables of megabytes on first use: memos are arguments, threads are the caller's.
 
 mod calibration;
 mod encoding;

@@ -1,6 +1,8 @@
 //! Small promises that are easily broken without anybody noticing: each has its own watch here.
 
 use farthing::simulator::{ModelScript, Provider, Reply};
+use farthing::tokens::{Encoding, count};
+use rusqlite::types::Value as SqlValue;
 use serde_json::{Value, json};
 
 use crate::support::{ASK, ASK_STREAM, Setup, World, ask, luna, raw, script};
@@ -107,6 +109,50 @@ async fn an_estimate_never_exceeds_what_the_attempt_may_cost() {
         assert!(row.output_tokens.is_some_and(|tokens| tokens > 1), "the text is counted as it came: {row:?}");
         assert!(got.status == 200 && row.high.is_some(), "{row:?}");
     }
+}
+
+/// Input and output tokens, and what counted them, of the last attempt.
+fn counted(world: &World) -> (i64, i64, String) {
+    let sql =
+        "select input_tokens, output_tokens, coalesce(tokenizer, '') from attempts_v1 order by attempt_id desc limit 1";
+    let row: Result<[SqlValue; 3], _> = world.rows(sql).remove(0).try_into();
+    match row {
+        Ok([SqlValue::Integer(input), SqlValue::Integer(output), SqlValue::Text(tokenizer)]) => {
+            (input, output, tokenizer)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_without_usage_has_as_many_input_tokens_as_its_model_s_encoding_says() {
+    let text = "how many tokens, \u{1F980}, are d\u{e9}j\u{e0} vu? ".repeat(20);
+    let tokens = 3 + count(Encoding::O200k, "user") + count(Encoding::O200k, &text) + 3;
+    let body = json!({"model": "gpt-5.6-luna", "stream": true, "messages": [{"role": "user", "content": text}]});
+    let setup = Setup::of(luna([Reply::text("eight words are quite enough for a test").stalls_after(2)]));
+    let world = setup.row("metering: observe").start().await;
+    let mut stream = world.stream(body.to_string()).await;
+    stream.take(1).await;
+    world.gateway.accounts().estimates.idle().await;
+    world.provider.release();
+    stream.rest().await;
+    assert_eq!(counted(&world), (tokens as i64, 10, "o200k_base, bytes/4".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_without_usage_is_estimated_by_earlier_reports_or_else_by_bytes() {
+    let text = "x".repeat(3000);
+    let silent = || Reply::text(&"a".repeat(50)).without_usage();
+    let world = World::new(luna([silent(), Reply::text(&text), silent()]), "").await;
+    let body = ask(json!({"messages": [{"role": "user", "content": "y".repeat(3000)}]}));
+    world.chat(body.clone()).await;
+    let bytes = body.len() as i64;
+    assert_eq!(counted(&world), ((bytes + 3) / 4, 13, "bytes/4".to_owned()));
+    world.chat(body.clone()).await;
+    let (input, output, tokenizer) = counted(&world);
+    assert_eq!(tokenizer, "");
+    world.chat(body).await;
+    assert_eq!(counted(&world), (input, (50 * output + 1500) / 3000, "calibrated".to_owned()));
 }
 
 #[tokio::test]
