@@ -233,14 +233,22 @@ impl Attempt {
         }
     }
 
-    /// The provider said nothing of usage: the text that went by is all there is to go on.
+    /// The provider said nothing of usage: the text that went by, and how many images, are all there is to go on.
+    /// What a recording or a file has in it cannot be told from here.
     fn estimated(&self, call: &CallFacts, tier: ServiceTier, estimates: &Estimates) -> Settled {
-        let (input_tokens, of_input) = estimates.input(&self.target, self.counting.as_ref(), call.body_bytes as u64);
+        let attached = call.view.attachments;
+        if attached.recordings > 0 || attached.references > 0 {
+            return Settled::without_usage(Fate::Completed, Source::Unknown, self.uncertain());
+        }
+        let text_bytes = call.body_bytes.saturating_sub(attached.bytes) as u64;
+        let (input_tokens, of_input) =
+            estimates.input(&self.target, self.counting.as_ref(), text_bytes, attached.images);
         let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);
         let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
-        let tokenizer = match of_input == of_output {
-            true => Cow::Borrowed(of_input),
-            false => Cow::Owned(format!("{of_input}, {of_output}")),
+        let tokenizer = match (of_input == of_output, attached.images) {
+            (true, 0) => Cow::Borrowed(of_input),
+            (false, 0) => Cow::Owned(format!("{of_input}, {of_output}")),
+            (_, _) => Cow::Owned(format!("{of_input}+images, {of_output}")),
         };
         let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
         let interval = self.uncertain();

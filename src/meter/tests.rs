@@ -17,6 +17,7 @@ use crate::config;
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::memory::Memory;
+use crate::money::NanoUsd;
 use crate::providers::Providers;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
@@ -100,8 +101,13 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
     (row, target)
 }
 
-/// Tokens of the input and the output of a call that was answered by `facts`, and what its row says counted them.
-async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (u64, u64, String) {
+/// What a call is settled at that was answered by `facts`.
+async fn settling(
+    accounts: &Arc<Accounts>,
+    folder: &Path,
+    body: &'static [u8],
+    facts: &Facts,
+) -> (Attempt, attempt::Settled) {
     let (row, target) = unasked(folder);
     let call = call_of(body);
     let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
@@ -111,6 +117,12 @@ async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], f
     meter.saw(facts);
     let attempt = meter.open.take().expect("an open attempt");
     let settled = attempt.settle(Fate::Completed, &call.facts, &accounts.estimates);
+    (attempt, settled)
+}
+
+/// Tokens of the input and the output of a call that was answered by `facts`, and what its row says counted them.
+async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (u64, u64, String) {
+    let (attempt, settled) = settling(accounts, folder, body, facts).await;
     let tokenizer = attempt.outcome(&settled, 0, None).tokenizer.unwrap_or("the provider").to_owned();
     let usage = settled.usage.expect("tokens");
     (usage.input_tokens, usage.output_tokens, tokenizer)
@@ -143,6 +155,37 @@ async fn an_estimate_goes_by_what_the_model_s_provider_used_to_report() {
     assert_eq!(settled(&accounts, folder.path(), BODY, &facts).await, calibrated);
     let counted = (8, 27, "o200k_base, calibrated".to_owned());
     assert_eq!(settled(&accounts, folder.path(), STREAM, &facts).await, counted);
+}
+
+/// A body that asks about one part of content, of `kind`, with 40,000 letters attached.
+fn asking_about(kind: &str) -> &'static [u8] {
+    let part = json!({ "type": kind, kind: { "url": "data:;base64,".to_owned() + &"A".repeat(40_000) } });
+    let body = json!({ "model": "gpt-5.6-luna", "messages": [{ "role": "user", "content": [part] }] });
+    Box::leak(body.to_string().into_bytes().into_boxed_slice())
+}
+
+#[tokio::test]
+async fn an_image_of_which_nothing_was_reported_is_not_estimated_by_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    let body = asking_about("image_url");
+    let part = json!({ "type": "image_url", "image_url": { "url": "data:;base64," } }).to_string();
+    let text = (body.len() - part.len() - 40_000).div_ceil(4) as u64;
+    let expected = (text + 765, 3, "bytes/4+images, bytes/4".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), body, &facts).await, expected);
+}
+
+#[tokio::test]
+async fn what_a_recording_or_a_file_cost_that_nobody_reported_is_unknown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    for kind in ["input_audio", "file"] {
+        let settled = settling(&accounts, folder.path(), asking_about(kind), &facts).await.1;
+        assert_eq!((settled.usage, settled.source), (None, Source::Unknown), "{kind}");
+        assert_eq!((settled.cost.low, settled.cost.exact), (NanoUsd::ZERO, None), "{kind}");
+    }
 }
 
 /// The end of an answer with a usage that counts from `from`, each kind another number.
