@@ -249,7 +249,8 @@ impl Reader {
             return Ok(s.pass()?);
         }
         let found = &mut self.view.attachments;
-        types(s, |kind, _| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom")))).map(drop)
+        types(s, |kind, _| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom"))))
+            .map(drop)
     }
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {

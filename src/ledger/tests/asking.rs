@@ -43,9 +43,10 @@ fn the_question_of_the_readme_is_answered_without_calling_anything_known_that_is
     sync(&ledger);
     let views = ledger.views().expect("the views open");
     let mut statement = views.prepare(question()).expect("the README's SQL is valid");
-    let names: Vec<String> = statement.column_names().into_iter().skip(2).map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().skip(2).map(str::to_owned).collect();
     assert_eq!(names, ["model", "attempts", "usd", "estimated_usd", "uncertain", "open", "at_most_usd"]);
-    let rows = statement.query_map([], |row| (2..9).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<_>>>());
+    let rows =
+        statement.query_map([], |row| (2..9).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<_>>>());
     let rows: Vec<Vec<Value>> = rows.expect("it runs").collect::<Result<_, _>>().expect("rows");
     let (text, whole, real) = (|text: &str| Value::Text(text.to_owned()), Value::Integer, Value::Real);
     assert_eq!(
