@@ -127,7 +127,7 @@ pub fn prices(input: &[u8]) {
             let (input, output) = (usage.input_tokens, usage.output_tokens);
             let low = lower_bound(&row.price, input, output, &[tier], discount_ppm);
             let high = upper_bound(&row.price, input, output, &[tier], discount_ppm);
-            if let Some(cost) = cost {
+            if let Ok(cost) = cost {
                 assert!(low.is_none_or(|low| low <= cost), "{cost} is less than {low:?}");
                 assert!(high.is_none_or(|high| cost <= high), "{cost} is more than {high:?}");
                 assert!(cost.0 >= 0 && (row.price.terms != Terms::Free || cost.0 == 0));

@@ -132,7 +132,7 @@ impl Ledger {
         }
         let urgency = match record {
             Record::Intent(_) => Urgency::MayBeRefused,
-            Record::Outcome(_) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
+            Record::Outcome(_) | Record::Priced(..) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
             return Err(LedgerError::Unavailable { reason: "a sync failed".to_owned() });

@@ -232,11 +232,14 @@ impl Reader {
             return Ok(s.skip()?);
         }
         let found = &mut self.view.attachments;
-        types(s, |kind| match kind {
-            Some("image_url" | "image") => found.images += 1,
-            Some("file") => found.references += 1,
-            Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
-            _ => {}
+        types(s, |kind, bytes| {
+            match kind {
+                Some("image_url" | "image") => found.images += 1,
+                Some("file") => found.references += 1,
+                Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
+                _ => return,
+            }
+            found.bytes += bytes;
         })
     }
 
@@ -246,7 +249,8 @@ impl Reader {
             return Ok(s.pass()?);
         }
         let found = &mut self.view.attachments;
-        types(s, |kind| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom")))).map(drop)
+        types(s, |kind, _| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom"))))
+            .map(drop)
     }
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
@@ -296,14 +300,14 @@ fn is_instruction(role: RawStr<'_>) -> bool {
     matches!(&*role.decode(), "system" | "developer")
 }
 
-/// Reads an array and tells the `type` of each object in it; `None` for one without.
-fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>)) -> Result<Range<usize>, BodyError> {
+/// Reads an array and tells the `type` of each object in it, `None` for one without, and how many bytes it has.
+fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Result<Range<usize>, BodyError> {
     s.array::<BodyError>(|s| {
         if s.peek() != Some(b'{') {
             return Ok(s.pass()?);
         }
         let mut kind = None;
-        s.object::<JsonError>(|s, key| {
+        let range = s.object::<JsonError>(|s, key| {
             if key.decode() == "type" {
                 kind = s.string_or_skip()?;
                 Ok(())
@@ -311,7 +315,7 @@ fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>)) -> Result<Rang
                 s.pass()
             }
         })?;
-        seen(kind.map(RawStr::decode).as_deref());
+        seen(kind.map(RawStr::decode).as_deref(), range.len());
         Ok(())
     })
 }
