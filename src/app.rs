@@ -91,14 +91,14 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         log,
         cutting: AtomicBool::new(false),
     });
-    if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes > 0
+    if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes + recovered.lost_bytes > 0
         || recovered.journal_was_missing
     {
         accounts.log.event(
             "ledger_recovered",
             &json!({
                 "records": recovered.records_replayed, "interrupted_attempts": recovered.attempts_interrupted,
-                "torn_bytes": recovered.torn_bytes, "journal_was_missing": recovered.journal_was_missing,
+                "torn_bytes": recovered.torn_bytes, "lost_bytes": recovered.lost_bytes, "journal_was_missing": recovered.journal_was_missing,
             }),
         );
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
-use crate::ledger::recover::{self, Left, Recovered};
+use crate::ledger::recover::{self, Damage, Left, Recovered};
 use crate::ledger::schema::open_views;
 use crate::ledger::tables::Tables;
 use crate::ledger::verify::{Progress, Verified, verify};
@@ -99,11 +99,11 @@ fn copy(source: &Path, partial: &Path) -> Result<u64, LedgerError> {
     let mut recovered = Recovered::default();
     if copied.are_older()? {
         // The program that wrote them can replay; this one would have to upgrade them first.
-        if recover::check_all(&journal, position, source)? > 0 {
+        if recover::check_all(&journal, position, source, Damage::Refuse)? > 0 {
             return Err(LedgerError::OlderBehind { path: source.to_path_buf() });
         }
     } else {
-        recover::replay_all(&mut copied, &journal, &mut position, source, &mut recovered)?;
+        recover::replay_all(&mut copied, &journal, &mut position, source, Damage::Refuse, &mut recovered)?;
     }
     drop(copied);
     Ok(recovered.records_replayed)

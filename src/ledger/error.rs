@@ -94,11 +94,10 @@ pub enum LedgerError {
         /// The segment.
         path: PathBuf,
     },
-    /// The journal is damaged before its end: records after the damage are still readable, so that
-    /// going on would lose some in silence.
+    /// The journal is damaged where it had been synced: going on would lose records that were promised.
     #[error(
-        "journal `{}` is unreadable at byte {offset} ({found}); restore it, or move it and the later ones away \
-         to go on without their records", path.display()
+        "journal `{}` is damaged at byte {offset} ({found}), and had been on the disk; restore the file, or run \
+         `farthing ledger salvage` to go on with every record of it that can be read", path.display()
     )]
     Unreadable {
         /// The segment.
@@ -110,8 +109,8 @@ pub enum LedgerError {
     },
     /// A segment of the journal is gone while a later one exists.
     #[error(
-        "journal segment `{}` is missing, and a later one exists; restore it, or move the later ones away to go on \
-         without their records", path.display()
+        "journal segment `{}` is missing, and a later one exists; restore it, or run `farthing ledger salvage` to go \
+         on without its records", path.display()
     )]
     MissingSegment {
         /// The segment.

@@ -187,7 +187,7 @@ fn a_damaged_journal_is_found_with_its_place() {
     std::fs::write(&journal, bytes).expect("it writes");
     let seen = look(copy.path());
     assert_eq!(seen.found, 1);
-    assert!(seen.findings[0].what.contains("unreadable at byte 32"), "{seen:?}");
+    assert!(seen.findings[0].what.contains("damaged at byte 32"), "{seen:?}");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn an_older_ledger_is_backed_up_as_it_is() {
     let mut segment = segment::Segment::create(&database(folder.path()), 3, 4711).expect("it is created");
     let mut buffer = vec![0; crate::ledger::frame::FRAME_BYTES_MAX];
     let frame = crate::ledger::frame::encode(&closed(RequestId::new()), &mut buffer).expect("it fits").to_vec();
-    segment.append(&frame).expect("it writes");
+    segment.append(std::iter::empty(), &frame).expect("it writes");
     let refused = copy(folder.path(), &place, Existing::Replace).expect_err("only the older program can replay that");
     assert!(refused.contains("is of an earlier version and not up to date"), "{refused}");
 }
