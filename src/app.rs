@@ -117,8 +117,13 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
-    let agents = Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)) };
-    let operators = Listener { listener: operators, tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)) };
+    let agents =
+        Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)), log: accounts.log.clone() };
+    let operators = Listener {
+        listener: operators,
+        tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)),
+        log: accounts.log.clone(),
+    };
     let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, tls, seen));
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
