@@ -1,5 +1,7 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
+pub mod warnings;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How often the files of keys and prices are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// What is read again, as `farthing_reload_failures_total` names it.
+const RELOADED: [&str; 3] = ["config", "prices", "tls"];
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         when_it_fails: config.ledger.when_it_fails,
     };
     let (ledger, recovered) = Ledger::open(&options)?;
+    for warning in warnings::warnings(&config, &book, jiff::Zoned::now().date()) {
+        log.event("warning", &json!({ "message": warning }));
+    }
     let metrics = Metrics::new(config.label_values);
+    RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
     let accounts = Arc::new(Accounts {
         ledger,
@@ -273,7 +281,7 @@ fn reload_keys(server: &Server, file: &Path) {
             server.keys.store(Arc::new(KeyRing::new(&keys)));
             server.gateway.accounts().log.event(
                 "keys_reloaded",
-                &json!({ "keys": keys.len(), "note": "only keys and prices are read again, other changes need a restart" }),
+                &json!({ "keys": keys.len(), "note": "of this file only the keys are read again, other changes need a restart" }),
             );
         }
         Err(problems) => reload_failed(server, "config", &problems),

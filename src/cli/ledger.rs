@@ -12,7 +12,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{Format, fail, find_config, print_problems};
+use super::{Format, counted, fail, find_config, print_problems};
 use crate::config;
 use crate::ledger::backup::{Existing, backup};
 use crate::ledger::compact::compact;
@@ -169,12 +169,9 @@ fn run_backup(ledger: &Path, destination: &Path, existing: Existing, format: For
             say!("{}", json!({ "bytes": done.bytes, "records_replayed": replayed, "verified": verified }));
         }
         (Ok(done), Format::Table) => {
-            let (requests, attempts) = (done.verified.requests, done.verified.attempts);
-            say!(
-                "{}: {} bytes, {requests} requests, {attempts} attempts; looked through and sound",
-                done.path.display(),
-                done.bytes
-            );
+            let requests = counted(done.verified.requests, "request");
+            let attempts = counted(done.verified.attempts, "attempt");
+            say!("{}: {} bytes, {requests}, {attempts}; looked through and sound", done.path.display(), done.bytes);
         }
     }
     ExitCode::SUCCESS
@@ -251,12 +248,12 @@ fn show(bar: &ProgressBar, progress: Progress) {
 fn describe(path: &Path, seen: &Verified) {
     let owned = if seen.owned { "a process has it open" } else { "nobody has it open" };
     say!("{}: version {}, {owned}", path.display(), seen.version);
-    say!("  {} requests, {} attempts", seen.requests, seen.attempts);
+    say!("  {}, {}", counted(seen.requests, "request"), counted(seen.attempts, "attempt"));
     let journal = seen.journal;
     say!(
-        "  journal: {} segments, {} records, {} of them not in the tables yet",
-        journal.segments,
-        journal.records,
+        "  journal: {}, {}, {} of them not in the tables yet",
+        counted(journal.segments, "segment"),
+        counted(journal.records, "record"),
         journal.records_unapplied
     );
     if !seen.fates.is_empty() {
@@ -270,7 +267,7 @@ fn describe(path: &Path, seen: &Verified) {
     }
     match seen.found {
         0 => say!("nothing wrong was found"),
-        found => say!("{found} findings; keep the files, and see docs/ledger.md"),
+        found => say!("{}; keep the files, and see docs/ledger.md", counted(found, "finding")),
     }
 }
 

@@ -74,7 +74,10 @@ fn check_destination(source: &Path, destination: &Path, existing: Existing) -> R
         let found = "it is a folder".to_owned();
         return Err(LedgerError::NotALedger { path: destination.to_path_buf(), found });
     }
-    if destination == source || (destination.exists() && existing == Existing::Keep) {
+    if destination == source {
+        return Err(LedgerError::OntoItself { path: source.to_path_buf() });
+    }
+    if destination.exists() && existing == Existing::Keep {
         return Err(LedgerError::Exists { path: destination.to_path_buf() });
     }
     let journal = segment::list(destination)?.into_iter().map(|number| segment::path_of(destination, number));

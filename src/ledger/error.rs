@@ -58,6 +58,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// A backup may not take its original's place.
+    #[error("`{}` is the ledger itself; wanted another place for its backup", path.display())]
+    OntoItself {
+        /// The ledger.
+        path: PathBuf,
+    },
     /// A file beside a backup would be taken for a part of it.
     #[error("`{}` is in the way: it would be taken for a part of the backup", path.display())]
     InTheWay {

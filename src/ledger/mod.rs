@@ -18,6 +18,7 @@ mod frame;
 mod inspect;
 mod journal;
 mod migrate;
+mod preview;
 pub mod reconcile;
 mod reconcile_rows;
 pub mod record;
@@ -51,6 +52,7 @@ use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
 pub use crate::ledger::error::LedgerError;
+pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
 pub use crate::ledger::schema::{first_id_at, open_views};
 pub use crate::ledger::secured::Secured;

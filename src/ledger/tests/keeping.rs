@@ -43,7 +43,7 @@ fn a_look_through_a_ledger_counts_and_sums_while_its_owner_runs() {
     let open = seen.fates["open"];
     assert_eq!((open.attempts, open.uncertain, open.interval), (1, 1, (NanoUsd(0), Some(BOUND))));
     assert_eq!((seen.journal.segments, seen.journal.records, seen.journal.records_unapplied), (1, 9, 0));
-    assert_eq!(seen.notes, ["1 attempts and 1 requests are open; they are on their way"]);
+    assert_eq!(seen.notes, ["open: 1 attempt, 1 request; on their way"]);
     ledger.close().expect("it closes");
     drop(ledger);
     let seen = look(folder.path());
@@ -59,7 +59,7 @@ fn what_a_kill_left_is_no_finding() {
     assert_eq!(seen.found, 0, "{seen:?}");
     assert_eq!(
         seen.notes,
-        ["1 attempts and 1 requests are open; nobody has the ledger open: the next start replays the journal and \
+        ["open: 1 attempt, 1 request; nobody has the ledger open: the next start replays the journal and \
           closes what is left"]
     );
 }
@@ -272,7 +272,13 @@ fn a_backup_replaces_nothing_unasked_and_nothing_at_all_if_it_fails() {
     let refused = told(copy(folder.path(), &place, Existing::Keep));
     assert_eq!(refused, "`TO/farthing.db` exists; wanted another name, or `--force` to replace it");
     let own = database(folder.path());
-    assert!(told(copy(folder.path(), &own, Existing::Replace)).starts_with("`DIR/farthing.db` exists"));
+    assert!(
+        told(copy(folder.path(), &own, Existing::Replace))
+            .starts_with("`DIR/farthing.db` is the ledger itself; wanted")
+    );
+    assert!(told(copy(folder.path(), &own, Existing::Keep)).starts_with("`DIR/farthing.db` is the ledger itself"));
+    let refused = verify(folder.path(), &mut |_| {}).expect_err("it is a folder").to_string();
+    assert!(refused.ends_with("is not a farthing ledger: it is a folder"), "{refused}");
     std::fs::write(beside(&place, "-wal"), "").expect("it writes");
     let refused = told(copy(folder.path(), &place, Existing::Replace));
     assert_eq!(refused, "`TO/farthing.db-wal` is in the way: it would be taken for a part of the backup");
