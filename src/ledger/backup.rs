@@ -93,7 +93,7 @@ fn copy(source: &Path, partial: &Path) -> Result<u64, LedgerError> {
     let tables = open_views(source)?;
     let ledger =
         tables.query_row("SELECT ledger FROM journal", [], |row| row.get(0)).map_err(database_error("read"))?;
-    let journal = Left::all(source, ledger)?;
+    let journal = Left::all(source, ledger, Damage::Refuse)?;
     let name = partial.to_string_lossy();
     tables.execute("VACUUM INTO ?1", [&*name]).map_err(database_error("copy"))?;
     let connection = Connection::open(partial).map_err(database_error("open"))?;

@@ -25,7 +25,13 @@ pub fn preview(path: &Path) -> Result<(), LedgerError> {
         return Ok(());
     }
     let tables = Tables::of(open_views(&path)?);
-    recover::check_all(&Left::all(&path, tables.ledger_number()?)?, tables.position()?, &path, Damage::Refuse).map(drop)
+    recover::check_all(
+        &Left::all(&path, tables.ledger_number()?, Damage::Refuse)?,
+        tables.position()?,
+        &path,
+        Damage::Refuse,
+    )
+    .map(drop)
 }
 
 /// The lock, the journal and SQLite's own files are made beside the ledger.

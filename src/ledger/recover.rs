@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::frame::Seal;
 use crate::ledger::inspect::{self, Inspected};
 use crate::ledger::journal::Position;
 use crate::ledger::replay::{self, Source};
@@ -58,7 +59,7 @@ pub(super) fn recover(
     let mut position = tables.position()?;
     let found = segment::list(database)?;
     let rest = found.iter().copied().filter(|number| *number >= position.segment);
-    let rest = rest.map(|number| Left::open(database, number, ledger)).collect::<Result<Vec<_>, _>>()?;
+    let rest = rest.map(|number| Left::open(database, number, ledger, damage)).collect::<Result<Vec<_>, _>>()?;
     let mut recovered =
         Recovered { journal_was_missing: rest.is_empty() && position.segment > 0, ..Recovered::default() };
     replay_all(tables, &rest, &mut position, database, damage, &mut recovered)?;
@@ -66,8 +67,9 @@ pub(super) fn recover(
     let next = Segment::create(database, number, ledger)?;
     let interrupted = tables.interrupt_open(Position::start_of(number)).map_err(database_error("write"))?;
     (recovered.attempts_interrupted, recovered.requests_interrupted) = interrupted;
-    // With a reader in the way they stay, until a later start.
-    if tables.checkpoint_if_free().map_err(database_error("checkpoint"))? {
+    let is_whole = tables.checkpoint_if_free().map_err(database_error("checkpoint"))?;
+    // With a reader in the way they stay, until a later start. What was salvaged stays in any case.
+    if is_whole || damage == Damage::Skip {
         for number in found {
             let path = segment::path_of(database, number);
             match damage {
@@ -95,6 +97,8 @@ pub(super) fn replay_all(
         if damage == Damage::Refuse {
             left.must_be(expected, database)?;
         }
+        let is_behind_a_gap = position.segment > 0 && left.number > position.segment + 1;
+        recovered.lost_places += u64::from(is_behind_a_gap);
         if left.number != position.segment {
             *position = Position::start_of(left.number);
         }
@@ -148,19 +152,25 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub(super) fn open(database: &Path, number: u32, ledger: i64) -> Result<Self, LedgerError> {
+    pub(super) fn open(database: &Path, number: u32, ledger: i64, damage: Damage) -> Result<Self, LedgerError> {
         let path = segment::path_of(database, number);
         let file = File::open(&path).map_err(file_error("open", &path))?;
         let length = file.metadata().map_err(file_error("read", &path))?.len();
-        let standing = segment::standing(&file, &path, number, ledger)?;
+        let standing = match segment::standing(&file, &path, number, ledger) {
+            // Seals tell whether what stands behind the header is this segment's.
+            Err(LedgerError::Unreadable { .. }) if damage == Damage::Skip => {
+                Standing::Readable(Seal { version: segment::VERSION, ledger, segment: number })
+            }
+            standing => standing?,
+        };
         Ok(Self { number, path, file, length, standing })
     }
 
     /// Every segment beside `database`, but for those that its owner deletes meanwhile.
-    pub(super) fn all(database: &Path, ledger: i64) -> Result<Vec<Self>, LedgerError> {
+    pub(super) fn all(database: &Path, ledger: i64, damage: Damage) -> Result<Vec<Self>, LedgerError> {
         let mut all = Vec::new();
         for number in segment::list(database)? {
-            match Self::open(database, number, ledger) {
+            match Self::open(database, number, ledger, damage) {
                 Err(LedgerError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 opened => all.push(opened?),
             }

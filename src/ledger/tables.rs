@@ -111,7 +111,7 @@ impl Tables {
     pub(super) fn open_upgraded(path: &Path, damage: Damage) -> Result<Self, LedgerError> {
         let mut tables = Self::open(path)?;
         if tables.are_older()? {
-            let journal = Left::all(path, tables.ledger_number()?)?;
+            let journal = Left::all(path, tables.ledger_number()?, damage)?;
             recover::check_all(&journal, tables.position()?, path, damage)?;
             migrate::migrate(&mut tables.connection, migrate::STEPS).map_err(database_error("upgrade"))?;
         }

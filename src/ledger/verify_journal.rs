@@ -51,7 +51,7 @@ pub(super) fn verify(tables: &Connection, database: &Path, seen: &mut Verified) 
     }
     let mut journal = Vec::new();
     for number in found {
-        match Left::open(database, number, ledger) {
+        match Left::open(database, number, ledger, Damage::Refuse) {
             // The owner is done with it.
             Err(LedgerError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
             opened => journal.extend(found_in(number, opened, database, seen)?),

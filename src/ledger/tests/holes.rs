@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::ledger::frame::{self, FRAME_BYTES_MAX};
 use crate::ledger::journal::Position;
+use crate::ledger::open_views;
 use crate::ledger::salvage::salvage;
 use crate::ledger::segment::{self, HEADER_BYTES, Segment};
 use crate::ledger::tables::Tables;
@@ -118,6 +119,27 @@ fn salvaging_applies_what_can_be_read_and_keeps_the_files() {
 }
 
 #[test]
+fn salvaging_goes_on_over_a_lost_header_and_a_lost_segment() {
+    let mut written = Written::new();
+    written.append(1, None);
+    for cost in 2..=3 {
+        written.begin_segment();
+        written.append(cost, None);
+    }
+    written.lose(1, 0..20);
+    std::fs::remove_file(&written.segments[1].path).expect("it goes");
+    Ledger::open(&options(written.folder.path())).expect_err("it is damaged");
+    // A reader is in the way of the checkpoint, and the files are kept nevertheless.
+    let reader = open_views(&database(written.folder.path())).expect("the views open");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM requests_v1;").expect("it reads");
+    let done = salvage(&database(written.folder.path())).expect("it goes on");
+    assert_eq!((done.records_replayed, done.lost_places), (4, 1));
+    assert!(segment::beside(&database(written.folder.path()), ".salvaged-000003").exists());
+    drop(reader);
+    check_rows(&open(written.folder.path()).0, COSTS, &["1", "3"]);
+}
+
+#[test]
 fn a_hole_between_marks_is_judged_by_the_last_mark_behind_it() {
     let mut written = Written::new();
     let first = written.append(1, None);
@@ -177,21 +199,18 @@ fn bytes_in_a_clients_text_are_no_record() {
 #[test]
 fn a_running_ledger_marks_what_it_has_synced() {
     let (folder, ledger) = fresh();
+    // Tables that know of nothing: only the marks say what had been synced.
+    let before = killed_copy(folder.path());
     for _ in 0..3 {
         append(&ledger, &[closed(RequestId::new())]);
         sync(&ledger);
     }
-    let copy = killed_copy(folder.path());
+    let mut journal = std::fs::read(segment::path_of(&database(folder.path()), 1)).expect("it reads");
     drop(ledger);
-    // What the tables have is on the disk; a database from before must find it in the journal.
-    let old = tempfile::tempdir().expect("a temporary folder");
-    let journal = segment::path_of(&database(copy.path()), 1);
-    let mut bytes = std::fs::read(&journal).expect("it reads");
-    bytes[HEADER_BYTES as usize + 12] ^= 1;
-    std::fs::write(&journal, bytes).expect("it writes");
-    let seen = verify(&database(copy.path()), &mut |_| {}).expect("it looks");
-    assert!(seen.findings[0].what.contains("had been on the disk"), "{seen:?}");
-    drop(old);
+    journal[HEADER_BYTES as usize + 12] ^= 1;
+    std::fs::write(segment::path_of(&database(before.path()), 1), journal).expect("it writes");
+    let refused = Ledger::open(&options(before.path())).expect_err("it had been synced").to_string();
+    assert!(refused.contains("is damaged at byte 32") && refused.contains("had been on the disk"), "{refused}");
 }
 
 #[test]
