@@ -192,12 +192,12 @@ fn run_salvage(ledger: &Path, format: Format) -> ExitCode {
             })
         ),
         (Ok(done), Format::Table) => say!(
-            "{}: {} records replayed, {} bytes in {} places lost, {} attempts interrupted",
+            "{}: {} replayed, {} in {} lost, {} interrupted",
             ledger.display(),
-            done.records_replayed,
-            done.lost_bytes,
-            done.lost_places,
-            done.attempts_interrupted
+            counted(done.records_replayed, "record"),
+            counted(done.lost_bytes, "byte"),
+            counted(done.lost_places, "place"),
+            counted(done.attempts_interrupted, "attempt")
         ),
     }
     ExitCode::SUCCESS

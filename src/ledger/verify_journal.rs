@@ -105,9 +105,9 @@ fn look(
     }
     if lost.lost_bytes > 0 {
         let what = format!(
-            "{} bytes of it in {} places are lost, which had not been synced when the machine stopped; the next \
-             start goes on with the records behind them",
-            lost.lost_bytes, lost.lost_places
+            "{} bytes of it are lost, which had not been synced when the machine stopped; the next start goes on with \
+             the records behind them",
+            lost.lost_bytes
         );
         seen.find(name.as_str(), what);
     }
