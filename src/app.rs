@@ -1,5 +1,7 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
+pub mod warnings;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How often the files of keys and prices are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// What is read again, as `farthing_reload_failures_total` names it.
+const RELOADED: [&str; 3] = ["config", "prices", "tls"];
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +86,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         when_it_fails: config.ledger.when_it_fails,
     };
     let (ledger, recovered) = Ledger::open(&options)?;
+    for warning in warnings::warnings(&config, &book, jiff::Timestamp::now()) {
+        log.event("warning", &json!({ "message": warning }));
+    }
     let metrics = Metrics::new(config.label_values);
+    RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
     let accounts = Arc::new(Accounts {
         ledger,
@@ -93,14 +101,14 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         log,
         cutting: AtomicBool::new(false),
     });
-    if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes > 0
+    if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes + recovered.lost_bytes > 0
         || recovered.journal_was_missing
     {
         accounts.log.event(
             "ledger_recovered",
             &json!({
                 "records": recovered.records_replayed, "interrupted_attempts": recovered.attempts_interrupted,
-                "torn_bytes": recovered.torn_bytes, "journal_was_missing": recovered.journal_was_missing,
+                "torn_bytes": recovered.torn_bytes, "lost_bytes": recovered.lost_bytes, "journal_was_missing": recovered.journal_was_missing,
             }),
         );
     }
@@ -119,8 +127,13 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
-    let agents = Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)) };
-    let operators = Listener { listener: operators, tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)) };
+    let agents =
+        Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)), log: accounts.log.clone() };
+    let operators = Listener {
+        listener: operators,
+        tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)),
+        log: accounts.log.clone(),
+    };
     let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, tls, seen));
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
@@ -270,7 +283,7 @@ fn reload_keys(server: &Server, file: &Path) {
             server.keys.store(Arc::new(KeyRing::new(&keys)));
             server.gateway.accounts().log.event(
                 "keys_reloaded",
-                &json!({ "keys": keys.len(), "note": "only keys and prices are read again, other changes need a restart" }),
+                &json!({ "keys": keys.len(), "note": "of this file only the keys are read again, other changes need a restart" }),
             );
         }
         Err(problems) => reload_failed(server, "config", &problems),

@@ -48,6 +48,8 @@ pub struct Attribution {
     pub task: Option<String>,
     /// Claims that the key does not grant, by name: ignored, counted, and named in `x-farthing-reason`.
     pub ignored: Vec<&'static str>,
+    /// Claims that are there and cannot be read, told in the same places.
+    pub unread: Vec<&'static str>,
 }
 
 /// What is known of a call besides its bytes; outlives them while a reply is streamed.

@@ -8,6 +8,7 @@
 //! [`Gateway::answer`] is the hallway: each step is a room of its own with typed results. After the
 //! first byte has gone to the client there is no fallback; later failures travel in the stream.
 
+mod names;
 mod refusals;
 mod timing;
 
@@ -136,8 +137,7 @@ impl Gateway {
             _ => Asked::Exact(self.serving(name)),
         };
         if matches!(&asked, Asked::Exact(targets) if targets.is_empty()) {
-            let message = "no provider row serves this model; `GET /v1/models` lists those that are known";
-            return Err(ApiError::new(Code::ModelNotFound, message).param("model"));
+            return Err(self.unknown_model(name, team, key));
         }
         let granted = key.and_then(|key| key.may.models.as_ref());
         let model = granted.map(|globs| {

@@ -297,6 +297,7 @@ fn call_of(body: &[u8], view: &View) -> Call {
         prompt: None,
         task: None,
         ignored: Vec::new(),
+        unread: Vec::new(),
     };
     let facts = CallFacts {
         id: RequestId::new(),

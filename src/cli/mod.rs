@@ -76,6 +76,12 @@ fn print_problems(problems: &[Problem]) {
     }
 }
 
+/// `1 key`, `2 keys`.
+fn counted(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Prints one error line.
 fn fail(message: impl std::fmt::Display) -> ExitCode {
     eprintln!("farthing: {message}");

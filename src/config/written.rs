@@ -35,7 +35,7 @@ pub(super) struct File {
     pub ledger: Option<Ledger>,
     pub timezone: Field<String>,
     pub teams: Option<Rows<Team>>,
-    pub keys: Option<Vec<Spanned<Option<Key>>>>,
+    pub keys: Field<Vec<Spanned<Option<Key>>>>,
     pub metrics: Option<Metrics>,
     pub policies: NotBuilt,
     pub shared: NotBuilt,

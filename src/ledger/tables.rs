@@ -13,7 +13,7 @@ use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
-use crate::ledger::recover::{self, Left};
+use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::{Usage, WhyUnknown};
@@ -110,10 +110,11 @@ impl Tables {
     }
 
     /// Opens or creates the database and brings its layout up to date, once its journal is known to be readable.
-    pub(super) fn open_upgraded(path: &Path) -> Result<Self, LedgerError> {
+    pub(super) fn open_upgraded(path: &Path, damage: Damage) -> Result<Self, LedgerError> {
         let mut tables = Self::open(path)?;
         if tables.are_older()? {
-            recover::check_all(&Left::all(path, tables.ledger_number()?)?, tables.position()?, path)?;
+            let journal = Left::all(path, tables.ledger_number()?, damage)?;
+            recover::check_all(&journal, tables.position()?, path, damage)?;
             migrate::migrate(&mut tables.connection, migrate::STEPS).map_err(database_error("upgrade"))?;
         }
         Ok(tables)
@@ -195,6 +196,14 @@ impl Tables {
     /// Moves the write-ahead log into the database file and syncs it.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// As [`Self::checkpoint`], without waiting for readers; whether the database file has everything now.
+    pub(super) fn checkpoint_if_free(&mut self) -> rusqlite::Result<bool> {
+        // https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+        })
     }
 
     /// One sync of the write-ahead log makes every commit so far durable, not only this one.

@@ -6,6 +6,7 @@ use super::Meter;
 use crate::ids::RequestId;
 use crate::ledger::record::Closing;
 use crate::money::{Decimal, NanoUsd};
+use crate::problem::shown_name;
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::telemetry::metrics::Series;
@@ -38,6 +39,9 @@ struct RequestEvent<'a> {
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    /// What was asked for, where no model was found for it and it is spelt like one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<&'a str>,
     attempts: u16,
     /// What became of the last attempt that failed, also where a later one answered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +104,7 @@ impl Meter {
             tier: self.tier.map(Tier::as_str),
             provider: self.last_target.as_ref().map(|target| target.provider.as_str()),
             model: self.last_target.as_ref().map(|target| target.model.as_str()),
+            asked: shown_name(&call.view.model).filter(|_| self.last_target.is_none()),
             attempts: self.attempts,
             trouble: self.trouble.map(|(words, _)| words),
             trouble_status: self.trouble.and_then(|(_, status)| status),

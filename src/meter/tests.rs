@@ -79,6 +79,7 @@ fn call_of(body: &'static [u8]) -> Call {
         prompt: None,
         task: None,
         ignored: Vec::new(),
+        unread: Vec::new(),
     };
     let facts = CallFacts {
         id: RequestId::new(),

@@ -15,6 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,12 +23,13 @@ use tokio::task::JoinSet;
 use super::opening::{self, Protocol};
 use super::patience::Patient;
 use super::streams::{Streams, Watched, streams};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::limits::{
     CLIENT_STALL_TIMEOUT, CONNECTIONS_MAX, DRAIN_GRACE, H2_CONNECTION_AGE_MAX, H2_CONNECTION_WINDOW_BYTES,
     H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
     HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX,
 };
+use crate::telemetry::log::Log;
 
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -54,6 +56,8 @@ pub struct Listener {
     pub listener: TcpListener,
     /// What TLS is served with; `None`: none.
     pub tls: Option<Arc<Tls>>,
+    /// Where it is told that a client speaks no TLS where it must.
+    pub log: Log,
 }
 
 /// Serves connections until `closing` says so, then lets requests in flight finish, for at most `patience`;
@@ -65,9 +69,9 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
-    let Listener { listener, tls } = at;
+    let Listener { listener, tls, log } = at;
     let (streams, owner) = streams(CLIENT_STALL_TIMEOUT);
-    let door = Door { service, streams, tls };
+    let door = Door { service, streams, tls, log };
     let mut connections = JoinSet::new();
     let mut until = closing.clone();
     loop {
@@ -105,6 +109,7 @@ struct Door<S> {
     service: S,
     streams: Streams,
     tls: Option<Arc<Tls>>,
+    log: Log,
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -137,7 +142,14 @@ where
             }
         }
         Some(tls) => {
-            if let Some(Ok((stream, protocol))) = before(left, tls.accept(stream)).await {
+            let agreed = async {
+                if tls::speaks_plain_http(&stream).await {
+                    door.log.event("plain_http", &json!({ "hint": "this port speaks TLS: `https://`" }));
+                    return tls::refuse_plain_http(stream).await;
+                }
+                tls.accept(stream).await
+            };
+            if let Some(Ok((stream, protocol))) = before(left, agreed).await {
                 let stream = Patient::new(TokioIo::new(stream), Bytes::new(), CLIENT_STALL_TIMEOUT);
                 speak(protocol, stream, door, closing).await;
             }

@@ -60,10 +60,12 @@ impl Server {
             // It is served wherever GET is.
             *request.method_mut() = Method::GET;
         }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let mut response = match self.route(id, request, for_head).await {
             Ok(response) => response,
             Err(error) => {
-                self.report(id, &error, arrived);
+                let method = if for_head { Method::HEAD } else { method };
+                self.report(id, &error, (&method, uri.path()), arrived);
                 respond::error(id, &error)
             }
         };
@@ -74,12 +76,13 @@ impl Server {
     }
 
     /// The log event of a request that the gateway never saw.
-    fn report(&self, id: RequestId, error: &ApiError, arrived: Instant) {
+    fn report(&self, id: RequestId, error: &ApiError, (method, path): (&Method, &str), arrived: Instant) {
         let accounts = self.gateway.accounts();
         accounts.metrics.count_error(error.code.metric());
         let duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         let fields = serde_json::json!({
             "request_id": id.to_string(), "status": error.code.as_str(), "http_status": error.status, "duration_ms": duration_ms,
+            "method": target::shown_method(method), "path": target::shown_path(path),
         });
         accounts.log.event("request", &fields);
     }
@@ -154,10 +157,10 @@ impl Server {
         let view = openai_chat::read(&body).map_err(refusal_of)?;
         let said = headers::read(head.headers);
         let (who, pinned_tier) = attribute::attribute(&said, &view, &body, key);
-        for claim in &who.ignored {
+        for claim in who.ignored.iter().chain(&who.unread) {
             self.gateway.accounts().metrics.ignored_claims.with_label_values(&[*claim]).inc();
         }
-        let ignored = who.ignored.clone();
+        let asides = respond::asides(&who);
         let facts = CallFacts {
             id,
             arrived,
@@ -172,7 +175,7 @@ impl Server {
         };
         let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
         let reply = self.gateway.answer(call, key).await;
-        Ok(respond::reply(id, reply, &ignored, permit))
+        Ok(respond::reply(id, reply, &asides, permit))
     }
 }
 

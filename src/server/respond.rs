@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use super::admission::Permit;
+use crate::call::Attribution;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
@@ -67,7 +68,7 @@ impl Body for ReplyStream {
 }
 
 /// A reply of the gateway.
-pub fn reply(id: RequestId, reply: Reply, ignored: &[&'static str], permit: Permit) -> Response<ReplyStream> {
+pub fn reply(id: RequestId, reply: Reply, asides: &str, permit: Permit) -> Response<ReplyStream> {
     let Reply { status, headers, decision, body } = reply;
     let (kind, error) = match body {
         ReplyBody::Whole(json) => (Kind::Whole(json), None),
@@ -86,10 +87,22 @@ pub fn reply(id: RequestId, reply: Reply, ignored: &[&'static str], permit: Perm
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     if let Some(decision) = &decision {
-        describe(headers, decision, ignored);
+        describe(headers, decision, asides);
     }
     headers.insert(REQUEST_ID, spelt(id));
     response
+}
+
+/// Which claims did not count, and why; behind the reason of the plan.
+pub fn asides(who: &Attribution) -> String {
+    let (tier, unread): (Vec<&str>, Vec<&str>) = who.unread.iter().partition(|claim| **claim == "tier");
+    let mut asides = String::new();
+    for (why, claims) in [("not granted: ", &who.ignored[..]), ("not readable: ", &unread), ("unknown ", &tier)] {
+        if !claims.is_empty() {
+            asides = format!("{asides}; {why}{}", claims.join(", "));
+        }
+    }
+    asides
 }
 
 /// An error before the gateway was reached.
@@ -155,17 +168,17 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
 }
 
 /// What was decided, why, and what it cost.
-fn describe(headers: &mut HeaderMap, decision: &Decision, ignored: &[&'static str]) {
+fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
     if let Some(model) = &decision.model {
         set(headers, MODEL, &model.to_string());
     }
     if let Some(tier) = decision.tier {
         headers.insert(TIER, HeaderValue::from_static(tier.as_str()));
     }
-    if ignored.is_empty() {
+    if asides.is_empty() {
         headers.insert(REASON, HeaderValue::from_static(decision.reason.as_str()));
     } else {
-        set(headers, REASON, &format!("{}; not granted: {}", decision.reason.as_str(), ignored.join(", ")));
+        set(headers, REASON, &format!("{}{asides}", decision.reason.as_str()));
     }
     if !decision.edits.is_empty() {
         set(headers, EDITS, &decision.edits);

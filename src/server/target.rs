@@ -5,7 +5,7 @@
 //! connection behind a request that has both a length and chunks.
 
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request};
 
 use crate::wire::errors::{ApiError, Code};
 
@@ -33,9 +33,97 @@ pub fn host<B>(request: &Request<B>) -> Result<&str, ApiError> {
     Ok(target.or(named).unwrap_or_default())
 }
 
+/// Words that paths of model APIs are made of.
+const PATH_WORDS: [&str; 46] = [
+    "v1",
+    "v1beta",
+    "v1beta1",
+    "v1alpha",
+    "v2",
+    "v3",
+    "api",
+    "openai",
+    "anthropic",
+    "deployments",
+    "engines",
+    "chat",
+    "completions",
+    "completion",
+    "responses",
+    "messages",
+    "count_tokens",
+    "complete",
+    "generate",
+    "models",
+    "model",
+    "embeddings",
+    "embed",
+    "rerank",
+    "moderations",
+    "audio",
+    "speech",
+    "transcriptions",
+    "translations",
+    "images",
+    "generations",
+    "edits",
+    "files",
+    "uploads",
+    "batches",
+    "fine_tuning",
+    "jobs",
+    "threads",
+    "assistants",
+    "runs",
+    "realtime",
+    "conversations",
+    "healthz",
+    "health",
+    "readyz",
+    "metrics",
+];
+/// Most parts of a path that are shown.
+const PATH_PARTS_MAX: usize = 8;
+
+/// A path as the log shows it: parts that model APIs are not made of might be a prompt or a key, and become `*`.
+pub fn shown_path(path: &str) -> String {
+    let mut shown = String::new();
+    let mut parts = path.trim_start_matches('/').split('/');
+    for part in parts.by_ref().take(PATH_PARTS_MAX) {
+        let part = if part.is_empty() { "" } else { PATH_WORDS.iter().find(|word| **word == part).unwrap_or(&"*") };
+        shown.push('/');
+        shown.push_str(part);
+    }
+    if parts.next().is_some() {
+        shown.push_str("/…");
+    }
+    shown
+}
+
+/// A method as the log shows it.
+pub fn shown_method(method: &Method) -> &str {
+    let usual = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if usual.contains(method) { method.as_str() } else { "other" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_shown_by_the_words_that_apis_have() {
+        for (path, shown) in [
+            ("/v1/v1/chat/completions", "/v1/v1/chat/completions"),
+            ("/v1/responses", "/v1/responses"),
+            ("/v1/models/sk-secret", "/v1/models/*"),
+            ("/summarise this/", "/*/"),
+            ("/", "/"),
+            ("/a/a/a/a/a/a/a/a/a/a", "/*/*/*/*/*/*/*/*/…"),
+        ] {
+            assert_eq!(shown_path(path), shown);
+        }
+        assert_eq!(shown_method(&Method::from_bytes(b"SECRET").unwrap()), "other");
+    }
 
     #[track_caller]
     fn check(uri: &str, headers: &[(&str, &str)], expected: Option<&str>) {

@@ -265,7 +265,12 @@ impl Metrics {
                 GEN_AI_SECONDS,
                 &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"],
             ),
-            ignored_claims: counts(&r, "farthing_ignored_claims_total", "Claims that a key does not grant", &["claim"]),
+            ignored_claims: counts(
+                &r,
+                "farthing_ignored_claims_total",
+                "Claims that a key does not grant, or that cannot be read",
+                &["claim"],
+            ),
             overhead: histogram(
                 &r,
                 "farthing_overhead_seconds",

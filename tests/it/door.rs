@@ -300,3 +300,18 @@ async fn a_team_may_only_use_its_own_providers() {
     let names = listed(&everything, "").await;
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "a name stands once: {names:?}");
 }
+
+#[tokio::test]
+async fn the_log_says_what_a_refused_request_asked_for() {
+    let world = World::new(luna([Reply::text("ok")]), "").await;
+    for (number, (path, shown)) in
+        [("/v1/v1/chat/completions?key=sk-secret", "/v1/v1/chat/completions"), ("/v1/hunter2/models", "/v1/*/models")]
+            .into_iter()
+            .enumerate()
+    {
+        world.send(Method::POST, path, &[], Bytes::new()).await;
+        let event = world.logged("request", number + 1).await;
+        assert_eq!((&event["method"], &event["path"]), (&json!("POST"), &json!(shown)));
+    }
+    assert!(!world.log_text().contains("secret") && !world.log_text().contains("hunter2"));
+}

@@ -167,11 +167,18 @@ async fn a_model_that_nobody_serves_and_an_empty_tier_are_404() {
 async fn a_name_outside_the_rows_patterns_is_404_and_never_leaves() {
     let world = Setup::of(luna([Reply::text("ok")])).models("gpt-5.6-*").start().await;
     assert_eq!(world.chat(ASK_STREAM).await.status, 200);
+    let asked = |name: &str| ASK.replace("gpt-5.6-luna", name);
+    let near = world.chat(asked("openai/gpt-5.6-lunar")).await.json()["error"]["message"].to_string();
+    assert!(near.contains("the model `openai/gpt-5.6-lunar`; did you mean `gpt-5.6-luna`?"), "{near}");
+    assert_eq!(world.logged("request", 2).await["asked"], "openai/gpt-5.6-lunar");
+    let prompt = world.chat(asked("summarise the orders")).await.json()["error"]["message"].to_string();
+    assert!(prompt.contains("no provider row serves this model;"), "{prompt}");
+    assert!(!world.log_text().contains("summarise"));
     for name in ["claude-opus-5-5", "sim/claude-opus-5-5", "nobody/gpt-5.6-luna", ""] {
         let got = world.chat(ASK.replace("gpt-5.6-luna", name)).await;
         assert_eq!((got.status, got.code()), (404, "model_not_found".to_owned()), "{name:?}");
         assert_eq!(got.json()["error"]["param"], "model");
     }
     assert_eq!(world.provider.arrivals(), 1);
-    assert_eq!(world.requests().len(), 5, "every request has its row");
+    assert_eq!(world.requests().len(), 7, "every request has its row");
 }

@@ -32,7 +32,8 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
     not_built(&mut findings, &file);
     let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
     let dispatch = dispatch::check(&mut findings, file.dispatch.unwrap_or_default(), dispatch::DEFAULT);
-    let keys_are_written = file.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let keys_are_written =
+        file.keys.0.as_ref().and_then(|keys| keys.value.as_ref()).is_some_and(|keys| !keys.is_empty());
     let server = server::check(&mut findings, file.server.unwrap_or_default(), keys_are_written, references);
     let surroundings = providers::Surroundings { dispatch, references, own: [server.listen, server.admin_listen] };
     let rows = providers::check(&mut findings, file.providers, &surroundings);
@@ -46,7 +47,7 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         limits: limits(&mut findings, file.limits.unwrap_or_default()),
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
-        keys: keys::check_keys(&mut findings, file.keys.unwrap_or_default(), declared),
+        keys: keys::check_keys(&mut findings, file.keys, declared),
         label_values: label_values(&mut findings, file.metrics.unwrap_or_default()),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
         providers: rows.good,

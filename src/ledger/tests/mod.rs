@@ -5,6 +5,7 @@ mod conditions;
 mod crash;
 mod disk;
 mod golden;
+mod holes;
 mod keeping;
 mod kill;
 mod power;
