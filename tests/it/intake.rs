@@ -45,6 +45,8 @@ async fn a_body_that_cannot_be_read_is_refused_with_the_parameter_at_fault() {
         (r#"{"stream":true,"model":"m","messages":[],"stream":false}"#, "duplicate_key", "stream"),
         (r#"{"max_tokens":1,"model":"m","messages":[],"max_tokens":2}"#, "duplicate_key", "max_tokens"),
         (r#"{"n":1,"model":"m","messages":[],"n":2}"#, "duplicate_key", "n"),
+        (r#"{"model":"m","messages":[],"Model":"n"}"#, "duplicate_key", "model"),
+        (r#"{"model":"m","messages":[],"MAX_TOKENS":9}"#, "duplicate_key", "max_tokens"),
     ] {
         check_refusal(&world.chat(body).await, 400, code, param);
     }
