@@ -47,7 +47,7 @@ impl Admin {
 
     fn may_read(&self, request: &Request<Incoming>) -> bool {
         // A name that does not say this machine may be a web page that rebound its own.
-        let host = crate::server::host(request).unwrap_or_default();
+        let Ok(host) = crate::server::host(request) else { return false };
         if self.on_loopback && crate::server::is_this_machine(host) {
             return true;
         }
