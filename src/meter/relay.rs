@@ -145,7 +145,7 @@ impl Relay {
                     let too_large = |_| Failure::Unreadable { what: "an event of the stream is too large" };
                     self.decoder.push(chunk).map_err(too_large)?
                 }
-                Some(Err(_)) => return Err(Failure::Reset { sent: true }),
+                Some(Err(_)) => return Err(Failure::Unreadable { what: "the stream broke off before its first event" }),
                 None => match self.decoder.finish() {
                     last if is_whole(&last.bytes) => closed(&last.bytes),
                     _ => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),

@@ -107,6 +107,18 @@ pub fn was_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// What is wrong with the head of an answer, if that is what failed: then something has answered.
+pub fn broken_head(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+            return Some(if error.is_parse_too_large() { "its head is too large" } else { "its head is not HTTP" });
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// The system's certificates, or Mozilla's where the system has none (minimal containers).
 fn tls_config(wanted: bool) -> rustls::ClientConfig {
     use hyper_rustls::ConfigBuilderExt;

@@ -39,7 +39,7 @@ pub enum Failure {
 /// A provider's own error.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The status it gave; 502 where an error came with a status of success.
+    /// The status it gave, be it one of an error or not; 502 where an error came with a status of success.
     pub status: u16,
     /// The headers that may be passed on.
     pub headers: HeaderMap,
@@ -93,7 +93,7 @@ impl Failure {
     pub fn is_ill_health(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
-            Self::Refused(refusal) => refusal.status >= 500,
+            Self::Refused(refusal) => !refusal.is_error_of_caller(),
             Self::NoRoom => false,
         }
     }
@@ -126,8 +126,26 @@ impl Failure {
             }
             Self::Refused(refusal) => {
                 let message = format!("the provider answered with status {} and no readable error", refusal.status);
-                ApiError { status: refusal.status, ..ApiError::new(Code::ProviderError, message) }
+                let error = ApiError::new(Code::ProviderError, message);
+                ApiError { status: refusal.client_status(), ..error }
             }
         }
+    }
+}
+
+impl Refusal {
+    /// The status for the client: the provider's own, unless that is none of an error, such as a redirect, which a
+    /// client must not follow with our credential's request.
+    pub fn client_status(&self) -> u16 {
+        if self.is_error() { self.status } else { Code::ProviderError.status() }
+    }
+
+    /// Whether its status is one of an error.
+    pub fn is_error(&self) -> bool {
+        self.status >= 400
+    }
+
+    fn is_error_of_caller(&self) -> bool {
+        (400..500).contains(&self.status)
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use tokio::time::Instant;
 
 use super::body::{OutBody, Sent};
-use super::connect::{Lanes, was_refused, why};
+use super::connect::{Lanes, broken_head, was_refused, why};
 use super::failure::{Failure, Refusal};
 use super::inbound::{self, Arriving, Encoded};
 use super::refusal::{self, read_error};
@@ -202,7 +202,10 @@ impl Row {
             Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect { why: why(&error) }),
             Ok(Err(error)) if was_refused(&error) => return Err(Failure::Reset { sent: false }),
-            Ok(Err(_)) => return Err(Failure::Reset { sent: !sent.withhold() }),
+            Ok(Err(error)) => {
+                let reset = Failure::Reset { sent: !sent.withhold() };
+                return Err(broken_head(&error).map_or(reset, |what| Failure::Unreadable { what }));
+            }
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
