@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -17,7 +16,8 @@ use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
-use crate::meter::accounts::Accounts;
+use crate::limits::CUT_GRACE;
+use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
 use crate::problem::Problem;
 use crate::providers::Providers;
@@ -89,7 +89,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         estimates: Estimates::default(),
         metrics,
         log,
-        cutting: AtomicBool::new(false),
+        cutting: Cutting::default(),
     });
     if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes > 0
         || recovered.journal_was_missing
@@ -123,7 +123,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
     let doors = [
-        tokio::spawn(listen::serve(agents, of_agents, closing_seen, config.server.drain_timeout)),
+        tokio::spawn(listen::serve(agents, of_agents, closing_seen, config.server.drain_timeout + CUT_GRACE)),
         tokio::spawn(listen::serve(operators, of_operators, closed_seen, Duration::from_secs(1))),
     ];
     let running = Running {
@@ -166,7 +166,7 @@ impl Running {
         tokio::pin!(agents, patience);
         tokio::select! {
             biased;
-            () = patience => accounts.cutting.store(true, Ordering::Relaxed),
+            () = patience => accounts.cutting.begin(),
             ended = agents.as_mut() => drop(ended),
         }
         if !agents.is_finished() {

@@ -14,7 +14,6 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::call::CallFacts;
@@ -183,7 +182,13 @@ impl Meter {
     /// Settles the attempt whose reply broke off after it had begun, and closes the request.
     pub fn broke(&mut self, code: Code) {
         self.accounts.metrics.count_error(code.metric());
-        self.settle(Fate::Interrupted, Some((code.as_str(), 200)));
+        let fate = if code == Code::Draining { Fate::Cut } else { Fate::Interrupted };
+        self.settle(fate, Some((code.as_str(), 200)));
+    }
+
+    /// What is waited for where shutting down may cut this request.
+    pub fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.accounts.cutting.begun()
     }
 
     /// Closes a request that ends in an error before its reply began.
@@ -271,7 +276,7 @@ impl Drop for Meter {
         if self.closed {
             return;
         }
-        let code = if self.accounts.cutting.load(Ordering::Relaxed) { Code::Draining } else { Code::ClientClosed };
+        let code = if self.accounts.cutting.has_begun() { Code::Draining } else { Code::ClientClosed };
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
         let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };

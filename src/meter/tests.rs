@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::accounts::Cutting;
 use super::estimates::Estimates;
 use super::*;
 use crate::call::{Attribution, Call, Surface};
@@ -54,7 +54,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
         estimates: Estimates::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
-        cutting: AtomicBool::new(false),
+        cutting: Cutting::default(),
     };
     (Arc::new(accounts), sink)
 }
