@@ -38,6 +38,8 @@ pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// How long streams that shutting down cuts have to tell their clients so.
 pub const CUT_GRACE: Duration = Duration::from_secs(1);
+/// How long reading a changed file again may take before that is told as a failure.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to agree on TLS.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest file of certificates or of a key that is read, in bytes.
