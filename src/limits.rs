@@ -36,6 +36,10 @@ pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most connections of one door; further ones wait to be accepted until one ends.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Most request bodies that are on their way at once: waited for, with no place among the requests in flight yet.
+pub const BODIES_ARRIVING_MAX: usize = 16_384;
+/// Most of them for one key.
+pub const BODIES_ARRIVING_PER_KEY_MAX: usize = 4_096;
 /// How long streams that shutting down cuts have to tell their clients so.
 pub const CUT_GRACE: Duration = Duration::from_secs(1);
 /// How long reading a changed file again may take before that is told as a failure.

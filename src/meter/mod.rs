@@ -60,7 +60,6 @@ pub struct Meter {
 impl Meter {
     /// Starts accounting for a call that has a plan.
     pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Plan) -> Self {
-        accounts.metrics.in_flight.inc();
         accounts.metrics.count_decision(call.who.task.as_deref(), plan.tier.map(Tier::as_str), plan.reason.as_str());
         Self {
             accounts: Arc::clone(accounts),
@@ -272,7 +271,6 @@ impl Meter {
 impl Drop for Meter {
     /// The client hung up, shutting down ran out of patience, or something panicked: what may have been sent is settled as cut.
     fn drop(&mut self) {
-        self.accounts.metrics.in_flight.dec();
         if self.closed {
             return;
         }

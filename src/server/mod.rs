@@ -26,6 +26,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::call::{Call, CallFacts, Surface};
+use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
@@ -37,7 +38,6 @@ pub use authenticate::{KeyRing, is_this_machine};
 pub use respond::ReplyStream;
 pub use target::host;
 
-use admission::Permit;
 use cors::Reader;
 
 /// Everything behind the agents' door.
@@ -116,8 +116,9 @@ impl Server {
         let key = authenticate::authenticate(&keys, host, request.headers(), self.gateway.config())?;
         match (request.method(), path) {
             (&Method::POST, "/v1/chat/completions") => {
-                let permit = self.admission.admit()?;
-                self.chat(id, request, key.as_deref(), permit).await
+                // Before the body is read: whoever would be refused need not send it.
+                self.admission.has_room()?;
+                self.chat(id, request, key.as_deref()).await
             }
             (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
@@ -144,12 +145,14 @@ impl Server {
         &self,
         id: RequestId,
         request: Request<Incoming>,
-        key: Option<&crate::config::Key>,
-        permit: Permit,
+        key: Option<&Key>,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
-        let (body, held) = intake::body(&head.headers, body, &self.admission, &self.gateway.config().limits).await?;
+        let limits = &self.gateway.config().limits;
+        let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
+        // Only now: one who sends slowly must not keep a place from those who do not.
+        let permit = self.admission.admit()?;
         let read = Instant::now();
         let view = openai_chat::read(&body).map_err(refusal_of)?;
         let said = headers::read(head.headers);
@@ -192,7 +195,9 @@ fn wrong_method(method: &Method, served: &'static str) -> ApiError {
 
 fn refusal_of(error: BodyError) -> ApiError {
     match &error {
-        BodyError::DuplicateKey(key) | BodyError::Respelt(key) => ApiError::new(Code::DuplicateKey, error.to_string()).param(key),
+        BodyError::DuplicateKey(key) | BodyError::Respelt(key) => {
+            ApiError::new(Code::DuplicateKey, error.to_string()).param(key)
+        }
         BodyError::Wrong { key, .. } => ApiError::new(Code::InvalidBody, error.to_string()).param(key),
         BodyError::Json(_) => ApiError::new(Code::InvalidBody, error.to_string()),
     }

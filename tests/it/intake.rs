@@ -4,6 +4,8 @@ use farthing::simulator::Reply;
 use http::Method;
 use hyper::body::Bytes;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{ASK, ASK_STREAM, Got, Setup, World, luna, raw, whole};
 
@@ -120,6 +122,26 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     check_raw(&raw(world.gateway.listen, [&elsewhere, &megabytes]).await, 404, "not_found");
     let foreign = large.replace("host: localhost", "host: evil.example");
     check_raw(&raw(world.gateway.listen, [&foreign, &megabytes]).await, 403, "not_granted");
+}
+
+#[tokio::test]
+async fn a_body_that_is_still_on_its_way_holds_no_place() {
+    let world = Setup::of(luna([Reply::tokens(2).stalls_after(1)])).more("limits: { concurrency: 1 }").start().await;
+    let mut slow = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+    let head = by_hand(&format!("content-length: {}\r\nexpect: 100-continue\r\n", ASK.len()));
+    slow.write_all(head.as_bytes()).await.expect("an open connection");
+    // It goes on once somebody reads the body.
+    slow.read_exact(&mut [0; 25]).await.expect("word to go on");
+    slow.write_all(b"{").await.expect("an open connection");
+    assert_eq!(world.metric("farthing_in_flight", "").await, 0.0);
+    let mut stream = open_stream(&world).await;
+    assert_eq!(world.metric("farthing_in_flight", "").await, 1.0, "the gauge counts places");
+    slow.write_all(&ASK.as_bytes()[1..]).await.expect("an open connection");
+    let mut refused = [0; 13];
+    slow.read_exact(&mut refused).await.expect("an answer");
+    assert_eq!(&refused, b"HTTP/1.1 503 ", "its place is asked for once the body is here");
+    world.provider.release();
+    stream.rest().await;
 }
 
 #[tokio::test]
