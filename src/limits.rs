@@ -36,6 +36,10 @@ pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most connections of one door; further ones wait to be accepted until one ends.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// How much of a body that was refused unread is read and thrown away, in bytes, so that its sender gets to the answer.
+pub const LINGER_BYTES_MAX: usize = 64 << 20;
+/// For how long that is done.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most request bodies that are on their way at once: waited for, with no place among the requests in flight yet.
 pub const BODIES_ARRIVING_MAX: usize = 16_384;
 /// Most of them for one key.

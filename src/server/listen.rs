@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +20,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::RequestBody;
 use super::opening::{self, Protocol};
-use super::patience::Patient;
+use super::patience::{Patience, Patient};
 use super::streams::{Streams, Watched, streams};
 use super::tls::Tls;
 use crate::limits::{
     CLIENT_STALL_TIMEOUT, CONNECTIONS_MAX, DRAIN_GRACE, H2_CONNECTION_AGE_MAX, H2_CONNECTION_WINDOW_BYTES,
     H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
-    HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX,
+    HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX, LINGER_TIMEOUT,
 };
 
+/// How long a client may take its time.
+const PATIENCE: Patience = Patience { stall: CLIENT_STALL_TIMEOUT, linger: LINGER_TIMEOUT };
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -73,7 +77,7 @@ where
     loop {
         tokio::select! {
             stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(connection(stream, door.clone(), Some(closing.clone())));
+                connections.spawn(connection(stream, door.clone(), Some(closing.clone()), Signs::default()));
             }
             _ = until.wait_for(|closing| *closing) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -84,7 +88,7 @@ where
         while !connections.is_empty() {
             tokio::select! {
                 stream = accept(&listener), if late.len() < CONNECTIONS_MAX => {
-                    late.spawn(connection(stream, door.clone(), None));
+                    late.spawn(connection(stream, door.clone(), None, Signs::default()));
                 }
                 _ = connections.join_next() => {}
                 Some(_) = late.join_next(), if !late.is_empty() => {}
@@ -97,6 +101,13 @@ where
     late.shutdown().await;
     drop(door);
     owner.cut().await;
+}
+
+/// What the requests of a connection tell about it.
+#[derive(Clone, Default)]
+struct Signs {
+    /// The body of the last one was refused unread: its client may still be sending.
+    unread: Arc<AtomicBool>,
 }
 
 /// What all connections of a listener share.
@@ -118,7 +129,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// One connection; with `closing` it ends after its current requests once that says so.
-async fn connection<S, F, B>(stream: TcpStream, door: Door<S>, closing: Option<watch::Receiver<bool>>)
+async fn connection<S, F, B>(stream: TcpStream, door: Door<S>, closing: Option<watch::Receiver<bool>>, signs: Signs)
 where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -132,14 +143,14 @@ where
             let mut stream = stream;
             let opening = tokio::time::timeout(HEAD_READ_TIMEOUT, opening::read(&mut stream));
             if let Some(Ok(Ok((protocol, first)))) = before(left, opening).await {
-                let stream = Patient::new(TokioIo::new(stream), first, CLIENT_STALL_TIMEOUT);
-                speak(protocol, stream, door, closing).await;
+                let stream = Patient::new(TokioIo::new(stream), first, PATIENCE, signs.unread.clone());
+                speak(protocol, stream, door, closing, signs).await;
             }
         }
         Some(tls) => {
             if let Some(Ok((stream, protocol))) = before(left, tls.accept(stream)).await {
-                let stream = Patient::new(TokioIo::new(stream), Bytes::new(), CLIENT_STALL_TIMEOUT);
-                speak(protocol, stream, door, closing).await;
+                let stream = Patient::new(TokioIo::new(stream), Bytes::new(), PATIENCE, signs.unread.clone());
+                speak(protocol, stream, door, closing, signs).await;
             }
         }
     }
@@ -154,8 +165,13 @@ async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>)
 }
 
 /// Serves requests until the client or `closing` ends it.
-async fn speak<I, S, F, B>(protocol: Protocol, stream: I, door: Door<S>, closing: Option<watch::Receiver<bool>>)
-where
+async fn speak<I, S, F, B>(
+    protocol: Protocol,
+    stream: I,
+    door: Door<S>,
+    closing: Option<watch::Receiver<bool>>,
+    signs: Signs,
+) where
     I: Read + Write + Unpin + Send + 'static,
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -164,8 +180,15 @@ where
     let Door { service, streams, .. } = door;
     match protocol {
         Protocol::Http1 => {
-            let builder = http1(closing.is_some());
-            see_out(builder.serve_connection(stream, service_fn(service)), closed(closing)).await;
+            let service = service_fn(move |request| {
+                let (reply, unread) = (service(request), Arc::clone(&signs.unread));
+                async move {
+                    let reply = reply.await?;
+                    unread.store(reply.extensions().get() == Some(&RequestBody::Unread), Ordering::Relaxed);
+                    Ok::<_, Infallible>(reply)
+                }
+            });
+            see_out(http1(closing.is_some()).serve_connection(stream, service), closed(closing)).await;
         }
         Protocol::Http2 => {
             let service = service_fn(move |request| {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::call::{Call, CallFacts, Surface};
@@ -39,6 +40,14 @@ pub use respond::ReplyStream;
 pub use target::host;
 
 use cors::Reader;
+
+/// Whether a request's body has been read to its end. [`Unread`](Self::Unread) is an extension of the response, by which
+/// the connection knows that its client may still be sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RequestBody {
+    Read,
+    Unread,
+}
 
 /// Everything behind the agents' door.
 pub struct Server {
@@ -60,13 +69,17 @@ impl Server {
             // It is served wherever GET is.
             *request.method_mut() = Method::GET;
         }
-        let mut response = match self.route(id, request, for_head).await {
+        let mut body = if request.body().is_end_stream() { RequestBody::Read } else { RequestBody::Unread };
+        let mut response = match self.route(id, request, for_head, &mut body).await {
             Ok(response) => response,
             Err(error) => {
                 self.report(id, &error, arrived);
                 respond::error(id, &error)
             }
         };
+        if body == RequestBody::Unread {
+            response.extensions_mut().insert(body);
+        }
         if let Some(reader) = reader {
             reader.may_read(response.headers_mut());
         }
@@ -90,6 +103,7 @@ impl Server {
         id: RequestId,
         request: Request<Incoming>,
         for_head: bool,
+        request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (host, path) = (host(&request)?, request.uri().path());
         match (request.method(), path) {
@@ -118,7 +132,7 @@ impl Server {
             (&Method::POST, "/v1/chat/completions") => {
                 // Before the body is read: whoever would be refused need not send it.
                 self.admission.has_room()?;
-                self.chat(id, request, key.as_deref()).await
+                self.chat(id, request, key.as_deref(), request_body).await
             }
             (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
@@ -146,11 +160,13 @@ impl Server {
         id: RequestId,
         request: Request<Incoming>,
         key: Option<&Key>,
+        request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
         let limits = &self.gateway.config().limits;
         let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
+        *request_body = RequestBody::Read;
         // Only now: one who sends slowly must not keep a place from those who do not.
         let permit = self.admission.admit()?;
         let read = Instant::now();

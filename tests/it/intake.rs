@@ -6,8 +6,9 @@ use hyper::body::Bytes;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::support::{ASK, ASK_STREAM, Got, Setup, World, luna, raw, whole};
+use crate::support::{ASK, ASK_STREAM, Got, PATIENCE, Setup, World, luna, raw, whole};
 
 /// A request by hand, its head ending in `headers`.
 fn by_hand(headers: &str) -> String {
@@ -122,6 +123,30 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     check_raw(&raw(world.gateway.listen, [&elsewhere, &megabytes]).await, 404, "not_found");
     let foreign = large.replace("host: localhost", "host: evil.example");
     check_raw(&raw(world.gateway.listen, [&foreign, &megabytes]).await, 403, "not_granted");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_everything_before_it_reads_has_its_refusal() {
+    let world = Setup::of(luna([Reply::text("ok")])).more("limits: { body_bytes: 64KiB }").start().await;
+    let length = 24 << 20;
+    let declared = format!("content-length: {length}\r\n");
+    let post = by_hand(&declared);
+    for (head, status) in [
+        (post.clone(), "413"),
+        (by_hand(&format!("content-encoding: deflate\r\n{declared}")), "415"),
+        (post.replace("/v1/chat/completions", "/v1/nowhere"), "404"),
+        (post.replace("host: localhost", "host: evil.example"), "403"),
+    ] {
+        let mut stream = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+        stream.write_all(head.as_bytes()).await.expect("an open connection");
+        for _ in 0..length / (64 << 10) {
+            stream.write_all(&[b' '; 64 << 10]).await.expect("a connection that takes all of it");
+        }
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an end").expect("an orderly end");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    assert_eq!(world.metric("farthing_body_bytes", "").await, 0.0, "what is thrown away is counted nowhere");
 }
 
 #[tokio::test]
