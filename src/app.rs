@@ -1,6 +1,7 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
 mod aside;
+mod descriptors;
 
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +71,7 @@ pub struct Running {
 /// [`StartError`], each with one line that says what to mend. Nothing is left running.
 pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Running, StartError> {
     let config = Arc::new(config);
+    let shares = descriptors::shares(descriptors::raise());
     // Before anything that takes time: a change from here on is noticed.
     let seen = Seen::now(&config, file.as_deref());
     let tls = config.server.tls.as_ref().map(tls::read).transpose().map_err(StartError::Tls)?.map(tls::Doors::new);
@@ -106,7 +108,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     }
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {
-        gateway: Gateway::new(Arc::clone(&config), Arc::clone(&accounts), Providers::new(&config.providers)),
+        gateway: Gateway::new(
+            Arc::clone(&config),
+            Arc::clone(&accounts),
+            Providers::new(&config.providers, shares.providers),
+        ),
         keys: ArcSwap::from_pointee(KeyRing::new(&config.keys)),
         admission: Arc::clone(&admission),
     });
@@ -119,8 +125,16 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
-    let agents = Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)) };
-    let operators = Listener { listener: operators, tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)) };
+    let agents = Listener {
+        listener: agents,
+        tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)),
+        connections_max: shares.agents,
+    };
+    let operators = Listener {
+        listener: operators,
+        tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)),
+        connections_max: shares.operators,
+    };
     let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, tls, seen));
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
@@ -139,10 +153,10 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         watcher,
         drain_timeout: config.server.drain_timeout,
     };
-    running
-        .accounts
-        .log
-        .event("listening", &json!({ "listen": listen.to_string(), "admin_listen": admin_listen.to_string() }));
+    let listening = json!({
+        "listen": listen.to_string(), "admin_listen": admin_listen.to_string(), "connections_max": shares.agents,
+    });
+    running.accounts.log.event("listening", &listening);
     Ok(running)
 }
 

@@ -34,8 +34,14 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may leave what is sent to it untaken.
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most connections of one door; further ones wait to be accepted until one ends.
+/// Most connections of the agents' door; further ones wait to be accepted until one ends.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Most connections of the operators' door.
+pub const OPERATORS_CONNECTIONS_MAX: usize = 256;
+/// How many file descriptors the process asks for at its start, where it may have them.
+pub const DESCRIPTORS_WANTED: u64 = 65_536;
+/// File descriptors that connections leave to the ledger, the log and the files that are read again.
+pub const DESCRIPTORS_KEPT: usize = 40;
 /// How much of a body that was refused unread is read and thrown away, in bytes, so that its sender gets to the answer.
 pub const LINGER_BYTES_MAX: usize = 64 << 20;
 /// For how long that is done.

@@ -96,7 +96,7 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
     let config = CONFIG.replace("models", "metering: observe, models");
     let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
-    let row = Providers::new(&config.providers).row(&target.provider).cloned().expect("the row");
+    let row = Providers::new(&config.providers, 64).row(&target.provider).cloned().expect("the row");
     (row, target)
 }
 
@@ -163,7 +163,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let folder = tempfile::tempdir().expect("a folder");
     let (accounts, log) = accounts(folder.path());
     let config = config::parse("farthing.yaml", CONFIG, folder.path(), &|_| None).expect("a configuration");
-    let providers = Providers::new(&config.providers);
+    let providers = Providers::new(&config.providers, 64);
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
     let row = providers.row(&target.provider).expect("the row");
     let call = call();

@@ -38,6 +38,9 @@ pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Ne
     };
     match failure {
         Failure::Connect { .. } | Failure::Reset { .. } | Failure::Timeout { sent: false } => again(None),
+        // Another target would find none either.
+        Failure::NoDescriptor if tries > rules.retries => Next::GiveUp,
+        Failure::NoDescriptor => again(None),
         Failure::Timeout { sent: true } if rules.retry_after_timeout => again(None),
         Failure::Timeout { sent: true } => Next::GiveUp,
         Failure::Unreadable { .. } | Failure::NoRoom => Next::GiveUp,
@@ -177,6 +180,12 @@ mod tests {
         for status in [101, 204, 302, 304] {
             check(&refused(status, None), 1, Next::Fallback);
         }
+    }
+
+    #[test]
+    fn the_want_of_a_descriptor_is_waited_out_and_not_carried_to_the_next_target() {
+        check(&Failure::NoDescriptor, 1, Next::Retry(Duration::from_millis(250)));
+        check(&Failure::NoDescriptor, 3, Next::GiveUp);
     }
 
     #[test]

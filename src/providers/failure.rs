@@ -15,6 +15,8 @@ pub enum Failure {
         /// Why, in a word of ours.
         why: &'static str,
     },
+    /// This process has no file descriptor left for a connection; nothing was sent.
+    NoDescriptor,
     /// The connection broke before an answer.
     Reset {
         /// Whether anything may have been sent: then it may be billed.
@@ -61,7 +63,7 @@ impl Failure {
     /// Whether the provider may bill the attempt although there was no answer.
     pub fn may_be_billed(&self) -> bool {
         match self {
-            Self::Connect { .. } => false,
+            Self::Connect { .. } | Self::NoDescriptor => false,
             Self::Refused(refusal) => refusal.in_stream,
             Self::Reset { sent } | Self::Timeout { sent } => *sent,
             Self::Unreadable { .. } | Self::NoRoom => true,
@@ -72,6 +74,7 @@ impl Failure {
     pub fn words(&self) -> &'static str {
         match self {
             Self::Connect { why } => why,
+            Self::NoDescriptor => "no file descriptor is left for a connection",
             Self::Reset { .. } => "the connection broke before an answer",
             Self::Timeout { .. } => "no answer in time",
             Self::Refused(refusal) if refusal.credential => "the credential was not accepted",
@@ -94,7 +97,7 @@ impl Failure {
         match self {
             Self::Connect { .. } | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
             Self::Refused(refusal) => !refusal.is_error_of_caller(),
-            Self::NoRoom => false,
+            Self::NoRoom | Self::NoDescriptor => false,
         }
     }
 
@@ -103,6 +106,10 @@ impl Failure {
         match self {
             Self::Connect { why } => {
                 ApiError::new(Code::ProviderError, format!("the provider could not be reached: {why}"))
+            }
+            Self::NoDescriptor => {
+                ApiError::new(Code::Overloaded, "no file descriptor is left for a connection to the provider")
+                    .retry_after(1)
             }
             Self::Reset { .. } => {
                 ApiError::new(Code::ProviderError, "the provider closed the connection before it answered")
