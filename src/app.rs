@@ -1,12 +1,13 @@
 //! Builds everything from a configuration, starts it, watches its files, and shuts it down in order.
 
+mod aside;
+mod descriptors;
 pub mod warnings;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -20,7 +21,8 @@ use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
-use crate::meter::accounts::Accounts;
+use crate::limits::{CUT_GRACE, RELOAD_TIMEOUT};
+use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
 use crate::problem::Problem;
 use crate::providers::Providers;
@@ -73,6 +75,7 @@ pub struct Running {
 /// [`StartError`], each with one line that says what to mend. Nothing is left running.
 pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Running, StartError> {
     let config = Arc::new(config);
+    let shares = descriptors::shares(descriptors::raise());
     // Before anything that takes time: a change from here on is noticed.
     let seen = Seen::now(&config, file.as_deref());
     let tls = config.server.tls.as_ref().map(tls::read).transpose().map_err(StartError::Tls)?.map(tls::Doors::new);
@@ -99,7 +102,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         estimates: Estimates::default(),
         metrics,
         log,
-        cutting: AtomicBool::new(false),
+        cutting: Cutting::default(),
     });
     if recovered.records_replayed + recovered.attempts_interrupted + recovered.torn_bytes + recovered.lost_bytes > 0
         || recovered.journal_was_missing
@@ -114,7 +117,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     }
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {
-        gateway: Gateway::new(Arc::clone(&config), Arc::clone(&accounts), Providers::new(&config.providers)),
+        gateway: Gateway::new(
+            Arc::clone(&config),
+            Arc::clone(&accounts),
+            Providers::new(&config.providers, shares.providers),
+        ),
         keys: ArcSwap::from_pointee(KeyRing::new(&config.keys)),
         admission: Arc::clone(&admission),
     });
@@ -127,18 +134,23 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
-    let agents =
-        Listener { listener: agents, tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)), log: accounts.log.clone() };
+    let agents = Listener {
+        listener: agents,
+        tls: tls.as_ref().map(|tls| Arc::clone(&tls.agents)),
+        connections_max: shares.agents,
+        log: accounts.log.clone(),
+    };
     let operators = Listener {
         listener: operators,
         tls: tls.as_ref().map(|tls| Arc::clone(&tls.operators)),
+        connections_max: shares.operators,
         log: accounts.log.clone(),
     };
     let watcher = tokio::spawn(watch_files(Arc::clone(&server), file, tls, seen));
     let of_agents = move |request| Arc::clone(&server).serve(request);
     let of_operators = move |request| Arc::clone(&admin).serve(request);
     let doors = [
-        tokio::spawn(listen::serve(agents, of_agents, closing_seen, config.server.drain_timeout)),
+        tokio::spawn(listen::serve(agents, of_agents, closing_seen, config.server.drain_timeout + CUT_GRACE)),
         tokio::spawn(listen::serve(operators, of_operators, closed_seen, Duration::from_secs(1))),
     ];
     let running = Running {
@@ -152,10 +164,10 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         watcher,
         drain_timeout: config.server.drain_timeout,
     };
-    running
-        .accounts
-        .log
-        .event("listening", &json!({ "listen": listen.to_string(), "admin_listen": admin_listen.to_string() }));
+    let listening = json!({
+        "listen": listen.to_string(), "admin_listen": admin_listen.to_string(), "connections_max": shares.agents,
+    });
+    running.accounts.log.event("listening", &listening);
     Ok(running)
 }
 
@@ -181,7 +193,7 @@ impl Running {
         tokio::pin!(agents, patience);
         tokio::select! {
             biased;
-            () = patience => accounts.cutting.store(true, Ordering::Relaxed),
+            () = patience => accounts.cutting.begin(),
             ended = agents.as_mut() => drop(ended),
         }
         if !agents.is_finished() {
@@ -222,48 +234,96 @@ fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
 }
 
 /// Reads keys, prices and certificates again when their files change, and on SIGHUP. A bad file never replaces a
-/// good one.
-async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, mut seen: Seen) {
+/// good one. Each is read on a thread of its own: one that cannot be read holds up neither the doors nor the others.
+async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, seen: Seen) {
     let config = server.gateway.config().clone();
-    let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
-    let mut behind = None;
-    loop {
-        tell_whether_behind(server.gateway.accounts(), &mut behind);
-        let asked = tokio::select! {
-            () = tokio::time::sleep(WATCH_INTERVAL) => false,
-            Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
-        };
-        let now = Seen::now(&config, file.as_deref());
-        if let Some(file) = file.as_deref().filter(|_| asked || now.config != seen.config) {
-            reload_keys(&server, file);
+    let watch = |what, files, seen, reload| Watch { server: Arc::clone(&server), what, files, seen, reload }.forever();
+    let keys = file.map(|file| {
+        let files = vec![file.clone()];
+        watch("config", files, seen.config, Arc::new(move |server: &Server| reload_keys(server, &file)) as Reload)
+    });
+    let prices = config.prices.clone().map(|file| {
+        let files = vec![file.clone()];
+        watch("prices", files, seen.prices, Arc::new(move |server: &Server| reload_prices(server, &file)) as Reload)
+    });
+    let certificates = tls.zip(config.server.tls.clone()).map(|(doors, files)| {
+        let paths = files.paths().map(Path::to_path_buf).collect();
+        watch("tls", paths, seen.tls, Arc::new(move |server: &Server| reload_tls(server, &doors, &files)) as Reload)
+    });
+    let behind = async {
+        let mut told = None;
+        loop {
+            tell_whether_behind(server.gateway.accounts(), &mut told);
+            tokio::time::sleep(WATCH_INTERVAL).await;
         }
-        if let Some(prices) = config.prices.as_deref().filter(|_| asked || now.prices != seen.prices) {
-            reload_prices(&server, prices);
+    };
+    let perhaps = async |watch: Option<_>| {
+        if let Some(watch) = watch {
+            watch.await;
         }
-        if let (Some(tls), Some(files)) = (&tls, &config.server.tls)
-            && (asked || now.tls != seen.tls)
-        {
-            reload_tls(&server, tls, files);
+    };
+    tokio::join!(perhaps(keys), perhaps(prices), perhaps(certificates), behind);
+}
+
+/// Reads something again, and puts it in force or says why not.
+type Reload = Arc<dyn Fn(&Server) + Send + Sync>;
+
+/// Files that are read again together.
+struct Watch {
+    server: Arc<Server>,
+    /// The label of `farthing_reload_failures_total`.
+    what: &'static str,
+    files: Vec<PathBuf>,
+    /// As they were when they were last looked at.
+    seen: Vec<Option<Version>>,
+    reload: Reload,
+}
+
+impl Watch {
+    async fn forever(mut self) {
+        let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+        loop {
+            let asked = tokio::select! {
+                () = tokio::time::sleep(WATCH_INTERVAL) => false,
+                Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
+            };
+            let look = {
+                let (server, files) = (Arc::clone(&self.server), self.files.clone());
+                let (seen, reload) = (self.seen.clone(), Arc::clone(&self.reload));
+                move || {
+                    let now = versions(&files);
+                    if asked || now != seen {
+                        reload(&server);
+                    }
+                    now
+                }
+            };
+            if let Some(now) = aside::run(look, RELOAD_TIMEOUT, || self.tell_stuck()).await {
+                self.seen = now;
+            }
         }
-        seen = now;
+    }
+
+    fn tell_stuck(&self) {
+        let stuck = |file: &PathBuf| about(file, "reading it does not come to an end; what was in force stays");
+        reload_failed(&self.server, self.what, &self.files.iter().take(1).map(stuck).collect::<Vec<_>>());
     }
 }
 
 /// The files that are read again, as they were when they were last looked at.
-#[derive(PartialEq, Eq)]
 struct Seen {
-    config: Option<Version>,
-    prices: Option<Version>,
+    config: Vec<Option<Version>>,
+    prices: Vec<Option<Version>>,
     tls: Vec<Option<Version>>,
 }
 
 impl Seen {
     fn now(config: &Config, file: Option<&Path>) -> Self {
-        let tls = config.server.tls.iter().flat_map(TlsFiles::paths);
+        let tls: Vec<_> = config.server.tls.iter().flat_map(TlsFiles::paths).collect();
         Self {
-            config: modified(file),
-            prices: modified(config.prices.as_deref()),
-            tls: tls.map(|file| modified(Some(file))).collect(),
+            config: versions(file.as_slice()),
+            prices: versions(config.prices.as_deref().as_slice()),
+            tls: versions(&tls),
         }
     }
 }
@@ -271,14 +331,31 @@ impl Seen {
 /// What tells one state of a file from the next: its time of modification and its length.
 type Version = (SystemTime, u64);
 
-fn modified(file: Option<&Path>) -> Option<Version> {
-    let metadata = std::fs::metadata(file?).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn versions<P: AsRef<Path>>(files: &[P]) -> Vec<Option<Version>> {
+    let version = |file: &P| {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.iter().map(version).collect()
+}
+
+/// A process that runs must not wait for whoever writes into a pipe.
+fn regular(file: &Path) -> Result<&Path, Vec<Problem>> {
+    match std::fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => Err(vec![about(file, "it is no regular file; what was in force stays")]),
+        // What is not there is told by whoever reads it.
+        _ => Ok(file),
+    }
+}
+
+fn about(file: &Path, message: &str) -> Problem {
+    Problem { file: file.display().to_string(), line: 0, column: 0, message: message.to_owned() }
 }
 
 fn reload_keys(server: &Server, file: &Path) {
     let in_force = server.keys.load().len();
-    match config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok()) {
+    let load = |file| config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok());
+    match regular(file).and_then(load) {
         Ok(keys) => {
             server.keys.store(Arc::new(KeyRing::new(&keys)));
             server.gateway.accounts().log.event(
@@ -291,7 +368,7 @@ fn reload_keys(server: &Server, file: &Path) {
 }
 
 fn reload_prices(server: &Server, file: &Path) {
-    match read_book(Some(file)) {
+    match regular(file).and_then(|file| read_book(Some(file))) {
         Ok(book) => {
             server.gateway.accounts().book.store(Arc::new(book));
             server.gateway.accounts().log.event("prices_reloaded", &json!({}));

@@ -34,8 +34,26 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may leave what is sent to it untaken.
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most connections of one door; further ones wait to be accepted until one ends.
+/// Most connections of the agents' door; further ones wait to be accepted until one ends.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Most connections of the operators' door.
+pub const OPERATORS_CONNECTIONS_MAX: usize = 256;
+/// How many file descriptors the process asks for at its start, where it may have them.
+pub const DESCRIPTORS_WANTED: u64 = 65_536;
+/// File descriptors that connections leave to the ledger, the log and the files that are read again.
+pub const DESCRIPTORS_KEPT: usize = 40;
+/// How much of a body that was refused unread is read and thrown away, in bytes, so that its sender gets to the answer.
+pub const LINGER_BYTES_MAX: usize = 64 << 20;
+/// For how long that is done.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most request bodies that are on their way at once: waited for, with no place among the requests in flight yet.
+pub const BODIES_ARRIVING_MAX: usize = 16_384;
+/// Most of them for one key.
+pub const BODIES_ARRIVING_PER_KEY_MAX: usize = 4_096;
+/// How long streams that shutting down cuts have to tell their clients so.
+pub const CUT_GRACE: Duration = Duration::from_secs(1);
+/// How long reading a changed file again may take before that is told as a failure.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to agree on TLS.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest file of certificates or of a key that is read, in bytes.

@@ -15,6 +15,7 @@ use farthing::memory::Memory;
 use farthing::plan::ModelRef;
 use farthing::prompt::view::{UsageInStream, View};
 use farthing::providers::Row;
+use farthing::providers::places::Places;
 use farthing::reply::usage::{ServiceTier, Usage};
 use farthing::wire::openai_chat::{self, BodyError};
 use farthing::wire::openai_reply;
@@ -215,7 +216,7 @@ static ROWS: LazyLock<(Row, Row)> = LazyLock::new(|| {
         let row =
             format!("protocol: openai, base_url: \"http://127.0.0.1:9/v1\", models: [\"*\"], metering: {metering}");
         let config = config::parse("rows", &format!("providers: {{ row: {{ {row} }} }}"), "".as_ref(), &|_| None);
-        Row::new(&config.expect("a valid configuration").providers[0])
+        Row::new(&config.expect("a valid configuration").providers[0], Places::new(1))
     };
     (row("inject"), row("observe"))
 });

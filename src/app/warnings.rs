@@ -105,7 +105,7 @@ mod tests {
             "tiers: { frontier: [sim/m], reasoning: [sim/m], lightweight: [sim/m] }\n",
             "- { model: sim/m, usd_per_million: { input: 1 } }\n",
             &[
-                "the price of `sim/m` (sim/m@prices.yaml#2eb1ba4e) has no `output`; the cost of every answer will be unknown",
+                "the price of `sim/m` (sim/m@prices.yaml#bd8ef745) has no `output`; the cost of every answer will be unknown",
             ],
         );
     }

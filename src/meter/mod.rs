@@ -14,7 +14,6 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -64,7 +63,6 @@ pub struct Meter {
 impl Meter {
     /// Starts accounting for a call that has a plan.
     pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Plan) -> Self {
-        accounts.metrics.in_flight.inc();
         accounts.metrics.count_decision(call.who.task.as_deref(), plan.tier.map(Tier::as_str), plan.reason.as_str());
         Self {
             accounts: Arc::clone(accounts),
@@ -190,7 +188,13 @@ impl Meter {
     /// Settles the attempt whose reply broke off after it had begun, and closes the request.
     pub fn broke(&mut self, code: Code) {
         self.accounts.metrics.count_error(code.metric());
-        self.settle(Fate::Interrupted, Some((code.as_str(), 200)));
+        let fate = if code == Code::Draining { Fate::Cut } else { Fate::Interrupted };
+        self.settle(fate, Some((code.as_str(), 200)));
+    }
+
+    /// What is waited for where shutting down may cut this request.
+    pub fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.accounts.cutting.begun()
     }
 
     /// Closes a request that ends in an error before its reply began.
@@ -280,11 +284,10 @@ impl Meter {
 impl Drop for Meter {
     /// The client hung up, shutting down ran out of patience, or something panicked: what may have been sent is settled as cut.
     fn drop(&mut self) {
-        self.accounts.metrics.in_flight.dec();
         if self.closed {
             return;
         }
-        let code = if self.accounts.cutting.load(Ordering::Relaxed) { Code::Draining } else { Code::ClientClosed };
+        let code = if self.accounts.cutting.has_begun() { Code::Draining } else { Code::ClientClosed };
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
         let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };

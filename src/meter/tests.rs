@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::accounts::Cutting;
 use super::estimates::Estimates;
 use super::*;
 use crate::call::{Attribution, Call, Surface};
@@ -58,7 +58,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
         estimates: Estimates::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
-        cutting: AtomicBool::new(false),
+        cutting: Cutting::default(),
     };
     (Arc::new(accounts), sink)
 }
@@ -101,7 +101,7 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
     let config = CONFIG.replace("models", "metering: observe, models");
     let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
-    let row = Providers::new(&config.providers).row(&target.provider).cloned().expect("the row");
+    let row = Providers::new(&config.providers, 64).row(&target.provider).cloned().expect("the row");
     (row, target)
 }
 
@@ -197,7 +197,7 @@ fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
     let config = CONFIG.replace("vendor: openai", &format!("vendor: {vendor}"));
     let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from(model) };
-    (Providers::new(&config.providers).row(&target.provider).cloned().expect("the row"), target)
+    (Providers::new(&config.providers, 64).row(&target.provider).cloned().expect("the row"), target)
 }
 
 /// A call whose attempt has left.
@@ -376,7 +376,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let rows = Book::parse("prices.yaml", row).expect("a row");
     accounts.book.store(Arc::new(Book::builtin().with_user_rows(rows)));
     let config = config::parse("farthing.yaml", CONFIG, folder.path(), &|_| None).expect("a configuration");
-    let providers = Providers::new(&config.providers);
+    let providers = Providers::new(&config.providers, 64);
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
     let row = providers.row(&target.provider).expect("the row");
     let call = call();

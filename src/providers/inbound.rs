@@ -52,13 +52,13 @@ pub type Encoded = Result<Option<Encoding>, UnknownEncoding>;
 ///
 /// # Errors
 ///
-/// [`Failure::Reset`], [`Failure::Unreadable`] or [`Failure::NoRoom`].
+/// [`Failure::Unreadable`] or [`Failure::NoRoom`]. An answer that breaks off has begun: asking again could be billed again.
 pub async fn read(mut body: Arriving, encoded: Encoded, bytes_max: usize, held: HeldBytes) -> Result<Bytes, Failure> {
     let encoding = encoded.map_err(|_| Failure::Unreadable { what: "it is encoded in a way that is not known" })?;
     let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut pieces = Pieces::new(held, expected.filter(|length| *length <= bytes_max));
     while let Some(frame) = body.frame().await {
-        let Ok(piece) = frame.map_err(|_| Failure::Reset { sent: true })?.into_data() else { continue };
+        let Ok(piece) = frame.map_err(|_| Failure::Unreadable { what: "it broke off" })?.into_data() else { continue };
         if pieces.length() + piece.len() > bytes_max {
             return Err(Failure::Unreadable { what: "it is too large" });
         }

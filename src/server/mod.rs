@@ -23,9 +23,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::call::{Call, CallFacts, Surface};
+use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
@@ -37,8 +39,15 @@ pub use authenticate::{KeyRing, is_this_machine};
 pub use respond::ReplyStream;
 pub use target::host;
 
-use admission::Permit;
 use cors::Reader;
+
+/// Whether a request's body has been read to its end. [`Unread`](Self::Unread) is an extension of the response, by which
+/// the connection knows that its client may still be sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RequestBody {
+    Read,
+    Unread,
+}
 
 /// Everything behind the agents' door.
 pub struct Server {
@@ -61,7 +70,8 @@ impl Server {
             *request.method_mut() = Method::GET;
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let mut response = match self.route(id, request, for_head).await {
+        let mut body = if request.body().is_end_stream() { RequestBody::Read } else { RequestBody::Unread };
+        let mut response = match self.route(id, request, for_head, &mut body).await {
             Ok(response) => response,
             Err(error) => {
                 let method = if for_head { Method::HEAD } else { method };
@@ -69,6 +79,9 @@ impl Server {
                 respond::error(id, &error)
             }
         };
+        if body == RequestBody::Unread {
+            response.extensions_mut().insert(body);
+        }
         if let Some(reader) = reader {
             reader.may_read(response.headers_mut());
         }
@@ -93,6 +106,7 @@ impl Server {
         id: RequestId,
         request: Request<Incoming>,
         for_head: bool,
+        request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (host, path) = (host(&request)?, request.uri().path());
         match (request.method(), path) {
@@ -119,8 +133,9 @@ impl Server {
         let key = authenticate::authenticate(&keys, host, request.headers(), self.gateway.config())?;
         match (request.method(), path) {
             (&Method::POST, "/v1/chat/completions") => {
-                let permit = self.admission.admit()?;
-                self.chat(id, request, key.as_deref(), permit).await
+                // Before the body is read: whoever would be refused need not send it.
+                self.admission.has_room()?;
+                self.chat(id, request, key.as_deref(), request_body).await
             }
             (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
@@ -147,12 +162,16 @@ impl Server {
         &self,
         id: RequestId,
         request: Request<Incoming>,
-        key: Option<&crate::config::Key>,
-        permit: Permit,
+        key: Option<&Key>,
+        request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
-        let (body, held) = intake::body(&head.headers, body, &self.admission, &self.gateway.config().limits).await?;
+        let limits = &self.gateway.config().limits;
+        let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
+        *request_body = RequestBody::Read;
+        // Only now: one who sends slowly must not keep a place from those who do not.
+        let permit = self.admission.admit()?;
         let read = Instant::now();
         let view = openai_chat::read(&body).map_err(refusal_of)?;
         let said = headers::read(head.headers);
@@ -195,7 +214,9 @@ fn wrong_method(method: &Method, served: &'static str) -> ApiError {
 
 fn refusal_of(error: BodyError) -> ApiError {
     match &error {
-        BodyError::DuplicateKey(key) => ApiError::new(Code::DuplicateKey, error.to_string()).param(key),
+        BodyError::DuplicateKey(key) | BodyError::Respelt(key) => {
+            ApiError::new(Code::DuplicateKey, error.to_string()).param(key)
+        }
         BodyError::Wrong { key, .. } => ApiError::new(Code::InvalidBody, error.to_string()).param(key),
         BodyError::Json(_) => ApiError::new(Code::InvalidBody, error.to_string()),
     }

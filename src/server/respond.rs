@@ -31,8 +31,9 @@ const COST_SOURCE: HeaderName = HeaderName::from_static("x-farthing-cost-source"
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
 pub struct ReplyStream {
-    kind: Kind,
+    // First, so that it is back when the log has the request.
     _permit: Option<Permit>,
+    kind: Kind,
 }
 
 enum Kind {

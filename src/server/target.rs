@@ -1,19 +1,22 @@
 //! Whom a request is meant for and where it ends: refused wherever two readers could disagree.
 //!
 //! A proxy in front of us and we must see the same host and the same bounds of the body, or one client's request
-//! could be taken for another's. Lengths are hyper's to judge: it refuses lengths that differ, and ends the
-//! connection behind a request that has both a length and chunks.
+//! could be taken for another's. So must what lets it in: a key or an origin stands once. Lengths are hyper's to
+//! judge: it refuses lengths that differ, and ends the connection behind a request that has both a length and chunks.
 
-use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request};
+use http::header::{AUTHORIZATION, HOST, ORIGIN, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue, Method, Request};
 
 use crate::wire::errors::{ApiError, Code};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The host that a request names, with its port if it has one; empty if it names none.
 ///
 /// # Errors
 ///
-/// 400 `invalid_request` for two hosts, or a transfer encoding besides `chunked`.
+/// 400 `invalid_request` for two hosts, a transfer encoding besides `chunked`, or a header that decides who comes in
+/// and stands twice: whoever reads the other one would let somebody else in.
 pub fn host<B>(request: &Request<B>) -> Result<&str, ApiError> {
     let headers = request.headers();
     // <https://www.rfc-editor.org/rfc/rfc9112#section-6.1>
@@ -21,6 +24,14 @@ pub fn host<B>(request: &Request<B>) -> Result<&str, ApiError> {
     if encodings.next().is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"chunked")) || encodings.next().is_some()
     {
         return Err(ApiError::new(Code::InvalidRequest, "of transfer encodings only `chunked` is taken, and once"));
+    }
+    for name in [AUTHORIZATION, API_KEY, ORIGIN] {
+        if headers.get_all(&name).iter().nth(1).is_some() {
+            return Err(ApiError::new(
+                Code::InvalidRequest,
+                format!("the header `{name}` stands twice; wanted it once"),
+            ));
+        }
     }
     // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2>
     let mut hosts = headers.get_all(HOST).iter();

@@ -16,6 +16,10 @@ pub enum BodyError {
     /// A key that decides something stands twice, so that two readers could disagree about it.
     #[error("the key `{0}` stands twice in the body")]
     DuplicateKey(&'static str),
+    /// A key is one that decides something but for its case: providers that read JSON without regard to case, as Go's
+    /// own reader does, would take it for that one.
+    #[error("a key of the body differs from `{0}` only in its case, and some providers read both alike")]
+    Respelt(&'static str),
     /// A key has a value of the wrong kind.
     #[error("`{key}` must be {wanted}")]
     Wrong {
@@ -69,11 +73,28 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
             reader.view.attachments.server_tools += 1;
             Ok(s.pass()?)
         }
-        _ => Ok(s.pass()?),
+        other => match deciding(other) {
+            Some(key) => Err(BodyError::Respelt(key)),
+            None => Ok(s.pass()?),
+        },
     })?;
     scanner.end()?;
     reader.finish(larger(max_completion_tokens, max_tokens))
 }
+
+/// The keys of a body on which something is decided.
+const DECIDING: [&str; 10] = [
+    "model",
+    "stream",
+    "stream_options",
+    "messages",
+    "tools",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "service_tier",
+    "web_search_options",
+];
 
 /// The keys that may stand only once, because what they say is decided on.
 #[derive(Clone, Copy)]
@@ -285,6 +306,17 @@ impl Reader {
         self.view.claims.user = self.claimed_user.into_iter().flatten().next();
         Ok(self.view)
     }
+}
+
+/// The deciding key that a reader without regard to case takes `key` for.
+fn deciding(key: &str) -> Option<&'static str> {
+    // Letters whose folding is an ASCII letter: Go's reader folds them as well. <https://pkg.go.dev/encoding/json#Unmarshal>
+    let folded = |letter: char| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    };
+    DECIDING.iter().copied().find(|deciding| key.chars().map(folded).eq(deciding.chars()))
 }
 
 /// Where both limits are given, which of them a provider keeps is its own affair.

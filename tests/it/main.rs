@@ -7,6 +7,7 @@ mod canaries;
 mod conservation;
 mod corpus;
 mod crash;
+mod descriptors;
 mod details;
 mod door;
 mod encodings;
