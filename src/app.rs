@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::config::policies::{self, Stamp};
 use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
 use crate::gateway::Gateway;
@@ -24,6 +25,7 @@ use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::limits::{CUT_GRACE, RELOAD_TIMEOUT};
 use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
+use crate::policy::{Set, Verify};
 use crate::problem::Problem;
 use crate::providers::Providers;
 use crate::server::listen::{self, Listener};
@@ -31,10 +33,13 @@ use crate::server::{Admission, KeyRing, Server, tls};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// How often the files of keys and prices are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the files that are read again are looked at. Policies are read at the second look that finds them changed
+/// and alike, so that two of these and the reading stay within a second.
+const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+/// Holds policies against their tests; nothing classifies requests yet that could contradict one.
+pub const VERIFY: Verify<'static> = &|_| Vec::new();
 /// What is read again, as `farthing_reload_failures_total` names it.
-const RELOADED: [&str; 3] = ["config", "prices", "tls"];
+const RELOADED: [&str; 4] = ["config", "prices", "policies", "tls"];
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,9 @@ pub enum StartError {
     /// The files of TLS are not usable.
     #[error("{}", lines(.0))]
     Tls(Vec<Problem>),
+    /// The routing policies are not usable.
+    #[error("{}", lines(.0))]
+    Policies(Vec<Problem>),
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -80,6 +88,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let seen = Seen::now(&config, file.as_deref());
     let tls = config.server.tls.as_ref().map(tls::read).transpose().map_err(StartError::Tls)?.map(tls::Doors::new);
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
+    let (policies, doubts) = read_policies(config.policies.as_deref()).map_err(StartError::Policies)?;
     config.providers.iter().for_each(|row| book.read_ahead(&row.vendor));
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
@@ -89,11 +98,14 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         when_it_fails: config.ledger.when_it_fails,
     };
     let (ledger, recovered) = Ledger::open(&options)?;
-    for warning in warnings::warnings(&config, &book, jiff::Timestamp::now()) {
+    let doubts =
+        doubts.iter().map(ToString::to_string).chain(warnings::of_policies(policies.policies(), Some(&config)));
+    for warning in warnings::warnings(&config, &book, jiff::Timestamp::now()).into_iter().chain(doubts) {
         log.event("warning", &json!({ "message": warning }));
     }
     let metrics = Metrics::new(config.label_values);
     RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
+    metrics.show_policies(versions_of(&policies));
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
     let accounts = Arc::new(Accounts {
         ledger,
@@ -121,6 +133,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
             Arc::clone(&config),
             Arc::clone(&accounts),
             Providers::new(&config.providers, shares.providers),
+            policies,
         ),
         keys: ArcSwap::from_pointee(KeyRing::new(&config.keys)),
         admission: Arc::clone(&admission),
@@ -220,6 +233,15 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
     Book::parse(&name, &text).map(|rows| Book::builtin().with_user_rows(rows))
 }
 
+/// The routing policies of a folder over the built-in default, or that alone; and what they probably do not mean.
+pub fn read_policies(folder: Option<&Path>) -> Result<(Set, Vec<Problem>), Vec<Problem>> {
+    folder.map_or_else(|| Ok((Set::builtin(), Vec::new())), |folder| policies::load(folder, VERIFY))
+}
+
+fn versions_of(policies: &Set) -> Vec<String> {
+    policies.policies().iter().map(|policy| policy.version.clone()).collect()
+}
+
 /// Tells in the log when the ledger's views stand still, why, and when they go on.
 fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
     let now = accounts.ledger.failure();
@@ -233,22 +255,30 @@ fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
     *told = now;
 }
 
-/// Reads keys, prices and certificates again when their files change, and on SIGHUP. A bad file never replaces a
-/// good one. Each is read on a thread of its own: one that cannot be read holds up neither the doors nor the others.
+/// Reads keys, prices, policies and certificates again when their files change, and on SIGHUP. A bad file never replaces
+/// a good one. Each is read on a thread of its own: one that cannot be read holds up neither the doors nor the others.
 async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, seen: Seen) {
     let config = server.gateway.config().clone();
-    let watch = |what, files, seen, reload| Watch { server: Arc::clone(&server), what, files, seen, reload }.forever();
     let keys = file.map(|file| {
-        let files = vec![file.clone()];
-        watch("config", files, seen.config, Arc::new(move |server: &Server| reload_keys(server, &file)) as Reload)
+        let reload = of_file(&file, reload_keys);
+        Watch::new(&server, "config", file.clone(), seen.config, move || versions(&[&file]), reload).forever()
     });
     let prices = config.prices.clone().map(|file| {
-        let files = vec![file.clone()];
-        watch("prices", files, seen.prices, Arc::new(move |server: &Server| reload_prices(server, &file)) as Reload)
+        let reload = of_file(&file, reload_prices);
+        Watch::new(&server, "prices", file.clone(), seen.prices, move || versions(&[&file]), reload).forever()
+    });
+    let policies = config.policies.clone().map(|folder| {
+        let reload = of_file(&folder, reload_policies);
+        let watch =
+            Watch::new(&server, "policies", folder.clone(), seen.policies, move || policies::stamp(&folder), reload);
+        // A file that is being written may be a good policy at half its length.
+        Watch { comes_to_rest: true, ..watch }.forever()
     });
     let certificates = tls.zip(config.server.tls.clone()).map(|(doors, files)| {
-        let paths = files.paths().map(Path::to_path_buf).collect();
-        watch("tls", paths, seen.tls, Arc::new(move |server: &Server| reload_tls(server, &doors, &files)) as Reload)
+        let paths: Vec<PathBuf> = files.paths().map(Path::to_path_buf).collect();
+        let first = paths.first().cloned().unwrap_or_default();
+        let reload = Arc::new(move |server: &Server| reload_tls(server, &doors, &files));
+        Watch::new(&server, "tls", first, seen.tls, move || versions(&paths), reload).forever()
     });
     let behind = async {
         let mut told = None;
@@ -257,29 +287,54 @@ async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     };
-    let perhaps = async |watch: Option<_>| {
-        if let Some(watch) = watch {
-            watch.await;
-        }
-    };
-    tokio::join!(perhaps(keys), perhaps(prices), perhaps(certificates), behind);
+    tokio::join!(perhaps(keys), perhaps(prices), perhaps(policies), perhaps(certificates), behind);
+}
+
+/// Waits for `watch`, if there is one.
+async fn perhaps(watch: Option<impl Future<Output = ()>>) {
+    if let Some(watch) = watch {
+        watch.await;
+    }
 }
 
 /// Reads something again, and puts it in force or says why not.
 type Reload = Arc<dyn Fn(&Server) + Send + Sync>;
 
-/// Files that are read again together.
-struct Watch {
+fn of_file(file: &Path, reload: fn(&Server, &Path)) -> Reload {
+    let file = file.to_path_buf();
+    Arc::new(move |server| reload(server, &file))
+}
+
+/// What is read again together; a `V` tells one state of it from the next.
+struct Watch<V> {
     server: Arc<Server>,
     /// The label of `farthing_reload_failures_total`.
     what: &'static str,
-    files: Vec<PathBuf>,
-    /// As they were when they were last looked at.
-    seen: Vec<Option<Version>>,
+    /// What is named where reading does not come to an end.
+    path: PathBuf,
+    look: Arc<dyn Fn() -> V + Send + Sync>,
+    /// As it was when it was last looked at.
+    seen: V,
+    /// As it was when it was last read.
+    read: V,
+    /// It is read again at the second look that finds it changed and alike, not at the first.
+    comes_to_rest: bool,
     reload: Reload,
 }
 
-impl Watch {
+impl<V: Clone + PartialEq + Send + 'static> Watch<V> {
+    fn new(
+        server: &Arc<Server>,
+        what: &'static str,
+        path: PathBuf,
+        seen: V,
+        look: impl Fn() -> V + Send + Sync + 'static,
+        reload: Reload,
+    ) -> Self {
+        let (server, look, read) = (Arc::clone(server), Arc::new(look), seen.clone());
+        Self { server, what, path, look, seen, read, comes_to_rest: false, reload }
+    }
+
     async fn forever(mut self) {
         let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
         loop {
@@ -287,26 +342,31 @@ impl Watch {
                 () = tokio::time::sleep(WATCH_INTERVAL) => false,
                 Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
             };
-            let look = {
-                let (server, files) = (Arc::clone(&self.server), self.files.clone());
-                let (seen, reload) = (self.seen.clone(), Arc::clone(&self.reload));
+            let look_and_read = {
+                let (server, look, reload) =
+                    (Arc::clone(&self.server), Arc::clone(&self.look), Arc::clone(&self.reload));
+                let (seen, read, comes_to_rest) = (self.seen.clone(), self.read.clone(), self.comes_to_rest);
                 move || {
-                    let now = versions(&files);
-                    if asked || now != seen {
+                    let now = look();
+                    let is_due = asked || now != read && (now == seen || !comes_to_rest);
+                    if is_due {
                         reload(&server);
                     }
-                    now
+                    (now, is_due)
                 }
             };
-            if let Some(now) = aside::run(look, RELOAD_TIMEOUT, || self.tell_stuck()).await {
+            if let Some((now, is_read)) = aside::run(look_and_read, RELOAD_TIMEOUT, || self.tell_stuck()).await {
+                if is_read {
+                    self.read = now.clone();
+                }
                 self.seen = now;
             }
         }
     }
 
     fn tell_stuck(&self) {
-        let stuck = |file: &PathBuf| about(file, "reading it does not come to an end; what was in force stays");
-        reload_failed(&self.server, self.what, &self.files.iter().take(1).map(stuck).collect::<Vec<_>>());
+        let stuck = about(&self.path, "reading it does not come to an end; what was in force stays");
+        reload_failed(&self.server, self.what, &[stuck]);
     }
 }
 
@@ -314,6 +374,7 @@ impl Watch {
 struct Seen {
     config: Vec<Option<Version>>,
     prices: Vec<Option<Version>>,
+    policies: Stamp,
     tls: Vec<Option<Version>>,
 }
 
@@ -323,6 +384,7 @@ impl Seen {
         Self {
             config: versions(file.as_slice()),
             prices: versions(config.prices.as_deref().as_slice()),
+            policies: config.policies.as_deref().map(policies::stamp).unwrap_or_default(),
             tls: versions(&tls),
         }
     }
@@ -374,6 +436,24 @@ fn reload_prices(server: &Server, file: &Path) {
             server.gateway.accounts().log.event("prices_reloaded", &json!({}));
         }
         Err(problems) => reload_failed(server, "prices", &problems),
+    }
+}
+
+/// Reads the whole folder; one bad file leaves all policies as they were.
+fn reload_policies(server: &Server, folder: &Path) {
+    let accounts = server.gateway.accounts();
+    match policies::load(folder, VERIFY) {
+        Ok((set, warnings)) => {
+            let versions = versions_of(&set);
+            server.gateway.replace_policies(set);
+            accounts.metrics.show_policies(versions.clone());
+            let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            accounts.log.event("policies_reloaded", &json!({ "policies": versions, "warnings": warnings }));
+        }
+        Err(problems) => {
+            accounts.metrics.policy_reload_failures.inc();
+            reload_failed(server, "policies", &problems);
+        }
     }
 }
 

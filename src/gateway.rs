@@ -15,6 +15,7 @@ mod timing;
 use std::sync::Arc;
 use std::time::Instant as Clock;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
@@ -26,6 +27,7 @@ use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason};
+use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
@@ -43,6 +45,7 @@ pub struct Gateway {
     accounts: Arc<Accounts>,
     providers: Providers,
     health: Health,
+    policies: ArcSwap<Set>,
 }
 
 /// What goes back to the client.
@@ -93,8 +96,18 @@ enum Outcome {
 
 impl Gateway {
     /// Assembles the hallway.
-    pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers) -> Self {
-        Self { config, accounts, providers, health: Health::default() }
+    pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers, policies: Set) -> Self {
+        Self { config, accounts, providers, health: Health::default(), policies: ArcSwap::from_pointee(policies) }
+    }
+
+    /// The routing policies in force. A request takes one snapshot and keeps it.
+    pub fn policies(&self) -> Arc<Set> {
+        self.policies.load_full()
+    }
+
+    /// Puts other policies in force, all at once, for the requests that come from now on.
+    pub fn replace_policies(&self, policies: Set) {
+        self.policies.store(Arc::new(policies));
     }
 
     /// The configuration it runs on.

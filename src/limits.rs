@@ -123,3 +123,17 @@ pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
 pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Longest word of a request that is taken for a path when a policy's globs are held against it, in bytes.
+pub const POLICY_PATH_BYTES_MAX: usize = 4096;
+/// Largest policy file that is read, in bytes.
+pub const POLICY_BYTES_MAX: usize = 256 << 10;
+/// Most policy files of a directory.
+pub const POLICY_FILES_MAX: usize = 256;
+/// Most tasks of a policy.
+pub const POLICY_TASKS_MAX: usize = 256;
+/// Most examples, and most tests, of a policy.
+pub const POLICY_EXAMPLES_MAX: usize = 4096;
+/// Most rules of a policy: each may go through a request's text.
+pub const POLICY_RULES_MAX: usize = 64;
+/// Most entries of one list in a policy's front matter.
+pub const POLICY_LIST_MAX: usize = 256;

@@ -5,6 +5,15 @@
 
 use std::fmt;
 
+/// Where something stands in a file: 1-based line and column.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Place {
+    /// 1-based.
+    pub line: u32,
+    /// 1-based, in characters.
+    pub column: u32,
+}
+
 /// One finding in one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
@@ -16,6 +25,18 @@ pub struct Problem {
     pub column: u32,
     /// What was found, what was wanted, and a hint; lower case, no full stop, names in backticks.
     pub message: String,
+}
+
+impl Problem {
+    /// A finding at a place of a file.
+    pub fn at(file: &str, place: Place, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: place.line, column: place.column, message: message.into() }
+    }
+
+    /// A finding about a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: 0, column: 0, message: message.into() }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -1,11 +1,14 @@
 //! What a configuration allows and probably does not mean: `check` prints it, a start logs it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
+use crate::policy::{Policy, doubts};
 use crate::task::Tier;
 
 /// The warnings about `config` with the prices of `book` as of `now`, each once.
@@ -18,6 +21,18 @@ pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
     let mut told = std::collections::HashSet::new();
     warnings.retain(|warning| told.insert(warning.clone()));
     warnings
+}
+
+/// What policies say and probably do not mean; without a configuration nothing is known of the tiers' models.
+pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for policy in policies {
+        warnings.extend(doubts::alike(policy, &doubts::shared_words));
+        if let Some(config) = config {
+            warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));
+        }
+    }
+    warnings.iter().map(ToString::to_string).collect()
 }
 
 fn of_providers(config: &Config, warnings: &mut Vec<String>) {

@@ -10,10 +10,8 @@
 mod arithmetic;
 mod book;
 mod decimal;
-mod findings;
 mod parse;
 mod price;
-mod yaml;
 
 pub use arithmetic::{cost_of, lower_bound, upper_bound};
 pub use book::{Book, Row, Rows};
