@@ -308,6 +308,7 @@ fn call_of(body: &[u8], view: &View) -> Call {
         view: view.clone(),
         who,
         pinned_tier: None,
+        session: None,
         deadline: None,
     };
     let held = Memory::new(usize::MAX).hold();

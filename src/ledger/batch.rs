@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
-use crate::ledger::record::{Closing, Intent, Outcome, Reconciled, Record, RequestFacts};
+use crate::ledger::record::{Closed, Closing, DecisionFacts, Intent, Outcome, Reconciled, Record, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
 
 /// What a batch says about one attempt; at least one part is present.
@@ -34,6 +34,7 @@ impl AttemptChange<'_> {
 pub(super) struct RequestChange<'a> {
     pub(super) id: RequestId,
     pub(super) facts: Option<RequestFacts<'a>>,
+    pub(super) decision: Option<DecisionFacts<'a>>,
     pub(super) closing: Option<Closing<'a>>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
@@ -68,28 +69,36 @@ impl<'a> Batch<'a> {
     pub(super) fn add(&mut self, record: Record<'a>) {
         self.records += 1;
         match record {
-            Record::Intent(mut intent) => {
-                let request = self.request(intent.attempt.request);
-                request.facts = intent.request.take().or(request.facts);
-                request.attempt(intent.attempt).intent = Some(intent);
-            }
+            Record::Intent(intent) => self.begin(intent, None),
+            Record::Planned(intent, decision) => self.begin(intent, Some(decision)),
             Record::Outcome(mut outcome) => {
                 let request = self.request(outcome.attempt.request);
                 request.closing = outcome.closes.take().or(request.closing);
                 request.attempt(outcome.attempt).outcome = Some(outcome);
             }
-            Record::Closed(closed) => {
-                let request = self.request(closed.request.id);
-                request.facts = Some(closed.request);
-                request.closing = Some(closed.closing);
-            }
+            Record::Closed(closed) => self.close(*closed, None),
+            Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
         }
     }
 
+    fn begin(&mut self, mut intent: Intent<'a>, decision: Option<DecisionFacts<'a>>) {
+        let request = self.request(intent.attempt.request);
+        request.facts = intent.request.take().or(request.facts);
+        request.decision = decision.or(request.decision);
+        request.attempt(intent.attempt).intent = Some(intent);
+    }
+
+    fn close(&mut self, closed: Closed<'a>, decision: Option<DecisionFacts<'a>>) {
+        let request = self.request(closed.request.id);
+        request.facts = Some(closed.request);
+        request.decision = decision.or(request.decision);
+        request.closing = Some(closed.closing);
+    }
+
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
         let place = *self.places.entry(id).or_insert_with(|| {
-            self.requests.push(RequestChange { id, facts: None, closing: None, attempts: Vec::new() });
+            self.requests.push(RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() });
             self.requests.len() - 1
         });
         &mut self.requests[place]

@@ -17,6 +17,7 @@ use crate::config;
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::memory::Memory;
+use crate::plan::{Reason, Why};
 use crate::providers::Providers;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
@@ -86,6 +87,7 @@ fn call_of(body: &'static [u8]) -> Call {
         view: openai_chat::read(&body).expect("a chat body"),
         who,
         pinned_tier: None,
+        session: None,
         deadline: None,
     };
     Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
@@ -104,7 +106,7 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
 async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (u64, u64, String) {
     let (row, target) = unasked(folder);
     let call = call_of(body);
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
     meter.begin(&row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
     accounts.estimates.idle().await;
@@ -167,7 +169,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
     let row = providers.row(&target.provider).expect("the row");
     let call = call();
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(&accounts, &call.facts, &plan);
     let mut costs = Vec::new();
     // A call that fails without a word in between takes nothing away.

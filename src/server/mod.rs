@@ -166,6 +166,7 @@ impl Server {
             surface: Surface::ChatCompletions,
             body_bytes: body.len(),
             view,
+            session: who.run.clone().or(said.session),
             who,
             pinned_tier,
             deadline: said.deadline,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::attribute::DEFAULT_TEAM;
 use crate::config::Key;
 use crate::gateway::Gateway;
-use crate::plan::{Plan, Reason};
+use crate::plan::{Plan, Why};
 use crate::task::Tier;
 
 /// All models.
@@ -50,11 +50,11 @@ pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
 /// What a request for this name would get: whatever would be refused is not listed either.
 fn plan(gateway: &Gateway, key: Option<&Key>, name: &str) -> Option<Plan> {
     let team = key.map_or(DEFAULT_TEAM, |key| key.team.as_str());
-    gateway.choose(name, None, team, key).ok()
+    gateway.routing().may_ask(name, team, key)
 }
 
 fn model(id: String, plan: &Plan) -> Model {
-    let by_name = plan.targets.first().filter(|_| plan.reason == Reason::ExactModel);
+    let by_name = plan.targets.first().filter(|_| plan.reason.why == Why::ExactModel);
     let owned_by = by_name.map_or_else(|| "farthing".to_owned(), |target| target.provider.to_string());
     Model { id, object: "model", created: 0, owned_by }
 }
