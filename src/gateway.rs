@@ -12,6 +12,7 @@ pub mod conversations;
 pub mod live;
 mod refusals;
 pub mod routing;
+pub mod state;
 mod timing;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::wire::openai_reply::Facts;
 
 use refusals::{failed_reply, status_of};
 use routing::{Asking, Routing};
+use state::State;
 use timing::Timing;
 
 /// Everything that requests pass through.
@@ -129,10 +131,11 @@ impl Gateway {
         let facts = Arc::clone(&call.facts);
         let book = self.accounts.book.load_full();
         let asking = Asking { call: &facts, body: &call.body, key, book: &book };
-        let (plan, remembered) = match self.routing.decide(asking, Clock::now()) {
+        let (mut plan, remembered) = match self.routing.decide(asking, Clock::now()) {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.no_plan(&call, error),
         };
+        plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         let meter = Meter::open(&self.accounts, &facts, &plan);
         let outcome = self.ask(call, &plan, meter).await;
@@ -146,6 +149,16 @@ impl Gateway {
             drop(secured.await);
         }
         reply
+    }
+
+    /// The targets of a plan that will not be called, but as the last hope.
+    fn resting(&self, plan: &Plan) -> Vec<String> {
+        let now = Clock::now();
+        let rests = |target: &&ModelRef| {
+            let circuit = self.providers.row(&target.provider).and_then(|row| row.dispatch().circuit);
+            self.health.rests(target, circuit, now)
+        };
+        plan.targets.iter().filter(rests).map(ToString::to_string).collect()
     }
 
     /// *hold* and *call*, over retries and fallbacks, until an answer begins or nothing is left to try.

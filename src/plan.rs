@@ -183,12 +183,14 @@ pub struct Plan {
     pub would: Option<Would>,
     /// The conversation that it belongs to, hashed; `None`: it has no messages.
     pub session: Option<u64>,
+    /// What the plan depends on besides request and policy, as rows keep it; `None`: nothing.
+    pub state: Option<String>,
 }
 
 impl Plan {
     /// A plan that no policy was asked about.
     pub fn new(tier: Option<Tier>, targets: Vec<ModelRef>, reason: Reason) -> Self {
-        Self { tier, targets, reason, finding: None, would: None, session: None }
+        Self { tier, targets, reason, finding: None, would: None, session: None, state: None }
     }
 
     /// The task kind that the policy took it for.

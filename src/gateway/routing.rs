@@ -47,6 +47,7 @@ pub struct Decided {
     pub classified: Option<Classified>,
     policy: Arc<InForce>,
     place: Place,
+    held: Held,
     prompt_tokens: u64,
 }
 
@@ -77,7 +78,7 @@ impl Routing {
     pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
         let place = self.conversations.locate(asking.call, now);
         let held = place.held(now);
-        self.decide_at(asking, place, &held)
+        self.decide_at(asking, place, held)
     }
 
     /// The same with a conversation that stands as told.
@@ -85,7 +86,7 @@ impl Routing {
     /// # Errors
     ///
     /// The refusal that the client gets.
-    pub fn decide_at(&self, asking: Asking<'_>, place: Place, held: &Held) -> Result<Decided, ApiError> {
+    pub fn decide_at(&self, asking: Asking<'_>, place: Place, held: Held) -> Result<Decided, ApiError> {
         let Asking { call, key, .. } = asking;
         let policy = place.policy().map_or_else(|| self.live.load().select(whose(call)), Arc::clone);
         let name = &*call.view.model;
@@ -106,7 +107,7 @@ impl Routing {
         };
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let notes = as_auto.then_some(Note::TreatedAsAuto);
-        let acting = self.acting(asking, routed, verdict, held).map(|plan| noted(plan, notes));
+        let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
         let mut plan = match mode {
             Mode::Enforce => acting.map_err(refusal_of)?,
             Mode::Observe => self.watching(asking, written, policy.policy.default, acting.ok()).map_err(refusal_of)?,
@@ -114,7 +115,7 @@ impl Routing {
         plan.finding = judged.as_ref().map(|(verdict, classified)| finding(&policy, verdict, *classified));
         plan.session = place.id;
         let (classified, prompt_tokens) = (judged.map(|(_, classified)| classified), prompt_tokens(call));
-        Ok(Decided { plan, classified, policy, place, prompt_tokens })
+        Ok(Decided { plan, classified, policy, place, held, prompt_tokens })
     }
 
     /// What levers that act make of the call.
@@ -143,7 +144,7 @@ impl Routing {
 
     /// Remembers which model answered.
     pub fn answered(&self, decided: Remembered, model: &ModelRef, now: Instant) {
-        let Remembered { policy, place, prompt_tokens, tier } = decided;
+        let Remembered { policy, place, prompt_tokens, tier, .. } = decided;
         self.conversations.answered(place, &policy, tier, (model, prompt_tokens), now);
     }
 
@@ -207,6 +208,7 @@ impl Routing {
 pub struct Remembered {
     policy: Arc<InForce>,
     place: Place,
+    held: Held,
     prompt_tokens: u64,
     tier: Option<Tier>,
 }
@@ -214,9 +216,21 @@ pub struct Remembered {
 impl Decided {
     /// Parts the plan from what is remembered once it was carried out.
     pub fn into_parts(self) -> (Plan, Remembered) {
-        let Self { plan, policy, place, prompt_tokens, .. } = self;
+        let Self { plan, policy, place, held, prompt_tokens, .. } = self;
         let tier = plan.tier.filter(|_| plan.reason.why != Why::ExactModel);
-        (plan, Remembered { policy, place, prompt_tokens, tier })
+        (plan, Remembered { policy, place, held, prompt_tokens, tier })
+    }
+
+    /// The id of the task that the request was taken for.
+    pub fn task_of(&self, classified: &Classified) -> Option<&str> {
+        self.policy.tasks.get(classified.task? as usize).map(AsRef::as_ref)
+    }
+}
+
+impl Remembered {
+    /// Where the conversation had been when the call was decided.
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 }
 

@@ -26,12 +26,13 @@ ALTER TABLE requests ADD COLUMN needs_strong_ppm INTEGER;
 ALTER TABLE requests ADD COLUMN session TEXT;
 ALTER TABLE requests ADD COLUMN would_tier TEXT;
 ALTER TABLE requests ADD COLUMN would_model TEXT;
+ALTER TABLE requests ADD COLUMN state TEXT;
 DROP VIEW requests_v1;
 CREATE VIEW requests_v1 AS SELECT
     request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
     status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
     http_status, duration_ms, first_byte_ms, edits,
-    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
 FROM requests;";
 
 /// The version of the tables.

@@ -91,6 +91,9 @@ pub struct DecisionFacts<'a> {
     /// The same of the model, with its provider.
     #[serde(borrow)]
     pub would_model: Option<&'a str>,
+    /// What the plan depends on besides request and policy, as JSON.
+    #[serde(borrow)]
+    pub state: Option<&'a str>,
 }
 
 /// An attempt that is about to leave.

@@ -23,7 +23,7 @@ CREATE TABLE requests (
     status TEXT NOT NULL,
     cost_low_nano INTEGER NOT NULL, cost_nano INTEGER, cost_high_nano INTEGER,
     http_status INTEGER, duration_ms INTEGER, first_byte_ms INTEGER, edits TEXT,
-    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT
+    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -55,7 +55,7 @@ CREATE VIEW requests_v1 AS SELECT
     request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
     status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
     http_status, duration_ms, first_byte_ms, edits,
-    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT

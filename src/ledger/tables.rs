@@ -49,9 +49,9 @@ WHERE attempt_id = ?1";
 const INSERT_REQUEST: &str = concat!(
     "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
         surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
-        first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model)
+        first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-        ?24, ?25, ?26, ?27, ?28)
+        ?24, ?25, ?26, ?27, ?28, ?29)
     ON CONFLICT (request_id) DO UPDATE SET
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
@@ -360,6 +360,7 @@ impl<'c> Writer<'c> {
                 decision.and_then(|decision| decision.session),
                 decision.and_then(|decision| decision.would_tier),
                 decision.and_then(|decision| decision.would_model),
+                decision.and_then(|decision| decision.state),
             ])
             .map(drop)
     }

@@ -262,6 +262,7 @@ impl Meter {
             session: self.session.as_deref(),
             would_tier: plan.would.as_ref().and_then(|would| would.tier).map(Tier::as_str),
             would_model: self.would_model.as_deref(),
+            state: plan.state.as_deref(),
         }
     }
 

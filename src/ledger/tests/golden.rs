@@ -35,8 +35,12 @@ fn all_closing<'a>() -> Closing<'a> {
 /// A record of each kind, its figures all different, with everything that it can say and with as little as it can.
 fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
     let full = RequestFacts { user: Some("ann"), ..facts(id()) };
-    let watched =
-        DecisionFacts { would_tier: Some("reasoning"), would_model: Some("openai/gpt-5.6-terra"), ..decision() };
+    let watched = DecisionFacts {
+        would_tier: Some("reasoning"),
+        would_model: Some("openai/gpt-5.6-terra"),
+        state: Some("{}"),
+        ..decision()
+    };
     let undecided = DecisionFacts {
         reason: "refused",
         confidence_ppm: None,
@@ -44,6 +48,7 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         session: None,
         would_tier: None,
         would_model: None,
+        state: None,
     };
     let bare = RequestFacts {
         project: None,

@@ -80,6 +80,7 @@ fn decision<'a>() -> DecisionFacts<'a> {
         session: Some("00000000000004d2"),
         would_tier: None,
         would_model: None,
+        state: None,
     }
 }
 
