@@ -13,12 +13,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::config::policies::{self, Stamp};
 use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::meter::accounts::Accounts;
 use crate::meter::estimates::Estimates;
+use crate::policy::{Set, Verify};
 use crate::problem::Problem;
 use crate::providers::Providers;
 use crate::server::listen::{self, Listener};
@@ -26,8 +28,11 @@ use crate::server::{Admission, KeyRing, Server, tls};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// How often the files of keys and prices are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the files that are read again are looked at. Policies are read at the second look that finds them changed
+/// and alike, so that two of these and the reading stay within a second.
+const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+/// Holds policies against their tests; nothing classifies requests yet that could contradict one.
+pub const VERIFY: Verify<'static> = &|_| Vec::new();
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,9 @@ pub enum StartError {
     /// The files of TLS are not usable.
     #[error("{}", lines(.0))]
     Tls(Vec<Problem>),
+    /// The routing policies are not usable.
+    #[error("{}", lines(.0))]
+    Policies(Vec<Problem>),
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -72,6 +80,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let seen = Seen::now(&config, file.as_deref());
     let tls = config.server.tls.as_ref().map(tls::read).transpose().map_err(StartError::Tls)?.map(tls::Doors::new);
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
+    let policies = read_policies(config.policies.as_deref()).map_err(StartError::Policies)?;
     config.providers.iter().for_each(|row| book.read_ahead(&row.vendor));
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
@@ -82,6 +91,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     };
     let (ledger, recovered) = Ledger::open(&options)?;
     let metrics = Metrics::new(config.label_values);
+    metrics.show_policies(versions(&policies));
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
     let accounts = Arc::new(Accounts {
         ledger,
@@ -104,7 +114,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     }
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {
-        gateway: Gateway::new(Arc::clone(&config), Arc::clone(&accounts), Providers::new(&config.providers)),
+        gateway: Gateway::new(Arc::clone(&config), Arc::clone(&accounts), Providers::new(&config.providers), policies),
         keys: ArcSwap::from_pointee(KeyRing::new(&config.keys)),
         admission: Arc::clone(&admission),
     });
@@ -193,6 +203,18 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
     Book::parse(&name, &text).map(|rows| Book::builtin().with_user_rows(rows))
 }
 
+/// The routing policies of a folder over the built-in default, or that alone.
+pub fn read_policies(folder: Option<&Path>) -> Result<Set, Vec<Problem>> {
+    match folder {
+        Some(folder) => policies::load(folder, VERIFY).map(|(set, _)| set),
+        None => Ok(Set::builtin()),
+    }
+}
+
+fn versions(policies: &Set) -> Vec<String> {
+    policies.policies().iter().map(|policy| policy.version.clone()).collect()
+}
+
 /// Tells in the log when the ledger's views stand still, why, and when they go on.
 fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
     let now = accounts.ledger.failure();
@@ -206,12 +228,13 @@ fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
     *told = now;
 }
 
-/// Reads keys, prices and certificates again when their files change, and on SIGHUP. A bad file never replaces a
+/// Reads keys, prices, policies and certificates again when their files change, and on SIGHUP. A bad file never replaces a
 /// good one.
 async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, mut seen: Seen) {
     let config = server.gateway.config().clone();
     let mut hang_ups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     let mut behind = None;
+    let mut read_policies = seen.policies.clone();
     loop {
         tell_whether_behind(server.gateway.accounts(), &mut behind);
         let asked = tokio::select! {
@@ -224,6 +247,14 @@ async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls
         }
         if let Some(prices) = config.prices.as_deref().filter(|_| asked || now.prices != seen.prices) {
             reload_prices(&server, prices);
+        }
+        if let Some(folder) = &config.policies {
+            // A file that is being written may be a good policy at half its length.
+            let is_settled = now.policies == seen.policies && now.policies != read_policies;
+            if asked || is_settled {
+                read_policies.clone_from(&now.policies);
+                reload_policies(&server, folder.clone()).await;
+            }
         }
         if let (Some(tls), Some(files)) = (&tls, &config.server.tls)
             && (asked || now.tls != seen.tls)
@@ -239,6 +270,7 @@ async fn watch_files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls
 struct Seen {
     config: Option<Version>,
     prices: Option<Version>,
+    policies: Stamp,
     tls: Vec<Option<Version>>,
 }
 
@@ -248,6 +280,7 @@ impl Seen {
         Self {
             config: modified(file),
             prices: modified(config.prices.as_deref()),
+            policies: config.policies.as_deref().map(policies::stamp).unwrap_or_default(),
             tls: tls.map(|file| modified(Some(file))).collect(),
         }
     }
@@ -268,7 +301,7 @@ fn reload_keys(server: &Server, file: &Path) {
             server.keys.store(Arc::new(KeyRing::new(&keys)));
             server.gateway.accounts().log.event(
                 "keys_reloaded",
-                &json!({ "keys": keys.len(), "note": "only keys and prices are read again, other changes need a restart" }),
+                &json!({ "keys": keys.len(), "note": "only keys, prices and policies are read again, other changes need a restart" }),
             );
         }
         Err(problems) => reload_failed(server, "config", &problems),
@@ -282,6 +315,26 @@ fn reload_prices(server: &Server, file: &Path) {
             server.gateway.accounts().log.event("prices_reloaded", &json!({}));
         }
         Err(problems) => reload_failed(server, "prices", &problems),
+    }
+}
+
+/// Reads the whole folder; one bad file leaves all policies as they were.
+async fn reload_policies(server: &Server, folder: PathBuf) {
+    // Many files take longer than an async thread may be held.
+    let Ok(read) = tokio::task::spawn_blocking(move || policies::load(&folder, VERIFY)).await else { return };
+    let accounts = server.gateway.accounts();
+    match read {
+        Ok((set, warnings)) => {
+            let versions = versions(&set);
+            server.gateway.replace_policies(set);
+            accounts.metrics.show_policies(versions.clone());
+            let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            accounts.log.event("policies_reloaded", &json!({ "policies": versions, "warnings": warnings }));
+        }
+        Err(problems) => {
+            accounts.metrics.policy_reload_failures.inc();
+            reload_failed(server, "policies", &problems);
+        }
     }
 }
 

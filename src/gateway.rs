@@ -29,12 +29,14 @@ use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan, Reason, Why};
+use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply::Facts;
 
+use live::Live;
 use refusals::{failed_reply, status_of};
 use routing::{Asking, Routing};
 use state::State;
@@ -106,8 +108,8 @@ impl Outcome {
 
 impl Gateway {
     /// Assembles the hallway.
-    pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers) -> Self {
-        let routing = Routing::new(Arc::clone(&config));
+    pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers, policies: Set) -> Self {
+        let routing = Routing::new(Arc::clone(&config), policies);
         Self { config, accounts, providers, health: Health::default(), routing }
     }
 
@@ -119,6 +121,11 @@ impl Gateway {
     /// What it writes to.
     pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
+    }
+
+    /// Puts other policies in force, all at once, for the requests that come from now on and belong to no conversation.
+    pub fn replace_policies(&self, policies: Set) {
+        self.routing.live.store(Arc::new(Live::new(policies)));
     }
 
     /// What decides where calls go.

@@ -13,6 +13,8 @@ use farthing::cost::{Book, Terms, cost_of, lower_bound, upper_bound};
 use farthing::ids::{ModelId, ProviderId, RequestId, TeamId};
 use farthing::memory::Memory;
 use farthing::plan::ModelRef;
+use farthing::policy::{self, Expected, rules};
+use farthing::problem::Problem;
 use farthing::prompt::view::{UsageInStream, View};
 use farthing::providers::Row;
 use farthing::reply::usage::{ServiceTier, Usage};
@@ -139,6 +141,42 @@ pub fn prices(input: &[u8]) {
         let from = row.price.from.unwrap_or_default();
         assert_eq!(book.price(&row.vendor, &row.model, from).map(|price| &**price), Some(&row.price));
     }
+}
+
+/// A policy is taken or refused, the same way each time; problems lie inside the file; what is taken holds together, and
+/// its rules read any text.
+pub fn policy(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let parse = || policy::parse("fuzz.md", text);
+    let (policy, warnings) = match (parse(), parse()) {
+        (Ok(one), Ok(other)) => {
+            assert_eq!(format!("{one:?}"), format!("{other:?}"));
+            one
+        }
+        (Err(problems), Err(again)) => {
+            assert_eq!(problems, again);
+            assert!(!problems.is_empty(), "refused without a reason");
+            problems.iter().for_each(|problem| lies_inside(problem, text));
+            return;
+        }
+        _ => panic!("the same text is taken once and refused once"),
+    };
+    warnings.iter().for_each(|warning| lies_inside(warning, text));
+    for (index, task) in policy.tasks.iter().enumerate() {
+        assert!(!task.id.is_empty() && !task.text.is_empty(), "{task:?}");
+        assert!(task.at.line as usize <= lines(text), "outside the file: {task:?}");
+        assert!(!policy.tasks[..index].iter().any(|earlier| earlier.id == task.id), "{task:?} is there twice");
+    }
+    for test in &policy.tests {
+        assert!(!matches!(&test.expected, Expected::Task(id) if policy.task(id).is_none()), "{test:?}");
+    }
+    let facts = rules::Facts { last_user_turn: &[text], tools: &[text], ..rules::Facts::default() };
+    rules::first_match(&policy.rules, &facts);
+}
+
+fn lies_inside(problem: &Problem, text: &str) {
+    assert!(problem.line as usize <= lines(text), "outside the file: {problem}");
+    assert!(!problem.to_string().contains(char::is_control), "more than a line: {problem}");
 }
 
 /// What stands in front of the first [`SPLIT`] and what behind it; all of it is text where there is none.

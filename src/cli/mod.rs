@@ -41,8 +41,10 @@ enum Command {
     /// Run the gateway
     #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-… farthing serve\n  farthing serve --config farthing.yaml")]
     Serve(serve::Arguments),
-    /// Check the configuration and the prices: file:line:column, what was found, what was wanted
-    #[command(after_help = "Example:\n  farthing check --config farthing.yaml")]
+    /// Check the configuration, the prices and the policies: file:line:column, what was found, what was wanted
+    #[command(
+        after_help = "Example:\n  farthing check --config farthing.yaml\n  farthing check routing-policies/orders_daily.md"
+    )]
     Check(check::Arguments),
     /// Dry run: JSONL of requests in, JSONL of decisions out, by the code that routes them
     #[command(after_help = explain::AFTER_HELP)]

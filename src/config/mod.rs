@@ -8,6 +8,7 @@ mod check;
 mod checked;
 mod findings;
 pub mod models;
+pub mod policies;
 mod secrets;
 mod syntax;
 #[cfg(test)]

@@ -45,6 +45,8 @@ struct Entry {
     policy: Arc<InForce>,
     /// The first user turn of the request that made the prefixes warm.
     anchor: u64,
+    /// The rule that matched last, by its place, and how many user turns there were.
+    ruled: Option<(usize, u32)>,
     last: Option<Tier>,
     models: [Option<(ModelRef, u64, Instant)>; Tier::ALL.len()],
 }
@@ -58,17 +60,29 @@ pub struct Place {
     tenant: u64,
     anchor: u64,
     entry: Option<Entry>,
+    ruled: Option<(usize, u32)>,
 }
 
 impl Place {
     /// Outside of all conversations.
     pub fn nowhere() -> Self {
-        Self { id: None, key: 0, tenant: 0, anchor: 0, entry: None }
+        Self { id: None, key: 0, tenant: 0, anchor: 0, entry: None, ruled: None }
     }
 
     /// The policy version that the conversation began with, if it is under way.
     pub fn policy(&self) -> Option<&Arc<InForce>> {
         self.entry.as_ref().map(|entry| &entry.policy)
+    }
+
+    /// The rule that an earlier step of the last of `user_turns` matched.
+    pub fn ruled(&self, user_turns: u32) -> Option<usize> {
+        let (rule, turns) = self.entry.as_ref()?.ruled?;
+        (turns == user_turns).then_some(rule)
+    }
+
+    /// Notes the rule that this step matches.
+    pub fn rule(&mut self, rule: Option<usize>, user_turns: u32) {
+        self.ruled = rule.map(|rule| (rule, user_turns));
     }
 
     /// Where the conversation has been, as of `now`.
@@ -88,7 +102,7 @@ impl Conversations {
     /// Finds the conversation that a request belongs to.
     pub fn locate(&self, call: &CallFacts, now: Instant) -> Place {
         let (tenant, chain) = (tenant(call), &call.view.outline.chain);
-        let place = |key, id, entry| Place { id: Some(id), key, tenant, anchor: chain.anchor, entry };
+        let place = |key, id, entry| Place { id: Some(id), key, tenant, anchor: chain.anchor, entry, ruled: None };
         if call.view.messages == 0 {
             return Place::nowhere();
         }
@@ -115,7 +129,7 @@ impl Conversations {
         (model, tokens): (&ModelRef, u64),
         now: Instant,
     ) {
-        let Place { id: Some(id), key, tenant, anchor, entry } = place else { return };
+        let Place { id: Some(id), key, tenant, anchor, entry, ruled } = place else { return };
         let models = match entry {
             // Another prefix than before: what was warm is of no use.
             Some(entry) if entry.anchor == anchor => (entry.models, entry.last),
@@ -126,7 +140,8 @@ impl Conversations {
         if let Some(tier) = tier {
             models[tier as usize] = Some((model.clone(), tokens, now));
         }
-        let entry = Entry { tenant, id, seen: now, policy: Arc::clone(policy), anchor, last: tier.or(last), models };
+        let entry =
+            Entry { tenant, id, seen: now, policy: Arc::clone(policy), anchor, ruled, last: tier.or(last), models };
         self.shard(key).put(key, entry, now);
     }
 
@@ -166,3 +181,6 @@ fn tenant(call: &CallFacts) -> u64 {
     }
     hash.digest()
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,13 +43,6 @@ impl Live {
     }
 }
 
-impl Default for Live {
-    /// The built-in default alone.
-    fn default() -> Self {
-        Self::new(Set::builtin())
-    }
-}
-
 impl InForce {
     fn of(policy: Arc<Policy>) -> Self {
         Self {

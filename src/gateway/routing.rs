@@ -19,7 +19,8 @@ use crate::cost::{Book, cost_of};
 use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
 use crate::money::NanoUsd;
 use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
-use crate::policy::{Who, rules::Facts};
+use crate::policy::rules::Facts;
+use crate::policy::{Set, Who};
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, judge};
@@ -65,9 +66,10 @@ pub struct Asking<'a> {
 }
 
 impl Routing {
-    /// Routes by the built-in policy until others are put in force.
-    pub fn new(config: Arc<Config>) -> Self {
-        Self { config, live: ArcSwap::from_pointee(Live::default()), conversations: Conversations::default() }
+    /// Routes by these policies until others are put in force.
+    pub fn new(config: Arc<Config>, policies: Set) -> Self {
+        let live = ArcSwap::from_pointee(Live::new(policies));
+        Self { config, live, conversations: Conversations::default() }
     }
 
     /// Decides where a call goes. `now` is what idle conversations and warm prefixes are measured by.
@@ -86,7 +88,7 @@ impl Routing {
     /// # Errors
     ///
     /// The refusal that the client gets.
-    pub fn decide_at(&self, asking: Asking<'_>, place: Place, held: Held) -> Result<Decided, ApiError> {
+    pub fn decide_at(&self, asking: Asking<'_>, mut place: Place, held: Held) -> Result<Decided, ApiError> {
         let Asking { call, key, .. } = asking;
         let policy = place.policy().map_or_else(|| self.live.load().select(whose(call)), Arc::clone);
         let name = &*call.view.model;
@@ -103,7 +105,7 @@ impl Routing {
         }
         let judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
-            _ => Some(judge_call(&policy, asking)),
+            _ => Some(judge_call(&policy, asking, &mut place)),
         };
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let notes = as_auto.then_some(Note::TreatedAsAuto);
@@ -235,14 +237,16 @@ impl Remembered {
 }
 
 /// *classify*: rules, then the task that the client names, then what the words are like.
-fn judge_call(policy: &InForce, asking: Asking<'_>) -> (Verdict, Classified) {
+fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
     let tools: Vec<_> = call.view.outline.tools.iter().map(|name| openai_texts::string(body, name)).collect();
     let tools = borrowed(&tools);
     let classified = classify(policy, call, body, &tools);
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
-    let signs = Signs { rule: first_rule(policy, call, body, &tools), named, classified };
+    let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
+    place.rule(rule, call.view.outline.user_turns);
+    let signs = Signs { rule, named, classified };
     (judge(&policy.policy, signs), classified)
 }
 
@@ -271,29 +275,37 @@ fn classify(policy: &InForce, call: &CallFacts, body: &[u8], tools: &[&str]) -> 
     })
 }
 
-/// The place of the first rule that matches. Texts are decoded only if there are rules, the last user turn whole.
-fn first_rule(policy: &InForce, call: &CallFacts, body: &[u8], tools: &[&str]) -> Option<usize> {
+/// The place of the first rule that matches. Texts are decoded only if there are rules, the last user turn whole; where
+/// tool results are too long to be read again, a rule that `earlier` steps of the turn matched still does.
+fn first_rule(
+    policy: &InForce,
+    call: &CallFacts,
+    body: &[u8],
+    tools: &[&str],
+    earlier: Option<usize>,
+) -> Option<usize> {
     let rules = &policy.policy.rules;
     if rules.is_empty() {
         return None;
     }
     let outline = &call.view.outline;
     let last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
-    let mut room = RULED_RESULTS_BYTES;
-    let newest = outline.tool_results.iter().rev().take_while(|at| {
-        let fits = room > 0;
+    let (mut results, mut room) = (Vec::new(), RULED_RESULTS_BYTES);
+    let mut unread = outline.tool_results.iter().rev().peekable();
+    while let Some(at) = unread.next_if(|_| room > 0) {
         room = room.saturating_sub(at.len());
-        fits
-    });
-    let results: Vec<_> = newest.flat_map(|at| openai_texts::parts(body, at)).collect();
+        results.extend(openai_texts::parts(body, at));
+    }
     let (last_user, results) = (borrowed(&last_user), borrowed(&results));
     let facts = Facts {
         last_user_turn: &last_user,
         tool_results: &results,
         tools,
-        prompt_tokens: tokens::input_bound(&call.view, call.body_bytes, None).unwrap_or(u64::MAX),
+        prompt_tokens: tokens::ample_estimate(call.body_bytes as u64),
     };
-    rules.iter().position(|rule| rule.when.matches(&facts))
+    let found = rules.iter().position(|rule| rule.when.matches(&facts));
+    let still = unread.peek().and(earlier);
+    found.into_iter().chain(still).min()
 }
 
 fn borrowed<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
@@ -346,3 +358,6 @@ fn output_expected(limit: WholeNumber) -> u64 {
 fn millionths(share: f32) -> u32 {
     (f64::from(share).clamp(0.0, 1.0) * 1e6).round() as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,20 @@ pub enum Expected {
     Task(String),
 }
 
+/// Every key of the grammar by the heading under which `routing-policies/README.md` explains it.
+pub const GRAMMAR: [(&str, &[&str]); 7] = [
+    ("Front matter", &front_matter::KEYS),
+    ("applies_to", &front_matter::APPLIES_TO),
+    ("rules", &front_matter::RULE),
+    ("when", &front_matter::WHEN),
+    ("prompt_tokens", &front_matter::PROMPT_TOKENS),
+    ("Options of a task", &options::TASK),
+    ("Options of a test", &options::TEST),
+];
+
+/// Keys of front matter and options of tasks that are refused by name, since their rooms are not built.
+pub const NOT_BUILT: (&[&str], &[&str]) = (&front_matter::NOT_BUILT, &options::TASK_NOT_BUILT);
+
 /// Holds a policy against its own tests: says which of them fail, with the place of each. Made by whoever can classify.
 ///
 /// An advisory test that fails is not among them.

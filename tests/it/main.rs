@@ -22,6 +22,8 @@ mod intake;
 mod ledger_commands;
 mod money;
 mod operating;
+mod policies;
+mod policy_manual;
 mod price_facts;
 mod process;
 mod reconciling;

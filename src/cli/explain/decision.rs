@@ -1,6 +1,6 @@
 //! One request read, attributed, decided and written down.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::app::read_book;
+use crate::app::{read_book, read_policies};
 use crate::call::{CallFacts, Surface};
 use crate::config::{Config, Key};
 use crate::cost::Book;
@@ -18,7 +18,7 @@ use crate::gateway::routing::{Asking, Decided, Routing};
 use crate::gateway::state::State;
 use crate::ids::RequestId;
 use crate::limits::COUNTED_BODY_BYTES_MAX;
-use crate::money::{Decimal, NanoUsd};
+use crate::money::NanoUsd;
 use crate::plan::ModelRef;
 use crate::problem::Problem;
 use crate::prompt::json::{JsonError, Scanner, WholeNumber};
@@ -33,6 +33,9 @@ use crate::wire::openai_chat;
 /// What holds for all requests of one run.
 #[derive(Args, Default)]
 pub struct Settings {
+    /// The policies, instead of those that the configuration names
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
     /// Who asks: the name of a key in the configuration, with its grants
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
@@ -94,7 +97,7 @@ struct Decision<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     would_model: Option<String>,
     tokens: Tokens,
-    estimated_usd: Option<Decimal>,
+    estimated_usd: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     classifier: Option<Classifier>,
 }
@@ -125,9 +128,11 @@ impl Explainer {
     ///
     /// # Errors
     ///
-    /// What is wrong with the prices, the state, or the name of the key.
+    /// What is wrong with the prices, the policies, the state, or the name of the key.
     pub fn new(config: &Arc<Config>, settings: &Settings, state: Option<&Path>) -> Result<Self, Vec<Problem>> {
         let book = read_book(config.prices.as_deref())?;
+        let folder = settings.policies.as_deref().or(config.policies.as_deref());
+        let policies = read_policies(folder)?;
         let state = state.map(read_state).transpose().map_err(|problem| vec![problem])?.unwrap_or_default();
         let (state, held) = state;
         let key = settings.key.as_deref().map(|name| {
@@ -143,7 +148,7 @@ impl Explainer {
             ..Claims::default()
         };
         let said = Said { claims, tier: settings.tier.clone(), ..Said::default() };
-        let routing = Routing::new(Arc::clone(config));
+        let routing = Routing::new(Arc::clone(config), policies);
         Ok(Self { routing, config: Arc::clone(config), book, said, key, state, held, verbose: settings.verbose })
     }
 
@@ -157,7 +162,7 @@ impl Explainer {
         let top = Top::read(line);
         let id = top.as_ref().ok().and_then(|top| top.id);
         let decided = match &top {
-            Ok(top) => self.decide(&top.body).map_err(|error| error.to_string()),
+            Ok(top) => self.decide(&top.body),
             Err(error) => Err(format!("the line is not a JSON object: {error}")),
         };
         let json = match (&decided, &top) {
@@ -216,7 +221,7 @@ impl Explainer {
             would_tier: plan.would.as_ref().and_then(|would| would.tier).map(|tier| tier.as_str()),
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
             tokens: Tokens { prompt },
-            estimated_usd: model.and_then(|model| self.cost(call, model, prompt)).map(NanoUsd::decimal),
+            estimated_usd: model.and_then(|model| self.cost(call, model, prompt)).and_then(number),
             classifier: decided.classified.filter(|_| self.verbose).map(|found| Classifier {
                 task: decided.task_of(&found).map(str::to_owned),
                 tier: found.tier.as_str(),
@@ -248,6 +253,11 @@ impl Explainer {
         let usage = Usage { input_tokens: prompt, output_tokens, ..Usage::default() };
         self.routing.price(&self.book, call.at_ms, model, &usage)
     }
+}
+
+/// Dollars as a number, exact to the nano-dollar.
+fn number(amount: NanoUsd) -> Option<Box<RawValue>> {
+    RawValue::from_string(amount.decimal().as_str().to_owned()).ok()
 }
 
 /// A line of input: the body with a model, and the id beside it.

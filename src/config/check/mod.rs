@@ -46,6 +46,7 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         limits: limits(&mut findings, file.limits.unwrap_or_default()),
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
+        policies: findings.value("policies", file.policies, |path| folder_path(path, references)),
         keys: keys::check_keys(&mut findings, file.keys.unwrap_or_default(), declared),
         label_values: label_values(&mut findings, file.metrics.unwrap_or_default()),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
@@ -82,7 +83,6 @@ struct Rows {
 }
 
 fn not_built(findings: &mut Findings, file: &File) {
-    findings.not_built("policies", &file.policies);
     findings.not_built("shared", &file.shared);
     findings.not_built("overhead_team", &file.overhead_team);
     findings.not_built("webhooks", &file.webhooks);
@@ -166,6 +166,16 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
 fn file_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
     if text.is_empty() || text.ends_with('/') || text.contains('\0') {
         return Err("the path of a file".to_owned());
+    }
+    Ok(references.base_dir.join(text))
+}
+
+fn folder_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("the path of a folder, such as `routing-policies`".to_owned());
+    }
+    if text.ends_with(".md") {
+        return Err("the folder that the policy stands in, such as `routing-policies`".to_owned());
     }
     Ok(references.base_dir.join(text))
 }

@@ -191,7 +191,6 @@ fn what_is_not_built_is_reported_all_at_once() {
     assert_snapshot!(wrong_part("\
 server:
   pass_credentials: false
-policies: routing-policies
 shared: env:REDIS_URL
 overhead_team: platform
 webhooks: [ { url: env:OPS_WEBHOOK, events: [budget] } ]
@@ -201,15 +200,14 @@ teams:
   ops: { budget: { usd: 500 }, store: true, limits: { requests_per_minute: 600 } }
 "), @"
     farthing.yaml:2:21: `pass_credentials` is not available in this version
-    farthing.yaml:3:11: `policies` is not available in this version
-    farthing.yaml:4:9: `shared` is not available in this version
-    farthing.yaml:5:16: `overhead_team` is not available in this version
-    farthing.yaml:6:11: `webhooks` is not available in this version
-    farthing.yaml:7:9: `budget` is not available in this version
-    farthing.yaml:8:38: `mirror` is not available in this version
-    farthing.yaml:10:18: `budget` is not available in this version
-    farthing.yaml:10:39: `store` is not available in this version
-    farthing.yaml:10:53: `limits` is not available in this version
+    farthing.yaml:3:9: `shared` is not available in this version
+    farthing.yaml:4:16: `overhead_team` is not available in this version
+    farthing.yaml:5:11: `webhooks` is not available in this version
+    farthing.yaml:6:9: `budget` is not available in this version
+    farthing.yaml:7:38: `mirror` is not available in this version
+    farthing.yaml:9:18: `budget` is not available in this version
+    farthing.yaml:9:39: `store` is not available in this version
+    farthing.yaml:9:53: `limits` is not available in this version
     ");
 }
 

@@ -164,17 +164,13 @@ fn front_matter_alone_is_a_policy() {
 }
 
 #[test]
-fn the_shipped_policies_are_read_without_a_warning() {
-    for name in ["default", "orders_daily", "coding_agent", "support_desk"] {
-        let file = format!("{}/routing-policies/{name}.md", env!("CARGO_MANIFEST_DIR"));
-        let (policy, warnings) =
-            parse(&file, &std::fs::read_to_string(&file).unwrap()).unwrap_or_else(|p| panic!("{}", lines(&p)));
-        assert!(warnings.is_empty(), "{}", lines(&warnings));
-        assert_eq!(lines(&doubts::alike(&policy, &doubts::shared_words)), "");
-        assert!(policy.tests.len() >= 8 && policy.tasks.iter().all(|task| task.examples.len() >= 4), "{name}");
-    }
-    assert_eq!(builtin().name, "default");
-    assert_eq!(builtin().default, Tier::Frontier);
+fn the_built_in_default_sends_unclear_work_to_the_frontier() {
+    assert_eq!((builtin().name.as_str(), builtin().default), ("default", Tier::Frontier));
+    assert!(builtin().applies_to.is_everything());
+    let words = rules::Facts { last_user_turn: &["please DROP TABLE orders"], ..rules::Facts::default() };
+    let rule = rules::first_match(&builtin().rules, &words).unwrap();
+    assert!(rule.protected && rule.tier == Tier::Frontier);
+    assert!(rules::first_match(&builtin().rules, &rules::Facts::default()).is_none());
 }
 
 proptest! {
