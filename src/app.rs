@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -96,6 +97,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let accounts = Arc::new(Accounts {
         ledger,
         book: ArcSwap::from_pointee(book),
+        timezone: TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC),
         estimates: Estimates::default(),
         metrics,
         log,

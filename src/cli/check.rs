@@ -163,7 +163,8 @@ fn describe(config: &Config) {
 
 /// What is allowed and yet probably not meant.
 fn warnings(config: &Config, book: &Book) -> Vec<String> {
-    let today = jiff::Zoned::now().date();
+    let zone = jiff::tz::TimeZone::get(&config.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let today = jiff::Timestamp::now().to_zoned(zone).date();
     let mut warnings = Vec::new();
     let folder = config.ledger.path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {

@@ -235,7 +235,16 @@ fn describe(path: &Path, seen: &Verified) {
 fn table(seen: &Verified) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["fate", "attempts", "unpriced", "uncertain", "known USD", "low USD", "high USD"]);
+    table.set_header([
+        "fate",
+        "attempts",
+        "unpriced",
+        "uncertain",
+        "known USD",
+        "estimated USD",
+        "low USD",
+        "high USD",
+    ]);
     for (fate, sum) in &seen.fates {
         let (low, high) = sum.interval;
         table.add_row([
@@ -244,6 +253,7 @@ fn table(seen: &Verified) -> Table {
             sum.unpriced.to_string(),
             sum.uncertain.to_string(),
             sum.known.to_string(),
+            sum.estimated.to_string(),
             low.to_string(),
             high.map_or_else(|| "unknown".to_owned(), |high| high.to_string()),
         ]);
@@ -258,7 +268,7 @@ fn as_json(path: &Path, seen: &Verified) -> Value {
     let fate = |sum: &FateSum| {
         json!({
             "attempts": sum.attempts, "unpriced": sum.unpriced, "uncertain": sum.uncertain,
-            "known_nano_usd": sum.known.0, "low_nano_usd": sum.interval.0.0,
+            "known_nano_usd": sum.known.0, "estimated_nano_usd": sum.estimated.0, "low_nano_usd": sum.interval.0.0,
             "high_nano_usd": sum.interval.1.map(|NanoUsd(high)| high),
         })
     };

@@ -1,11 +1,11 @@
 //! Costs from prices and tokens: exact, saturating, rounded once.
 //!
 //! [`cost_of`] prices a reported usage; [`upper_bound`] and [`lower_bound`] enclose what a request may
-//! yet cost when only bounds on its tokens are known. Each gives `None` when a rate that is needed is
-//! unknown: callers count that and never take it for zero.
+//! yet cost when only bounds on its tokens are known. When a rate that is needed is unknown, the first says
+//! which and the others give `None`: callers count that and never take it for zero.
 
-use crate::money::{NanoUsd, PicoUsd};
-use crate::reply::usage::{ServiceTier, Usage};
+use crate::money::{NanoUsd, PicoUsd, PicoUsdPerToken};
+use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
 
 use super::price::{Price, Rates, Terms};
 
@@ -14,16 +14,21 @@ use super::price::{Price, Rates, Terms};
 ///
 /// A long-context step re-prices the whole request once its input exceeds the step. Figures that contradict
 /// each other (parts larger than their whole) are not believed: that side is priced whole at its dearest rate.
-/// A free price costs nothing in any service tier. `None`: the tier, or the output of such a model, has no
-/// known price.
-pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u32) -> Option<NanoUsd> {
+/// A free price costs nothing in any service tier.
+///
+/// # Errors
+///
+/// Which rate is not known: of the tier, of inputs of this length, of the output or the writes to the cache.
+pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u32) -> Result<NanoUsd, WhyUnknown> {
     let metered = match &price.terms {
-        Terms::Free => return Some(NanoUsd::ZERO),
+        Terms::Free => return Ok(NanoUsd::ZERO),
         Terms::Metered(metered) => metered,
     };
-    let rates = metered.schedule(tier)?.rates(usage.input_tokens)?;
-    let sum = add_output(add_input(PicoUsd::default(), rates, usage), rates, usage)?;
-    Some(round(sum, discount_ppm))
+    let schedule = metered.schedule(tier).ok_or(WhyUnknown::ServiceTier)?;
+    let rates = schedule.rates(usage.input_tokens).ok_or(WhyUnknown::Length)?;
+    let sum = add_input(PicoUsd::default(), rates, usage).ok_or(WhyUnknown::CacheWriteRate)?;
+    let sum = add_output(sum, rates, usage).ok_or(WhyUnknown::OutputRate)?;
+    Ok(round(sum, discount_ppm))
 }
 
 /// The most that a request can cost if it reads at most `input_tokens`, writes at most `output_tokens`
@@ -93,19 +98,23 @@ fn extreme(
     found
 }
 
-fn add_input(sum: PicoUsd, rates: &Rates, usage: &Usage) -> PicoUsd {
+fn add_input(sum: PicoUsd, rates: &Rates, usage: &Usage) -> Option<PicoUsd> {
+    let written_1h = match usage.cache_write_1h_tokens {
+        0 => PicoUsdPerToken(0),
+        _ => rates.cache_write_1h?,
+    };
     let parts = usage
         .cached_input_tokens
         .checked_add(usage.cache_write_tokens)
         .and_then(|parts| parts.checked_add(usage.cache_write_1h_tokens));
-    match parts.and_then(|parts| usage.input_tokens.checked_sub(parts)) {
+    Some(match parts.and_then(|parts| usage.input_tokens.checked_sub(parts)) {
         None => sum.plus(usage.input_tokens, rates.dearest_input()),
         Some(uncached) => sum
             .plus(uncached, rates.input)
             .plus(usage.cached_input_tokens, rates.cached_input)
             .plus(usage.cache_write_tokens, rates.cache_write_5m)
-            .plus(usage.cache_write_1h_tokens, rates.cache_write_1h),
-    }
+            .plus(usage.cache_write_1h_tokens, written_1h),
+    })
 }
 
 fn add_output(sum: PicoUsd, rates: &Rates, usage: &Usage) -> Option<PicoUsd> {

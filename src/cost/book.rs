@@ -94,7 +94,7 @@ impl Book {
     ///
     /// ```yaml
     /// - model: openai/gpt-x                # vendor/name, as the provider spells it
-    ///   from: 2026-11-01                   # first day; without it, from the beginning
+    ///   from: 2026-11-01                   # first day, in the caller's time zone; without it, from the beginning
     ///   usd_per_million: { input: 4, cached_input: 0.4, cache_write_5m: 5, cache_write_1h: 8, output: 20, reasoning: 20 }
     ///   above:                             # inputs of more tokens: the whole request at these rates
     ///     272000: { input: 8, cached_input: 0.8, output: 30 }
@@ -143,7 +143,7 @@ impl Book {
         self.built_in(vendor);
     }
 
-    /// The price in force on day `at` (UTC): that of the latest row whose `from` is not after it.
+    /// The price in force on day `at`: that of the latest row whose `from` is not after it.
     ///
     /// Allocates nothing once its vendor was read. `None`: the price is unknown. There is no falling back to a
     /// shorter name.

@@ -14,7 +14,7 @@ use crate::yaml::{self, Key, Node, Value};
 
 use super::book::{Row, Rows};
 use super::decimal::usd_per_million;
-use super::price::{Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits, checksum};
+use super::price::{Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits, checksum};
 
 const ROW_KEYS: [&str; 10] =
     ["model", "from", "usd_per_million", "above", "batch", "flex", "priority", "price", "limits", "deprecated"];
@@ -112,7 +112,8 @@ impl Reader<'_> {
         }
         let model = parts.model.take();
         let (from, limits, deprecated) = (parts.from, parts.limits, parts.deprecated);
-        let terms = if self.findings.count() == before { self.terms(place, parts) } else { None };
+        let maker = model.as_ref().map_or(Maker::Other, |(vendor, model)| Maker::of(vendor, model));
+        let terms = if self.findings.count() == before { self.terms(place, parts, maker) } else { None };
         let (vendor, model) = model?;
         let terms = terms.filter(|_| self.findings.count() == before)?;
         let version = version(self.origin, &vendor, &model, from, &terms);
@@ -137,7 +138,7 @@ impl Reader<'_> {
     }
 
     /// What a row without findings charges.
-    fn terms(&mut self, place: Place, parts: Parts) -> Option<Terms> {
+    fn terms(&mut self, place: Place, parts: Parts, maker: Maker) -> Option<Terms> {
         if let Some(free) = parts.free {
             let blocks = [&parts.standard, &parts.batch, &parts.flex, &parts.priority];
             let mut names = blocks.into_iter().flatten().map(|block| block.name.as_str());
@@ -155,21 +156,22 @@ impl Reader<'_> {
         standard.above = parts.above;
         let needs_output = standard.rates.output.is_some();
         let inherited = standard.above.iter().flatten().map(|(above, _)| *above).min();
-        let standard = self.schedule(standard, needs_output, None)?;
-        let mut tier = |block: Option<Block>| block.and_then(|block| self.schedule(block, needs_output, inherited));
+        let standard = self.schedule(standard, (needs_output, maker), None)?;
+        let mut tier =
+            |block: Option<Block>| block.and_then(|block| self.schedule(block, (needs_output, maker), inherited));
         let (batch, flex, priority) = (tier(parts.batch), tier(parts.flex), tier(parts.priority));
         Some(Terms::Metered(Box::new(Metered { standard, batch, flex, priority })))
     }
 
     /// Fills the gaps of a block and its steps. Without steps of its own a tier's rates end at `inherited`.
-    fn schedule(&mut self, block: Block, needs_output: bool, inherited: Option<u64>) -> Option<Schedule> {
-        let base = self.filled(&block, needs_output)?;
+    fn schedule(&mut self, block: Block, of_model: (bool, Maker), inherited: Option<u64>) -> Option<Schedule> {
+        let base = self.filled(&block, of_model)?;
         let mut steps = Vec::new();
         match block.above {
             None => steps.extend(inherited.map(|above| Step { above, rates: None })),
             Some(written) => {
                 for (above, block) in written {
-                    steps.push(Step { above, rates: Some(self.filled(&block, needs_output)?) });
+                    steps.push(Step { above, rates: Some(self.filled(&block, of_model)?) });
                 }
             }
         }
@@ -177,13 +179,13 @@ impl Reader<'_> {
         Some(Schedule { base, steps })
     }
 
-    fn filled(&mut self, block: &Block, needs_output: bool) -> Option<Rates> {
+    fn filled(&mut self, block: &Block, (needs_output, maker): (bool, Maker)) -> Option<Rates> {
         if needs_output && block.rates.output.is_none() {
             let message = "has no `output` rate; each block is priced by itself, so wanted `output` here too";
             self.findings.report(block.place, format!("`{}` {message}", block.name));
             return None;
         }
-        let filled = Rates::filled(block.rates);
+        let filled = Rates::filled(block.rates, maker);
         match &filled {
             None => {
                 let message = format!("`{}` has no `input` rate; wanted at least `input`", block.name);

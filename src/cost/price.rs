@@ -112,8 +112,8 @@ pub struct Step {
 /// A rate that a block leaves out is taken from the same block and never from another one:
 ///
 /// * `cached_input`: the input rate, which is dearer; a discount must be stated to be believed;
-/// * `cache_write_5m`: the input rate;
-/// * `cache_write_1h`: the dearer of the input and the five-minute rate;
+/// * `cache_write_5m`: 1.25 times the input rate for Anthropic's models, wherever they run; else the input rate;
+/// * `cache_write_1h`: twice the input rate for Anthropic's models; else nothing, it stays unknown;
 /// * `reasoning`: the output rate;
 /// * `output`: nothing, it stays unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,8 +124,8 @@ pub struct Rates {
     pub cached_input: PicoUsdPerToken,
     /// Input written to the cache for five minutes, or its only kind of write.
     pub cache_write_5m: PicoUsdPerToken,
-    /// Input written to the cache for an hour.
-    pub cache_write_1h: PicoUsdPerToken,
+    /// Input written to the cache for an hour; `None`: unknown, and any such input makes the cost unknown.
+    pub cache_write_1h: Option<PicoUsdPerToken>,
     /// Visible output; `None`: the model has no priced output (embeddings), and any output makes the cost unknown.
     pub output: Option<PicoUsdPerToken>,
     /// Reasoning output; `None` only together with `output`.
@@ -134,14 +134,20 @@ pub struct Rates {
 
 impl Rates {
     /// Fills the gaps of one block by the rules above; `None` without an input rate.
-    pub(super) fn filled(stated: StatedRates) -> Option<Self> {
+    pub(super) fn filled(stated: StatedRates, maker: Maker) -> Option<Self> {
         let input = stated.input?;
-        let cache_write_5m = stated.cache_write_5m.unwrap_or(input);
+        let (written_5m, written_1h) = match maker {
+            Maker::Anthropic => {
+                let quarters = |quarters: u64| PicoUsdPerToken(input.0.saturating_mul(quarters).div_ceil(4));
+                (quarters(5), Some(quarters(8)))
+            }
+            Maker::Other => (input, None),
+        };
         Some(Self {
             input,
             cached_input: stated.cached_input.unwrap_or(input),
-            cache_write_5m,
-            cache_write_1h: stated.cache_write_1h.unwrap_or(input.max(cache_write_5m)),
+            cache_write_5m: stated.cache_write_5m.unwrap_or(written_5m),
+            cache_write_1h: stated.cache_write_1h.or(written_1h),
             output: stated.output,
             reasoning: stated.output.and(stated.reasoning.or(stated.output)),
         })
@@ -149,12 +155,14 @@ impl Rates {
 
     /// The dearest rate that an input token can meet.
     pub fn dearest_input(&self) -> PicoUsdPerToken {
-        self.input.max(self.cached_input).max(self.cache_write_5m).max(self.cache_write_1h)
+        let known = self.input.max(self.cached_input).max(self.cache_write_5m);
+        self.cache_write_1h.map_or(known, |written| known.max(written))
     }
 
     /// The cheapest rate that an input token can meet.
     pub fn cheapest_input(&self) -> PicoUsdPerToken {
-        self.input.min(self.cached_input).min(self.cache_write_5m).min(self.cache_write_1h)
+        let known = self.input.min(self.cached_input).min(self.cache_write_5m);
+        self.cache_write_1h.map_or(known, |written| known.min(written))
     }
 
     /// The dearest rate that an output token can meet, if known.
@@ -171,6 +179,23 @@ impl Rates {
     pub(super) fn is_zero(&self) -> bool {
         let free = PicoUsdPerToken(0);
         self.dearest_input() == free && self.dearest_output().is_none_or(|rate| rate == free)
+    }
+}
+
+/// Who made a model, where that says more of its price than a row does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Maker {
+    /// What is written to the cache costs so many times the input, at every host:
+    /// <https://docs.claude.com/en/docs/build-with-claude/prompt-caching#pricing>
+    Anthropic,
+    /// Everyone else.
+    Other,
+}
+
+impl Maker {
+    /// That of a model; hosts put a region, a path or a version around its name.
+    pub(super) fn of(vendor: &str, model: &str) -> Self {
+        if vendor == "anthropic" || model.contains("claude") { Self::Anthropic } else { Self::Other }
     }
 }
 
@@ -212,8 +237,8 @@ pub(super) fn checksum(terms: &Terms) -> u32 {
 fn hash_rates(hasher: &mut crc32fast::Hasher, above: u64, rates: Option<&Rates>) {
     hasher.update(&above.to_le_bytes());
     let Some(rates) = rates else { return hasher.update(&[0]) };
-    let inputs = [rates.input, rates.cached_input, rates.cache_write_5m, rates.cache_write_1h].map(Some);
-    for rate in inputs.into_iter().chain([rates.output, rates.reasoning]) {
+    let inputs = [rates.input, rates.cached_input, rates.cache_write_5m].map(Some);
+    for rate in inputs.into_iter().chain([rates.cache_write_1h, rates.output, rates.reasoning]) {
         // One more than the rate, so that an unknown rate differs from zero.
         hasher.update(&rate.map_or(0, |rate| rate.0.saturating_add(1)).to_le_bytes());
     }

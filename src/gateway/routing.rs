@@ -34,6 +34,8 @@ use crate::wire::openai_texts;
 /// Decides where calls go.
 pub struct Routing {
     config: Arc<Config>,
+    /// The zone whose midnight changes prices.
+    timezone: TimeZone,
     /// The policies in force, replaced whole when their files change.
     pub live: ArcSwap<Live>,
     /// Conversations under way.
@@ -69,7 +71,8 @@ impl Routing {
     /// Routes by these policies until others are put in force.
     pub fn new(config: Arc<Config>, policies: Set) -> Self {
         let live = ArcSwap::from_pointee(Live::new(policies));
-        Self { config, live, conversations: Conversations::default() }
+        let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
+        Self { config, timezone, live, conversations: Conversations::default() }
     }
 
     /// Decides where a call goes. `now` is what idle conversations and warm prefixes are measured by.
@@ -200,9 +203,10 @@ impl Routing {
     /// What a call of this time with these tokens costs by the book.
     pub fn price(&self, book: &Book, at_ms: i64, model: &ModelRef, usage: &Usage) -> Option<NanoUsd> {
         let row = self.config.provider(model.provider.as_str())?;
-        let today = Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+        let arrived = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+        let today = arrived.to_zoned(self.timezone.clone()).date();
         let price = book.price(&row.vendor, model.model.as_str(), today)?;
-        cost_of(price, usage, ServiceTier::Standard, row.discount_ppm)
+        cost_of(price, usage, ServiceTier::Standard, row.discount_ppm).ok()
     }
 }
 

@@ -7,8 +7,11 @@
 use std::collections::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
-use crate::ledger::record::{Closed, Closing, DecisionFacts, Intent, Outcome, Reconciled, Record, RequestFacts};
+use crate::ledger::record::{
+    Closed, Closing, DecisionFacts, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts,
+};
 use crate::money::{CostInterval, NanoUsd};
+use crate::reply::usage::Source;
 
 /// What a batch says about one attempt; at least one part is present.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub(super) struct AttemptChange<'a> {
     pub(super) id: AttemptId,
     pub(super) intent: Option<Intent<'a>>,
     pub(super) outcome: Option<Outcome<'a>>,
+    pub(super) pricing: Pricing<'a>,
 }
 
 impl AttemptChange<'_> {
@@ -48,7 +52,7 @@ impl<'a> RequestChange<'a> {
     fn attempt(&mut self, id: AttemptId) -> &mut AttemptChange<'a> {
         let found = self.attempts.iter().position(|attempt| attempt.id == id);
         let place = found.unwrap_or_else(|| {
-            self.attempts.push(AttemptChange { id, intent: None, outcome: None });
+            self.attempts.push(AttemptChange { id, intent: None, outcome: None, pricing: Pricing::default() });
             self.attempts.len() - 1
         });
         &mut self.attempts[place]
@@ -72,10 +76,13 @@ impl<'a> Batch<'a> {
             Record::Intent(intent) => self.begin(intent, None),
             Record::Planned(intent, decision) => self.begin(intent, Some(decision)),
             Record::Outcome(mut outcome) => {
-                let request = self.request(outcome.attempt.request);
-                request.closing = outcome.closes.take().or(request.closing);
-                request.attempt(outcome.attempt).outcome = Some(outcome);
+                // Earlier versions said of what failed that the provider had reported nothing to pay.
+                if outcome.fate == Fate::Failed && outcome.usage.is_none() {
+                    outcome.source = Source::Estimated;
+                }
+                self.end(outcome, Pricing::default());
             }
+            Record::Priced(outcome, pricing) => self.end(outcome, pricing),
             Record::Closed(closed) => self.close(*closed, None),
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
@@ -94,6 +101,13 @@ impl<'a> Batch<'a> {
         request.facts = Some(closed.request);
         request.decision = decision.or(request.decision);
         request.closing = Some(closed.closing);
+    }
+
+    fn end(&mut self, mut outcome: Outcome<'a>, pricing: Pricing<'a>) {
+        let request = self.request(outcome.attempt.request);
+        request.closing = outcome.closes.take().or(request.closing);
+        let attempt = request.attempt(outcome.attempt);
+        (attempt.outcome, attempt.pricing) = (Some(outcome), pricing);
     }
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {

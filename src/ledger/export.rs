@@ -3,7 +3,7 @@
 //! Columns are `client_request_id` (our attempt id), `cost_usd` (a decimal) or `cost_nano_usd` (whole),
 //! and, if known, `model`, `input_tokens`, `cached_input_tokens`, `cache_write_tokens`,
 //! `cache_write_1h_tokens`, `output_tokens`, `reasoning_tokens`, with subsets counted in their whole as in
-//! the ledger. Other columns are ignored.
+//! the ledger. A `currency` must be USD. Other columns are ignored.
 //! Pure apart from the reader.
 
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ const PROBLEMS_MAX: usize = 50;
 const ID: &str = "client_request_id";
 const USD: &str = "cost_usd";
 const NANO_USD: &str = "cost_nano_usd";
+const CURRENCY: &str = "currency";
 
 /// One billed call in a provider's words.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,8 +71,12 @@ impl Findings<'_> {
     }
 
     /// Takes one row or what is wrong with it; false once there are enough findings.
-    fn take(&mut self, line: u32, row: Result<ExportRow, String>) -> bool {
+    fn take(&mut self, line: u32, row: Result<ExportRow, Wrong>) -> bool {
         let message = match row {
+            Err(Wrong::File(message)) => {
+                self.problems = vec![self.problem(line, message)];
+                return false;
+            }
             Ok(row) => match self.lines.get(&row.client_request_id) {
                 Some(first) if !row.client_request_id.is_empty() => {
                     format!("`{}` occurs twice, first on line {first}", row.client_request_id)
@@ -82,21 +87,35 @@ impl Findings<'_> {
                     return true;
                 }
             },
-            Err(message) => message,
+            Err(Wrong::Row(message)) => message,
         };
         self.problems.push(self.problem(line, message));
         self.problems.len() < PROBLEMS_MAX
     }
 }
 
+/// What is wrong.
+enum Wrong {
+    /// With a row: the next may have something else.
+    Row(String),
+    /// With all of them: once is enough.
+    File(String),
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self::Row(message)
+    }
+}
+
 fn read_json(reader: impl BufRead, found: &mut Findings<'_>) {
     for (line, text) in (1..).zip(reader.lines()) {
-        let row = text.map_err(|error| error.to_string()).and_then(|text| {
+        let row = text.map_err(|error| Wrong::Row(error.to_string())).and_then(|text| {
             if text.trim().is_empty() {
                 return Ok(None);
             }
             let fields: HashMap<String, &RawValue> =
-                serde_json::from_str(&text).map_err(|error| format!("found no JSON object: {error}"))?;
+                serde_json::from_str(&text).map_err(|error| Wrong::Row(format!("found no JSON object: {error}")))?;
             row_of(line, |column| fields.get(column).map_or("", |value| bare(value.get()))).map(Some)
         });
         if let Some(row) = row.transpose()
@@ -112,12 +131,18 @@ fn bare(json: &str) -> &str {
     if json == "null" { "" } else { json.trim_matches('"') }
 }
 
-fn read_csv(reader: impl BufRead, found: &mut Findings<'_>) {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
+fn read_csv(mut reader: impl BufRead, found: &mut Findings<'_>) {
+    let mut bytes = Vec::new();
+    if let Err(error) = reader.read_to_end(&mut bytes) {
+        found.take(0, Err(error.to_string().into()));
+        return;
+    }
+    let mut lines = Lines { bytes: &bytes, seen: 0, line: 1 };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&*bytes);
     let header = match reader.headers() {
         Ok(header) => header.clone(),
         Err(error) => {
-            found.take(1, Err(error.to_string()));
+            found.take(1, Err(error.to_string().into()));
             return;
         }
     };
@@ -132,16 +157,16 @@ fn read_csv(reader: impl BufRead, found: &mut Findings<'_>) {
         _ => None,
     };
     if let Some(column) = absent {
-        found.take(1, Err(missing(column)));
+        found.take(1, Err(missing(column).into()));
         return;
     }
     for record in reader.records() {
         let (line, row) = match record {
             Ok(record) => {
-                let line = record.position().map_or(0, |position| position.line() as u32);
+                let line = lines.of(record.position());
                 (line, row_of(line, |column| place(column).and_then(|place| record.get(place)).unwrap_or("")))
             }
-            Err(error) => (error.position().map_or(0, |position| position.line() as u32), Err(error.to_string())),
+            Err(error) => (lines.of(error.position()), Err(error.to_string().into())),
         };
         if !found.take(line, row) {
             return;
@@ -149,8 +174,33 @@ fn read_csv(reader: impl BufRead, found: &mut Findings<'_>) {
     }
 }
 
+/// Counts lines. What the reader of CSV says lags behind where lines end in `\r\n`.
+struct Lines<'b> {
+    bytes: &'b [u8],
+    /// Up to where they are counted.
+    seen: usize,
+    line: u32,
+}
+
+impl Lines<'_> {
+    /// The line of a record, which begins at or behind its position, never before that of the record before.
+    fn of(&mut self, position: Option<&csv::Position>) -> u32 {
+        let Some(start) = position.and_then(|position| usize::try_from(position.byte()).ok()) else { return 0 };
+        let breaks = self.bytes.iter().skip(start).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let start = (start + breaks).min(self.bytes.len());
+        let passed = self.bytes.get(self.seen..start).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u32;
+        self.seen = self.seen.max(start);
+        self.line
+    }
+}
+
 /// A row from its columns; an empty column is a missing one.
-fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, String> {
+fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, Wrong> {
+    let currency = column(CURRENCY);
+    if !currency.is_empty() && !currency.eq_ignore_ascii_case("usd") {
+        return Err(Wrong::File(format!("`{CURRENCY}` is `{currency}`; wanted `USD`: the ledger keeps no other")));
+    }
     let tokens = |name: &str| match column(name) {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| format!("`{name}` is `{text}`; wanted a whole number of tokens")),
@@ -164,10 +214,10 @@ fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, 
         reasoning_tokens: tokens("reasoning_tokens")?,
     };
     if tokens.input_tokens.is_some() != tokens.output_tokens.is_some() {
-        return Err("found one of `input_tokens` and `output_tokens`; wanted both or none".to_owned());
+        return Err("found one of `input_tokens` and `output_tokens`; wanted both or none".to_owned().into());
     }
     let cost = match (column(NANO_USD), column(USD)) {
-        ("", "") => return Err(format!("found no amount; wanted `{USD}` or `{NANO_USD}`")),
+        ("", "") => return Err(format!("found no amount; wanted `{USD}` or `{NANO_USD}`").into()),
         ("", text) => nano_of_usd(text)
             .ok_or_else(|| format!("`{USD}` is `{text}`; wanted a decimal amount of dollars such as `0.000123`"))?,
         (text, _) => text
@@ -286,6 +336,18 @@ mod tests {
                 "bill.csv:7: found no amount; wanted `cost_usd` or `cost_nano_usd`",
             ],
         );
+        check_findings(
+            "client_request_id,cost_usd,currency\na-1,0.1,usd\na-2,x,\na-3,0.1,EUR\na-4,0.1,EUR\n",
+            &["bill.csv:4: `currency` is `EUR`; wanted `USD`: the ledger keeps no other"],
+        );
+        for end in ["\n", "\r\n", "\n\n", "\r\n\r\n"] {
+            let lines = ["client_request_id,cost_usd", "a-1,0.1", "\"a\n-2\",0.1", "a-3,dear", "a-4,0.1", "a-5,dear"];
+            let step = end.matches('\n').count();
+            let told = |line: usize| {
+                format!("bill.csv:{line}: `cost_usd` is `dear`; wanted a decimal amount of dollars such as `0.000123`")
+            };
+            check_findings(&lines.join(end), &[&told(3 * step + 2), &told(5 * step + 2)]);
+        }
         check_findings(
             "{\"client_request_id\":\"a-1\",\"cost_nano_usd\":-4}\n",
             &["bill.csv:1: `cost_nano_usd` is `-4`; wanted a whole number of nano-dollars"],

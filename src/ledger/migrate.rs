@@ -15,8 +15,30 @@ pub(super) struct Step {
 }
 
 /// Every step since the first version, in order. A step never changes once it was released.
-pub(super) const STEPS: &[Step] =
-    &[Step { to: 2, sql: "ALTER TABLE journal ADD COLUMN program TEXT;" }, Step { to: 3, sql: DECISIONS }];
+pub(super) const STEPS: &[Step] = &[
+    Step { to: 2, sql: "ALTER TABLE journal ADD COLUMN program TEXT;" },
+    Step { to: 3, sql: REASONS },
+    Step { to: 4, sql: DECISIONS },
+];
+
+/// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
+/// that failed nobody had reported that it cost nothing.
+const REASONS: &str = "
+ALTER TABLE attempts ADD COLUMN priced_tier TEXT;
+ALTER TABLE attempts ADD COLUMN unknown_reason TEXT;
+UPDATE attempts SET source = 'estimated'
+WHERE fate = 'failed' AND source = 'reported' AND export IS NULL AND input_tokens IS NULL;
+UPDATE attempts SET unknown_reason = CASE WHEN price_version IS NULL THEN 'price' ELSE 'unreported' END
+WHERE cost_nano IS NULL AND fate <> 'open' AND (price_version IS NULL OR source = 'unknown');
+DROP VIEW attempts_v1;
+CREATE VIEW attempts_v1 AS SELECT
+    attempt_id, request_id, at_ms, provider, model, fate, input_tokens, cached_input_tokens,
+    cache_write_tokens, output_tokens, reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano,
+    source, price_version, tokenizer,
+    cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
+    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
+    priced_tier, unknown_reason
+FROM attempts;";
 
 /// How tiers were decided.
 const DECISIONS: &str = "

@@ -132,7 +132,11 @@ impl Ledger {
         }
         let urgency = match record {
             Record::Intent(_) | Record::Planned(..) => Urgency::MayBeRefused,
-            Record::Outcome(_) | Record::Closed(_) | Record::Refused(..) | Record::Reconciled(_) => Urgency::MustBeKept,
+            Record::Outcome(_)
+            | Record::Priced(..)
+            | Record::Closed(_)
+            | Record::Refused(..)
+            | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
             return Err(LedgerError::Unavailable { reason: "a sync failed".to_owned() });

@@ -1,7 +1,8 @@
 //! Our ledger against a provider's export: interrupted and estimated rows take the provider's figures.
 //!
 //! Rows that the provider had reported itself are never overwritten; where the export contradicts
-//! them, in money or in tokens, both figures are listed. What the ledger holds and the export lacks is
+//! them, in money or in tokens, both figures are listed. A figure that came from an export gives way to that
+//! of a later one, and a call that failed takes what it is billed at all the same. What the ledger holds and the export lacks is
 //! listed for the time that the export spans. Corrections are journal records like any other, so that
 //! they survive a crash and are applied exactly once; importing the same export again changes nothing.
 
@@ -219,11 +220,11 @@ impl Judge<'_> {
             return;
         }
         let difference = Difference { attempt: found.attempt, ledger: found.cost, export: Some(row.cost), tokens };
-        if found.is_settled() && !(found.was_settled_by_silence() && row.cost > NanoUsd::ZERO) {
+        if found.is_settled() && !found.is_from_export {
             self.report.differences.push(difference);
             return;
         }
-        if !found.holds(row.cost) {
+        if !found.is_settled() && !found.holds(row.cost) {
             self.report.outside_interval.push(difference);
         }
         self.report.corrected.add(row.cost);

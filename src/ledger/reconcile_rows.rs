@@ -19,7 +19,9 @@ pub(super) struct Stored {
     pub(super) is_reported: bool,
     pub(super) cost: CostInterval,
     pub(super) tokens: KnownTokens,
-    is_from_export: bool,
+    /// An export said so: a later one knows better, also than the silence of one that is complete.
+    pub(super) is_from_export: bool,
+    has_failed: bool,
 }
 
 impl Stored {
@@ -28,14 +30,9 @@ impl Stored {
         self.is_reported && self.cost.exact.is_some()
     }
 
-    /// An export that is complete did not name it; a later one that does knows better.
-    pub(super) fn was_settled_by_silence(&self) -> bool {
-        self.is_from_export && self.cost.exact == Some(NanoUsd::ZERO)
-    }
-
-    /// Not known to have cost nothing.
+    /// Neither known to have cost nothing nor taken for it because the call failed.
     pub(super) fn may_have_cost(&self) -> bool {
-        !(self.is_settled() && self.cost.exact == Some(NanoUsd::ZERO))
+        !((self.is_settled() || self.has_failed) && self.cost.exact == Some(NanoUsd::ZERO))
     }
 
     pub(super) fn holds(&self, amount: NanoUsd) -> bool {
@@ -49,7 +46,7 @@ macro_rules! select_stored {
         concat!(
             "SELECT attempt_id, at_ms, fate = 'open', source = 'reported', export IS NOT NULL,
                 cost_low_nano, cost_nano, cost_high_nano, input_tokens, cached_input_tokens, cache_write_tokens,
-                cache_write_1h_tokens, output_tokens, reasoning_tokens
+                cache_write_1h_tokens, output_tokens, reasoning_tokens, fate = 'failed'
              FROM attempts_v1 WHERE provider = ?1 AND ",
             $reads
         )
@@ -67,6 +64,7 @@ impl Stored {
             is_open: row.get(2)?,
             is_reported: row.get(3)?,
             is_from_export: row.get(4)?,
+            has_failed: row.get(14)?,
             cost: CostInterval {
                 low: NanoUsd(row.get(5)?),
                 exact: row.get::<_, Option<i64>>(6)?.map(NanoUsd),
@@ -119,7 +117,7 @@ pub(super) fn in_doubt(views: &Connection, provider: &str) -> rusqlite::Result<(
     views.query_row(
         "SELECT count(*), coalesce(sum(cost_low_nano), 0),
             CASE WHEN count(*) = count(cost_high_nano) THEN coalesce(sum(cost_high_nano), 0) END
-         FROM attempts_v1 WHERE provider = ?1 AND (source <> 'reported' OR cost_nano IS NULL)",
+         FROM attempts_v1 WHERE provider = ?1 AND (source <> 'reported' OR cost_nano IS NULL) AND fate <> 'failed'",
         [provider],
         |row| {
             let high = row.get::<_, Option<i64>>(2)?.map(NanoUsd);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, RequestId};
 use crate::money::{CostInterval, NanoUsd};
-use crate::reply::usage::{Source, Usage};
+use crate::reply::usage::{Source, Usage, WhyUnknown};
 
 /// One entry of the journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub enum Record<'a> {
     /// An attempt is about to leave.
     #[serde(borrow)]
     Intent(Intent<'a>),
-    /// An attempt ended.
+    /// An attempt ended; how its cost was made is not known.
     #[serde(borrow)]
     Outcome(Outcome<'a>),
     /// A request ended without (another) attempt: refused, or given up between attempts.
@@ -25,6 +25,8 @@ pub enum Record<'a> {
     /// A provider's export says what an attempt really cost.
     #[serde(borrow)]
     Reconciled(Reconciled<'a>),
+    /// An attempt ended, and how its cost was made. Earlier versions wrote [`Record::Outcome`], which is still read.
+    Priced(#[serde(borrow)] Outcome<'a>, #[serde(borrow)] Pricing<'a>),
     /// The first attempt of a request is about to leave, and how its tier was decided. Earlier versions wrote
     /// [`Record::Intent`], which is still read.
     Planned(#[serde(borrow)] Intent<'a>, #[serde(borrow)] DecisionFacts<'a>),
@@ -126,7 +128,7 @@ pub struct Intent<'a> {
 pub enum Fate {
     /// The provider answered in full.
     Completed,
-    /// The provider refused or failed; nothing was billed.
+    /// The provider refused or failed, or it never left; nothing is known to be billed.
     Failed,
     /// The client or a limit ended it.
     Cut,
@@ -182,6 +184,16 @@ pub struct Outcome<'a> {
     /// Set when this was the request's last attempt.
     #[serde(borrow)]
     pub closes: Option<Closing<'a>>,
+}
+
+/// How an attempt's cost was made, or why it could not be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Pricing<'a> {
+    /// The service tier whose rates were applied; `None` if none were.
+    #[serde(borrow)]
+    pub tier: Option<&'a str>,
+    /// Why the cost is not known exactly.
+    pub unknown: Option<WhyUnknown>,
 }
 
 /// The end of a request.

@@ -13,7 +13,7 @@ use crate::ledger::error::{LedgerError, database_error};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 3;
+pub(super) const SCHEMA_VERSION: u32 = 4;
 
 const TABLES: &str = "
 CREATE TABLE requests (
@@ -37,7 +37,8 @@ CREATE TABLE attempts (
     source TEXT NOT NULL, price_version TEXT, tokenizer TEXT,
     bound_nano INTEGER, input_tokens_bound INTEGER, output_tokens_bound INTEGER,
     ended_ms INTEGER, provider_status INTEGER, provider_request_id TEXT, overshoot_nano INTEGER,
-    reconciled_ms INTEGER, export TEXT, service_tier TEXT, discount_ppm INTEGER
+    reconciled_ms INTEGER, export TEXT, service_tier TEXT, discount_ppm INTEGER,
+    priced_tier TEXT, unknown_reason TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX attempts_by_request ON attempts (request_id);
@@ -63,7 +64,8 @@ CREATE VIEW attempts_v1 AS SELECT
     cache_write_tokens, output_tokens, reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano,
     source, price_version, tokenizer,
     cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
-    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm
+    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
+    priced_tier, unknown_reason
 FROM attempts;
 ";
 

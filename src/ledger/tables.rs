@@ -16,7 +16,7 @@ use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::recover::{self, Left};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
-use crate::reply::usage::Usage;
+use crate::reply::usage::{Usage, WhyUnknown};
 
 /// The three cost columns as sums over the attempts of request `?1`; null if any part is null.
 macro_rules! cost_sums {
@@ -33,9 +33,9 @@ INSERT INTO attempts (attempt_id, request_id, at_ms, provider, model, price_vers
     bound_nano, input_tokens_bound, output_tokens_bound, fate, source,
     cost_low_nano, cost_nano, cost_high_nano, ended_ms, provider_status, provider_request_id, tokenizer,
     overshoot_nano, input_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens,
-    output_tokens, reasoning_tokens, service_tier, discount_ppm)
+    output_tokens, reasoning_tokens, service_tier, discount_ppm, priced_tier, unknown_reason)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-    ?24, ?25, ?26, ?27)
+    ?24, ?25, ?26, ?27, ?28, ?29)
 ON CONFLICT (attempt_id) DO NOTHING";
 
 const END_ATTEMPT: &str = "
@@ -43,7 +43,8 @@ UPDATE attempts SET price_version = coalesce(?2, price_version), fate = ?3, sour
     cost_low_nano = ?5, cost_nano = ?6, cost_high_nano = ?7, ended_ms = ?8, provider_status = ?9,
     provider_request_id = ?10, tokenizer = ?11, overshoot_nano = ?12, input_tokens = ?13,
     cached_input_tokens = ?14, cache_write_tokens = ?15, cache_write_1h_tokens = ?16,
-    output_tokens = ?17, reasoning_tokens = ?18, service_tier = ?19, discount_ppm = ?20
+    output_tokens = ?17, reasoning_tokens = ?18, service_tier = ?19, discount_ppm = ?20,
+    priced_tier = ?21, unknown_reason = ?22
 WHERE attempt_id = ?1";
 
 const INSERT_REQUEST: &str = concat!(
@@ -71,7 +72,7 @@ const UPDATE_REQUEST: &str = concat!(
 );
 
 const RECONCILE_ATTEMPT: &str = "
-UPDATE attempts SET source = 'reported', cost_low_nano = ?2, cost_nano = ?2, cost_high_nano = ?2,
+UPDATE attempts SET source = 'reported', unknown_reason = NULL, cost_low_nano = ?2, cost_nano = ?2, cost_high_nano = ?2,
     overshoot_nano = CASE WHEN ?2 > bound_nano THEN ?2 - bound_nano END, reconciled_ms = ?3, export = ?4,
     input_tokens = coalesce(?5, input_tokens), cached_input_tokens = coalesce(?6, cached_input_tokens),
     cache_write_tokens = coalesce(?7, cache_write_tokens),
@@ -82,7 +83,8 @@ WHERE attempt_id = ?1";
 
 const INTERRUPT_ATTEMPTS: &str = "
 UPDATE attempts SET fate = 'interrupted', source = 'unknown', cost_low_nano = 0, cost_nano = NULL,
-    cost_high_nano = bound_nano
+    cost_high_nano = bound_nano,
+    unknown_reason = CASE WHEN price_version IS NULL THEN 'price' ELSE 'unreported' END
 WHERE fate = 'open'";
 
 const INTERRUPT_REQUESTS: &str =
@@ -281,6 +283,8 @@ impl<'c> Writer<'c> {
             usage.0[5],
             outcome.and_then(|outcome| outcome.service_tier),
             outcome.map(|outcome| outcome.discount_ppm),
+            change.pricing.tier,
+            change.pricing.unknown.map(WhyUnknown::as_str),
         ])?;
         // An intent that is told twice must not stop the ledger, nor hide the outcome.
         if inserted == 0 { self.end_attempt(change).map(drop) } else { Ok(()) }
@@ -322,6 +326,8 @@ impl<'c> Writer<'c> {
             usage.0[5],
             outcome.service_tier,
             outcome.discount_ppm,
+            change.pricing.tier,
+            change.pricing.unknown.map(WhyUnknown::as_str),
         ])
     }
 

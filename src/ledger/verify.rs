@@ -36,8 +36,10 @@ pub struct FateSum {
     pub uncertain: u64,
     /// Those without a known price.
     pub unpriced: u64,
-    /// The sum of the costs that are known exactly.
+    /// The sum of the costs that the provider reported.
     pub known: NanoUsd,
+    /// The sum of the costs that were estimated here.
+    pub estimated: NanoUsd,
     /// The sum of the intervals of all; `high` is `None` if one of them has no bound.
     pub interval: (NanoUsd, Option<NanoUsd>),
 }
@@ -262,7 +264,8 @@ impl Attempt {
         fate.attempts += 1;
         fate.uncertain += u64::from(self.cost.exact.is_none());
         fate.unpriced += u64::from(!self.is_priced);
-        fate.known += self.cost.exact.unwrap_or_default();
+        let sum = if self.source == "estimated" { &mut fate.estimated } else { &mut fate.known };
+        *sum += self.cost.exact.unwrap_or_default();
         let (low, high) = if fate.attempts == 1 { (NanoUsd::ZERO, Some(NanoUsd::ZERO)) } else { fate.interval };
         fate.interval = (low + self.cost.low, high.zip(self.cost.high).map(|(sum, high)| sum + high));
         let parsed = self.id.parse::<AttemptId>().ok().filter(|id| id.to_string() == self.id && id.ordinal > 0);

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::cost::Book;
@@ -23,6 +24,8 @@ pub struct Accounts {
     pub ledger: Ledger,
     /// Prices, replaced whole when their file changes.
     pub book: ArcSwap<Book>,
+    /// Where the days begin on which prices change.
+    pub timezone: TimeZone,
     /// What estimates go by.
     pub estimates: Estimates,
     /// Metrics.

@@ -3,24 +3,25 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use crate::call::CallFacts;
-use crate::cost::{Book, Price, Terms, cost_of, upper_bound};
+use crate::cost::{Price, Terms, cost_of, upper_bound};
 use crate::ids::AttemptId;
-use crate::ledger::record::{Closing, Fate, Intent, Outcome, RequestFacts};
+use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::view::Attachments;
 use crate::providers::{Row, body::Sent};
-use crate::reply::usage::{ServiceTier, Source, Usage};
+use crate::reply::usage::{ServiceTier, Source, Usage, WhyUnknown};
 use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
 use crate::wire::openai_reply::Facts;
+use crate::wire::vendors::Dialect;
 
 use super::estimates::{Counting, Estimates};
+
+/// Tokens that a provider may add to an input of its own without being far beyond it.
+const INPUT_ADDED_MAX: u64 = 1000;
 
 /// An attempt whose intent is committed and whose outcome is not.
 pub struct Attempt {
@@ -42,10 +43,12 @@ pub struct Attempt {
     bound: Option<NanoUsd>,
     usage: Option<Usage>,
     /// It has tokens, or fees, that the price book does not price.
-    other_kinds: bool,
+    beside: Option<WhyUnknown>,
     /// The usage came when every answer had said why it ended: no later one can be higher.
     usage_is_final: bool,
     service_tier: Option<ServiceTier>,
+    /// The tier to price a reply by that names none.
+    asked_tier: ServiceTier,
     text_bytes: u64,
     /// Answers that have not said yet why they ended.
     unfinished: u64,
@@ -62,26 +65,38 @@ pub struct Settled {
     tokenizer: Option<Cow<'static, str>>,
     /// Its cost.
     pub cost: CostInterval,
+    /// Why that is not known exactly.
+    pub unknown: Option<WhyUnknown>,
+    /// The tier whose rates it was priced at.
+    tier: Option<ServiceTier>,
     overshoot: Option<NanoUsd>,
 }
 
 impl Settled {
-    fn without_usage(fate: Fate, source: Source, cost: CostInterval) -> Self {
-        Self { fate, usage: None, source, tokenizer: None, cost, overshoot: None }
+    fn without_usage(fate: Fate, source: Source, cost: CostInterval, unknown: Option<WhyUnknown>) -> Self {
+        Self { fate, usage: None, source, tokenizer: None, cost, unknown, tier: None, overshoot: None }
+    }
+
+    /// Whether its cost was estimated. That a call which failed costs nothing is no estimate of its tokens.
+    pub fn is_estimate(&self) -> bool {
+        self.source == Source::Estimated && self.cost.exact.is_some() && self.fate != Fate::Failed
+    }
+
+    /// How its cost was made, or why it could not be.
+    pub fn pricing(&self) -> Pricing<'static> {
+        Pricing { tier: self.tier.map(ServiceTier::as_str), unknown: self.unknown }
     }
 }
 
 impl Attempt {
     /// Prices the most that the attempt can cost.
-    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, book: &Book) -> Self {
-        let today = Timestamp::from_millisecond(call.at_ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
-        let price = book.price(row.vendor(), target.model.as_str(), today).cloned();
+    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, price: Option<Arc<Price>>) -> Self {
         let limits = price.as_ref().map(|price| price.limits).unwrap_or_default();
         let input_bound = tokens::input_bound(&call.view, call.body_bytes, limits.input);
         let output_bound = tokens::output_bound(&call.view, limits.output);
         let bound = match (&price, input_bound, output_bound) {
             (Some(price), Some(input), Some(output)) => {
-                let tiers = applicable_tiers(call.view.service_tier.as_deref(), price);
+                let tiers = applicable_tiers(call.view.service_tier.as_deref(), row.dialect(), price);
                 upper_bound(price, input, output, tiers, row.discount_ppm())
             }
             _ => None,
@@ -99,9 +114,10 @@ impl Attempt {
             output_bound,
             bound,
             usage: None,
-            other_kinds: call.view.attachments.server_tools > 0 || call.view.attachments.recordings > 0,
+            beside: beside(&call.view.attachments),
             usage_is_final: false,
             service_tier: None,
+            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
             text_bytes: 0,
             unfinished: call.view.answers_expected(),
         }
@@ -129,7 +145,7 @@ impl Attempt {
             self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
             self.usage_is_final = self.unfinished == 0;
         }
-        self.other_kinds |= facts.other_kinds;
+        self.beside = self.beside.max(facts.beside);
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
     }
@@ -142,9 +158,9 @@ impl Attempt {
 
     /// What the attempt cost, now that it ended in `fate`. What its provider reported teaches later estimates.
     pub fn settle(&self, fate: Fate, call: &CallFacts, estimates: &Estimates) -> Settled {
-        let tier = self.service_tier.unwrap_or_else(|| asked_tier(call.view.service_tier.as_deref()));
+        let tier = self.service_tier.unwrap_or(self.asked_tier);
         match (fate, self.usage) {
-            (Fate::Failed, _) => Settled::without_usage(fate, Source::Reported, CostInterval::NOTHING),
+            (Fate::Failed, _) => Settled::without_usage(fate, Source::Estimated, CostInterval::NOTHING, None),
             (Fate::Completed, Some(usage)) => {
                 self.teach(&usage, call, estimates);
                 self.reported(fate, usage, tier)
@@ -152,7 +168,7 @@ impl Attempt {
             (Fate::Completed, None) => self.estimated(call, tier, estimates),
             // A total so far is not what will be billed.
             (Fate::Cut | Fate::Interrupted, Some(usage)) if self.usage_is_final => self.reported(fate, usage, tier),
-            (Fate::Cut | Fate::Interrupted, _) => Settled::without_usage(fate, Source::Unknown, self.uncertain()),
+            (Fate::Cut | Fate::Interrupted, _) => self.in_doubt(fate, self.beside.unwrap_or(WhyUnknown::Unreported)),
         }
     }
 
@@ -189,10 +205,11 @@ impl Attempt {
             series.count_tokens(usage);
             metrics.count_prompt_tokens(call.who.prompt.as_deref().unwrap_or("none"), usage);
         }
-        match settled.cost.exact {
-            Some(cost) => series.count_cost(cost.0, settled.source),
-            None if self.price.is_none() || settled.usage.is_some() => series.count_unpriced(),
-            None => {}
+        if let Some(cost) = settled.cost.exact {
+            series.count_cost(cost.0, settled.source);
+        }
+        if let Some(why) = settled.unknown.filter(|why| *why != WhyUnknown::Unreported) {
+            metrics.count_unknown(&series, why);
         }
         if settled.fate == Fate::Interrupted && settled.cost.exact.is_none() {
             metrics.interrupted.inc();
@@ -214,44 +231,84 @@ impl Attempt {
     }
 
     fn reported(&self, fate: Fate, usage: Usage, tier: ServiceTier) -> Settled {
-        let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
-        let overshoot = cost.zip(self.bound).map(|(cost, bound)| cost - bound).filter(|over| *over > NanoUsd::ZERO);
-        let cost = match cost {
-            None => CostInterval::default(),
+        let priced = self.priced(&usage, tier);
+        let (cost, unknown) = match (priced, self.beside) {
+            (Err(why), _) => (CostInterval::default(), Some(why)),
             // The text tokens are the least of it: fees and other kinds of tokens come on top.
-            Some(cost) if self.other_kinds => CostInterval { low: cost, exact: None, high: None },
-            Some(cost) => CostInterval::exactly(cost),
+            (Ok(cost), Some(why)) => (CostInterval { low: cost, exact: None, high: None }, Some(why)),
+            (Ok(cost), None) => (CostInterval::exactly(cost), None),
         };
-        Settled { fate, usage: Some(usage), source: Source::Reported, tokenizer: None, cost, overshoot }
+        Settled {
+            fate,
+            usage: Some(usage),
+            source: Source::Reported,
+            tokenizer: None,
+            cost,
+            unknown,
+            tier: priced.is_ok().then_some(tier),
+            overshoot: priced.ok().and_then(|cost| self.overshoot(cost, &usage, tier)),
+        }
+    }
+
+    /// What the provider bills beyond the bound: of all, or of an input that is far longer than what was sent, which
+    /// an allowance for output that was not used would hide.
+    fn overshoot(&self, cost: NanoUsd, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
+        let of_all = self.bound.map(|bound| cost - bound);
+        let beyond = |bound: &u64| usage.input_tokens > bound.saturating_mul(2).saturating_add(INPUT_ADDED_MAX);
+        let of_input = self.input_bound.filter(beyond).and_then(|bound| {
+            let kept = Usage { input_tokens: bound, output_tokens: usage.output_tokens, ..Usage::default() };
+            Some(cost - self.priced(&kept, tier).ok()?)
+        });
+        of_all.max(of_input).filter(|over| *over > NanoUsd::ZERO)
+    }
+
+    fn priced(&self, usage: &Usage, tier: ServiceTier) -> Result<NanoUsd, WhyUnknown> {
+        cost_of(self.price.as_ref().ok_or(WhyUnknown::Price)?, usage, tier, self.discount_ppm)
+    }
+
+    fn in_doubt(&self, fate: Fate, why: WhyUnknown) -> Settled {
+        let why = if self.price.is_none() { WhyUnknown::Price } else { why };
+        Settled::without_usage(fate, Source::Unknown, self.uncertain(), Some(why))
     }
 
     fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
-        if !self.other_kinds {
+        if self.beside.is_none() {
             // The bytes of what is attached say nothing of its tokens.
             let body_bytes = (call.view.attachments == Attachments::default()).then_some(call.body_bytes as u64);
             estimates.learn(&self.target, usage, body_bytes, self.text_bytes);
         }
     }
 
-    /// The provider said nothing of usage: the text that went by is all there is to go on.
+    /// The provider said nothing of usage: the text that went by, and how many images, are all there is to go on.
+    /// What a recording or a file has in it cannot be told from here.
     fn estimated(&self, call: &CallFacts, tier: ServiceTier, estimates: &Estimates) -> Settled {
-        let (input_tokens, of_input) = estimates.input(&self.target, self.counting.as_ref(), call.body_bytes as u64);
+        let attached = call.view.attachments;
+        if attached.recordings > 0 || attached.references > 0 {
+            return self.in_doubt(Fate::Completed, WhyUnknown::Attachments);
+        }
+        let text_bytes = call.body_bytes.saturating_sub(attached.bytes) as u64;
+        let (input_tokens, of_input) =
+            estimates.input(&self.target, self.counting.as_ref(), text_bytes, attached.images);
         let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);
         let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
-        let tokenizer = match of_input == of_output {
-            true => Cow::Borrowed(of_input),
-            false => Cow::Owned(format!("{of_input}, {of_output}")),
+        let tokenizer = match (of_input == of_output, attached.images) {
+            (true, 0) => Cow::Borrowed(of_input),
+            (false, 0) => Cow::Owned(format!("{of_input}, {of_output}")),
+            (_, _) => Cow::Owned(format!("{of_input}+images, {of_output}")),
         };
-        let cost = self.price.as_ref().and_then(|price| cost_of(price, &usage, tier, self.discount_ppm));
+        // What comes on top of the tokens is no more known than where they are reported.
+        let priced = self.beside.map_or_else(|| self.priced(&usage, tier), Err);
         let interval = self.uncertain();
-        let exact = cost.map(|cost| interval.high.map_or(cost, |high| cost.min(high)));
-        let cost = CostInterval { exact, ..interval };
+        let exact = priced.ok().map(|cost| interval.high.map_or(cost, |high| cost.min(high)));
+        let cost = CostInterval { exact, high: interval.high.filter(|_| exact.is_some()), ..interval };
         Settled {
             fate: Fate::Completed,
             usage: Some(usage),
             source: Source::Estimated,
             tokenizer: Some(tokenizer),
             cost,
+            unknown: priced.err(),
+            tier: priced.is_ok().then_some(tier),
             overshoot: None,
         }
     }
@@ -268,18 +325,24 @@ impl Attempt {
     }
 }
 
+/// What a request brings, or lets the provider do, that no price of text covers.
+fn beside(attachments: &Attachments) -> Option<WhyUnknown> {
+    let fees = (attachments.server_tools > 0).then_some(WhyUnknown::Fees);
+    fees.max((attachments.recordings > 0).then_some(WhyUnknown::OtherTokens))
+}
+
 /// The tier to price a reply by that names none.
-fn asked_tier(asked: Option<&str>) -> ServiceTier {
-    asked.map_or(ServiceTier::Standard, ServiceTier::from_reply)
+fn asked_tier(asked: Option<&str>, dialect: Dialect) -> ServiceTier {
+    asked.map_or(ServiceTier::Standard, |asked| dialect.charged_tier(asked))
 }
 
 /// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price;
 /// without a word, or with `auto`, the provider's project settings decide, and only `default` rules priority out.
 /// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier>
-fn applicable_tiers(asked: Option<&str>, price: &Price) -> &'static [ServiceTier] {
+fn applicable_tiers(asked: Option<&str>, dialect: Dialect, price: &Price) -> &'static [ServiceTier] {
     use ServiceTier::{Batch, Flex, Other, Priority, Standard};
     let prices_priority = matches!(&price.terms, Terms::Metered(metered) if metered.priority.is_some());
-    match (asked, asked_tier(asked)) {
+    match (asked, asked_tier(asked, dialect)) {
         (None | Some("auto"), _) if prices_priority => &[Standard, Priority],
         (_, Standard) => &[Standard],
         (_, Flex) => &[Standard, Flex],

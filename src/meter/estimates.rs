@@ -70,10 +70,13 @@ impl Estimates {
         calibration.take(model, Measure::TextBytes, usage.output_tokens, text_bytes);
     }
 
-    /// About how many tokens a body is.
-    pub fn input(&self, model: &ModelRef, counting: Option<&Counting>, body_bytes: u64) -> Estimate {
+    /// About how many tokens a body is: of its text, `text_bytes` long, and its images.
+    pub fn input(&self, model: &ModelRef, counting: Option<&Counting>, text_bytes: u64, images: u64) -> Estimate {
         let counted = counting.and_then(|counting| Some((*counting.tokens.get()?, counting.encoding.name())));
-        counted.unwrap_or_else(|| self.by_bytes(model, Measure::BodyBytes, body_bytes))
+        counted.unwrap_or_else(|| {
+            let (tokens, of_text) = self.by_bytes(model, Measure::BodyBytes, text_bytes);
+            (tokens.saturating_add(images.saturating_mul(tokens::IMAGE)), of_text)
+        })
     }
 
     /// About how many tokens the text of an answer is.

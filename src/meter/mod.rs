@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
+
 use crate::call::CallFacts;
 use crate::cost::Book;
 use crate::ids::AttemptId;
@@ -25,7 +28,7 @@ use crate::ledger::record::{Closed, DecisionFacts, Fate, Record, RequestFacts};
 use crate::money::CostInterval;
 use crate::plan::{ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
-use crate::reply::usage::{Source, Usage};
+use crate::reply::usage::Usage;
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
@@ -105,7 +108,8 @@ impl Meter {
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
-        let mut attempt = Attempt::new(id, row, target, &self.call, &self.book);
+        let price = self.book.price(row.vendor(), target.model.as_str(), self.day()).cloned();
+        let mut attempt = Attempt::new(id, row, target, &self.call, price);
         let record = if self.attempts == 1 {
             Record::Planned(attempt.intent(Some(self.request_facts()), now_ms()), self.decision())
         } else {
@@ -179,6 +183,9 @@ impl Meter {
         self.trouble = Some((failure.words(), failure.status()));
         if let Some(attempt) = &mut self.open {
             attempt.provider_status = attempt.provider_status.or(failure.status());
+            if let Some(used) = failure.used() {
+                attempt.saw_whole(used);
+            }
         }
         self.settle(if failure.may_be_billed() { Fate::Interrupted } else { Fate::Failed }, None);
     }
@@ -242,9 +249,9 @@ impl Meter {
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         self.spent = self.spent.plus(settled.cost);
         self.used = settled.usage.map(|usage| sum(self.used.unwrap_or_default(), usage)).or(self.used);
-        self.estimated |= settled.source == Source::Estimated;
+        self.estimated |= settled.is_estimate();
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
-        let record = Record::Outcome(attempt.outcome(&settled, now_ms(), closes));
+        let record = Record::Priced(attempt.outcome(&settled, now_ms(), closes), settled.pricing());
         drop(self.accounts.commit(&record));
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some((status, http_status)) = ends {
@@ -264,6 +271,12 @@ impl Meter {
             would_model: self.would_model.as_deref(),
             state: plan.state.as_deref(),
         }
+    }
+
+    /// The day on which the request arrived.
+    fn day(&self) -> Date {
+        let arrived = Timestamp::from_millisecond(self.call.at_ms).unwrap_or_default();
+        arrived.to_zoned(self.accounts.timezone.clone()).date()
     }
 
     fn request_facts(&self) -> RequestFacts<'_> {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::estimates::Estimates;
@@ -17,8 +18,10 @@ use crate::config;
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::memory::Memory;
+use crate::money::NanoUsd;
 use crate::plan::{Reason, Why};
 use crate::providers::Providers;
+use crate::reply::usage::{ServiceTier, Source, WhyUnknown};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::wire::openai_chat;
@@ -52,6 +55,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
     let accounts = Accounts {
         ledger: Ledger::open(&options).expect("the ledger opens").0,
         book: ArcSwap::from_pointee(Book::builtin().clone()),
+        timezone: TimeZone::UTC,
         estimates: Estimates::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
@@ -102,8 +106,13 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
     (row, target)
 }
 
-/// Tokens of the input and the output of a call that was answered by `facts`, and what its row says counted them.
-async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (u64, u64, String) {
+/// What a call is settled at that was answered by `facts`.
+async fn settling(
+    accounts: &Arc<Accounts>,
+    folder: &Path,
+    body: &'static [u8],
+    facts: &Facts,
+) -> (Attempt, attempt::Settled) {
     let (row, target) = unasked(folder);
     let call = call_of(body);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
@@ -113,6 +122,12 @@ async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], f
     meter.saw(facts);
     let attempt = meter.open.take().expect("an open attempt");
     let settled = attempt.settle(Fate::Completed, &call.facts, &accounts.estimates);
+    (attempt, settled)
+}
+
+/// Tokens of the input and the output of a call that was answered by `facts`, and what its row says counted them.
+async fn settled(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (u64, u64, String) {
+    let (attempt, settled) = settling(accounts, folder, body, facts).await;
     let tokenizer = attempt.outcome(&settled, 0, None).tokenizer.unwrap_or("the provider").to_owned();
     let usage = settled.usage.expect("tokens");
     (usage.input_tokens, usage.output_tokens, tokenizer)
@@ -147,6 +162,200 @@ async fn an_estimate_goes_by_what_the_model_s_provider_used_to_report() {
     assert_eq!(settled(&accounts, folder.path(), STREAM, &facts).await, counted);
 }
 
+/// A body that asks about one part of content, of `kind`, with 40,000 letters attached.
+fn asking_about(kind: &str) -> &'static [u8] {
+    let part = json!({ "type": kind, kind: { "url": "data:;base64,".to_owned() + &"A".repeat(40_000) } });
+    let body = json!({ "model": "gpt-5.6-luna", "messages": [{ "role": "user", "content": [part] }] });
+    Box::leak(body.to_string().into_bytes().into_boxed_slice())
+}
+
+#[tokio::test]
+async fn an_image_of_which_nothing_was_reported_is_not_estimated_by_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    let body = asking_about("image_url");
+    let part = json!({ "type": "image_url", "image_url": { "url": "data:;base64," } }).to_string();
+    let text = (body.len() - part.len() - 40_000).div_ceil(4) as u64;
+    let expected = (text + 765, 3, "bytes/4+images, bytes/4".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), body, &facts).await, expected);
+}
+
+#[tokio::test]
+async fn what_a_recording_or_a_file_cost_that_nobody_reported_is_unknown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    for kind in ["input_audio", "file"] {
+        let settled = settling(&accounts, folder.path(), asking_about(kind), &facts).await.1;
+        assert_eq!((settled.usage, settled.source), (None, Source::Unknown), "{kind}");
+        assert_eq!((settled.cost.low, settled.cost.exact), (NanoUsd::ZERO, None), "{kind}");
+    }
+}
+
+/// A row that speaks as `vendor` does, and its target.
+fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
+    let config = CONFIG.replace("vendor: openai", &format!("vendor: {vendor}"));
+    let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
+    let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from(model) };
+    (Providers::new(&config.providers).row(&target.provider).cloned().expect("the row"), target)
+}
+
+/// A call whose attempt has left.
+fn begun(accounts: &Arc<Accounts>, (row, target): &(Arc<Row>, ModelRef), call: &Call) -> Meter {
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
+    let mut meter = Meter::open(accounts, &call.facts, &plan);
+    meter.begin(row, target, &row.prepare(call, target)).expect("the ledger takes it");
+    meter
+}
+
+/// What the only attempt of the only request is settled at, once it has ended in `end`.
+fn row_after(accounts: &Accounts, columns: &str) -> Vec<rusqlite::types::Value> {
+    accounts.ledger.sync_views(Duration::from_secs(20)).expect("the views catch up");
+    let views = accounts.ledger.views().expect("the views open");
+    let sql = format!("SELECT {columns} FROM attempts_v1 ORDER BY attempt_id DESC LIMIT 1");
+    let read = |row: &rusqlite::Row<'_>| (0..row.as_ref().column_count()).map(|n| row.get(n)).collect();
+    views.query_row(&sql, [], read).expect("a row")
+}
+
+fn text(word: &str) -> rusqlite::types::Value {
+    rusqlite::types::Value::Text(word.to_owned())
+}
+
+const USED: Usage = Usage {
+    input_tokens: 1000,
+    cached_input_tokens: 0,
+    cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
+    output_tokens: 100,
+    reasoning_tokens: 0,
+};
+
+#[test]
+fn a_row_says_at_which_tier_it_was_priced_or_why_it_could_not_be() {
+    use rusqlite::types::Value::{Integer, Null};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let row = row_of(folder.path(), "openai", "gpt-5.6-luna");
+    let seen = Facts { usage: Some(USED), ..Facts::default() };
+    let with = |body: &'static [u8], facts: Facts, expected: [rusqlite::types::Value; 3]| {
+        let call = call_of(body);
+        let mut meter = begun(&accounts, &row, &call);
+        meter.saw_whole(&facts);
+        meter.complete(200);
+        assert_eq!(row_after(&accounts, "priced_tier, unknown_reason, cost_nano"), expected, "{facts:?}");
+    };
+    let (list, flex) = (Integer(1000 * 200 + 100 * 1200), Integer(500 * 200 + 50 * 1200));
+    with(BODY, seen, [text("standard"), Null, list]);
+    let asked = br#"{"model":"gpt-5.6-luna","service_tier":"flex","messages":[{"role":"user","content":"hi"}]}"#;
+    with(asked, seen, [text("flex"), Null, flex]);
+    with(BODY, Facts { service_tier: Some(ServiceTier::Other), ..seen }, [Null, text("service_tier"), Null]);
+    for why in [WhyUnknown::Fees, WhyUnknown::OtherTokens, WhyUnknown::Total] {
+        with(BODY, Facts { beside: Some(why), ..seen }, [text("standard"), text(why.as_str()), Null]);
+    }
+    let metrics = String::from_utf8(accounts.metrics.render()).expect("text");
+    for (reason, attempts) in [("price", 0), ("service_tier", 1), ("fees", 1), ("other_tokens", 1), ("total", 1)] {
+        let line = format!(
+            "farthing_unpriced_attempts_total{{model=\"gpt-5.6-luna\",provider=\"p\",reason=\"{reason}\"}} {attempts}\n"
+        );
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn an_estimate_knows_no_more_of_fees_than_a_report_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let body = br#"{"model":"gpt-5.6-luna","web_search_options":{},"messages":[{"role":"user","content":"hi"}]}"#;
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    let settled = settling(&accounts, folder.path(), body, &facts).await.1;
+    assert_eq!((settled.source, settled.unknown), (Source::Estimated, Some(WhyUnknown::Fees)));
+    assert_eq!((settled.cost.exact, settled.cost.high), (None, None));
+}
+
+/// <https://console.groq.com/docs/flex-processing>: "Pricing matches the on-demand tier."
+#[test]
+fn a_flex_request_that_is_charged_at_list_price_has_a_bound_and_a_price() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let row = row_of(folder.path(), "groq", "openai/gpt-oss-120b");
+    let call = call_of(
+        br#"{"model":"openai/gpt-oss-120b","service_tier":"flex","messages":[{"role":"user","content":"hi"}]}"#,
+    );
+    let mut meter = begun(&accounts, &row, &call);
+    meter.saw_whole(&Facts { usage: Some(USED), ..Facts::default() });
+    assert!(meter.complete(200).exact.is_some());
+    let told = row_after(&accounts, "priced_tier, service_tier, bound_nano > 0");
+    assert_eq!(told, [text("standard"), rusqlite::types::Value::Null, rusqlite::types::Value::Integer(1)]);
+}
+
+#[test]
+fn an_error_is_settled_at_what_it_says_was_used() {
+    use rusqlite::types::Value::{Integer, Null};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let row = row_of(folder.path(), "openai", "gpt-5.6-luna");
+    let used = r#","usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}"#;
+    let billed = Integer(1000 * 200 + 100 * 1200);
+    for (status, used, fate, source, cost, is_bounded) in [
+        (500, used, "interrupted", "reported", billed.clone(), true),
+        (400, used, "interrupted", "reported", billed, true),
+        (500, "", "failed", "estimated", Integer(0), true),
+        (429, "", "failed", "estimated", Integer(0), true),
+        // The model behind may have gone on.
+        (504, "", "interrupted", "unknown", Null, true),
+    ] {
+        let call = call_of(br#"{"model":"gpt-5.6-luna","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#);
+        let mut meter = begun(&accounts, &row, &call);
+        let body = Bytes::from(format!(r#"{{"error":{{"message":"no","type":"server_error"}}{used}}}"#));
+        let refusal = row.0.refusal(status, &http::HeaderMap::new(), Some(body));
+        meter.failed(&Failure::Refused(refusal));
+        drop(meter);
+        let told = row_after(&accounts, "fate, source, cost_nano, cost_high_nano IS NOT NULL");
+        assert_eq!(told, [text(fate), text(source), cost, Integer(i64::from(is_bounded))], "{status} {used}");
+    }
+}
+
+#[test]
+fn an_input_far_longer_than_what_was_sent_is_told_whatever_the_output_might_have_cost() {
+    use rusqlite::types::Value::{Integer, Null};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let row = row_of(folder.path(), "openai", "gpt-5.6-luna");
+    let call = call_of(br#"{"model":"gpt-5.6-luna","messages":[{"role":"user","content":"hi"}],"max_tokens":100000}"#);
+    let sent = call.body.len() as u64;
+    for (input_tokens, beyond) in [(2 * sent + 1000, Null), (50_000, Integer((50_000 - sent as i64) * 200))] {
+        let mut meter = begun(&accounts, &row, &call);
+        let usage = Usage { input_tokens, ..USED };
+        meter.saw_whole(&Facts { usage: Some(usage), ..Facts::default() });
+        meter.complete(200);
+        assert_eq!(row_after(&accounts, "overshoot_nano"), [beyond], "{input_tokens}");
+    }
+}
+
+#[test]
+fn a_price_holds_from_midnight_of_the_configured_time_zone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let mut accounts = Arc::into_inner(accounts).expect("nobody else has them");
+    let rows = "[{ model: openai/m, from: 2026-11-30, usd_per_million: { input: 1, output: 1 } },
+        { model: openai/m, from: 2026-12-01, usd_per_million: { input: 2, output: 2 } }]";
+    accounts.book = ArcSwap::from_pointee(Book::builtin().with_user_rows(Book::parse("p.yaml", rows).expect("rows")));
+    let row = row_of(folder.path(), "openai", "m");
+    let mut call = call_of(br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
+    let arrived: Timestamp = "2026-11-30T20:00:00Z".parse().expect("a time");
+    Arc::get_mut(&mut call.facts).expect("nobody else has them").at_ms = arrived.as_millisecond();
+    for (hours, from) in [(0, ":2026-11-30#"), (4, ":2026-12-01#"), (-12, ":2026-11-30#"), (13, ":2026-12-01#")] {
+        accounts.timezone = TimeZone::fixed(jiff::tz::offset(hours));
+        let shared = Arc::new(accounts);
+        let meter = begun(&shared, &row, &call);
+        let version = meter.open.as_ref().and_then(|open| open.intent(None, 0).price_version.map(str::to_owned));
+        assert!(version.as_ref().is_some_and(|version| version.contains(from)), "{hours}: {version:?}");
+        drop(meter);
+        accounts = Arc::into_inner(shared).expect("nobody else has them");
+    }
+}
+
 /// The end of an answer with a usage that counts from `from`, each kind another number.
 fn said(from: u64) -> Facts {
     let usage = Usage {
@@ -164,6 +373,9 @@ fn said(from: u64) -> Facts {
 async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let folder = tempfile::tempdir().expect("a folder");
     let (accounts, log) = accounts(folder.path());
+    let row = "[{ model: openai/gpt-5.6-luna, usd_per_million: { input: 1, cache_write_1h: 2, output: 4 } }]";
+    let rows = Book::parse("prices.yaml", row).expect("a row");
+    accounts.book.store(Arc::new(Book::builtin().with_user_rows(rows)));
     let config = config::parse("farthing.yaml", CONFIG, folder.path(), &|_| None).expect("a configuration");
     let providers = Providers::new(&config.providers);
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };

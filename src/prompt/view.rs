@@ -93,4 +93,6 @@ pub struct Attachments {
     pub recordings: u64,
     /// Tools that the provider runs and bills on its side.
     pub server_tools: u64,
+    /// Bytes of the body that images, references and recordings take: they say nothing of the tokens.
+    pub bytes: usize,
 }

@@ -132,6 +132,7 @@ mod tests {
             insufficient_quota: false,
             credential: status == 401,
             in_stream: false,
+            used: None,
         })
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::wire::errors::{ApiError, Code};
+use crate::wire::openai_reply::Facts;
 
 /// A call without an answer.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct Refusal {
     pub credential: bool,
     /// It came as an event of a stream that had begun: what was read until then may be billed.
     pub in_stream: bool,
+    /// What it says beside, if it says what was used: that is billed.
+    pub used: Option<Box<Facts>>,
 }
 
 impl Failure {
@@ -62,7 +65,10 @@ impl Failure {
     pub fn may_be_billed(&self) -> bool {
         match self {
             Self::Connect { .. } => false,
-            Self::Refused(refusal) => refusal.in_stream,
+            // The time that ran out was that of whoever answers, not of the model behind: it may have gone on.
+            Self::Refused(refusal) => {
+                refusal.in_stream || refusal.used.is_some() || matches!(refusal.status, 504 | 524)
+            }
             Self::Reset { sent } | Self::Timeout { sent } => *sent,
             Self::Unreadable { .. } | Self::NoRoom => true,
         }
@@ -85,6 +91,14 @@ impl Failure {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// What an error says of what was used, if it does.
+    pub fn used(&self) -> Option<&Facts> {
+        match self {
+            Self::Refused(refusal) => refusal.used.as_deref(),
             _ => None,
         }
     }

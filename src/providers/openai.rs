@@ -259,7 +259,9 @@ impl Row {
 
     /// Reads this provider's error.
     pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-        let refusal = refusal::read(status, self.pass_on(headers.clone()), json);
+        let said = json.as_deref().and_then(|json| openai_reply::read_as(json, self.dialect).ok());
+        let used = said.filter(|facts| facts.usage.is_some()).map(Box::new);
+        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json) };
         if refusal.json.as_deref().is_some_and(|json| self.leaks(json)) { refusal.of_credential() } else { refusal }
     }
 

@@ -28,6 +28,7 @@ pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>) -> Refusal {
         insufficient_quota: status == 429 && says(&["insufficient_quota"]),
         credential: false,
         in_stream: false,
+        used: None,
         json,
     };
     let of_credential =

@@ -60,6 +60,49 @@ impl Source {
     }
 }
 
+/// Why a cost is not known. Of several reasons the larger one is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum WhyUnknown {
+    /// The attempt was cut, broke off, or ended in an error that may be billed: nobody said what was used.
+    Unreported,
+    /// Nobody reported what a recording or a file has that was sent along.
+    Attachments,
+    /// A total has more tokens than its parts.
+    Total,
+    /// Tokens that are priced apart from text, such as those of sound.
+    OtherTokens,
+    /// Fees by the call: searches, sources, tools that the provider runs.
+    Fees,
+    /// The price book has no rate for input that is written to the cache for an hour.
+    CacheWriteRate,
+    /// The price book has no rate for the model's output.
+    OutputRate,
+    /// The price book has no rates for inputs of this length in the service tier.
+    Length,
+    /// The price book has no rates for the service tier.
+    ServiceTier,
+    /// The price book has no row for the model.
+    Price,
+}
+
+impl WhyUnknown {
+    /// The word in ledger and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreported => "unreported",
+            Self::Attachments => "attachments",
+            Self::Total => "total",
+            Self::OtherTokens => "other_tokens",
+            Self::Fees => "fees",
+            Self::CacheWriteRate => "cache_write_rate",
+            Self::OutputRate => "output_rate",
+            Self::Length => "length",
+            Self::ServiceTier => "service_tier",
+            Self::Price => "price",
+        }
+    }
+}
+
 /// The price class that a provider applied to a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub enum ServiceTier {

@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use super::series::{Combined, Labels, Memo};
-use crate::reply::usage::{Source, Usage};
+use crate::reply::usage::{Source, Usage, WhyUnknown};
 
 type Counter = GenericCounter<AtomicF64>;
 type CounterVec = GenericCounterVec<AtomicF64>;
@@ -122,7 +122,8 @@ pub struct Series {
     tokens: [IntCounter; 5],
     cost: Counter,
     estimated_cost: Counter,
-    unpriced: IntCounter,
+    /// The bounded labels of what has few series: provider and model.
+    target: [Box<str>; 2],
     overshoot: Counter,
     time_to_first_token: Histogram,
     gen_ai_input: Histogram,
@@ -168,11 +169,6 @@ impl Series {
         if source == Source::Estimated {
             self.estimated_cost.inc_by(dollars);
         }
-    }
-
-    /// Counts an attempt whose cost is not known for want of a price.
-    pub fn count_unpriced(&self) {
-        self.unpriced.inc();
     }
 
     /// Adds nano-dollars that a provider billed beyond the limits that it was sent.
@@ -238,8 +234,8 @@ impl Metrics {
             unpriced: counts(
                 &r,
                 "farthing_unpriced_attempts_total",
-                "Attempts without a known price",
-                &["provider", "model"],
+                "Attempts whose cost is not known, by why",
+                &["provider", "model", "reason"],
             ),
             overshoot: sums(
                 &r,
@@ -368,6 +364,12 @@ impl Metrics {
         *live = versions;
     }
 
+    /// Counts an attempt whose cost is not known.
+    pub fn count_unknown(&self, series: &Series, why: WhyUnknown) {
+        let [provider, model] = &series.target;
+        self.unpriced.with_label_values(&[provider, model, why.as_str()]).inc();
+    }
+
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
@@ -385,13 +387,15 @@ impl Metrics {
         });
         let all = [team, project, tier, provider, model];
         let gen_ai = ["chat", provider, model];
+        // At 0 from the start, so that the first is an increase; the rarer reasons begin with their first.
+        drop(self.unpriced.with_label_values(&[provider, model, WhyUnknown::Price.as_str()]));
         Series {
             attempts: FATES.map(|fate| self.attempts.with_label_values(&[provider, model, fate])),
             tokens: TOKEN_KINDS
                 .map(|kind| self.tokens.with_label_values(&[team, project, tier, provider, model, kind])),
             cost: self.cost.with_label_values(&all),
             estimated_cost: self.estimated_cost.with_label_values(&[provider, model]),
-            unpriced: self.unpriced.with_label_values(&[provider, model]),
+            target: [provider, model].map(Box::from),
             overshoot: self.overshoot.with_label_values(&[provider, model]),
             time_to_first_token: self.time_to_first_token.with_label_values(&[provider, model]),
             gen_ai_input: self.gen_ai_tokens.with_label_values(&["chat", provider, model, "input"]),

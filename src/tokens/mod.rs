@@ -18,7 +18,7 @@ mod request;
 pub use calibration::{Calibration, Measure};
 pub use encoding::{Encoding, Fit, count, encoding_for};
 pub use memo::Memo;
-pub use request::count_request;
+pub use request::{IMAGE, count_request};
 
 use crate::prompt::json::WholeNumber;
 use crate::prompt::view::View;

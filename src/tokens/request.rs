@@ -24,9 +24,10 @@ const ALLOWED_VALUE: u64 = 3;
 const ALLOWED_VALUES: u64 = 3;
 /// What ends a list of tools.
 const TOOLS_END: u64 = 12;
-/// An image of 1024 × 1024 at high detail, and any at low detail, as GPT-4o counts.
+/// An image of 1024 × 1024 at high detail, as GPT-4o counts: what an image is taken for of which no more is known.
 /// <https://platform.openai.com/docs/guides/images-vision#calculating-costs>
-const IMAGE: u64 = 765;
+pub const IMAGE: u64 = 765;
+/// Any image at low detail.
 const IMAGE_LOW: u64 = 85;
 /// Deepest nesting of parts and schemas that is looked into; what is below counts as the text that it is.
 const DEPTH_MAX: usize = 16;

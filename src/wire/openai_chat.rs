@@ -252,11 +252,14 @@ impl Reader {
             return Ok(s.skip()?);
         }
         let found = &mut self.view.attachments;
-        types(s, |kind| match kind {
-            Some("image_url" | "image") => found.images += 1,
-            Some("file") => found.references += 1,
-            Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
-            _ => {}
+        types(s, |kind, bytes| {
+            match kind {
+                Some("image_url" | "image") => found.images += 1,
+                Some("file") => found.references += 1,
+                Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
+                _ => return,
+            }
+            found.bytes += bytes;
         })
     }
 
@@ -351,14 +354,14 @@ fn speaker_of(role: RawStr<'_>) -> Speaker {
     }
 }
 
-/// Reads an array and tells the `type` of each object in it; `None` for one without.
-fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>)) -> Result<Range<usize>, BodyError> {
+/// Reads an array and tells the `type` of each object in it, `None` for one without, and how many bytes it has.
+fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Result<Range<usize>, BodyError> {
     s.array::<BodyError>(|s| {
         if s.peek() != Some(b'{') {
             return Ok(s.pass()?);
         }
         let mut kind = None;
-        s.object::<JsonError>(|s, key| {
+        let range = s.object::<JsonError>(|s, key| {
             if key.decode() == "type" {
                 kind = s.string_or_skip()?;
                 Ok(())
@@ -366,7 +369,7 @@ fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>)) -> Result<Rang
                 s.pass()
             }
         })?;
-        seen(kind.map(RawStr::decode).as_deref());
+        seen(kind.map(RawStr::decode).as_deref(), range.len());
         Ok(())
     })
 }

@@ -2,25 +2,25 @@
 //! <https://platform.openai.com/docs/api-reference/chat/object>, `…/chat-streaming`
 
 use crate::prompt::json::{JsonError, Scanner};
-use crate::reply::usage::{ServiceTier, Usage};
+use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
 
 use super::openai_usage::{self, Reported};
-use super::vendors::{Dialect, Tiers};
+use super::vendors::Dialect;
 
 /// What a whole answer or one chunk of a stream says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
     /// Usage, if it is there and not null.
     pub usage: Option<Usage>,
-    /// Whether the usage has tokens of kinds that are priced apart, such as audio, or fees.
-    pub other_kinds: bool,
+    /// What is billed beside the usage: tokens of kinds that are priced apart, such as audio, or fees.
+    pub beside: Option<WhyUnknown>,
     /// The price class that the provider applied.
     pub service_tier: Option<ServiceTier>,
     /// How many choices it carries.
     pub choices: u64,
     /// How many of them say why they ended.
     pub finished: u64,
-    /// Bytes of generated text in it: content, refusals, reasoning, arguments of calls.
+    /// Bytes of generated text in it, escapes resolved: content, refusals, reasoning, arguments of calls.
     pub text_bytes: u64,
     /// Whether it is an error object instead of an answer.
     pub error: bool,
@@ -53,7 +53,7 @@ pub fn read_as(json: &[u8], dialect: Dialect) -> Result<Facts, JsonError> {
                 )?;
             }
             "service_tier" => {
-                facts.service_tier = s.string_or_skip()?.map(|tier| charged_tier(&tier.decode(), dialect));
+                facts.service_tier = s.string_or_skip()?.map(|tier| dialect.charged_tier(&tier.decode()));
             }
             "choices" if s.peek() == Some(b'[') => {
                 s.array::<JsonError>(|s| choice(s, &mut facts))?;
@@ -76,18 +76,11 @@ pub fn read_as(json: &[u8], dialect: Dialect) -> Result<Facts, JsonError> {
 impl Facts {
     fn take_usage(&mut self, s: &mut Scanner<'_>, dialect: Dialect) -> Result<(), JsonError> {
         let range = s.skip()?;
-        if let Some(Reported { usage, other_kinds }) = openai_usage::read(s.text(range), dialect) {
+        if let Some(Reported { usage, beside }) = openai_usage::read(s.text(range), dialect) {
             self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
-            self.other_kinds |= other_kinds;
+            self.beside = self.beside.max(beside);
         }
         Ok(())
-    }
-}
-
-fn charged_tier(text: &str, dialect: Dialect) -> ServiceTier {
-    match (ServiceTier::from_reply(text), dialect.tiers) {
-        (ServiceTier::Flex, Tiers::FlexAtListPrice) => ServiceTier::Standard,
-        (tier, _) => tier,
     }
 }
 
@@ -118,7 +111,7 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
                 "content" | "refusal" | "reasoning_content" | "reasoning" | "arguments" | "name" | "input" | "text",
                 Some(b'"'),
             ) => {
-                facts.text_bytes += s.string()?.raw.len() as u64;
+                facts.text_bytes += s.string()?.decode().len() as u64;
             }
             // Content in parts, as Mistral writes thoughts: <https://docs.mistral.ai/capabilities/reasoning/>
             ("tool_calls" | "content" | "thinking", Some(b'[')) => {
@@ -192,6 +185,12 @@ mod tests {
         let parts = br#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"abc"}]},
             {"type":"text","text":"de"}]}}]}"#;
         assert_eq!(read(parts).unwrap().text_bytes, 5);
+    }
+
+    #[test]
+    fn text_is_as_long_as_it_is_when_it_is_read() {
+        let escaped = br#"{"choices":[{"delta":{"content":"\u00e4\n\ud83d\ude00","reasoning":"a\u0020b"}}]}"#;
+        assert_eq!(read(escaped).unwrap().text_bytes, 2 + 1 + 4 + 3);
     }
 
     /// llama.cpp counts in `timings` too, which leave out what was cached.

@@ -3,6 +3,8 @@
 //! Only what a reply cannot tell by itself belongs here. Where the figures decide, as a total does that is the
 //! sum of its parts in one way only, the arithmetic in `openai_usage` is believed, whoever sent them.
 
+use crate::reply::usage::ServiceTier;
+
 /// What a vendor's words mean where they do not mean what OpenAI's do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Dialect {
@@ -45,6 +47,14 @@ const VENDORS: [(&str, Dialect); 4] = [
 ];
 
 impl Dialect {
+    /// The tier that a request is charged at where its reply, or else the request itself, names `text`.
+    pub fn charged_tier(self, text: &str) -> ServiceTier {
+        match (ServiceTier::from_reply(text), self.tiers) {
+            (ServiceTier::Flex, Tiers::FlexAtListPrice) => ServiceTier::Standard,
+            (tier, _) => tier,
+        }
+    }
+
     /// That of a vendor, by the name that price-book keys begin with.
     pub fn of(vendor: &str) -> Self {
         VENDORS.iter().find(|(name, _)| *name == vendor).map_or(Self::default(), |(_, dialect)| *dialect)

@@ -230,7 +230,7 @@ pub fn check_row(row: &Attempt, billed: i64) {
     let told = format!("billed {billed}: {row:?}");
     assert!(row.holds(billed), "{told}");
     match (&*row.fate, &*row.source) {
-        ("failed", "reported") => assert_eq!(row.cost, Some(0), "{told}"),
+        ("failed", "estimated") => assert_eq!(row.cost, Some(0), "{told}"),
         ("completed" | "cut", "reported") => assert_eq!(row.cost, Some(billed), "{told}"),
         ("completed", "estimated") => assert!(row.high.is_some(), "{told}"),
         ("interrupted" | "cut", "unknown") => assert_eq!((row.low, row.cost, row.high), (0, None, row.bound), "{told}"),

@@ -121,6 +121,17 @@ fn the_manual_lists_every_error_code_with_its_status_and_type() {
 }
 
 #[test]
+fn the_manual_says_what_to_do_about_every_reason_for_which_a_cost_is_unknown() {
+    let code = code("src/reply/usage.rs");
+    let words = code.split_once("impl WhyUnknown").and_then(|(_, rest)| rest.split_once("\n}\n")).expect("the words").0;
+    let defined: BTreeSet<_> = words.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let mut listed: BTreeSet<_> =
+        rows("Why a cost is unknown").iter().map(|cells| names(&cells[0])[0].clone()).collect();
+    listed.insert("unreported".to_owned());
+    assert_eq!(listed, defined);
+}
+
+#[test]
 fn the_manual_lists_every_log_event() {
     // One is written as a whole line, the other by the writer itself.
     let mut logged = BTreeSet::from(["request".to_owned(), "log_lines_dropped".to_owned()]);

@@ -130,13 +130,17 @@ fn block(fact: &Fact, step: &str, tier: &str) -> Option<Rates> {
     let of = |kind: &str| rate(fact, &format!("{kind}{step}{tier}_usd"));
     let input = of("input_cost_per_token")?;
     let output = of("output_cost_per_token").filter(|_| fact["mode"] != "embedding");
-    let written = of("cache_creation_input_token_cost").filter(|written| *written >= input).unwrap_or(input);
-    let written_1h = of("cache_creation_input_token_cost_above_1hr");
+    // Anthropic publishes what a write costs as so many times the input.
+    let is_claude =
+        fact["provider"] == "anthropic" || fact["model"].as_str().is_some_and(|name| name.contains("claude"));
+    let times = |quarters: u64| is_claude.then(|| PicoUsdPerToken((input.0 * quarters).div_ceil(4)));
+    let written = of("cache_creation_input_token_cost").filter(|written| *written >= input).or(times(5));
+    let written_1h = of("cache_creation_input_token_cost_above_1hr").or(times(8));
     Some(Rates {
         input,
         cached_input: of("cache_read_input_token_cost").unwrap_or(input),
-        cache_write_5m: written,
-        cache_write_1h: written_1h.unwrap_or(written),
+        cache_write_5m: written.unwrap_or(input),
+        cache_write_1h: written_1h,
         output,
         reasoning: output.and(of("output_cost_per_reasoning_token").or(output)),
     })

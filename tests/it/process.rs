@@ -134,9 +134,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The provider's word on it is known.
+    /// The provider's word on it is known, or it failed and nobody said that it cost anything.
     pub fn is_settled(&self) -> bool {
-        self.source == "reported" && self.cost.is_some()
+        (self.source == "reported" || self.fate == "failed") && self.cost.is_some()
     }
 
     /// Whether `amount` is possible, as far as the row says.

@@ -371,7 +371,7 @@ async fn corrected_rows_say_which_export_corrected_them() {
             ("completed", "reported", None),
             ("completed", "reported", november),
             ("interrupted", "reported", november),
-            ("failed", "reported", None),
+            ("failed", "estimated", None),
             ("completed", "reported", None),
             ("completed", "reported", None),
         ]

@@ -35,15 +35,19 @@ fn usage((input, cached, write, output, reasoning): (u64, u64, u64, u64, u64)) -
     }
 }
 
+fn known(price: &Price, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
+    cost_of(price, usage, tier, NO_DISCOUNT).ok()
+}
+
 #[track_caller]
 fn check(model: &str, tokens: (u64, u64, u64, u64, u64), tier: ServiceTier, expected_nano: Option<i64>) {
-    let cost = cost_of(&built_in(model), &usage(tokens), tier, NO_DISCOUNT);
+    let cost = known(&built_in(model), &usage(tokens), tier);
     assert_eq!(cost, expected_nano.map(NanoUsd), "{model} {tokens:?} {tier:?}");
 }
 
 #[track_caller]
 fn check_row(rest: &str, usage: Usage, expected_nano: Option<i64>) {
-    assert_eq!(cost_of(&row(rest), &usage, Standard, NO_DISCOUNT), expected_nano.map(NanoUsd), "{rest} {usage:?}");
+    assert_eq!(known(&row(rest), &usage, Standard), expected_nano.map(NanoUsd), "{rest} {usage:?}");
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn an_unknown_price_is_none_and_never_zero() {
 fn a_free_price_is_zero_in_every_service_tier() {
     let free = row("price: free");
     for tier in [Standard, Batch, Flex, Priority, Other] {
-        assert_eq!(cost_of(&free, &usage((10, 5, 0, 10, 5)), tier, NO_DISCOUNT), Some(NanoUsd::ZERO));
+        assert_eq!(known(&free, &usage((10, 5, 0, 10, 5)), tier), Some(NanoUsd::ZERO));
         assert_eq!(upper_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
         assert_eq!(lower_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
     }
@@ -121,13 +125,48 @@ fn rates_that_are_not_stated_cost_as_much_as_their_dearer_relative() {
     let bare = "usd_per_million: { input: 1, output: 2 }";
     check_row(bare, usage((10, 10, 0, 0, 0)), Some(10_000));
     check_row(bare, usage((10, 0, 10, 0, 0)), Some(10_000));
-    check_row(bare, writes_1h(10), Some(10_000));
-    check_row("usd_per_million: { input: 1, cache_write_5m: 1.25 }", writes_1h(10), Some(12_500));
-    check_row("usd_per_million: { input: 1, cache_write_5m: 0.5 }", writes_1h(10), Some(10_000));
+    // How much dearer an hour is than five minutes, nobody can tell.
+    check_row(bare, writes_1h(10), None);
+    check_row("usd_per_million: { input: 1, cache_write_5m: 1.25 }", writes_1h(10), None);
+    check_row(bare, writes_1h(0), Some(0));
     check_row("usd_per_million: { input: 1, cache_write_1h: 2 }", writes_1h(10), Some(20_000));
     // A service tier never borrows the standard tier's cache discount: flex reads the cache at its input rate.
     let tiered = row("usd_per_million: { input: 1, cached_input: 0.1, output: 2 }, flex: { input: 0.5, output: 1 }");
-    assert_eq!(cost_of(&tiered, &usage((10, 10, 0, 0, 0)), Flex, NO_DISCOUNT), Some(NanoUsd(5_000)));
+    assert_eq!(known(&tiered, &usage((10, 10, 0, 0, 0)), Flex), Some(NanoUsd(5_000)));
+}
+
+/// <https://docs.claude.com/en/docs/build-with-claude/prompt-caching#pricing>
+#[test]
+fn anthropic_s_cache_writes_cost_so_many_times_the_input_at_every_host() {
+    for key in [
+        "anthropic/claude-opus-5-5",
+        "bedrock/us.anthropic.claude-opus-4-1-20250805-v1:0",
+        "bedrock/apac.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "vertex/claude-3-5-sonnet",
+    ] {
+        let price = Book::builtin().price_of_key(key, TODAY).expect(key);
+        let of = |usage: Usage| known(price, &usage, Standard).expect(key).0;
+        let read = of(Usage { input_tokens: 1000, ..Usage::default() });
+        let written = of(Usage { input_tokens: 1000, cache_write_tokens: 1000, ..Usage::default() });
+        let written_1h = of(Usage { input_tokens: 1000, cache_write_1h_tokens: 1000, ..Usage::default() });
+        assert_eq!((written * 4, written_1h), (read * 5, read * 2), "{key}");
+    }
+    let user_s =
+        Book::parse("p", "- { model: proxy/claude-x, usd_per_million: { input: 4, output: 9 } }").expect("a row");
+    let written = Usage { input_tokens: 10, cache_write_tokens: 4, cache_write_1h_tokens: 6, ..Usage::default() };
+    assert_eq!(known(&user_s.0[0].price, &written, Standard), Some(NanoUsd(4 * 5_000 + 6 * 8_000)));
+}
+
+#[test]
+fn what_keeps_a_cost_from_being_known_is_named() {
+    let why = |rest: &str, usage: &Usage, tier| cost_of(&row(rest), usage, tier, NO_DISCOUNT).expect_err("unknown");
+    let some = usage((10, 0, 0, 10, 0));
+    assert_eq!(why("usd_per_million: { input: 1, output: 2 }", &some, Flex), WhyUnknown::ServiceTier);
+    assert_eq!(why("usd_per_million: { input: 1 }", &some, Standard), WhyUnknown::OutputRate);
+    let long = "usd_per_million: { input: 1, output: 2 }, above: { 5: { input: 2, output: 4 } }, flex: { input: 1, output: 2 }";
+    assert_eq!(why(long, &some, Flex), WhyUnknown::Length);
+    let written = Usage { input_tokens: 10, cache_write_1h_tokens: 10, ..Usage::default() };
+    assert_eq!(why("usd_per_million: { input: 1 }", &written, Standard), WhyUnknown::CacheWriteRate);
 }
 
 #[test]
@@ -159,7 +198,7 @@ fn discount_and_rounding_are_one_exact_step() {
         // 1.5 nano-dollars less a quarter; rounding before the discount would make it 2, and then 1.5, and then 2.
         (3, 250_000, 1),
     ] {
-        let cost = cost_of(&half, &usage((tokens, 0, 0, 0, 0)), Standard, discount_ppm);
+        let cost = cost_of(&half, &usage((tokens, 0, 0, 0, 0)), Standard, discount_ppm).ok();
         assert_eq!(cost, Some(NanoUsd(nano)), "{tokens} tokens less {discount_ppm} ppm");
     }
 }
@@ -169,7 +208,7 @@ fn absurd_figures_saturate() {
     let dear = row("usd_per_million: { input: 18446744073709, output: 18446744073709 }");
     let all = usage((u64::MAX, 0, 0, u64::MAX, u64::MAX));
     for discount_ppm in [0, 1, 999_999] {
-        assert_eq!(cost_of(&dear, &all, Standard, discount_ppm), Some(NanoUsd(i64::MAX)), "{discount_ppm}");
+        assert_eq!(cost_of(&dear, &all, Standard, discount_ppm), Ok(NanoUsd(i64::MAX)), "{discount_ppm}");
     }
     assert_eq!(upper_bound(&dear, u64::MAX, u64::MAX, &[Standard], 0), Some(NanoUsd(i64::MAX)));
 }
@@ -214,7 +253,8 @@ fn a_lower_bound_takes_everything_as_cached() {
 fn any_rates() -> impl Strategy<Value = Rates> {
     let rate = || prop_oneof![0..200_000_000u64, Just(0), any::<u64>()].prop_map(PicoUsdPerToken);
     let outputs = proptest::option::weighted(0.9, (rate(), rate()));
-    (rate(), rate(), rate(), rate(), outputs).prop_map(
+    let written_1h = proptest::option::weighted(0.9, rate());
+    (rate(), rate(), rate(), written_1h, outputs).prop_map(
         |(input, cached_input, cache_write_5m, cache_write_1h, outputs)| {
             let (output, reasoning) = (outputs.map(|(output, _)| output), outputs.map(|(_, reasoning)| reasoning));
             Rates { input, cached_input, cache_write_5m, cache_write_1h, output, reasoning }
@@ -288,9 +328,10 @@ proptest! {
         for &tier in &tiers {
             let cost = cost_of(&price, &usage, tier, discount_ppm);
             if let Some(high) = high {
-                prop_assert!(cost.is_some_and(|cost| cost <= high), "{cost:?} above {high}");
+                let holds = cost.map_or_else(|why| why == WhyUnknown::CacheWriteRate, |cost| cost <= high);
+                prop_assert!(holds, "{cost:?} above {high}");
             }
-            if let (Some(low), Some(cost)) = (low, cost) {
+            if let (Some(low), Ok(cost)) = (low, cost) {
                 prop_assert!(low <= cost, "{cost} below {low}");
             }
         }
@@ -313,7 +354,11 @@ proptest! {
         let standard = Schedule { base: rates, steps: Vec::new() };
         let terms = Terms::Metered(Box::new(Metered { standard, batch: None, flex: None, priority: None }));
         let price = Price { terms, ..row("price: free") };
-        let cost = cost_of(&price, &usage, Standard, NO_DISCOUNT);
+        let cost = known(&price, &usage, Standard);
+        let Some(rate_1h) = rates.cache_write_1h.or((write_1h == 0).then_some(PicoUsdPerToken(0))) else {
+            prop_assert_eq!(cost, None);
+            return Ok(());
+        };
         let (Some(output), Some(reasoning_rate)) = (rates.output, rates.reasoning) else {
             prop_assert_eq!(cost.is_some(), usage.output_tokens == 0);
             return Ok(());
@@ -322,7 +367,7 @@ proptest! {
             (uncached, rates.input),
             (cached, rates.cached_input),
             (write, rates.cache_write_5m),
-            (write_1h, rates.cache_write_1h),
+            (write_1h, rate_1h),
             (visible, output),
             (reasoning, reasoning_rate),
         ];

@@ -86,7 +86,10 @@ fn a_vendor_s_own_kinds_of_rates_are_in_its_rows() {
         *metered.standard.rates(input_tokens).expect("a rate")
     };
     let claude = rates("anthropic", "claude-sonnet-5", 1);
-    assert_eq!((claude.cache_write_5m.0 * 4, claude.cache_write_1h.0), (claude.input.0 * 5, claude.input.0 * 2));
+    assert_eq!(
+        (claude.cache_write_5m.0 * 4, claude.cache_write_1h),
+        (claude.input.0 * 5, Some(PicoUsdPerToken(claude.input.0 * 2)))
+    );
     let (short, long) = (rates("gemini", "gemini-2.5-pro", 200_000), rates("gemini", "gemini-2.5-pro", 200_001));
     assert_eq!((short.input.0 * 2, short.cached_input.0 * 2), (long.input.0, long.cached_input.0));
     let deepseek = rates("deepseek", "deepseek-flash", 1);

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
-use crate::ledger::record::{KnownTokens, Reconciled};
+use crate::ledger::record::{KnownTokens, Pricing, Reconciled};
 use crate::ledger::segment::VERSION;
+use crate::reply::usage::WhyUnknown;
 
 const KEPT: &str = include_str!("golden.txt");
 
@@ -120,6 +121,8 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("closed", Record::Closed(Box::new(Closed { request: full, closing: all_closing() }))),
         ("closed, bare", Record::Closed(Box::new(Closed { request: bare, closing }))),
         ("reconciled", Record::Reconciled(word)),
+        ("priced", Record::Priced(outcome, Pricing { tier: Some("flex"), unknown: None })),
+        ("priced, unknown", Record::Priced(nothing_known, Pricing { tier: None, unknown: Some(WhyUnknown::Price) })),
         ("reconciled, without tokens", Record::Reconciled(Reconciled { tokens: KnownTokens::default(), ..word })),
         ("planned", Record::Planned(Intent { request: Some(full), ..intent }, watched)),
         ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),

@@ -1,5 +1,6 @@
 //! The ledger as its callers and readers see it: append, kill, open again, look at the views.
 
+mod asking;
 mod conditions;
 mod crash;
 mod disk;

@@ -109,7 +109,7 @@ fn a_day(ledger: &Ledger) -> Vec<AttemptId> {
         ended(ids[0], Fate::Completed, Source::Reported, exactly(7)),
         ended(ids[1], Fate::Completed, Source::Reported, exactly(8)),
         ended(ids[2], Fate::Completed, Source::Estimated, guess),
-        ended(ids[3], Fate::Failed, Source::Reported, CostInterval::NOTHING),
+        ended(ids[3], Fate::Failed, Source::Estimated, CostInterval::NOTHING),
         ended(ids[4], Fate::Cut, Source::Unknown, INTERRUPTED),
         ended(ids[5], Fate::Completed, Source::Reported, exactly(3)),
         ended(ids[6], Fate::Cut, Source::Unknown, INTERRUPTED),
@@ -149,7 +149,7 @@ fn what_a_complete_export_lacks_was_not_billed() {
         "completed|reported|7|7|-",
         "completed|reported|8|8|-",
         "completed|reported|0|0|june.csv",
-        "failed|reported|0|0|-",
+        "failed|estimated|0|0|-",
         "cut|reported|0|0|june.csv",
         "completed|reported|3|3|-",
         "cut|unknown|-|1000|-",
@@ -171,6 +171,35 @@ fn a_late_line_of_the_bill_corrects_what_silence_had_settled() {
     assert_eq!((late.corrected, late.differences.len()), (part(1, 40), 1));
     let again = import(&ledger, Coverage::Complete, &rows);
     assert_eq!((again.corrected, again.unchanged), (part(0, 0), part(3, 50)));
+}
+
+#[test]
+fn a_later_export_corrects_what_an_earlier_one_said() {
+    let (_folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let row = format!("SELECT source, cost_nano, cost_high_nano FROM attempts_v1 WHERE attempt_id = '{}'", ids[4]);
+    for (billed_at, corrected) in
+        [(40, part(1, 40)), (50, part(1, 50)), (50, part(0, 0)), (0, part(1, 0)), (45, part(1, 45))]
+    {
+        let report = import(&ledger, Coverage::Partial, &[billed(ids[4], billed_at)]);
+        assert_eq!((report.corrected, report.differences, report.outside_interval), (corrected, vec![], vec![]));
+        check_rows(&ledger, &row, &[&format!("reported|{billed_at}|{billed_at}")]);
+    }
+    // The provider's own word in its answer is no export's.
+    assert_eq!(import(&ledger, Coverage::Partial, &[billed(ids[0], 70)]).differences.len(), 1);
+}
+
+#[test]
+fn a_call_that_failed_takes_what_an_export_bills_for_it() {
+    let (_folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let row =
+        format!("SELECT fate, source, cost_nano, overshoot_nano FROM attempts_v1 WHERE attempt_id = '{}'", ids[3]);
+    check_rows(&ledger, &row, &["failed|estimated|0|-"]);
+    let report = import(&ledger, Coverage::Partial, &[billed(ids[3], 30)]);
+    let told = Difference { attempt: ids[3], ledger: exactly(0), export: Some(NanoUsd(30)), tokens: vec![] };
+    assert_eq!((report.corrected, report.outside_interval, report.in_doubt), (part(1, 30), vec![told], 3));
+    check_rows(&ledger, &row, &["failed|reported|30|-"]);
 }
 
 #[test]

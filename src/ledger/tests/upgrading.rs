@@ -51,6 +51,39 @@ fn an_older_ledger_is_upgraded_and_its_journal_replayed() {
 }
 
 #[test]
+fn an_upgrade_says_of_older_rows_why_their_cost_is_unknown_and_what_nobody_reported() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    let id = |n: u8| format!("01990000-0000-7000-8000-0000000000{n}0-1");
+    for (n, fate, source, cost, version) in [
+        (1, "failed", "reported", "0, 0, 0", "'v'"),
+        (2, "interrupted", "unknown", "0, NULL, 9", "'v'"),
+        (3, "completed", "reported", "0, NULL, NULL", "NULL"),
+        (4, "completed", "reported", "5, NULL, NULL", "'v'"),
+    ] {
+        let insert = format!(
+            "INSERT INTO attempts (attempt_id, request_id, provider, fate, source, cost_low_nano, cost_nano,
+             cost_high_nano, price_version) VALUES ('{}', 'r', 'old', '{fate}', '{source}', {cost}, {version})",
+            id(n)
+        );
+        database.execute_batch(&insert).expect("a row");
+    }
+    drop(database);
+    let (ledger, _) = open(folder.path());
+    check_rows(
+        &ledger,
+        "SELECT fate, source, unknown_reason, priced_tier FROM attempts_v1 WHERE provider = 'old' ORDER BY attempt_id",
+        &[
+            "failed|estimated|-|-",
+            "interrupted|unknown|unreported|-",
+            "completed|reported|price|-",
+            "completed|reported|-|-",
+        ],
+    );
+}
+
+#[test]
 fn an_older_ledgers_views_are_read_without_an_upgrade() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     version_1(folder.path());

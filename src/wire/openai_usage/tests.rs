@@ -9,14 +9,14 @@ fn read_of(vendor: &str, json: &str) -> Option<Reported> {
 /// Input, cached, written, output, reasoning, and whether more is billed.
 #[track_caller]
 fn check(vendor: &str, json: &str, expected: (u64, u64, u64, u64, u64, bool)) {
-    let Some(Reported { usage, other_kinds }) = read_of(vendor, json) else { panic!("{vendor}: no usage in {json}") };
+    let Some(Reported { usage, beside }) = read_of(vendor, json) else { panic!("{vendor}: no usage in {json}") };
     let found = (
         usage.input_tokens,
         usage.cached_input_tokens,
         usage.cache_write_tokens,
         usage.output_tokens,
         usage.reasoning_tokens,
-        other_kinds,
+        beside.is_some(),
     );
     assert_eq!(found, expected, "{vendor}: {json}");
 }
@@ -158,6 +158,44 @@ fn writes_for_an_hour_are_told_from_those_for_five_minutes() {
         "cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200}}}"#;
     let usage = read_of("openrouter", json).expect("a usage").usage;
     assert_eq!((usage.input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens), (500, 100, 200));
+}
+
+/// LiteLLM, with Anthropic's names beside OpenAI's: the totals include them.
+/// <https://docs.litellm.ai/docs/completion/prompt_caching>
+#[test]
+fn a_write_is_read_in_whatever_place_it_is_told() {
+    let parts = |told: &str| {
+        let json = format!(r#"{{"prompt_tokens":2000,"completion_tokens":300,"total_tokens":2300,{told}}}"#);
+        let usage = read_of("anthropic", &json).expect("a usage").usage;
+        assert_eq!((usage.input_tokens, usage.output_tokens), (2000, 300), "{told}");
+        (usage.cached_input_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens)
+    };
+    let litellm = r#""prompt_tokens_details":{"audio_tokens":null,"cached_tokens":1000,"cache_creation_tokens":500,
+        "cache_creation_token_details":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":400}},
+        "cache_creation_input_tokens":500,"cache_read_input_tokens":1000"#;
+    assert_eq!(parts(litellm), (1000, 100, 400));
+    let without_a_total = r#""prompt_tokens_details":{"cached_tokens":1000,
+        "cache_creation":{"ephemeral_5m_input_tokens":300,"ephemeral_1h_input_tokens":200}}"#;
+    assert_eq!(parts(without_a_total), (1000, 300, 200));
+    assert_eq!(parts(r#""cache_creation_input_tokens":500,"cache_read_input_tokens":1000"#), (1000, 500, 0));
+    assert_eq!(parts(r#""num_cached_tokens":512"#), (512, 0, 0));
+    // More of a part than of the whole: the part was written.
+    let more = r#""cache_creation_input_tokens":100,"cache_creation":{"ephemeral_1h_input_tokens":200}"#;
+    assert_eq!(parts(more), (0, 0, 200));
+}
+
+/// <https://docs.claude.com/en/api/messages#response-usage>: `input_tokens` are those after the last cache breakpoint;
+/// <https://platform.openai.com/docs/api-reference/responses/object#responses-object-usage>: they are all.
+#[test]
+fn plain_names_are_read_as_their_owners_mean_them() {
+    let anthropic = r#"{"input_tokens":500,"output_tokens":300,"cache_creation_input_tokens":400,
+        "cache_read_input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":400,"ephemeral_1h_input_tokens":0}}"#;
+    check("anthropic", anthropic, (1900, 1000, 400, 300, 0, false));
+    let openai = r#"{"input_tokens":500,"input_tokens_details":{"cached_tokens":100},"output_tokens":300,
+        "output_tokens_details":{"reasoning_tokens":64},"total_tokens":800}"#;
+    check("openai", openai, (500, 100, 0, 300, 64, false));
+    let both = r#"{"prompt_tokens":7,"completion_tokens":3,"input_tokens":500,"output_tokens":300}"#;
+    check("openai", both, (7, 0, 0, 3, 0, false));
 }
 
 /// vLLM with `continuous_usage_stats`, llama.cpp and Ollama: plain totals, details absent or null.
