@@ -9,6 +9,9 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use crate::problem::Place;
 
+/// Bullets that are nested deeper are left out: those above them are refused as it is.
+const DEPTH_MAX: usize = 4;
+
 /// A part of a document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Block {
@@ -156,8 +159,10 @@ fn list<'t>(
             }
             Event::End(TagEnd::List(_)) => {
                 let Some(done) = lists.pop() else { break };
+                let depth = open.len();
                 match open.last_mut() {
-                    Some((bullet, _)) => bullet.nested.extend(done),
+                    Some((bullet, _)) if depth <= DEPTH_MAX => bullet.nested.extend(done),
+                    Some(_) => {}
                     None => return done,
                 }
             }

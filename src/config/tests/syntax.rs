@@ -25,7 +25,7 @@ fn an_empty_file_says_what_is_least() {
 
 #[test]
 fn an_unknown_key_lists_its_neighbours() {
-    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?");
+    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn an_unknown_key_that_resembles_none_gets_no_hint() {
 
 #[test]
 fn a_key_in_another_case_is_unknown() {
-    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?");
+    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?");
 }
 
 #[test]

@@ -173,6 +173,15 @@ fn the_built_in_default_sends_unclear_work_to_the_frontier() {
     assert!(rules::first_match(&builtin().rules, &rules::Facts::default()).is_none());
 }
 
+#[test]
+fn deep_nesting_is_refused_and_takes_no_stack() {
+    for mark in ["- ", "> ", "1. ", "[", "*a ", "- > "] {
+        let text = format!("## Lightweight\n- x\n{}y\n", mark.repeat(50_000));
+        drop(parse("p.md", &text));
+    }
+    assert!(problems(&format!("## Lightweight\n{}y\n", "- ".repeat(50_000))).contains("empty bullet"));
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "\\PC*") {
