@@ -73,6 +73,8 @@ pub struct CallFacts {
     pub who: Attribution,
     /// The tier that `x-farthing-tier` asks for, where the model is `auto`.
     pub pinned_tier: Option<Tier>,
+    /// The run or session that the client says it belongs to, in a header.
+    pub session: Option<String>,
     /// How long the client will wait, from arrival.
     pub deadline: Option<Duration>,
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod app;
 pub mod call;
+pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod cost;

@@ -107,6 +107,28 @@ pub const COUNTED_BODY_BYTES_MAX: usize = 1 << 20;
 pub const COUNTINGS_MAX: usize = 16;
 /// Most models for which the ratio of reported to measured tokens is kept.
 pub const CALIBRATED_MODELS_MAX: usize = 256;
+/// Links of a conversation's chain of hashes that are kept: a request is known as an extension of one that had at most so
+/// many messages fewer.
+pub const CHAIN_LINKS: usize = 32;
+/// Most system and developer messages that are classified by.
+pub const INSTRUCTIONS_MAX: usize = 4;
+/// Most tools that are offered whose names are read.
+pub const TOOL_NAMES_MAX: usize = 256;
+/// How much of a request's texts a classifier reads, in bytes of raw JSON at the start and at the end of each.
+pub const CLASSIFIED_TURN_BYTES: (usize, usize) = (4 << 10, 2 << 10);
+/// The same of the user turn before it, of each tool result, and of each system message.
+pub const CLASSIFIED_CONTEXT_BYTES: (usize, usize) = (1 << 10, 512);
+/// Most tool results that a classifier reads, the newest ones.
+pub const CLASSIFIED_RESULTS_MAX: usize = 4;
+/// How much of the tool results rules look at, in bytes of raw JSON, the newest ones first; the last user turn they
+/// always see whole.
+pub const RULED_RESULTS_BYTES: usize = 128 << 10;
+/// Most conversations that are remembered, at some 200 bytes each.
+pub const CONVERSATIONS_MAX: usize = 65_536;
+/// How long a conversation may pause before it is forgotten, and with it the version of the policy that it began with.
+pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a provider is taken to keep the prefix of a conversation in its cache after using it.
+pub const WARM_PREFIX: Duration = Duration::from_secs(5 * 60);
 /// Most values that one metric label takes before the rest become `other`.
 pub const LABEL_VALUES_DEFAULT: usize = 200;
 /// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.

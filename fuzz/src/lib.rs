@@ -3,6 +3,7 @@
 //! A property panics where it does not hold. The fuzz targets search for such inputs; the integration tests
 //! replay those that are kept in `corpus/`, so that what was found once stays found.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -15,12 +16,14 @@ use farthing::memory::Memory;
 use farthing::plan::ModelRef;
 use farthing::policy::{self, Expected, rules};
 use farthing::problem::Problem;
+use farthing::prompt::outline::Outline;
 use farthing::prompt::view::{UsageInStream, View};
 use farthing::providers::Row;
 use farthing::providers::places::Places;
 use farthing::reply::usage::{ServiceTier, Usage};
 use farthing::wire::openai_chat::{self, BodyError};
 use farthing::wire::openai_reply;
+use farthing::wire::openai_texts;
 use farthing::wire::sse::{self, Decoder, Events};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -301,12 +304,30 @@ fn leaves_as_declared(input: &[u8], view: &View, model: &str, row: &Row) {
         model_at: 0..0,
         usage_in_stream: UsageInStream::Unsaid,
         system_at: None,
+        outline: Outline {
+            user_turns: view.outline.user_turns,
+            wants_json: view.outline.wants_json,
+            ..Outline::default()
+        },
         ..view.clone()
     };
     assert_eq!(facts(&read), facts(view), "an edit changed what else the body says");
     let text = |body: &[u8], view: &View| view.system_at.clone().map(|at| body[at].to_vec());
     assert_eq!(text(&out, &read), text(input, view));
+    assert_eq!(read.outline.chain, view.outline.chain, "an edit made another conversation of it");
+    assert_eq!(texts(&out, &read.outline), texts(input, &view.outline), "an edit moved what is read of it");
     says_the_same(input, &out, model, asks_usage);
+}
+
+/// Everything that is read of a conversation, whole and clipped.
+fn texts(body: &[u8], outline: &Outline) -> Vec<String> {
+    let turns = outline.last_user.iter().chain(&outline.previous_user);
+    let contents = turns.chain(&outline.instructions).chain(&outline.tool_results);
+    let contents = contents.flat_map(|at| {
+        let whole = openai_texts::parts(body, at).into_iter().map(Cow::into_owned);
+        whole.chain([openai_texts::clipped(body, at, (7, 5)).into_owned()])
+    });
+    contents.chain(outline.tools.iter().map(|at| openai_texts::string(body, at).into_owned())).collect()
 }
 
 /// The same to another reader, where it can read such bodies at all.
@@ -348,6 +369,7 @@ fn call_of(body: &[u8], view: &View) -> Call {
         view: view.clone(),
         who,
         pinned_tier: None,
+        session: None,
         deadline: None,
     };
     let held = Memory::new(usize::MAX).hold();

@@ -12,6 +12,7 @@ macro_rules! say {
 
 mod check;
 mod demo;
+mod explain;
 mod ledger;
 mod reconcile;
 mod reconcile_told;
@@ -45,6 +46,9 @@ enum Command {
         after_help = "Example:\n  farthing check --config farthing.yaml\n  farthing check routing-policies/orders_daily.md"
     )]
     Check(check::Arguments),
+    /// Dry run: JSONL of requests in, JSONL of decisions out, by the code that routes them
+    #[command(after_help = explain::AFTER_HELP)]
+    Explain(explain::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -96,6 +100,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

@@ -123,7 +123,7 @@ impl Ledger {
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
     /// for the tables, and may be called from a `Drop`.
     ///
-    /// A record of something that has happened (all but [`Record::Intent`]) is kept in memory and tried
+    /// A record of something that has happened (all but [`Record::Intent`] and [`Record::Planned`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -136,8 +136,12 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) => Urgency::MayBeRefused,
-            Record::Outcome(_) | Record::Priced(..) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
+            Record::Intent(_) | Record::Planned(..) => Urgency::MayBeRefused,
+            Record::Outcome(_)
+            | Record::Priced(..)
+            | Record::Closed(_)
+            | Record::Refused(..)
+            | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
             return Err(LedgerError::Unavailable { reason: "a sync failed".to_owned() });

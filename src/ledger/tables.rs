@@ -50,8 +50,9 @@ WHERE attempt_id = ?1";
 const INSERT_REQUEST: &str = concat!(
     "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
         surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
-        first_byte_ms, edits)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+        first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+        ?24, ?25, ?26, ?27, ?28, ?29)
     ON CONFLICT (request_id) DO UPDATE SET
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
@@ -341,6 +342,7 @@ impl<'c> Writer<'c> {
 
     fn insert(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<()> {
         let (facts, closing) = (change.facts.as_ref(), change.closing.as_ref());
+        let decision = change.decision.as_ref();
         let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
         let cost = change.cost();
         self.insert_request
@@ -367,6 +369,13 @@ impl<'c> Writer<'c> {
                 whole(closing.map(|closing| closing.duration_ms)),
                 whole(closing.and_then(|closing| closing.first_byte_ms)),
                 closing.map(|closing| closing.edits),
+                decision.map(|decision| decision.reason),
+                decision.and_then(|decision| decision.confidence_ppm),
+                decision.and_then(|decision| decision.needs_strong_ppm),
+                decision.and_then(|decision| decision.session),
+                decision.and_then(|decision| decision.would_tier),
+                decision.and_then(|decision| decision.would_model),
+                decision.and_then(|decision| decision.state),
             ])
             .map(drop)
     }
@@ -399,7 +408,7 @@ impl<'c> Writer<'c> {
             usage.0[5],
         ])?;
         let id = word.attempt.request;
-        let unchanged = RequestChange { id, facts: None, closing: None, attempts: Vec::new() };
+        let unchanged = RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() };
         self.update(&id.to_string(), &unchanged).map(drop)
     }
 }

@@ -19,6 +19,7 @@ use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::memory::Memory;
 use crate::money::NanoUsd;
+use crate::plan::{Reason, Why};
 use crate::providers::Providers;
 use crate::reply::usage::{ServiceTier, Source, WhyUnknown};
 use crate::telemetry::log::Log;
@@ -91,6 +92,7 @@ fn call_of(body: &'static [u8]) -> Call {
         view: openai_chat::read(&body).expect("a chat body"),
         who,
         pinned_tier: None,
+        session: None,
         deadline: None,
     };
     Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
@@ -114,7 +116,7 @@ async fn settling(
 ) -> (Attempt, attempt::Settled) {
     let (row, target) = unasked(folder);
     let call = call_of(body);
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
     meter.begin(&row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
     accounts.estimates.idle().await;
@@ -202,7 +204,7 @@ fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
 
 /// A call whose attempt has left.
 fn begun(accounts: &Arc<Accounts>, (row, target): &(Arc<Row>, ModelRef), call: &Call) -> Meter {
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
     meter.begin(row, target, &row.prepare(call, target)).expect("the ledger takes it");
     meter
@@ -380,7 +382,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
     let row = providers.row(&target.provider).expect("the row");
     let call = call();
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(&accounts, &call.facts, &plan);
     let mut costs = Vec::new();
     // A call that fails without a word in between takes nothing away.

@@ -45,6 +45,14 @@ impl Health {
         true
     }
 
+    /// Whether `target` rests at `now`. Unlike [`Health::admits`] this begins no trial.
+    pub fn rests(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
+        let Some(circuit) = circuit else { return false };
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = failing.get(target).and_then(|state| state.opened);
+        opened.is_some_and(|opened| now.duration_since(opened) < circuit.cool_down)
+    }
+
     /// `target` answered.
     pub fn succeeded(&self, target: &ModelRef) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +97,7 @@ mod tests {
         assert!(health.admits(&target, circuit, at(0)));
         assert!(health.failed(&target, circuit, at(1)));
         assert!(!health.admits(&target, circuit, at(30)));
+        assert!(health.rests(&target, circuit, at(30)) && !health.rests(&target, circuit, at(31)));
         assert!(health.admits(&target, circuit, at(31)), "the rest is over");
         assert!(!health.admits(&target, circuit, at(32)), "one trial at a time");
         assert!(!health.failed(&target, circuit, at(33)), "it was open before");

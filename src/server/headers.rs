@@ -20,6 +20,8 @@ pub struct Said {
     pub unread: Vec<&'static str>,
     /// `x-farthing-tier`, as written.
     pub tier: Option<String>,
+    /// The session that a known client's own header names.
+    pub session: Option<String>,
     /// `x-farthing-deadline`.
     pub deadline: Option<Duration>,
     /// The headers that may reach a provider, in the order in which they came.
@@ -34,6 +36,7 @@ pub fn read(headers: HeaderMap) -> Said {
         // A name stands before the first of its values only.
         last = name.unwrap_or(last);
         if passes(&last) {
+            said.note_session(last.as_str(), &value);
             said.forward.push((last.clone(), value));
         } else {
             said.note(last.as_str(), &value);
@@ -65,10 +68,17 @@ fn passes(name: &HeaderName) -> bool {
 }
 
 impl Said {
+    /// Codex (a thread is one conversation of a session), opencode, Claude Code.
+    fn note_session(&mut self, name: &str, value: &HeaderValue) {
+        match name {
+            "thread-id" | "x-session-affinity" | "x-claude-code-session-id" => self.session = text(value),
+            "session-id" => self.session = self.session.take().or_else(|| text(value)),
+            _ => {}
+        }
+    }
+
     fn note(&mut self, name: &str, value: &HeaderValue) {
-        let text = || {
-            std::str::from_utf8(value.as_bytes()).ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
-        };
+        let text = || text(value);
         if let Some(ours) = name.strip_prefix("x-farthing-") {
             match ours {
                 "team" => self.claims.team = text(),
@@ -102,6 +112,10 @@ impl Said {
             _ => {}
         }
     }
+}
+
+fn text(value: &HeaderValue) -> Option<String> {
+    std::str::from_utf8(value.as_bytes()).ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 impl Claims {
@@ -169,6 +183,23 @@ mod tests {
         let said = read(headers);
         assert_eq!(said.forward.len(), 4);
         assert!(said.forward.iter().all(|(_, value)| value == "fine"));
+    }
+
+    #[test]
+    fn a_session_is_known_by_the_headers_of_clients_and_still_passed_on() {
+        let check = |pairs: &[(&'static str, &'static str)], expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            let said = read(headers);
+            assert_eq!(said.session.as_deref(), expected, "{pairs:?}");
+            said.forward.len()
+        };
+        assert_eq!(check(&[("session-id", "s"), ("thread-id", "t")], Some("t")), 2);
+        assert_eq!(check(&[("x-session-affinity", "s")], Some("s")), 1);
+        assert_eq!(check(&[("x-claude-code-session-id", "s")], Some("s")), 1);
+        assert_eq!(check(&[("user-agent", "u")], None), 1);
     }
 
     #[test]

@@ -35,7 +35,9 @@ use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_chat::{self, BodyError};
 
 pub use admission::Admission;
+pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
+pub use headers::Said;
 pub use respond::ReplyStream;
 pub use target::host;
 
@@ -175,7 +177,7 @@ impl Server {
         let read = Instant::now();
         let view = openai_chat::read(&body).map_err(refusal_of)?;
         let said = headers::read(head.headers);
-        let (who, pinned_tier) = attribute::attribute(&said, &view, &body, key);
+        let (who, pinned_tier) = attribute(&said, &view, &body, key);
         for claim in who.ignored.iter().chain(&who.unread) {
             self.gateway.accounts().metrics.ignored_claims.with_label_values(&[*claim]).inc();
         }
@@ -188,6 +190,7 @@ impl Server {
             surface: Surface::ChatCompletions,
             body_bytes: body.len(),
             view,
+            session: who.run.clone().or(said.session),
             who,
             pinned_tier,
             deadline: said.deadline,

@@ -355,12 +355,6 @@ impl Metrics {
         }
     }
 
-    /// Counts an attempt whose cost is not known.
-    pub fn count_unknown(&self, series: &Series, why: WhyUnknown) {
-        let [provider, model] = &series.target;
-        self.unpriced.with_label_values(&[provider, model, why.as_str()]).inc();
-    }
-
     /// Shows these versions of policies as those in force, and no others. How many there can be is bounded where they
     /// are read.
     pub fn show_policies(&self, versions: Vec<String>) {
@@ -373,6 +367,12 @@ impl Metrics {
             drop(self.policies.remove_label_values(&[gone]));
         }
         *live = versions;
+    }
+
+    /// Counts an attempt whose cost is not known.
+    pub fn count_unknown(&self, series: &Series, why: WhyUnknown) {
+        let [provider, model] = &series.target;
+        self.unpriced.with_label_values(&[provider, model, why.as_str()]).inc();
     }
 
     /// Everything in Prometheus' text format.

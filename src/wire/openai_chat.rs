@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
+use crate::prompt::outline::Speaker;
 use crate::prompt::view::{UsageInStream, View};
 
 /// Why a body cannot be taken.
@@ -64,9 +65,11 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         }
         "prompt_cache_key" => {
             let claimed = text(s)?;
-            reader.view.claims.prompt = reader.view.claims.prompt.take().or(claimed);
+            reader.view.claims.prompt = reader.view.claims.prompt.take().or_else(|| claimed.clone());
+            reader.view.cache_key = claimed;
             Ok(())
         }
+        "response_format" => reader.response_format(s),
         "safety_identifier" => reader.user(s, 1),
         "user" => reader.user(s, 2),
         "web_search_options" => {
@@ -233,18 +236,35 @@ impl Reader {
     }
 
     fn message(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
-        let (mut instructs, mut content) = (false, None);
-        s.object::<BodyError>(|s, key| {
+        let (mut speaker, mut content) = (Speaker::Other, None);
+        let at = s.object::<BodyError>(|s, key| {
             match &*key.decode() {
-                "role" => instructs = s.string_or_skip()?.is_some_and(is_instruction),
+                "role" => speaker = s.string_or_skip()?.map(speaker_of).unwrap_or_default(),
                 "content" => content = Some(self.content(s)?),
                 _ => s.pass()?,
             }
             Ok(())
         })?;
-        if instructs && self.view.system_at.is_none() {
-            self.view.system_at = content;
+        if speaker == Speaker::Instructions && self.view.system_at.is_none() {
+            self.view.system_at.clone_from(&content);
         }
+        self.view.outline.message(speaker, s.text(at), content);
+        Ok(())
+    }
+
+    fn response_format(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        if s.peek() != Some(b'{') {
+            return Ok(s.pass()?);
+        }
+        s.object::<BodyError>(|s, key| {
+            if key.decode() == "type" {
+                let kind = s.string_or_skip()?.map(RawStr::decode);
+                self.view.outline.wants_json = matches!(kind.as_deref(), Some("json_object" | "json_schema"));
+                Ok(())
+            } else {
+                Ok(s.pass()?)
+            }
+        })?;
         Ok(())
     }
 
@@ -269,9 +289,38 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.pass()?);
         }
-        let found = &mut self.view.attachments;
-        types(s, |kind, _| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom"))))
-            .map(drop)
+        s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        Ok(())
+    }
+
+    fn tool(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let (mut kind, mut name) = (None, None);
+        s.object::<JsonError>(|s, key| match &*key.decode() {
+            "type" => {
+                kind = s.string_or_skip()?;
+                Ok(())
+            }
+            "name" => {
+                name = Some(s.skip()?);
+                Ok(())
+            }
+            // What a function is stands under `function`, a custom tool under `custom`.
+            "function" | "custom" if s.peek() == Some(b'{') => s
+                .object::<JsonError>(|s, key| {
+                    if key.decode() == "name" {
+                        name = Some(s.skip()?);
+                        Ok(())
+                    } else {
+                        s.pass()
+                    }
+                })
+                .map(drop),
+            _ => s.pass(),
+        })?;
+        let is_clients = matches!(kind.map(RawStr::decode).as_deref(), None | Some("function" | "custom"));
+        self.view.attachments.server_tools += u64::from(!is_clients);
+        name.into_iter().for_each(|name| self.view.outline.tool(name));
+        Ok(())
     }
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
@@ -328,8 +377,13 @@ fn larger(a: WholeNumber, b: WholeNumber) -> WholeNumber {
     }
 }
 
-fn is_instruction(role: RawStr<'_>) -> bool {
-    matches!(&*role.decode(), "system" | "developer")
+fn speaker_of(role: RawStr<'_>) -> Speaker {
+    match &*role.decode() {
+        "system" | "developer" => Speaker::Instructions,
+        "user" => Speaker::User,
+        "tool" | "function" => Speaker::Tool,
+        _ => Speaker::Other,
+    }
 }
 
 /// Reads an array and tells the `type` of each object in it, `None` for one without, and how many bytes it has.
