@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod app;
 pub mod call;
+pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod cost;
@@ -29,5 +30,6 @@ pub mod simulator;
 pub mod task;
 pub mod telemetry;
 pub mod tokens;
+pub mod vectors;
 pub mod wire;
 pub mod yaml;

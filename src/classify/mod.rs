@@ -1,0 +1,182 @@
+//! Says what kind of work a request is, and which task of a policy it belongs to.
+//!
+//! Requests and bullets are described in the same space, general kinds of work, so that a policy needs no training:
+//!
+//! ```text
+//! request ─▶ features ─▶ kinds ─┐
+//!                               ├─▶ shares of the policy's tasks, and of none ─▶ tier, confidence
+//! bullet ─▶ features ─▶ kinds ──┘
+//! ```
+//!
+//! The weights are trained by `models/train/kinds.py`; `models/README.md` says on what and how good they are. Which
+//! rule or pin comes before all this is `route`'s business.
+
+mod ask;
+mod bullets;
+mod explain;
+pub mod features;
+mod kinds;
+mod shape;
+mod weights;
+
+use crate::policy::{Expected, Policy};
+use crate::problem::Problem;
+use crate::task::Tier;
+use crate::vectors::{Vector, cosine};
+
+use bullets::Bullet;
+use features::describe;
+use kinds::Kinds;
+use weights::Weights;
+
+pub use explain::{Explanation, Near};
+
+/// From this confidence on work leaves the default tier where a policy does not say: chosen on held-out domains so that
+/// at most 5 % of the work that belongs to a dearer tier is sent down (`cargo bench --bench classify_quality`).
+pub const CONFIDENCE_DEFAULT: f32 = 0.45;
+/// How much an example that equals the request adds to its bullet's score.
+const EXAMPLE_WEIGHT: f32 = 2.0;
+/// Below this similarity examples say nothing.
+const EXAMPLE_SIMILARITY_MIN: f32 = 0.35;
+
+/// What a classifier reads of a request: bounded, decoded pieces.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Request<'a> {
+    /// The last user turn: its beginning and end.
+    pub last_user: &'a str,
+    /// The user turn before it.
+    pub previous_user: Option<&'a str>,
+    /// System and developer messages.
+    pub system: &'a str,
+    /// What tools returned after the last user turn, the last few.
+    pub tool_results: &'a [&'a str],
+    /// Names of the tools that are offered.
+    pub tools: &'a [&'a str],
+    /// Whether the answer is to be JSON.
+    pub wants_json: bool,
+    /// User turns of the conversation.
+    pub user_turns: u32,
+    /// Whether images are attached.
+    pub has_images: bool,
+}
+
+/// What a request is, by a policy.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Classified {
+    /// The task that it belongs to, as an index into [`Policy::tasks`]; `None` if it belongs to none.
+    pub task: Option<usize>,
+    /// The tier that the policy sends it to.
+    pub tier: Tier,
+    /// How likely that tier is the right one, from 0 to 1.
+    pub confidence: f32,
+    /// How likely the best model is right where a light one is wrong.
+    pub needs_strong: f32,
+    /// Whether a task was nearest, but not near enough, so that the default tier answers.
+    pub ambiguous: bool,
+}
+
+/// A policy, ready to classify requests by.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    bullets: Vec<Bullet>,
+    tiers: Vec<Tier>,
+    default: Tier,
+    confidence: f32,
+}
+
+/// What a request is in itself, whatever the policy.
+pub struct Described {
+    kinds: Kinds,
+    about: Vector,
+}
+
+impl Described {
+    /// Describes a request.
+    pub fn of(request: &Request<'_>) -> Self {
+        let features = describe(request);
+        Self { kinds: Kinds::of(&features), about: features.ask }
+    }
+}
+
+impl Classifier {
+    /// Reads a policy's bullets and examples: about 0.1 ms each.
+    pub fn compile(policy: &Policy) -> Self {
+        Self {
+            bullets: policy.tasks.iter().map(Bullet::of).collect(),
+            tiers: policy.tasks.iter().map(|task| task.tier).collect(),
+            default: policy.default,
+            confidence: policy.confidence.unwrap_or(CONFIDENCE_DEFAULT),
+        }
+    }
+
+    /// Classifies a request.
+    pub fn classify(&self, request: &Request<'_>) -> Classified {
+        self.decide(&Described::of(request))
+    }
+
+    /// Classifies a described request.
+    pub fn decide(&self, described: &Described) -> Classified {
+        let shares = self.shares(described);
+        let needs_strong = described.kinds.needs_strong();
+        let mass = |tier: Tier| {
+            let of_tasks: f32 = self.tiers.iter().zip(&shares).filter(|(own, _)| **own == tier).map(|(_, s)| s).sum();
+            of_tasks + if tier == self.default { shares[self.bullets.len()] } else { 0.0 }
+        };
+        let masses = Tier::ALL.map(mass);
+        let (tier, confidence) =
+            Tier::ALL
+                .into_iter()
+                .zip(masses)
+                .fold((self.default, mass(self.default)), |best, next| if next.1 > best.1 { next } else { best });
+        let ambiguous = tier != self.default && confidence < self.confidence;
+        let tier = if ambiguous { self.default } else { tier };
+        let of_tier = (0..self.tiers.len()).filter(|&task| self.tiers[task] == tier);
+        let task = of_tier.max_by(|&a, &b| shares[a].total_cmp(&shares[b]));
+        // Work that is likelier of no task than of this one has no name, though it has a tier.
+        let task = task.filter(|&task| !ambiguous && shares[task] >= shares[self.bullets.len()]);
+        Classified { task, tier, confidence: if ambiguous { mass(tier) } else { confidence }, needs_strong, ambiguous }
+    }
+
+    /// How likely the request belongs to each task, and, last, to none; they add up to 1.
+    fn shares(&self, described: &Described) -> Vec<f32> {
+        let matching = Weights::built_in().matching;
+        let kinds = &described.kinds.0;
+        let mut left = [1.0_f32; weights::COLUMNS];
+        let mut scores = Vec::with_capacity(self.bullets.len() + 1);
+        for bullet in &self.bullets {
+            let mut covered = 0.0;
+            for ((share, cover), left) in kinds.iter().zip(bullet.covers).zip(&mut left) {
+                let cover = cover.powf(matching.softness);
+                covered += share * cover;
+                *left *= 1.0 - cover;
+            }
+            let topic = cosine(&bullet.about, &described.about);
+            let near =
+                bullet.examples.iter().map(|e| e.similarity(&described.kinds, &described.about)).fold(0.0, f32::max);
+            let example = EXAMPLE_WEIGHT * (near - EXAMPLE_SIMILARITY_MIN).max(0.0);
+            scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic + example);
+        }
+        let left: f32 = kinds.iter().zip(left).map(|(share, left)| share * left.powf(matching.overlap)).sum();
+        scores.push(matching.sharpness * (left.max(0.0) + 1e-4).ln() + matching.none);
+        let top = scores.iter().copied().fold(f32::MIN, f32::max);
+        scores.iter_mut().for_each(|score| *score = (*score - top).exp());
+        let sum: f32 = scores.iter().sum();
+        scores.iter_mut().for_each(|score| *score /= sum);
+        scores
+    }
+}
+
+/// Holds a policy against its own tests: which fail, what won instead and by how much.
+pub fn verify(policy: &Policy) -> Vec<Problem> {
+    let classifier = Classifier::compile(policy);
+    let failed = policy.tests.iter().filter_map(|test| {
+        let request = Request { last_user: &test.request, user_turns: 1, ..Request::default() };
+        let explanation = classifier.explain(policy, &request);
+        let holds = match &test.expected {
+            Expected::Tier(tier) => explanation.classified.tier == *tier,
+            Expected::Task(id) => explanation.classified.task.is_some_and(|task| policy.tasks[task].id == *id),
+        };
+        (!holds && !test.advisory).then(|| explanation.as_problem(policy, test))
+    });
+    failed.collect()
+}
