@@ -5,10 +5,17 @@
 //! answers what no classifier needs to. What a task's words mean is `classify`'s business, reading the directory
 //! `config`'s, and swapping the live set `app`'s. The grammar is documented in `routing-policies/README.md`.
 
+pub mod doubts;
+mod front_matter;
+mod headings;
 mod keywords;
+mod options;
+mod outline;
+mod parse;
 mod paths;
 pub mod rules;
 mod set;
+mod words;
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,28 +25,25 @@ use crate::problem::{Place, Problem};
 use crate::task::Tier;
 
 pub use keywords::Keywords;
+pub use parse::parse;
 pub use paths::Paths;
 pub use rules::Rule;
 pub use set::{Set, Who};
 
-/// The policy of requests that no file applies to.
+/// `routing-policies/default.md` as it was when this was built.
+const BUILTIN: &str = include_str!("../../routing-policies/default.md");
+
+/// The policy of requests that no file applies to: the general default that ships with Farthing.
+///
+/// # Panics
+///
+/// Never: a test reads it.
 pub fn builtin() -> &'static Arc<Policy> {
-    static BUILTIN: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-        Arc::new(Policy {
-            name: "default".to_owned(),
-            file: "built-in default.md".to_owned(),
-            version: "default@0000".to_owned(),
-            sha256: [0; 32],
-            applies_to: AppliesTo::default(),
-            default: Tier::Frontier,
-            confidence: None,
-            treat_as_auto: Vec::new(),
-            rules: Vec::new(),
-            tasks: Vec::new(),
-            tests: Vec::new(),
-        })
+    static BUILTIN_POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+        let (policy, _) = parse("built-in/default.md", BUILTIN).expect("the built-in default is a policy");
+        Arc::new(policy)
     });
-    &BUILTIN
+    &BUILTIN_POLICY
 }
 
 /// One file of `routing-policies/`, checked.
@@ -142,3 +146,6 @@ pub enum Expected {
 ///
 /// An advisory test that fails is not among them.
 pub type Verify<'a> = &'a (dyn Fn(&Policy) -> Vec<Problem> + Send + Sync);
+
+#[cfg(test)]
+mod tests;
