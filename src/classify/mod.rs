@@ -123,11 +123,10 @@ impl Classifier {
             of_tasks + if tier == self.default { shares[self.bullets.len()] } else { 0.0 }
         };
         let masses = Tier::ALL.map(mass);
-        let (tier, confidence) =
-            Tier::ALL
-                .into_iter()
-                .zip(masses)
-                .fold((self.default, mass(self.default)), |best, next| if next.1 > best.1 { next } else { best });
+        let (tier, confidence) = Tier::ALL
+            .into_iter()
+            .zip(masses)
+            .fold((self.default, mass(self.default)), |best, next| if next.1 > best.1 { next } else { best });
         let ambiguous = tier != self.default && confidence < self.confidence;
         let tier = if ambiguous { self.default } else { tier };
         let of_tier = (0..self.tiers.len()).filter(|&task| self.tiers[task] == tier);

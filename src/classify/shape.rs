@@ -104,9 +104,9 @@ pub(super) fn shape_of(line: &str) -> Shape {
     shape.with(Shape::CLOCK, counts.clock);
     shape.with(Shape::JSON, text.starts_with(['{', '[']) || has("\":"));
     shape.with(Shape::TABLE, counts.bars >= 2 || counts.tabs >= 2 || counts.commas >= 3 || counts.semicolons >= 3);
-    let marked = text.starts_with(['+', '-'])
-        && !text.starts_with("---")
-        && text.chars().nth(1).is_some_and(|c| c != ' ' || counts.signs > 2);
+    // A list's dash stands before one space, a diff's mark before code or its indentation.
+    let after: Vec<char> = text.chars().skip(1).take(2).collect();
+    let marked = text.starts_with(['+', '-']) && !matches!(after[..], [' ', c] if c != ' ');
     shape.with(Shape::DIFF, text.starts_with("+++") || text.starts_with("---") || text.starts_with("@@") || marked);
     shape.with(Shape::SQL, counts.sql);
     shape.with(Shape::TRACE, counts.trace || text.starts_with("at ") && has("("));
