@@ -1,7 +1,7 @@
 //! What a bullet of a policy means: how much of each general kind of work it covers, and what it is about.
 //!
-//! The prose is read whole and, where it lists several things, part by part. Nested examples are requests, and say more
-//! than prose can: what kind they are, the bullet covers.
+//! The prose is read whole and, where it lists several things, part by part. What nested examples add is `examples`'s
+//! business.
 
 use std::sync::LazyLock;
 
@@ -10,15 +10,10 @@ use regex_automata::meta::Regex;
 use crate::policy::Task;
 use crate::vectors::Vector;
 
-use super::Request;
-use super::features::{describe, describe_prose};
+use super::Described;
+use super::features::describe_prose;
 use super::kinds::Kinds;
 use super::weights::{Scores, Weights};
-
-/// How far one example of a kind raises what its bullet covers of that kind.
-const EXAMPLE_COVERS: f32 = 0.7;
-/// A kind that an example has less of than this is chance.
-const EXAMPLE_SHARE_MIN: f32 = 0.05;
 
 /// A bullet, as requests are matched with it.
 #[derive(Clone, Debug)]
@@ -27,50 +22,20 @@ pub(super) struct Bullet {
     pub covers: Scores,
     /// What its prose is about.
     pub about: Vector,
-    /// Its examples.
-    pub examples: Vec<Example>,
-}
-
-/// A nested example, described as any request is.
-#[derive(Clone, Debug)]
-pub(super) struct Example {
-    /// Its kinds.
-    pub kinds: Kinds,
-    /// What it is about.
-    pub about: Vector,
+    /// Its examples, described as any request is.
+    pub examples: Vec<Described>,
 }
 
 impl Bullet {
     /// Reads a task's prose and examples.
     pub fn of(task: &Task) -> Self {
-        let mut covers = covered_by(&task.text);
-        let examples: Vec<Example> = task.examples.iter().map(|text| Example::of(text)).collect();
-        for example in &examples {
-            for (cover, share) in covers.iter_mut().zip(example.kinds.0).filter(|(_, share)| *share > EXAMPLE_SHARE_MIN)
-            {
-                *cover = 1.0 - (1.0 - *cover) * (1.0 - EXAMPLE_COVERS * share);
-            }
-        }
-        Self { covers, about: describe_prose(&task.text).ask, examples }
+        let examples = task.examples.iter().map(|text| Described::of_text(text)).collect();
+        Self { covers: covered_by(&task.text), about: describe_prose(&task.text).ask, examples }
     }
 
     /// The kinds that it covers most.
     pub fn kinds(&self, count: usize) -> Vec<(&'static str, f32)> {
         Kinds(self.covers).best(count)
-    }
-}
-
-impl Example {
-    fn of(text: &str) -> Self {
-        let features = describe(&Request { last_user: text, user_turns: 1, ..Request::default() });
-        Self { kinds: Kinds::of(&features), about: features.ask }
-    }
-
-    /// From 0, nothing in common, to about 1.
-    pub fn similarity(&self, kinds: &Kinds, about: &Vector) -> f32 {
-        let form: f32 = self.kinds.0.iter().zip(kinds.0).map(|(a, b)| (a * b).sqrt()).sum();
-        let topic = crate::vectors::cosine(&self.about, about).max(0.0);
-        0.5 * (form + topic)
     }
 }
 

@@ -51,7 +51,7 @@ impl Classifier {
                 example: bullet
                     .examples
                     .iter()
-                    .map(|example| example.similarity(&described.kinds, &described.about))
+                    .map(|example| example.similarity(&described))
                     .enumerate()
                     .max_by(|a, b| a.1.total_cmp(&b.1)),
             })

@@ -1,6 +1,5 @@
 //! Kinds of work in general, whatever the trade: what requests and bullets are both described in.
 
-use super::features::Features;
 use super::weights::{COLUMNS, Scores, Weights};
 
 /// How much of a request is of each kind; the shares of the kinds that there are add up to 1.
@@ -73,10 +72,10 @@ const NEEDS_STRONG: &[(&str, f32)] = &[
 ];
 
 impl Kinds {
-    /// What kind of work a request is.
-    pub fn of(features: &Features) -> Self {
+    /// From the scores of a request.
+    pub fn of(scores: &Scores) -> Self {
         let weights = Weights::built_in();
-        let mut shares = weights.requests.scores(features);
+        let mut shares = *scores;
         let kinds = weights.kinds.len();
         let top = shares[..kinds].iter().copied().fold(f32::MIN, f32::max);
         let mut sum = 0.0;
@@ -117,13 +116,12 @@ fn needs_strong_by_column() -> Scores {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Request;
-    use super::super::features::describe;
+    use super::super::Described;
     use super::*;
 
     #[track_caller]
     fn check(text: &str, kind: &str) {
-        let kinds = Kinds::of(&describe(&Request { last_user: text, user_turns: 1, ..Request::default() }));
+        let kinds = Described::of_text(text).kinds;
         assert_eq!(kinds.best(1)[0].0, kind, "{text}: {:?}", kinds.best(3));
     }
 
@@ -146,7 +144,7 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_one() {
-        let kinds = Kinds::of(&describe(&Request { last_user: "sort these by class", ..Request::default() }));
+        let kinds = Described::of_text("sort these by class").kinds;
         assert!((kinds.0.iter().sum::<f32>() - 1.0).abs() < 1e-4);
     }
 }

@@ -13,6 +13,7 @@
 
 mod ask;
 mod bullets;
+mod examples;
 mod explain;
 pub mod features;
 mod kinds;
@@ -25,19 +26,12 @@ use crate::task::Tier;
 use crate::vectors::{Vector, cosine};
 
 use bullets::Bullet;
+use examples::Examples;
 use features::describe;
 use kinds::Kinds;
-use weights::Weights;
+use weights::{Scores, Weights};
 
 pub use explain::{Explanation, Near};
-
-/// From this confidence on work leaves the default tier where a policy does not say: chosen on held-out domains so that
-/// at most 5 % of the work that belongs to a dearer tier is sent down (`cargo bench --bench classify_quality`).
-pub const CONFIDENCE_DEFAULT: f32 = 0.45;
-/// How much an example that equals the request adds to its bullet's score.
-const EXAMPLE_WEIGHT: f32 = 2.0;
-/// Below this similarity examples say nothing.
-const EXAMPLE_SIMILARITY_MIN: f32 = 0.35;
 
 /// What a classifier reads of a request: bounded, decoded pieces.
 #[derive(Clone, Copy, Default, Debug)]
@@ -79,13 +73,17 @@ pub struct Classified {
 #[derive(Clone, Debug)]
 pub struct Classifier {
     bullets: Vec<Bullet>,
+    examples: Examples,
     tiers: Vec<Tier>,
     default: Tier,
-    confidence: f32,
+    confidence: Option<f32>,
 }
 
 /// What a request is in itself, whatever the policy.
+#[derive(Clone, Debug)]
 pub struct Described {
+    /// The score of each kind, before it becomes a share.
+    scores: Scores,
     kinds: Kinds,
     about: Vector,
 }
@@ -94,18 +92,32 @@ impl Described {
     /// Describes a request.
     pub fn of(request: &Request<'_>) -> Self {
         let features = describe(request);
-        Self { kinds: Kinds::of(&features), about: features.ask }
+        let scores = Weights::built_in().requests.scores(&features);
+        Self { kinds: Kinds::of(&scores), scores, about: features.ask }
+    }
+
+    /// Describes a request that is a first turn and nothing else.
+    fn of_text(text: &str) -> Self {
+        Self::of(&Request { last_user: text, user_turns: 1, ..Request::default() })
+    }
+
+    /// From 0, nothing in common, to about 1.
+    fn similarity(&self, other: &Self) -> f32 {
+        let form: f32 = self.kinds.0.iter().zip(other.kinds.0).map(|(a, b)| (a * b).sqrt()).sum();
+        0.5 * (form + cosine(&self.about, &other.about).max(0.0))
     }
 }
 
 impl Classifier {
     /// Reads a policy's bullets and examples: about 0.1 ms each.
     pub fn compile(policy: &Policy) -> Self {
+        let bullets: Vec<Bullet> = policy.tasks.iter().map(Bullet::of).collect();
         Self {
-            bullets: policy.tasks.iter().map(Bullet::of).collect(),
+            examples: Examples::learn(&bullets),
+            bullets,
             tiers: policy.tasks.iter().map(|task| task.tier).collect(),
             default: policy.default,
-            confidence: policy.confidence.unwrap_or(CONFIDENCE_DEFAULT),
+            confidence: policy.confidence,
         }
     }
 
@@ -127,7 +139,8 @@ impl Classifier {
             .into_iter()
             .zip(masses)
             .fold((self.default, mass(self.default)), |best, next| if next.1 > best.1 { next } else { best });
-        let ambiguous = tier != self.default && confidence < self.confidence;
+        let ambiguous =
+            tier != self.default && confidence < self.confidence.unwrap_or_else(|| confidence_default(tier));
         let tier = if ambiguous { self.default } else { tier };
         let of_tier = (0..self.tiers.len()).filter(|&task| self.tiers[task] == tier);
         let task = of_tier.max_by(|&a, &b| shares[a].total_cmp(&shares[b]));
@@ -150,18 +163,28 @@ impl Classifier {
                 *left *= 1.0 - cover;
             }
             let topic = cosine(&bullet.about, &described.about);
-            let near =
-                bullet.examples.iter().map(|e| e.similarity(&described.kinds, &described.about)).fold(0.0, f32::max);
-            let example = EXAMPLE_WEIGHT * (near - EXAMPLE_SIMILARITY_MIN).max(0.0);
-            scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic + example);
+            scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic);
         }
+        let rest = self.examples.add(described, &mut scores);
         let left: f32 = kinds.iter().zip(left).map(|(share, left)| share * left.powf(matching.overlap)).sum();
-        scores.push(matching.sharpness * (left.max(0.0) + 1e-4).ln() + matching.none);
+        scores.push(matching.sharpness * (left.max(0.0) + 1e-4).ln() + matching.none + rest);
         let top = scores.iter().copied().fold(f32::MIN, f32::max);
         scores.iter_mut().for_each(|score| *score = (*score - top).exp());
         let sum: f32 = scores.iter().sum();
         scores.iter_mut().for_each(|score| *score /= sum);
         scores
+    }
+}
+
+/// From this confidence on work leaves the default tier for this one where a policy does not say.
+///
+/// Chosen on held-out domains so that at most 5 % of the work that belongs to a dearer tier is sent to the lightweight
+/// one; half the way down, half the doubt is too much.
+pub fn confidence_default(tier: Tier) -> f32 {
+    let bound = Weights::built_in().confidence;
+    match tier {
+        Tier::Lightweight => bound,
+        Tier::Frontier | Tier::Reasoning => 0.75 * bound,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The trained weights in the binary, read where they lie.
 //!
 //! Little-endian: `FARTKND1`; how many kinds there are, rows of the requests' matrix and rows of the bullets' (u32); the
-//! kinds' names (u16 length, UTF-8); the temperature of the requests' scores, the coefficients of [`Cover`], and those of
-//! [`Match`] (f32); the two heads. A head is, all f32 but the rows: a scale for each group of features, a bias and a
+//! kinds' names (u16 length, UTF-8); the temperature of the requests' scores, the coefficients of what a bullet
+//! covers, those of [`Match`], [`Weights::examples`] and [`Weights::confidence`] (f32); the two heads. A head is, all f32 but the rows: a scale for each group of features, a bias and a
 //! scale for each kind, [`COLUMNS`] 8-bit columns for each row, in front of which stand twice [`DIMENSIONS`] weights a
 //! kind for the two directions. `models/train/kinds.py` writes it.
 
@@ -32,6 +32,12 @@ pub(super) struct Weights {
     pub cover: [f32; 7],
     /// How a request is matched with bullets.
     pub matching: Match,
+    /// How much a policy's own examples count against its prose.
+    pub examples: f32,
+    /// How much of what they give the best bullet they give to none.
+    pub examples_rest: f32,
+    /// From which share on work may leave the default tier, where a policy does not say.
+    pub confidence: f32,
     /// What kind of work a request is.
     pub requests: Head,
     /// What kinds a bullet's prose means.
@@ -67,9 +73,20 @@ impl Weights {
         let cover = reader.floats::<7>()?;
         let [sharpness, softness, topic, none, overlap] = reader.floats()?;
         let matching = Match { sharpness, softness, topic, none, overlap };
+        let [examples, examples_rest, confidence] = reader.floats()?;
         let requests = reader.head(Group::ALL.len(), kinds, rows)?;
         let bullets = reader.head(2, kinds, bullet_rows)?;
-        reader.0.is_empty().then_some(Self { kinds: names, temperature, cover, matching, requests, bullets })
+        reader.0.is_empty().then_some(Self {
+            kinds: names,
+            temperature,
+            cover,
+            matching,
+            examples,
+            examples_rest,
+            confidence,
+            requests,
+            bullets,
+        })
     }
 }
 
