@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::classify;
 use crate::config::policies::{self, Stamp};
 use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
@@ -36,8 +37,8 @@ use crate::telemetry::metrics::Metrics;
 /// How often the files that are read again are looked at. Policies are read at the second look that finds them changed
 /// and alike, so that two of these and the reading stay within a second.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
-/// Holds policies against their tests; nothing classifies requests yet that could contradict one.
-pub const VERIFY: Verify<'static> = &|_| Vec::new();
+/// Holds policies against their tests.
+pub const VERIFY: Verify<'static> = &classify::verify;
 /// What is read again, as `farthing_reload_failures_total` names it.
 const RELOADED: [&str; 4] = ["config", "prices", "policies", "tls"];
 

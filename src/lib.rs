@@ -30,5 +30,6 @@ pub mod simulator;
 pub mod task;
 pub mod telemetry;
 pub mod tokens;
+pub mod vectors;
 pub mod wire;
 pub mod yaml;

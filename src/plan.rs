@@ -70,7 +70,7 @@ pub enum Why {
     Rule(u32),
     /// The client named the task kind, and the policy has it.
     NamedTask,
-    /// The request was taken for one of the policy's task kinds.
+    /// The request was taken for one of the policy's task kinds, or for some one of several of one tier.
     Task,
     /// No rule and no task claims it: the policy's default tier.
     Ambiguous,

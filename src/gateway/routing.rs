@@ -228,7 +228,7 @@ impl Decided {
 
     /// The id of the task that the request was taken for.
     pub fn task_of(&self, classified: &Classified) -> Option<&str> {
-        self.policy.tasks.get(classified.task? as usize).map(AsRef::as_ref)
+        self.policy.tasks.get(classified.task?).map(AsRef::as_ref)
     }
 }
 
@@ -318,7 +318,7 @@ fn borrowed<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
 fn finding(policy: &InForce, verdict: &Verdict, classified: Classified) -> Finding {
     Finding {
         policy: Arc::clone(&policy.version),
-        task: verdict.task.and_then(|task| policy.tasks.get(task as usize)).cloned(),
+        task: verdict.task.and_then(|task| policy.tasks.get(task)).cloned(),
         confidence_ppm: millionths(classified.confidence),
         needs_strong_ppm: millionths(classified.needs_strong),
     }

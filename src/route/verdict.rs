@@ -15,7 +15,7 @@ pub struct Verdict {
     /// Why.
     pub reason: Reason,
     /// Index of its task kind among the policy's; `None`: none was likely enough.
-    pub task: Option<u32>,
+    pub task: Option<usize>,
 }
 
 /// What there is to judge by.
@@ -33,8 +33,8 @@ pub struct Signs {
 /// for nothing.
 pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
     let likely = signs.classified.task.filter(|_| !signs.classified.ambiguous);
-    let index = signs.named.and_then(|named| u32::try_from(named).ok()).or(likely);
-    let task = index.and_then(|index| policy.tasks.get(index as usize));
+    let index = signs.named.or(likely);
+    let task = index.and_then(|index| policy.tasks.get(index));
     let rule = signs.rule.and_then(|index| Some((index, policy.rules.get(index)?)));
     let (tier, reason) = match (rule, task) {
         (Some((index, rule)), _) => {
@@ -44,10 +44,14 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
         }
         (None, Some(task)) if signs.named.is_some() => (task.tier, Reason::of(Why::NamedTask)),
         (None, Some(task)) => (task.tier, Reason::of(Why::Task)),
+        // It is like several tasks of one tier, and like none of them enough to have its name.
+        (None, None) if !signs.classified.ambiguous && signs.classified.tier != policy.default => {
+            (signs.classified.tier, Reason::of(Why::Task))
+        }
         (None, None) => (policy.default, Reason::of(Why::Ambiguous)),
     };
     // A client that names another task does not talk its way out of a protected one.
-    let taken_for = likely.and_then(|index| policy.tasks.get(index as usize));
+    let taken_for = likely.and_then(|index| policy.tasks.get(index));
     let protected = [
         rule.filter(|(_, rule)| rule.protected).map(|(_, rule)| rule.tier),
         task.filter(|task| task.protected).map(|task| task.tier),
@@ -89,7 +93,7 @@ mod tests {
         }
     }
 
-    fn taken_for(task: Option<u32>) -> Classified {
+    fn taken_for(task: Option<usize>) -> Classified {
         let ambiguous = task.is_none();
         Classified { task, tier: Tier::Frontier, confidence: 0.5, needs_strong: 0.5, ambiguous }
     }
@@ -99,7 +103,7 @@ mod tests {
         rule: Option<usize>,
         named: Option<usize>,
         classified: Classified,
-        expected: (Tier, Option<Tier>, &str, Option<u32>),
+        expected: (Tier, Option<Tier>, &str, Option<usize>),
     ) {
         let verdict = judge(&policy(), Signs { rule, named, classified });
         let found = (verdict.tier, verdict.floor, verdict.reason.to_string(), verdict.task);
@@ -118,6 +122,13 @@ mod tests {
     fn an_unlikely_task_counts_for_nothing() {
         let unsure = Classified { ambiguous: true, ..taken_for(Some(1)) };
         check(None, None, unsure, (Tier::Reasoning, None, "ambiguous", None));
+    }
+
+    #[test]
+    fn work_of_a_sure_tier_goes_there_without_the_name_of_a_task() {
+        let nameless = Classified { ambiguous: false, ..taken_for(None) };
+        check(None, None, nameless, (Tier::Frontier, None, "task", None));
+        check(None, None, Classified { tier: Tier::Reasoning, ..nameless }, (Tier::Reasoning, None, "ambiguous", None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A room may use rooms of lower layers; inside a layer only the exceptions below.
 const LAYERS: &[(&str, &[&str])] = &[
     ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
-    ("thinking", &["wire", "tokens", "cost", "policy", "classify", "route"]),
+    ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route"]),
     ("piped", &["providers", "ledger", "telemetry", "config", "simulator"]),
     ("accounting", &["meter"]),
     ("hallway", &["gateway"]),
@@ -27,6 +27,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("prompt", "limits", "nesting is bounded"),
     ("yaml", "problem", "places and findings are its words"),
     ("classify", "policy", "a policy is what requests are classified by"),
+    ("classify", "vectors", "words are compared by their vectors"),
     ("route", "policy", "a policy says where work belongs"),
     ("route", "classify", "what a request was taken for decides its tier"),
     ("providers", "config", "a row is built from its configuration"),
@@ -35,7 +36,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
 ];
 
 /// Rooms that think take values and return values.
-const PURE: &[&str] = &["wire", "tokens", "cost", "policy", "classify", "route"];
+const PURE: &[&str] = &["wire", "tokens", "cost", "vectors", "policy", "classify", "route"];
 const IMPURE: &[&str] =
     &["tokio::", "std::fs", "std::env", "std::net", "SystemTime", "Instant::now", "async fn", "prometheus"];
 
