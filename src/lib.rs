@@ -10,6 +10,7 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod cost;
+pub mod decoding;
 pub mod gateway;
 pub mod ids;
 pub mod ledger;

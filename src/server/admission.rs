@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
-use crate::limits::{DECODERS_MAX, Limits};
+use crate::limits::Limits;
 use crate::memory::{HeldBytes, Memory, MemoryFull};
 use crate::wire::errors::{ApiError, Code};
 
@@ -17,7 +15,6 @@ pub struct Admission {
     limits: Limits,
     requests: AtomicUsize,
     memory: Arc<Memory>,
-    decoders: Semaphore,
     draining: AtomicBool,
 }
 
@@ -31,7 +28,6 @@ impl Admission {
             limits,
             requests: AtomicUsize::new(0),
             memory: Memory::new(limits.memory_bytes),
-            decoders: Semaphore::new(DECODERS_MAX),
             draining: AtomicBool::new(false),
         }
     }
@@ -56,11 +52,6 @@ impl Admission {
     /// Starts to hold the bytes of one body.
     pub fn hold(&self) -> HeldBytes {
         self.memory.hold()
-    }
-
-    /// Waits for one of the few places where bodies are decoded.
-    pub async fn decoder(&self) -> Option<SemaphorePermit<'_>> {
-        self.decoders.acquire().await.ok()
     }
 
     /// From now on every new request is refused.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem"]),
     ("thinking", &["wire", "tokens", "cost", "route"]),
-    ("piped", &["providers", "ledger", "telemetry", "config", "simulator"]),
+    ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "simulator"]),
     ("accounting", &["meter"]),
     ("hallway", &["gateway"]),
     ("doors", &["server", "admin"]),
@@ -22,10 +22,12 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("call", "memory", "a call holds the memory of its body"),
     ("call", "prompt", "a call carries the view of its body"),
     ("call", "task", "a call may pin a tier"),
+    ("memory", "limits", "the places to decode in are bounded"),
     ("plan", "ids", "a plan names its targets"),
     ("plan", "task", "a plan has a tier"),
     ("prompt", "limits", "nesting is bounded"),
     ("providers", "config", "a row is built from its configuration"),
+    ("providers", "decoding", "an answer may come encoded"),
     ("ledger", "config", "`durability` and `when_it_fails` are the configuration's words"),
     ("admin", "server", "readiness is the agents' door's"),
 ];
