@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::opening::{self, Protocol};
 use super::patience::Patient;
+use super::requests::{Counted, Requests};
 use super::streams::{Streams, Watched, streams};
 use super::tls::Tls;
 use crate::limits::{
@@ -162,10 +163,16 @@ where
     B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
     let Door { service, streams, .. } = door;
+    let requests = Requests::default();
+    let counted = requests.clone();
+    let service = move |request| {
+        let (reply, request) = (service(request), counted.begin());
+        async { reply.await.map(|reply| reply.map(|body| Counted::new(body, request))) }
+    };
     match protocol {
         Protocol::Http1 => {
-            let builder = http1(closing.is_some());
-            see_out(builder.serve_connection(stream, service_fn(service)), closed(closing)).await;
+            let connection = http1(closing.is_some()).serve_connection(stream, service_fn(service));
+            see_out(connection, closed(closing.clone()), abandoned(closing, &requests)).await;
         }
         Protocol::Http2 => {
             let service = service_fn(move |request| {
@@ -173,8 +180,9 @@ where
                 async { reply.await.map(|reply| reply.map(Watched::new)) }
             });
             let aged = tokio::time::sleep(H2_CONNECTION_AGE_MAX);
-            let ends = async { before(aged, closed(closing)).await.unwrap_or_default() };
-            see_out(http2(streams).serve_connection(stream, service), ends).await;
+            let ends = async { before(aged, closed(closing.clone())).await.unwrap_or_default() };
+            let connection = http2(streams).serve_connection(stream, service);
+            see_out(connection, ends, abandoned(closing.clone(), &requests)).await;
         }
     }
 }
@@ -215,13 +223,28 @@ async fn closed(closing: Option<watch::Receiver<bool>>) {
     tokio::time::sleep(DRAIN_GRACE).await;
 }
 
-/// Serves a connection, and once `ends` only the requests that it has begun.
+/// Returns once `closing` was said and the client leaves open a connection that has no request: one of HTTP/2 that
+/// never answers would else be waited for until its pings run out.
+async fn abandoned(closing: Option<watch::Receiver<bool>>, requests: &Requests) {
+    loop {
+        closed(closing.clone()).await;
+        if requests.are_over() {
+            return;
+        }
+    }
+}
+
+/// Serves a connection, and once `ends` only the requests that it has begun, until it is `abandoned` after that.
 /// A connection that ends badly is the client's doing; its requests have settled themselves.
-async fn see_out(connection: impl GracefulConnection, ends: impl Future<Output = ()>) {
+async fn see_out(
+    connection: impl GracefulConnection,
+    ends: impl Future<Output = ()>,
+    abandoned: impl Future<Output = ()>,
+) {
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return drop(ended),
         () = ends => connection.as_mut().graceful_shutdown(),
     }
-    drop(connection.await);
+    drop(before(abandoned, connection).await);
 }
