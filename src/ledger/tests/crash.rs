@@ -108,6 +108,28 @@ fn damage_before_readable_records_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn a_torn_frame_is_no_last_write_if_another_segment_was_written_behind_it() {
+    let (folder, ledger) = fresh();
+    let before = killed_copy(folder.path());
+    append(&ledger, &[closed(RequestId::new())]);
+    let journal = std::fs::read(journal_of(folder.path())).expect("it reads");
+    std::fs::write(journal_of(before.path()), &journal[..journal.len() - 1]).expect("it writes");
+    let number = Tables::open(&before.path().join("farthing.db")).and_then(|tables| tables.ledger_number());
+    let mut behind =
+        Segment::create(&before.path().join("farthing.db"), 2, number.expect("it has one")).expect("it is created");
+    let mut buffer = vec![0; FRAME_BYTES_MAX];
+    behind.append(frame::encode(&closed(RequestId::new()), &mut buffer).expect("it fits")).expect("it writes");
+    for _ in 0..2 {
+        check_refused(
+            before.path(),
+            "journal `DIR/farthing.db.journal-000001` is unreadable at byte 32 \
+             (a damaged frame, with a later segment behind it); restore it, or move it and the later ones away to go \
+             on without their records",
+        );
+    }
+}
+
+#[test]
 fn a_second_owner_is_refused_until_the_first_is_gone() {
     let (folder, ledger) = fresh();
     check_refused(
