@@ -239,16 +239,21 @@ mod tests {
 
     #[test]
     fn a_release_that_follows_an_arrival_is_never_missed() {
-        for _ in 0..500 {
+        for _ in 0..1000 {
             let traffic = Arc::new(Traffic::new(1));
             let head = http::Request::new(()).into_parts().0;
+            let watches = AtomicBool::new(false);
             let visit = std::thread::scope(|scope| {
                 scope.spawn(|| {
+                    watches.store(true, Ordering::Release);
                     while traffic.arrivals() == 0 {
                         std::hint::spin_loop();
                     }
                     traffic.release();
                 });
+                while !watches.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
                 traffic.arrive(&head, Bytes::new())
             });
             assert!(visit.released.has_changed().expect("its traffic is there"));
