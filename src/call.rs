@@ -52,6 +52,24 @@ pub struct Attribution {
     pub unread: Vec<&'static str>,
 }
 
+impl Attribution {
+    /// Of a team, and of nothing else.
+    pub fn of_team(team: TeamId) -> Self {
+        Self {
+            team,
+            key: None,
+            project: None,
+            pipeline: None,
+            user: None,
+            run: None,
+            prompt: None,
+            task: None,
+            ignored: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+}
+
 /// What is known of a call besides its bytes; outlives them while a reply is streamed.
 #[derive(Clone, Debug)]
 pub struct CallFacts {

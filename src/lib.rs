@@ -11,6 +11,7 @@ pub mod classify;
 pub mod cli;
 pub mod config;
 pub mod cost;
+pub mod decoding;
 pub mod gateway;
 pub mod ids;
 pub mod ledger;

@@ -78,9 +78,9 @@ pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How old an HTTP/2 connection may grow before its client is asked to open another, which spreads load anew.
 pub const H2_CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
-/// How long connections without a request stay open once draining has begun.
+/// How long connections without a request stay open once draining has begun, and once more after they were asked to end.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
-/// Most request bodies that are decoded at once; each may need up to 16 MiB for the window of its encoding.
+/// Most bodies, of requests and of answers, that are decoded at once; each may need up to 16 MiB for the window of its encoding.
 pub const DECODERS_MAX: usize = 8;
 /// How long a client may pause while sending its body.
 pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);

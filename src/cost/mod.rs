@@ -13,6 +13,6 @@ mod decimal;
 mod parse;
 mod price;
 
-pub use arithmetic::{cost_of, lower_bound, upper_bound};
+pub use arithmetic::{cost_of, upper_bound};
 pub use book::{Book, Row, Rows};
 pub use price::{Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};

@@ -252,7 +252,7 @@ impl Meter {
         let Some(attempt) = self.open.take() else { return };
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         self.spent = self.spent.plus(settled.cost);
-        self.used = settled.usage.map(|usage| sum(self.used.unwrap_or_default(), usage)).or(self.used);
+        self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
         self.estimated |= settled.is_estimate();
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
         let record = Record::Priced(attempt.outcome(&settled, now_ms(), closes), settled.pricing());
@@ -315,16 +315,5 @@ impl Drop for Meter {
         self.accounts.metrics.count_error(code.metric());
         let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };
         self.settle(fate, Some((code.as_str(), code.status())));
-    }
-}
-
-fn sum(a: Usage, b: Usage) -> Usage {
-    Usage {
-        input_tokens: a.input_tokens.saturating_add(b.input_tokens),
-        cached_input_tokens: a.cached_input_tokens.saturating_add(b.cached_input_tokens),
-        cache_write_tokens: a.cache_write_tokens.saturating_add(b.cache_write_tokens),
-        cache_write_1h_tokens: a.cache_write_1h_tokens.saturating_add(b.cache_write_1h_tokens),
-        output_tokens: a.output_tokens.saturating_add(b.output_tokens),
-        reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
     }
 }

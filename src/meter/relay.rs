@@ -163,7 +163,9 @@ impl Relay {
             };
             self.hold(held.len()).map_err(|_| Failure::NoRoom)?;
             let first = events.ranges.iter().find_map(|range| sse::data(&events.bytes[range.clone()]));
+            // Most say nothing of an error, and are read once, where all events are.
             if let Some(data) = &first
+                && memchr::memmem::find(data, b"\"error\"").is_some()
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
                 let json = Bytes::copy_from_slice(data);

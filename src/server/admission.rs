@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
 use crate::ids::KeyId;
-use crate::limits::{BODIES_ARRIVING_MAX, BODIES_ARRIVING_PER_KEY_MAX, DECODERS_MAX, Limits};
+use crate::limits::{BODIES_ARRIVING_MAX, BODIES_ARRIVING_PER_KEY_MAX, Limits};
 use crate::memory::{HeldBytes, Memory, MemoryFull};
 use crate::wire::errors::{ApiError, Code};
 
@@ -21,7 +19,6 @@ pub struct Admission {
     /// Bodies that are waited for, by key.
     arriving: Mutex<Arrivals>,
     memory: Arc<Memory>,
-    decoders: Semaphore,
     draining: AtomicBool,
 }
 
@@ -48,7 +45,6 @@ impl Admission {
             requests: AtomicUsize::new(0),
             arriving: Mutex::default(),
             memory: Memory::new(limits.memory_bytes),
-            decoders: Semaphore::new(DECODERS_MAX),
             draining: AtomicBool::new(false),
         }
     }
@@ -108,11 +104,6 @@ impl Admission {
     /// Starts to hold the bytes of one body.
     pub fn hold(&self) -> HeldBytes {
         self.memory.hold()
-    }
-
-    /// Waits for one of the few places where bodies are decoded.
-    pub async fn decoder(&self) -> Option<SemaphorePermit<'_>> {
-        self.decoders.acquire().await.ok()
     }
 
     /// From now on every new request is refused.

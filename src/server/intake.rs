@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::admission::{Admission, Arriving, no_room};
+use crate::decoding::decode;
 use crate::ids::KeyId;
 use crate::limits::{BODY_READ_IDLE_TIMEOUT, BODY_READ_TIMEOUT, Limits};
 use crate::memory::{HeldBytes, Pieces};
@@ -52,33 +53,12 @@ pub async fn body(
     let (bytes, held) = pieces.whole();
     match encoding {
         None => Ok((bytes, held)),
-        Some(encoding) => decode(encoding, bytes, held, admission, limits).await,
+        Some(encoding) => decode(encoding, bytes, limits.body_bytes, held).await.map_err(|error| match error {
+            DecodeError::TooLarge => too_large(limits),
+            DecodeError::NoRoom(full) => no_room(full),
+            error => ApiError::new(Code::InvalidBody, format!("the body cannot be decoded: {error}")),
+        }),
     }
-}
-
-/// Decoding may take a while and stops at the limit; it is not for the threads that serve.
-async fn decode(
-    encoding: Encoding,
-    encoded: Bytes,
-    held: HeldBytes,
-    admission: &Admission,
-    limits: &Limits,
-) -> Result<(Bytes, HeldBytes), ApiError> {
-    let _place = admission.decoder().await;
-    let body_bytes = limits.body_bytes;
-    let decode = move || {
-        let mut room = held.another();
-        let decoded = encoding.decode(&encoded, body_bytes, |more| room.grow(more));
-        // The encoded body is let go with `held`.
-        drop((encoded, held));
-        decoded.map(|bytes| (bytes, room))
-    };
-    let decoded = tokio::task::spawn_blocking(decode).await;
-    decoded.unwrap_or(Err(DecodeError::Malformed)).map_err(|error| match error {
-        DecodeError::TooLarge => too_large(limits),
-        DecodeError::NoRoom(full) => no_room(full),
-        error => ApiError::new(Code::InvalidBody, format!("the body cannot be decoded: {error}")),
-    })
 }
 
 /// The next piece; `place` is taken once one has to be waited for.

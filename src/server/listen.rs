@@ -25,6 +25,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::RequestBody;
 use super::opening::{self, Protocol};
 use super::patience::{Patience, Patient};
+use super::requests::{Counted, Requests};
 use super::streams::{Streams, Watched, streams};
 use super::tls::{self, Tls};
 use crate::limits::{
@@ -243,6 +244,12 @@ async fn speak<I, S, F, B>(
     B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
     let Door { service, streams, .. } = door;
+    let requests = Requests::default();
+    let counted = requests.clone();
+    let service = move |request| {
+        let (reply, request) = (service(request), counted.begin());
+        async { reply.await.map(|reply| reply.map(|body| Counted::new(body, request))) }
+    };
     match protocol {
         Protocol::Http1 => {
             let service = service_fn(move |request| {
@@ -254,7 +261,8 @@ async fn speak<I, S, F, B>(
                     Ok::<_, Infallible>(reply)
                 }
             });
-            see_out(http1(closing.is_some()).serve_connection(stream, service), closed(closing)).await;
+            let connection = http1(closing.is_some()).serve_connection(stream, service);
+            see_out(connection, closed(closing.clone()), abandoned(closing, &requests)).await;
         }
         Protocol::Http2 => {
             let service = service_fn(move |request| {
@@ -263,8 +271,9 @@ async fn speak<I, S, F, B>(
                 async { reply.await.map(|reply| reply.map(Watched::new)) }
             });
             let aged = tokio::time::sleep(H2_CONNECTION_AGE_MAX);
-            let ends = async { before(aged, closed(closing)).await.unwrap_or_default() };
-            see_out(http2(streams).serve_connection(stream, service), ends).await;
+            let ends = async { before(aged, closed(closing.clone())).await.unwrap_or_default() };
+            let connection = http2(streams).serve_connection(stream, service);
+            see_out(connection, ends, abandoned(closing.clone(), &requests)).await;
         }
     }
 }
@@ -305,13 +314,28 @@ async fn closed(closing: Option<watch::Receiver<bool>>) {
     tokio::time::sleep(DRAIN_GRACE).await;
 }
 
-/// Serves a connection, and once `ends` only the requests that it has begun.
+/// Returns once `closing` was said and the client leaves open a connection that has no request: one of HTTP/2 that
+/// never answers would else be waited for until its pings run out.
+async fn abandoned(closing: Option<watch::Receiver<bool>>, requests: &Requests) {
+    loop {
+        closed(closing.clone()).await;
+        if requests.are_over() {
+            return;
+        }
+    }
+}
+
+/// Serves a connection, and once `ends` only the requests that it has begun, until it is `abandoned` after that.
 /// A connection that ends badly is the client's doing; its requests have settled themselves.
-async fn see_out(connection: impl GracefulConnection, ends: impl Future<Output = ()>) {
+async fn see_out(
+    connection: impl GracefulConnection,
+    ends: impl Future<Output = ()>,
+    abandoned: impl Future<Output = ()>,
+) {
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return drop(ended),
         () = ends => connection.as_mut().graceful_shutdown(),
     }
-    drop(connection.await);
+    drop(before(abandoned, connection).await);
 }

@@ -13,6 +13,7 @@ pub mod listen;
 mod models;
 mod opening;
 mod patience;
+mod requests;
 mod respond;
 mod streams;
 mod target;

@@ -201,3 +201,20 @@ fn text(file: &Path) -> Result<Vec<u8>, Problem> {
 fn about(file: &Path, message: &str) -> Problem {
     Problem { file: file.display().to_string(), line: 0, column: 0, message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("cert.pem");
+        let told = |bytes| {
+            fs::File::create(&file).and_then(|file| file.set_len(bytes)).expect("it writes");
+            certificates(&file).expect_err("it holds nothing").message
+        };
+        assert_eq!(told(TLS_FILE_BYTES_MAX + 1), "it is larger than 4194304 bytes; wanted PEM");
+        assert_ne!(told(TLS_FILE_BYTES_MAX), "it is larger than 4194304 bytes; wanted PEM");
+    }
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
     ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route"]),
-    ("piped", &["providers", "ledger", "telemetry", "config", "simulator"]),
+    ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "simulator"]),
     ("accounting", &["meter"]),
     ("hallway", &["gateway"]),
     ("doors", &["server", "admin"]),
@@ -22,6 +22,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("call", "memory", "a call holds the memory of its body"),
     ("call", "prompt", "a call carries the view of its body"),
     ("call", "task", "a call may pin a tier"),
+    ("memory", "limits", "the places to decode in are bounded"),
     ("plan", "ids", "a plan names its targets"),
     ("plan", "task", "a plan has a tier"),
     ("prompt", "limits", "nesting is bounded"),
@@ -31,6 +32,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("route", "policy", "a policy says where work belongs"),
     ("route", "classify", "what a request was taken for decides its tier"),
     ("providers", "config", "a row is built from its configuration"),
+    ("providers", "decoding", "an answer may come encoded"),
     ("ledger", "config", "`durability` and `when_it_fails` are the configuration's words"),
     ("admin", "server", "readiness is the agents' door's"),
 ];

@@ -112,6 +112,18 @@ async fn an_exact_name_stays_with_the_rows_that_serve_that_name() {
 }
 
 #[tokio::test]
+async fn a_target_that_answers_in_between_does_not_rest() {
+    let busy = || Reply::status(500);
+    let sim = Provider::openai().model(script("gpt-5.6-sol", [busy(), Reply::text("ok"), busy(), Reply::text("ok")]));
+    let spare = Provider::openai().model(script("gpt-5.6-sol", [Reply::text("from the spare")]));
+    let setup = Setup::of(sim).and("spare", spare).tiers("frontier: [sim/gpt-5.6-sol, spare/gpt-5.6-sol]");
+    let world = setup.dispatch("retries: 0, circuit: { failures: 2, cool_down: 1h }").start().await;
+    for row in ["spare", "sim", "spare", "sim"] {
+        assert_eq!(world.chat(SOL).await.header("x-farthing-model"), format!("{row}/gpt-5.6-sol"));
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_keeps_failing_rests_and_the_next_is_asked_at_once() {
     let rules = "retries: 0, circuit: { failures: 2, cool_down: 1h }";
     let world = two(Reply::status(500), Reply::text("from the spare"), rules).await;

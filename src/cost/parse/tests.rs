@@ -33,6 +33,13 @@ fn quoted_and_unquoted_decimals_are_the_same_exact_price() {
 }
 
 #[test]
+fn what_is_nested_too_deeply_is_refused_where_it_gets_too_deep() {
+    let nested = |lists: usize| problems(&format!("{}{}", "[".repeat(lists), "]".repeat(lists)));
+    assert_eq!(nested(18), "prices.yaml:1:18: nested deeper than 16 levels");
+    assert!(!nested(17).contains("nested"), "{}", nested(17));
+}
+
+#[test]
 fn a_row_may_say_everything() {
     let text = "
 - model: openai/gpt-x

@@ -10,17 +10,6 @@ use crate::wire::openai_chat;
 fn call(team: &str, texts: &[&str]) -> CallFacts {
     let messages: Vec<_> = texts.iter().map(|text| serde_json::json!({"role": "user", "content": text})).collect();
     let body = serde_json::json!({"model": "auto", "messages": messages}).to_string();
-    let who = Attribution {
-        team: TeamId::from(team),
-        key: None,
-        project: None,
-        pipeline: None,
-        user: None,
-        run: None,
-        prompt: None,
-        task: None,
-        ignored: Vec::new(),
-    };
     CallFacts {
         id: RequestId::new(),
         arrived: Instant::now(),
@@ -29,7 +18,7 @@ fn call(team: &str, texts: &[&str]) -> CallFacts {
         surface: Surface::ChatCompletions,
         body_bytes: body.len(),
         view: openai_chat::read(body.as_bytes()).expect("a chat body"),
-        who,
+        who: Attribution::of_team(TeamId::from(team)),
         pinned_tier: None,
         session: None,
         deadline: None,

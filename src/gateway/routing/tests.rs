@@ -36,17 +36,6 @@ fn body(bytes: usize, last: &str) -> String {
 }
 
 fn facts(body: &str) -> CallFacts {
-    let who = Attribution {
-        team: TeamId::from("t"),
-        key: None,
-        project: None,
-        pipeline: None,
-        user: None,
-        run: None,
-        prompt: None,
-        task: None,
-        ignored: Vec::new(),
-    };
     CallFacts {
         id: RequestId::new(),
         arrived: Instant::now(),
@@ -55,7 +44,7 @@ fn facts(body: &str) -> CallFacts {
         surface: Surface::ChatCompletions,
         body_bytes: body.len(),
         view: openai_chat::read(body.as_bytes()).expect("a chat body"),
-        who,
+        who: Attribution::of_team(TeamId::from("t")),
         pinned_tier: None,
         session: None,
         deadline: None,

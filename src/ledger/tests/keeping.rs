@@ -1,5 +1,7 @@
 //! Looking through a ledger, copying it and compacting it, with and without an owner.
 
+use std::io::Write as _;
+
 use super::*;
 use crate::ledger::backup::{BackedUp, Existing, backup};
 use crate::ledger::compact::compact;
@@ -103,6 +105,10 @@ fn every_amount_and_id_that_cannot_be_is_found() {
         &[&format!("{REQUEST}-1: it costs (8, 7, 7) nano; wanted low <= exact <= high")],
     );
     check_finding(
+        "UPDATE attempts SET cost_low_nano = 8, cost_high_nano = 9; UPDATE requests SET cost_low_nano = 8, cost_high_nano = 9",
+        &[&format!("{REQUEST}-1: it costs (8, 7, 9) nano; wanted low <= exact <= high")],
+    );
+    check_finding(
         "UPDATE attempts SET attempt_id = request_id || '-01'",
         &[&format!("{REQUEST}-01: it is no attempt's id of its request; wanted `{REQUEST}-` and a number from 1")],
     );
@@ -136,6 +142,34 @@ fn what_is_unpriced_or_in_doubt_is_no_finding() {
          UPDATE requests SET cost_low_nano = 0, cost_nano = NULL",
         &[],
     );
+}
+
+#[test]
+fn the_sum_of_a_fate_has_no_bound_if_one_of_its_attempts_has_none() {
+    let (folder, ledger) = fresh();
+    for ordinal in 1..=3 {
+        let id = attempt(RequestId(uuid::Uuid::from_u128(ordinal)), 1);
+        let bound = (ordinal != 2).then_some(BOUND);
+        let Record::Intent(begun) = intent(id) else { unreachable!("that is what it is") };
+        append(&ledger, &[Record::Intent(Intent { bound, ..begun })]);
+    }
+    sync(&ledger);
+    assert_eq!(look(folder.path()).fates["open"].interval, (NanoUsd(0), None));
+}
+
+#[test]
+fn what_an_owner_is_writing_just_now_is_not_torn() {
+    let (folder, ledger) = busy();
+    sync(&ledger);
+    let written = killed_copy(folder.path());
+    for folder in [folder.path(), written.path()] {
+        let journal = segment::path_of(&database(folder), 1);
+        let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("it opens");
+        journal.write_all(&[7; 5]).expect("it writes");
+    }
+    let told = |folder: &Path| look(folder).notes.iter().any(|note| note.contains("unfinished write"));
+    assert!(!told(folder.path()), "its owner is about to finish it");
+    assert!(told(written.path()), "nobody is");
 }
 
 #[test]

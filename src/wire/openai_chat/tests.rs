@@ -31,6 +31,17 @@ fn what_decides_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn of_several_names_for_the_user_the_most_telling_counts() {
+    let names = [r#""metadata":{"user":"m"}"#, r#""safety_identifier":"s""#, r#""user":"u""#];
+    for (from, expected) in [(0, "m"), (1, "s"), (2, "u")] {
+        for body in [names[from..].join(","), names[from..].iter().rev().copied().collect::<Vec<_>>().join(",")] {
+            let view = view(&format!(r#"{{"model":"m","messages":[],{body}}}"#));
+            assert_eq!(view.claims.user.as_deref(), Some(expected), "{body}");
+        }
+    }
+}
+
+#[test]
 fn a_key_written_with_escapes_is_the_same_key() {
     assert_eq!(view(r#"{"mod\u0065l":"m","messages":[]}"#).model, "m");
     refused(r#"{"model":"a","mod\u0065l":"b","messages":[]}"#, "the key `model` stands twice in the body");
