@@ -87,7 +87,8 @@ fn of_tiers(config: &Config, book: &Book, today: Date, warnings: &mut Vec<String
         let models = config.tiers.models(tier);
         if models.is_empty() {
             let dearer = tier.upward().find(|dearer| !config.tiers.models(*dearer).is_empty());
-            let what = dearer.map_or("requests for it are refused".to_owned(), |dearer| format!("`{dearer}` does its work"));
+            let what =
+                dearer.map_or("requests for it are refused".to_owned(), |dearer| format!("`{dearer}` does its work"));
             warnings.push(format!("the tier `{tier}` has no models; {what}"));
         }
         for model in models {
