@@ -48,6 +48,26 @@ pub struct Attribution {
     pub task: Option<String>,
     /// Claims that the key does not grant, by name: ignored, counted, and named in `x-farthing-reason`.
     pub ignored: Vec<&'static str>,
+    /// Claims that are there and cannot be read, told in the same places.
+    pub unread: Vec<&'static str>,
+}
+
+impl Attribution {
+    /// Of a team, and of nothing else.
+    pub fn of_team(team: TeamId) -> Self {
+        Self {
+            team,
+            key: None,
+            project: None,
+            pipeline: None,
+            user: None,
+            run: None,
+            prompt: None,
+            task: None,
+            ignored: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
 }
 
 /// What is known of a call besides its bytes; outlives them while a reply is streamed.
@@ -71,6 +91,8 @@ pub struct CallFacts {
     pub who: Attribution,
     /// The tier that `x-farthing-tier` asks for, where the model is `auto`.
     pub pinned_tier: Option<Tier>,
+    /// The run or session that the client says it belongs to, in a header.
+    pub session: Option<String>,
     /// How long the client will wait, from arrival.
     pub deadline: Option<Duration>,
 }

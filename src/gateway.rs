@@ -1,14 +1,19 @@
 //! The life of a request, from the call that the server read to the reply that it sends.
 //!
 //! ```text
-//! admit ─▶ choose ─▶ hold ─▶ call ─▶ relay ─▶ settle
-//! door     route     ledger  providers        meter
+//! admit ─▶ classify ─▶ choose ─▶ hold ─▶ call ─▶ relay ─▶ settle
+//! door     classify    route     ledger  providers        meter
 //! ```
 //!
 //! [`Gateway::answer`] is the hallway: each step is a room of its own with typed results. After the
 //! first byte has gone to the client there is no fallback; later failures travel in the stream.
 
+pub mod conversations;
+pub mod live;
+mod names;
 mod refusals;
+pub mod routing;
+pub mod state;
 mod timing;
 
 use std::sync::Arc;
@@ -24,16 +29,18 @@ use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::CostInterval;
-use crate::plan::{ModelRef, Plan, Reason};
+use crate::plan::{ModelRef, Plan, Reason, Why};
+use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
-use crate::route::{Allowed, Asked, choose};
-use crate::task::Tier;
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply::Facts;
 
-use refusals::{failed_reply, refusal_of, status_of};
+use live::Live;
+use refusals::{failed_reply, status_of};
+use routing::{Asking, Routing};
+use state::State;
 use timing::Timing;
 
 /// Everything that requests pass through.
@@ -42,6 +49,7 @@ pub struct Gateway {
     accounts: Arc<Accounts>,
     providers: Providers,
     health: Health,
+    routing: Routing,
 }
 
 /// What goes back to the client.
@@ -60,10 +68,8 @@ pub struct Reply {
 pub struct Decision {
     /// The model that answered.
     pub model: Option<ModelRef>,
-    /// Its tier.
-    pub tier: Option<Tier>,
-    /// Why.
-    pub reason: Reason,
+    /// Where it was to go, and why.
+    pub plan: Arc<Plan>,
     /// The edits that were made.
     pub edits: String,
     /// What the request cost; `None` while its stream runs.
@@ -90,10 +96,22 @@ enum Outcome {
     NotHeld { meter: Meter },
 }
 
+impl Outcome {
+    /// The model whose answer goes to the client.
+    fn answered_by(&self) -> Option<&ModelRef> {
+        match self {
+            Self::Whole { meter, .. } => meter.target(),
+            Self::Stream { relay, .. } => relay.meter().target(),
+            Self::Failed { .. } | Self::NotHeld { .. } => None,
+        }
+    }
+}
+
 impl Gateway {
     /// Assembles the hallway.
-    pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers) -> Self {
-        Self { config, accounts, providers, health: Health::default() }
+    pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers, policies: Set) -> Self {
+        let routing = Routing::new(Arc::clone(&config), policies);
+        Self { config, accounts, providers, health: Health::default(), routing }
     }
 
     /// The configuration it runs on.
@@ -106,15 +124,32 @@ impl Gateway {
         &self.accounts
     }
 
+    /// Puts other policies in force, all at once, for the requests that come from now on and belong to no conversation.
+    pub fn replace_policies(&self, policies: Set) {
+        self.routing.live.store(Arc::new(Live::new(policies)));
+    }
+
+    /// What decides where calls go.
+    pub fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
     /// Answers one call. Dropping the future cancels the provider's call and settles what had left.
     pub async fn answer(&self, call: Call, key: Option<&Key>) -> Reply {
-        let (facts, name) = (&call.facts, &*call.facts.view.model);
-        let plan = match self.choose(name, facts.pinned_tier, facts.who.team.as_str(), key) {
-            Ok(plan) => plan,
+        let facts = Arc::clone(&call.facts);
+        let book = self.accounts.book.load_full();
+        let asking = Asking { call: &facts, body: &call.body, key, book: &book };
+        let (mut plan, remembered) = match self.routing.decide(asking, Clock::now()) {
+            Ok(decided) => decided.into_parts(),
             Err(error) => return self.no_plan(&call, error),
         };
-        let meter = Meter::open(&self.accounts, &call.facts, &plan);
+        plan.state = State::of(remembered.held(), self.resting(&plan));
+        let plan = Arc::new(plan);
+        let meter = Meter::open(&self.accounts, &facts, &plan);
         let outcome = self.ask(call, &plan, meter).await;
+        if let Some(model) = outcome.answered_by() {
+            self.routing.answered(remembered, model, Clock::now());
+        }
         let awaits_disk = matches!(outcome, Outcome::Whole { .. } | Outcome::Failed { .. });
         let reply = settle_and_reply(outcome, &plan);
         if let Some(secured) = self.accounts.secured().filter(|_| awaits_disk) {
@@ -124,38 +159,14 @@ impl Gateway {
         reply
     }
 
-    /// *choose*: what is asked, within what is granted. Also tells what a key may ask for before it asks.
-    ///
-    /// # Errors
-    ///
-    /// The refusal that a request would get.
-    pub fn choose(&self, name: &str, pinned: Option<Tier>, team: &str, key: Option<&Key>) -> Result<Plan, ApiError> {
-        let asked = match (name, Tier::parse(name)) {
-            ("auto", _) => pinned.map_or(Asked::Auto, Asked::Tier),
-            (_, Some(tier)) => Asked::Tier(tier),
-            _ => Asked::Exact(self.serving(name)),
+    /// The targets of a plan that will not be called, but as the last hope.
+    fn resting(&self, plan: &Plan) -> Vec<String> {
+        let now = Clock::now();
+        let rests = |target: &&ModelRef| {
+            let circuit = self.providers.row(&target.provider).and_then(|row| row.dispatch().circuit);
+            self.health.rests(target, circuit, now)
         };
-        if matches!(&asked, Asked::Exact(targets) if targets.is_empty()) {
-            let message = "no provider row serves this model; `GET /v1/models` lists those that are known";
-            return Err(ApiError::new(Code::ModelNotFound, message).param("model"));
-        }
-        let granted = key.and_then(|key| key.may.models.as_ref());
-        let model = granted.map(|globs| {
-            move |m: &ModelRef| globs.iter().any(|g| g.is_match(m.model.as_str()) || g.is_match(m.to_string()))
-        });
-        let usable = self.config.team(team).and_then(|team| team.providers.as_ref());
-        let provider = usable.map(|rows| move |m: &ModelRef| rows.contains(&m.provider));
-        let allowed = Allowed {
-            tiers: key.and_then(|key| key.may.tiers.as_deref()),
-            model: model.as_ref().map(|covers| covers as &dyn Fn(&ModelRef) -> bool),
-            provider: provider.as_ref().map(|may_use| may_use as &dyn Fn(&ModelRef) -> bool),
-        };
-        choose(asked, &self.config.tiers, allowed).map_err(refusal_of)
-    }
-
-    fn serving(&self, name: &str) -> Vec<ModelRef> {
-        let targets = self.config.resolve(name);
-        targets.map(|target| ModelRef { provider: target.provider.id.clone(), model: target.model.into() }).collect()
+        plan.targets.iter().filter(rests).map(ToString::to_string).collect()
     }
 
     /// *hold* and *call*, over retries and fallbacks, until an answer begins or nothing is left to try.
@@ -237,17 +248,17 @@ impl Gateway {
     }
 
     fn no_plan(&self, call: &Call, error: ApiError) -> Reply {
-        let unplanned = Plan { tier: None, targets: Vec::new(), reason: Reason::Refused };
-        Meter::open(&self.accounts, &call.facts, &unplanned).refused(error.code, error.status);
+        let unplanned = Plan::new(None, Vec::new(), Reason::of(Why::Refused));
+        Meter::open(&self.accounts, &call.facts, &Arc::new(unplanned)).refused(error.code, error.status);
         Reply { status: status_of(&error), headers: HeaderMap::new(), decision: None, body: ReplyBody::Error(error) }
     }
 }
 
 /// *relay* and *settle*: a whole answer is settled here, a stream settles itself as it goes by.
-fn settle_and_reply(outcome: Outcome, plan: &Plan) -> Reply {
+fn settle_and_reply(outcome: Outcome, plan: &Arc<Plan>) -> Reply {
     let decision = |meter: &Meter, cost| {
         let (model, edits, estimated) = (meter.target().cloned(), meter.edits().to_owned(), meter.is_estimated());
-        Some(Decision { model, tier: plan.tier, reason: plan.reason, edits, cost, estimated })
+        Some(Decision { model, plan: Arc::clone(plan), edits, cost, estimated })
     };
     match outcome {
         Outcome::Whole { status, headers, json, mut meter } => {

@@ -6,9 +6,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -73,6 +74,14 @@ pub struct RequestId(pub Uuid);
 impl RequestId {
     /// A fresh id; later ids sort after earlier ones to the millisecond.
     pub fn new() -> Self {
+        Self::at(SystemTime::now())
+    }
+
+    /// The same on a clock that says `now`; one that is wrong by decades gives the first ids there are.
+    fn at(now: SystemTime) -> Self {
+        if now < SystemTime::UNIX_EPOCH {
+            return Self(Uuid::new_v7(Timestamp::from_unix(NoContext, 0, 0)));
+        }
         Self(Uuid::now_v7())
     }
 }
@@ -144,6 +153,13 @@ impl std::str::FromStr for AttemptId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_before_1970_gives_ids_all_the_same() {
+        let early = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
+        let [one, other] = [RequestId::at(early), RequestId::at(early)];
+        assert!(one != other && one < RequestId::new() && one.0.get_version_num() == 7);
+    }
 
     #[test]
     fn an_attempt_id_reads_back_as_written() {

@@ -34,8 +34,26 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may leave what is sent to it untaken.
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most connections of one door; further ones wait to be accepted until one ends.
+/// Most connections of the agents' door; further ones wait to be accepted until one ends.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// Most connections of the operators' door.
+pub const OPERATORS_CONNECTIONS_MAX: usize = 256;
+/// How many file descriptors the process asks for at its start, where it may have them.
+pub const DESCRIPTORS_WANTED: u64 = 65_536;
+/// File descriptors that connections leave to the ledger, the log and the files that are read again.
+pub const DESCRIPTORS_KEPT: usize = 40;
+/// How much of a body that was refused unread is read and thrown away, in bytes, so that its sender gets to the answer.
+pub const LINGER_BYTES_MAX: usize = 64 << 20;
+/// For how long that is done.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most request bodies that are on their way at once: waited for, with no place among the requests in flight yet.
+pub const BODIES_ARRIVING_MAX: usize = 16_384;
+/// Most of them for one key.
+pub const BODIES_ARRIVING_PER_KEY_MAX: usize = 4_096;
+/// How long streams that shutting down cuts have to tell their clients so.
+pub const CUT_GRACE: Duration = Duration::from_secs(1);
+/// How long reading a changed file again may take before that is told as a failure.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to agree on TLS.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest file of certificates or of a key that is read, in bytes.
@@ -60,9 +78,9 @@ pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How old an HTTP/2 connection may grow before its client is asked to open another, which spreads load anew.
 pub const H2_CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
-/// How long connections without a request stay open once draining has begun.
+/// How long connections without a request stay open once draining has begun, and once more after they were asked to end.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
-/// Most request bodies that are decoded at once; each may need up to 16 MiB for the window of its encoding.
+/// Most bodies, of requests and of answers, that are decoded at once; each may need up to 16 MiB for the window of its encoding.
 pub const DECODERS_MAX: usize = 8;
 /// How long a client may pause while sending its body.
 pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -89,6 +107,28 @@ pub const COUNTED_BODY_BYTES_MAX: usize = 1 << 20;
 pub const COUNTINGS_MAX: usize = 16;
 /// Most models for which the ratio of reported to measured tokens is kept.
 pub const CALIBRATED_MODELS_MAX: usize = 256;
+/// Links of a conversation's chain of hashes that are kept: a request is known as an extension of one that had at most so
+/// many messages fewer.
+pub const CHAIN_LINKS: usize = 32;
+/// Most system and developer messages that are classified by.
+pub const INSTRUCTIONS_MAX: usize = 4;
+/// Most tools that are offered whose names are read.
+pub const TOOL_NAMES_MAX: usize = 256;
+/// How much of a request's texts a classifier reads, in bytes of raw JSON at the start and at the end of each.
+pub const CLASSIFIED_TURN_BYTES: (usize, usize) = (4 << 10, 2 << 10);
+/// The same of the user turn before it, of each tool result, and of each system message.
+pub const CLASSIFIED_CONTEXT_BYTES: (usize, usize) = (1 << 10, 512);
+/// Most tool results that a classifier reads, the newest ones.
+pub const CLASSIFIED_RESULTS_MAX: usize = 4;
+/// How much of the tool results rules look at, in bytes of raw JSON, the newest ones first; the last user turn they
+/// always see whole.
+pub const RULED_RESULTS_BYTES: usize = 128 << 10;
+/// Most conversations that are remembered, at some 200 bytes each.
+pub const CONVERSATIONS_MAX: usize = 65_536;
+/// How long a conversation may pause before it is forgotten, and with it the version of the policy that it began with.
+pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a provider is taken to keep the prefix of a conversation in its cache after using it.
+pub const WARM_PREFIX: Duration = Duration::from_secs(5 * 60);
 /// Most values that one metric label takes before the rest become `other`.
 pub const LABEL_VALUES_DEFAULT: usize = 200;
 /// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.
@@ -105,3 +145,17 @@ pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
 pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Longest word of a request that is taken for a path when a policy's globs are held against it, in bytes.
+pub const POLICY_PATH_BYTES_MAX: usize = 4096;
+/// Largest policy file that is read, in bytes.
+pub const POLICY_BYTES_MAX: usize = 256 << 10;
+/// Most policy files of a directory.
+pub const POLICY_FILES_MAX: usize = 256;
+/// Most tasks of a policy.
+pub const POLICY_TASKS_MAX: usize = 256;
+/// Most examples, and most tests, of a policy.
+pub const POLICY_EXAMPLES_MAX: usize = 4096;
+/// Most rules of a policy: each may go through a request's text.
+pub const POLICY_RULES_MAX: usize = 64;
+/// Most entries of one list in a policy's front matter.
+pub const POLICY_LIST_MAX: usize = 256;

@@ -1,16 +1,20 @@
 //! The memory of what is in flight: request bodies, whole replies, unfinished events. It has one bound,
-//! and whoever holds a part of it gives that back by letting go.
+//! and whoever holds a part of it gives that back by letting go. What decoding takes besides is bounded by places.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::Semaphore;
+
+use crate::limits::DECODERS_MAX;
 
 /// How many bytes may be held together, and how many are.
 #[derive(Debug)]
 pub struct Memory {
     bytes_max: usize,
     bytes: AtomicUsize,
+    decoders: Arc<Semaphore>,
 }
 
 /// Bytes that somebody holds. Dropping it makes room.
@@ -28,7 +32,7 @@ pub struct MemoryFull;
 impl Memory {
     /// Nothing is held yet.
     pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0) })
+        Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0), decoders: Arc::new(Semaphore::new(DECODERS_MAX)) })
     }
 
     /// Starts to hold; nothing yet.
@@ -71,6 +75,11 @@ impl HeldBytes {
     /// Starts to hold something else under the same bound; nothing yet.
     pub fn another(&self) -> Self {
         self.memory.hold()
+    }
+
+    /// The [`DECODERS_MAX`] places where bodies are decoded.
+    pub fn decoders(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.memory.decoders)
     }
 
     /// The same bytes, held until the last that is made of them is let go.

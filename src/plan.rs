@@ -1,6 +1,7 @@
 //! Where a call will be sent, in which order, and why.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::ids::{ModelId, ProviderId};
 use crate::task::Tier;
@@ -48,31 +49,126 @@ impl Tiers {
 }
 
 /// Why a plan is what it is. Header, log and ledger print this same value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reason {
+    /// What decided.
+    pub why: Why,
+    /// What the rule's author says it is for.
+    pub because: Option<Arc<str>>,
+    /// What made the plan differ from that, in the order in which it did.
+    pub notes: Vec<Note>,
+}
+
+/// What decided a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
+pub enum Why {
     /// The client named a tier.
     PinnedTier,
     /// The client named a model.
     ExactModel,
-    /// The client left the choice to us, and nothing says that less than the best will do.
-    AutoDefault,
+    /// A rule of the policy matched: the one at this place, counted from 1.
+    Rule(u32),
+    /// The client named the task kind, and the policy has it.
+    NamedTask,
+    /// The request was taken for one of the policy's task kinds, or for some one of several of one tier.
+    Task,
+    /// No rule and no task claims it: the policy's default tier.
+    Ambiguous,
+    /// Levers only watch here: the policy's default tier, whatever the work is.
+    Observed,
     /// There is no plan: the request was refused before one was made.
     Refused,
 }
 
-impl Reason {
-    /// The word in header, log and metrics.
+impl Why {
+    /// The word in metrics, and the first in header, log and ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PinnedTier => "pinned-tier",
             Self::ExactModel => "exact-model",
-            Self::AutoDefault => "auto-default",
+            Self::Rule(_) => "rule",
+            Self::NamedTask => "named-task",
+            Self::Task => "task",
+            Self::Ambiguous => "ambiguous",
+            Self::Observed => "observed",
             Self::Refused => "refused",
         }
     }
 }
 
-/// The targets of a call in fallback order; never empty.
+/// What made a plan differ from what was decided or asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// The policy treats the model that the client named as `auto`.
+    TreatedAsAuto,
+    /// The client pinned this tier, and the work is protected.
+    PinOverruled(Tier),
+    /// This tier has no models: the next dearer one answers.
+    NoModels(Tier),
+    /// The key may not use this tier: the next dearer one answers.
+    NotGranted(Tier),
+    /// The team may use no provider of this tier: the next dearer one answers.
+    NoProvider(Tier),
+    /// This tier would do, and leaving the model whose cache is warm would cost more than it saves.
+    StaysWarm(Tier),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TreatedAsAuto => f.write_str("treated as auto"),
+            Self::PinOverruled(tier) => write!(f, "protected work, so the pin to {tier} is overruled"),
+            Self::NoModels(tier) => write!(f, "{tier} has no models"),
+            Self::NotGranted(tier) => write!(f, "{tier} is not granted"),
+            Self::NoProvider(tier) => write!(f, "the team may use no provider of {tier}"),
+            Self::StaysWarm(tier) => write!(f, "{tier} would do, but a cold prefix costs more than it saves"),
+        }
+    }
+}
+
+impl Reason {
+    /// Without a word more.
+    pub fn of(why: Why) -> Self {
+        Self { why, because: None, notes: Vec::new() }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why.as_str())?;
+        if let Why::Rule(number) = self.why {
+            write!(f, " {number}")?;
+        }
+        if let Some(because) = &self.because {
+            write!(f, " ({because})")?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
+    }
+}
+
+/// What the policy made of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// The policy and its version, such as `orders_daily@3f2c`.
+    pub policy: Arc<str>,
+    /// The task kind; `None`: none was likely enough.
+    pub task: Option<Arc<str>>,
+    /// How sure that is, in millionths.
+    pub confidence_ppm: u32,
+    /// Probability that a stronger model is right where the lightweight one is wrong, in millionths.
+    pub needs_strong_ppm: u32,
+}
+
+/// Where a call would have gone if levers acted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Would {
+    /// The tier; `None` for a model named exactly that belongs to none.
+    pub tier: Option<Tier>,
+    /// The first model that would have been tried.
+    pub model: ModelRef,
+}
+
+/// The targets of a call in fallback order; never empty but where the call is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
     /// The tier that answers; `None` for a model named exactly that belongs to none.
@@ -81,4 +177,42 @@ pub struct Plan {
     pub targets: Vec<ModelRef>,
     /// Why.
     pub reason: Reason,
+    /// What the policy made of it; `None` where nobody asked.
+    pub finding: Option<Finding>,
+    /// Where levers only watch: what they would have done.
+    pub would: Option<Would>,
+    /// The conversation that it belongs to, hashed; `None`: it has no messages.
+    pub session: Option<u64>,
+    /// What the plan depends on besides request and policy, as rows keep it; `None`: nothing.
+    pub state: Option<String>,
+}
+
+impl Plan {
+    /// A plan that no policy was asked about.
+    pub fn new(tier: Option<Tier>, targets: Vec<ModelRef>, reason: Reason) -> Self {
+        Self { tier, targets, reason, finding: None, would: None, session: None, state: None }
+    }
+
+    /// The task kind that the policy took it for.
+    pub fn task(&self) -> Option<&str> {
+        self.finding.as_ref()?.task.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_one_wording() {
+        let because = Some("destructive SQL is high stakes".into());
+        let notes = vec![Note::PinOverruled(Tier::Lightweight), Note::NoModels(Tier::Reasoning)];
+        let reason = Reason { why: Why::Rule(2), because, notes };
+        assert_eq!(
+            reason.to_string(),
+            "rule 2 (destructive SQL is high stakes); protected work, so the pin to lightweight is overruled; \
+             reasoning has no models"
+        );
+        assert_eq!(Reason::of(Why::Task).to_string(), "task");
+    }
 }

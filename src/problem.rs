@@ -5,6 +5,15 @@
 
 use std::fmt;
 
+/// Where something stands in a file: 1-based line and column.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Place {
+    /// 1-based.
+    pub line: u32,
+    /// 1-based, in characters.
+    pub column: u32,
+}
+
 /// One finding in one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
@@ -16,6 +25,18 @@ pub struct Problem {
     pub column: u32,
     /// What was found, what was wanted, and a hint; lower case, no full stop, names in backticks.
     pub message: String,
+}
+
+impl Problem {
+    /// A finding at a place of a file.
+    pub fn at(file: &str, place: Place, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: place.line, column: place.column, message: message.into() }
+    }
+
+    /// A finding about a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: 0, column: 0, message: message.into() }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -39,12 +60,31 @@ impl fmt::Display for Problem {
 
 /// `; did you mean \`x\`?` for the candidate nearest to `word`, or nothing if none is near.
 pub fn nearest_hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, candidates).map_or_else(String::new, |candidate| format!("; did you mean `{candidate}`?"))
+}
+
+/// The candidate nearest to `word`, if one is near.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |candidate: &str| 1 + candidate.len().min(word.len()) / 4;
     candidates
         .into_iter()
+        // Lengths alone tell most apart, at a thousandth of the price.
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= 4 * near(candidate))
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
+        .filter(|(distance, candidate)| *distance <= near(candidate))
         .min()
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Longest name that is shown.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// A name that a client sent, if it is short and spelt like a model's. Anything else might be a prompt or a key in
+/// the wrong place, and is shown to nobody.
+pub fn shown_name(name: &str) -> Option<&str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:@+".contains(&byte);
+    let is_key = ["sk-", "pk-", "fk-", "rk-"].iter().any(|prefix| name.contains(prefix));
+    ((1..=SHOWN_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits) && !is_key).then_some(name)
 }
 
 #[cfg(test)]
@@ -56,6 +96,16 @@ mod tests {
         let message = "unknown key `a\nb\u{1b}[2Jé`".to_owned();
         let problem = Problem { file: "f".to_owned(), line: 2, column: 1, message };
         assert_eq!(problem.to_string(), "f:2:1: unknown key `a\\nb\\u{1b}[2Jé`");
+    }
+
+    #[test]
+    fn only_what_is_spelt_like_a_models_name_is_shown() {
+        for shown in ["gpt-5.6-lunar", "openai/gpt-5.6-luna", "qwen3:8b", "@cf/meta/llama-3.1"] {
+            assert_eq!(shown_name(shown), Some(shown));
+        }
+        for hidden in ["", "summarise this", "sk-proj-1", "a\u{1b}[2J", "modèle", &"m".repeat(65)] {
+            assert_eq!(shown_name(hidden), None, "{hidden}");
+        }
     }
 
     #[test]

@@ -26,6 +26,22 @@ impl Tier {
         }
     }
 
+    /// This tier and the dearer ones, from here upward.
+    pub fn upward(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().rev().skip_while(move |tier| *tier != self)
+    }
+
+    /// The dearer of two.
+    #[must_use]
+    pub fn or_dearer(self, other: Self) -> Self {
+        self.min(other)
+    }
+
+    /// Whether it is cheaper than another.
+    pub fn is_below(self, other: Self) -> bool {
+        self > other
+    }
+
     /// Reads the word back.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tier| tier.as_str() == word)

@@ -47,7 +47,7 @@ impl Admin {
 
     fn may_read(&self, request: &Request<Incoming>) -> bool {
         // A name that does not say this machine may be a web page that rebound its own.
-        let host = crate::server::host(request).unwrap_or_default();
+        let Ok(host) = crate::server::host(request) else { return false };
         if self.on_loopback && crate::server::is_this_machine(host) {
             return true;
         }
@@ -63,6 +63,7 @@ impl Admin {
     fn metrics(&self) -> Response<Full<Bytes>> {
         self.accounts.refresh_gauges();
         self.accounts.metrics.body_bytes.set(i64::try_from(self.admission.held_bytes()).unwrap_or(i64::MAX));
+        self.accounts.metrics.in_flight.set(i64::try_from(self.admission.in_flight()).unwrap_or(i64::MAX));
         let mut response = Response::new(Full::new(self.accounts.metrics.render().into()));
         response
             .headers_mut()

@@ -1,6 +1,6 @@
-//! `farthing ledger verify|backup|compact`: looking through the books, copying them, tidying them up.
+//! `farthing ledger verify|backup|compact|salvage`: looking through the books, copying them, tidying them up.
 //!
-//! What is done is in `ledger::{verify, backup, compact}`; here are the arguments and the words for people.
+//! What is done is in `ledger::{verify, backup, compact, salvage}`; here are the arguments and the words for people.
 //! Nothing but the ledger's place is read of the configuration, so that no secret need be there.
 
 use std::path::{Path, PathBuf};
@@ -12,10 +12,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{Format, fail, find_config, print_problems};
+use super::{Format, counted, fail, find_config, print_problems};
 use crate::config;
 use crate::ledger::backup::{Existing, backup};
 use crate::ledger::compact::compact;
+use crate::ledger::salvage::salvage;
 use crate::ledger::verify::{FateSum, Progress, Verified, verify};
 use crate::money::NanoUsd;
 
@@ -55,6 +56,14 @@ to be stopped. Needs room for a second copy beside the ledger and in the folder 
 Example:
   farthing ledger compact --config farthing.yaml";
 
+const SALVAGE_HELP: &str = "\
+For a ledger that does not start because its journal is damaged: applies every record that can still
+be read, counts what cannot, and keeps the damaged files as FILE.salvaged-NUMBER. Attempts whose end
+is lost become `interrupted`; `farthing reconcile` settles them. The gateway has to be stopped.
+
+Example:
+  farthing ledger salvage --config farthing.yaml";
+
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub struct Arguments {
@@ -80,6 +89,12 @@ enum Action {
         /// Replace what is there
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Go on from a damaged journal with what can be read of it
+    #[command(after_help = SALVAGE_HELP)]
+    Salvage {
         #[command(flatten)]
         common: Common,
     },
@@ -109,6 +124,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let existing = if *force { Existing::Replace } else { Existing::Keep };
             run_backup(ledger, destination, existing, common.format)
         }),
+        Action::Salvage { common } => with_ledger(common, |ledger| run_salvage(ledger, common.format)),
         Action::Compact { common } => with_ledger(common, |ledger| run_compact(ledger, common.format)),
     }
 }
@@ -153,13 +169,36 @@ fn run_backup(ledger: &Path, destination: &Path, existing: Existing, format: For
             say!("{}", json!({ "bytes": done.bytes, "records_replayed": replayed, "verified": verified }));
         }
         (Ok(done), Format::Table) => {
-            let (requests, attempts) = (done.verified.requests, done.verified.attempts);
-            say!(
-                "{}: {} bytes, {requests} requests, {attempts} attempts; looked through and sound",
-                done.path.display(),
-                done.bytes
-            );
+            let requests = counted(done.verified.requests, "request");
+            let attempts = counted(done.verified.attempts, "attempt");
+            say!("{}: {} bytes, {requests}, {attempts}; looked through and sound", done.path.display(), done.bytes);
         }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run_salvage(ledger: &Path, format: Format) -> ExitCode {
+    let bar = bar().with_message("reading the journal");
+    let done = salvage(ledger);
+    bar.finish_and_clear();
+    match (done, format) {
+        (Err(error), _) => return fail(error),
+        (Ok(done), Format::Json) => say!(
+            "{}",
+            json!({
+                "path": ledger, "records_replayed": done.records_replayed, "lost_bytes": done.lost_bytes,
+                "lost_places": done.lost_places, "torn_bytes": done.torn_bytes,
+                "interrupted_attempts": done.attempts_interrupted,
+            })
+        ),
+        (Ok(done), Format::Table) => say!(
+            "{}: {} replayed, {} in {} lost, {} interrupted",
+            ledger.display(),
+            counted(done.records_replayed, "record"),
+            counted(done.lost_bytes, "byte"),
+            counted(done.lost_places, "place"),
+            counted(done.attempts_interrupted, "attempt")
+        ),
     }
     ExitCode::SUCCESS
 }
@@ -209,12 +248,12 @@ fn show(bar: &ProgressBar, progress: Progress) {
 fn describe(path: &Path, seen: &Verified) {
     let owned = if seen.owned { "a process has it open" } else { "nobody has it open" };
     say!("{}: version {}, {owned}", path.display(), seen.version);
-    say!("  {} requests, {} attempts", seen.requests, seen.attempts);
+    say!("  {}, {}", counted(seen.requests, "request"), counted(seen.attempts, "attempt"));
     let journal = seen.journal;
     say!(
-        "  journal: {} segments, {} records, {} of them not in the tables yet",
-        journal.segments,
-        journal.records,
+        "  journal: {}, {}, {} of them not in the tables yet",
+        counted(journal.segments, "segment"),
+        counted(journal.records, "record"),
         journal.records_unapplied
     );
     if !seen.fates.is_empty() {
@@ -228,7 +267,7 @@ fn describe(path: &Path, seen: &Verified) {
     }
     match seen.found {
         0 => say!("nothing wrong was found"),
-        found => say!("{found} findings; keep the files, and see docs/ledger.md"),
+        found => say!("{}; keep the files, and see docs/ledger.md", counted(found, "finding")),
     }
 }
 
@@ -283,6 +322,7 @@ fn as_json(path: &Path, seen: &Verified) -> Value {
         "journal": {
             "segments": journal.segments, "records": journal.records,
             "records_unapplied": journal.records_unapplied, "torn_bytes": journal.torn_bytes,
+            "lost_bytes": journal.lost_bytes,
         },
         "found": seen.found, "findings": findings, "notes": seen.notes,
     })

@@ -12,6 +12,7 @@ macro_rules! say {
 
 mod check;
 mod demo;
+mod explain;
 mod ledger;
 mod reconcile;
 mod reconcile_told;
@@ -40,9 +41,14 @@ enum Command {
     /// Run the gateway
     #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-… farthing serve\n  farthing serve --config farthing.yaml")]
     Serve(serve::Arguments),
-    /// Check the configuration and the prices: file:line:column, what was found, what was wanted
-    #[command(after_help = "Example:\n  farthing check --config farthing.yaml")]
+    /// Check the configuration, the prices and the policies: file:line:column, what was found, what was wanted
+    #[command(
+        after_help = "Example:\n  farthing check --config farthing.yaml\n  farthing check routing-policies/orders_daily.md"
+    )]
     Check(check::Arguments),
+    /// Dry run: JSONL of requests in, JSONL of decisions out, by the code that routes them
+    #[command(after_help = explain::AFTER_HELP)]
+    Explain(explain::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -76,6 +82,12 @@ fn print_problems(problems: &[Problem]) {
     }
 }
 
+/// `1 key`, `2 keys`.
+fn counted(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Prints one error line.
 fn fail(message: impl std::fmt::Display) -> ExitCode {
     eprintln!("farthing: {message}");
@@ -88,6 +100,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

@@ -28,6 +28,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// The user's price file, over the built-in book.
     pub prices: Option<PathBuf>,
+    /// The folder of routing policies, over the built-in default.
+    pub policies: Option<PathBuf>,
     /// Virtual keys. Empty: loopback only, any or no credential is accepted.
     pub keys: Vec<Key>,
     /// Declared teams in file order. Empty: any team comes into being when a key or claim names it.

@@ -8,6 +8,7 @@ mod check;
 mod checked;
 mod findings;
 pub mod models;
+pub mod policies;
 mod secrets;
 mod syntax;
 #[cfg(test)]
@@ -65,7 +66,7 @@ pub fn load(file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
 ///
 /// # Errors
 ///
-/// As [`load`]. A violation of YAML or an unknown key hides what follows it; all else is reported together.
+/// As [`load`]. A violation of YAML or unknown keys hide all else; the rest is reported together.
 pub fn parse(
     file_name: &str,
     text: &str,
@@ -75,7 +76,7 @@ pub fn parse(
     if text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#')) || line.trim() == "---") {
         return Err(vec![about_all(file_name, "the file is empty; wanted at least `providers`")]);
     }
-    let written = syntax::read(file_name, text).map_err(|problem| vec![problem])?;
+    let written = syntax::read(file_name, text)?;
     check::check(file_name, written, References { env, base_dir })
 }
 
@@ -95,7 +96,7 @@ pub fn load_bookkeeping(file: Option<&Path>) -> Result<Bookkeeping, Vec<Problem>
 }
 
 fn bookkeeping(file_name: &str, text: &str, base_dir: &Path) -> Result<Bookkeeping, Vec<Problem>> {
-    let written = syntax::read(file_name, text).map_err(|problem| vec![problem])?;
+    let written = syntax::read(file_name, text)?;
     check::check_bookkeeping(file_name, written, References { env: &|_| None, base_dir })
 }
 

@@ -12,14 +12,53 @@ use super::written::{File, NOT_BUILT};
 /// Longer keys are not repeated in messages: they are misplaced values.
 const KEY_CHARS_MAX: usize = 32;
 /// More names than this are not listed in a message.
-const LISTED_NAMES_MAX: usize = 12;
+const LISTED_NAMES_MAX: usize = 16;
+
+/// Most unknown keys that are told at once.
+const UNKNOWN_KEYS_MAX: usize = 20;
 
 /// Reads the written shape.
 ///
 /// # Errors
 ///
-/// The first violation of YAML or of the file's structure.
-pub(super) fn read(file_name: &str, text: &str) -> Result<File, Problem> {
+/// The first violation of YAML or of the file's structure; of unknown keys all that stand in lines of their own.
+pub(super) fn read(file_name: &str, text: &str) -> Result<File, Vec<Problem>> {
+    let (first, mut unknown) = match read_once(file_name, text) {
+        Ok(file) => return Ok(file),
+        Err(refused) => refused,
+    };
+    let mut problems = vec![first];
+    let mut rest = text.to_owned();
+    while let Some(line) = unknown.take().filter(|_| problems.len() < UNKNOWN_KEYS_MAX) {
+        let Some(without) = without_key(&rest, line) else { break };
+        rest = without;
+        // Whatever else is wrong now may be so only because a key is gone.
+        if let Err((problem, Some(next))) = read_once(file_name, &rest) {
+            problems.push(problem);
+            unknown = Some(next);
+        }
+    }
+    Err(problems)
+}
+
+/// The text with the key that begins in `line` made a comment, and with it all that is indented further.
+fn without_key(text: &str, line: u64) -> Option<String> {
+    let at = usize::try_from(line).ok()?.checked_sub(1)?;
+    let indent_of = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let key = text.lines().nth(at)?;
+    if !key.trim_start().starts_with(|first: char| first.is_alphanumeric()) {
+        return None;
+    }
+    let mut inside = false;
+    let lines = text.lines().enumerate().map(|(number, line)| {
+        inside = number == at || (inside && (line.trim().is_empty() || indent_of(line) > indent_of(key)));
+        format!("{}{line}\n", if inside { "#" } else { "" })
+    });
+    Some(lines.collect())
+}
+
+/// The file, or what is wrong with it and, if that is an unknown key, its line.
+fn read_once(file_name: &str, text: &str) -> Result<File, (Problem, Option<u64>)> {
     serde_saphyr::from_str(text).map_err(|error| {
         let error = error.without_snippet();
         let location = error.location().unwrap_or(Location::UNKNOWN);
@@ -29,10 +68,12 @@ pub(super) fn read(file_name: &str, text: &str) -> Result<File, Problem> {
             column: column.try_into().unwrap_or(u32::MAX),
             message,
         };
-        match indenting_tab(text).filter(|_| error.to_string().contains("tab")) {
+        let unknown = matches!(error, Error::SerdeUnknownField { .. }).then(|| location.line());
+        let problem = match indenting_tab(text).filter(|_| error.to_string().contains("tab")) {
             Some((line, column)) => found(line, column, "a tab in the indentation; wanted spaces".to_owned()),
             None => found(location.line(), location.column(), message(error, location, text)),
-        }
+        };
+        (problem, unknown)
     })
 }
 

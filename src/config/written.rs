@@ -12,8 +12,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::
 use serde_saphyr::Spanned;
 
 /// Names that are recognised only to say that this version lacks them, wherever they stand.
-pub(super) const NOT_BUILT: [&str; 8] =
-    ["policies", "shared", "overhead_team", "webhooks", "budget", "mirror", "pass_credentials", "store"];
+pub(super) const NOT_BUILT: [&str; 7] =
+    ["shared", "overhead_team", "webhooks", "budget", "mirror", "pass_credentials", "store"];
 
 /// A list of texts, each with its place.
 pub(super) type Texts = Vec<Spanned<String>>;
@@ -32,12 +32,12 @@ pub(super) struct File {
     pub dispatch: Option<Dispatch>,
     pub limits: Option<Limits>,
     pub prices: Field<String>,
+    pub policies: Field<String>,
     pub ledger: Option<Ledger>,
     pub timezone: Field<String>,
     pub teams: Option<Rows<Team>>,
-    pub keys: Option<Vec<Spanned<Option<Key>>>>,
+    pub keys: Field<Vec<Spanned<Option<Key>>>>,
     pub metrics: Option<Metrics>,
-    pub policies: NotBuilt,
     pub shared: NotBuilt,
     pub overhead_team: NotBuilt,
     pub webhooks: NotBuilt,

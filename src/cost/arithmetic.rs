@@ -1,8 +1,8 @@
 //! Costs from prices and tokens: exact, saturating, rounded once.
 //!
-//! [`cost_of`] prices a reported usage; [`upper_bound`] and [`lower_bound`] enclose what a request may
-//! yet cost when only bounds on its tokens are known. When a rate that is needed is unknown, the first says
-//! which and the others give `None`: callers count that and never take it for zero.
+//! [`cost_of`] prices a reported usage; [`upper_bound`] is the most that a request may yet cost when only bounds
+//! on its tokens are known. When a rate that is needed is unknown, the first says which and the other gives
+//! `None`: callers count that and never take it for zero.
 
 use crate::money::{NanoUsd, PicoUsd, PicoUsdPerToken};
 use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
@@ -44,7 +44,7 @@ pub fn upper_bound(
     tiers: &[ServiceTier],
     discount_ppm: u32,
 ) -> Option<NanoUsd> {
-    extreme(price, (0, input_tokens), tiers, Ord::max, |rates| {
+    dearest(price, input_tokens, tiers, |rates| {
         let sum = PicoUsd::default().plus(input_tokens, rates.dearest_input());
         match output_tokens {
             0 => Some(sum),
@@ -54,34 +54,11 @@ pub fn upper_bound(
     .map(|sum| round(sum, discount_ppm))
 }
 
-/// The least that a request can cost if it reads at least `input_tokens`, writes at least `output_tokens`,
-/// and the provider applies one of `tiers`: everything at the cheapest rate, as if all input were cached.
-///
-/// Never more than [`cost_of`] for any such usage. `None` if a rate that this takes is unknown, or if `tiers` is
-/// empty; zero is then the only safe bound.
-pub fn lower_bound(
+/// The largest `sum` over every rate set that is possible; `None` if one is unknown.
+fn dearest(
     price: &Price,
-    input_tokens: u64,
-    output_tokens: u64,
+    input_tokens_max: u64,
     tiers: &[ServiceTier],
-    discount_ppm: u32,
-) -> Option<NanoUsd> {
-    extreme(price, (input_tokens, u64::MAX), tiers, Ord::min, |rates| {
-        let sum = PicoUsd::default().plus(input_tokens, rates.cheapest_input());
-        match output_tokens {
-            0 => Some(sum),
-            _ => Some(sum.plus(output_tokens, rates.cheapest_output()?)),
-        }
-    })
-    .map(|sum| round(sum, discount_ppm))
-}
-
-/// The larger or smaller (`pick`) of `sum` over every rate set that is possible; `None` if one is unknown.
-fn extreme(
-    price: &Price,
-    (least_input, most_input): (u64, u64),
-    tiers: &[ServiceTier],
-    pick: fn(PicoUsd, PicoUsd) -> PicoUsd,
     sum: impl Fn(&Rates) -> Option<PicoUsd>,
 ) -> Option<PicoUsd> {
     let metered = match &price.terms {
@@ -90,9 +67,8 @@ fn extreme(
     };
     let mut found = None;
     for &tier in tiers {
-        for rates in metered.schedule(tier)?.reachable(least_input, most_input) {
-            let sum = sum(rates?)?;
-            found = Some(found.map_or(sum, |found| pick(found, sum)));
+        for rates in metered.schedule(tier)?.reachable(input_tokens_max) {
+            found = found.max(Some(sum(rates?)?));
         }
     }
     found

@@ -153,12 +153,6 @@ impl Book {
         rows.iter().rev().find(|price| price.from.is_none_or(|from| from <= at))
     }
 
-    /// [`Book::price`] of a whole key, such as `openai/gpt-5.6-luna`.
-    pub fn price_of_key(&self, key: &str, at: Date) -> Option<&Arc<Price>> {
-        let (vendor, model) = key.split_once('/')?;
-        self.price(vendor, model, at)
-    }
-
     /// The rows of one vendor as model and price, in no particular order of models; a model's rows ascend by date.
     pub fn rows_of(&self, vendor: &str) -> impl Iterator<Item = (&str, &Arc<Price>)> {
         let written = self.written.get(vendor);

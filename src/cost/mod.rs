@@ -10,11 +10,9 @@
 mod arithmetic;
 mod book;
 mod decimal;
-mod findings;
 mod parse;
 mod price;
-mod yaml;
 
-pub use arithmetic::{cost_of, lower_bound, upper_bound};
+pub use arithmetic::{cost_of, upper_bound};
 pub use book::{Book, Row, Rows};
 pub use price::{Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use jiff::civil::Date;
 
 use crate::money::PicoUsdPerToken;
-use crate::problem::{Problem, nearest_hint};
+use crate::problem::{Place, Problem, nearest_hint};
+use crate::yaml::findings::{Findings, found};
+use crate::yaml::{self, Key, Node, Value};
 
 use super::book::{Row, Rows};
 use super::decimal::usd_per_million;
-use super::findings::{Findings, found};
 use super::price::{Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits, checksum};
-use super::yaml::{self, Key, Node, Place, Value};
 
 const ROW_KEYS: [&str; 10] =
     ["model", "from", "usd_per_million", "above", "batch", "flex", "priority", "price", "limits", "deprecated"];

@@ -87,14 +87,10 @@ impl Schedule {
         }
     }
 
-    /// Every rate set that a request with at least `least` and at most `most` input tokens can meet.
-    pub(super) fn reachable(&self, least: u64, most: u64) -> impl Iterator<Item = Option<&Rates>> {
-        let ends = self.steps.iter().map(|step| step.above).chain([u64::MAX]);
-        let sets = std::iter::once((None, Some(&self.base)))
-            .chain(self.steps.iter().map(|step| (Some(step.above), step.rates.as_ref())));
-        sets.zip(ends)
-            .filter(move |((above, _), end)| least <= *end && above.is_none_or(|above| most > above))
-            .map(|((_, rates), _)| rates)
+    /// Every rate set that a request with at most `most` input tokens can meet.
+    pub(super) fn reachable(&self, most: u64) -> impl Iterator<Item = Option<&Rates>> {
+        let steps = self.steps.iter().filter(move |step| most > step.above).map(|step| step.rates.as_ref());
+        std::iter::once(Some(&self.base)).chain(steps)
     }
 }
 
@@ -159,20 +155,9 @@ impl Rates {
         self.cache_write_1h.map_or(known, |written| known.max(written))
     }
 
-    /// The cheapest rate that an input token can meet.
-    pub fn cheapest_input(&self) -> PicoUsdPerToken {
-        let known = self.input.min(self.cached_input).min(self.cache_write_5m);
-        self.cache_write_1h.map_or(known, |written| known.min(written))
-    }
-
     /// The dearest rate that an output token can meet, if known.
     pub fn dearest_output(&self) -> Option<PicoUsdPerToken> {
         self.output.max(self.reasoning)
-    }
-
-    /// The cheapest rate that an output token can meet, if known.
-    pub fn cheapest_output(&self) -> Option<PicoUsdPerToken> {
-        self.output.zip(self.reasoning).map(|(output, reasoning)| output.min(reasoning))
     }
 
     /// Whether nothing is charged for anything.

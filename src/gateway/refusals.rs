@@ -12,10 +12,10 @@ pub(super) fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBod
     let error = failure.to_error();
     match failure {
         Failure::Refused(refusal) if error.code != Code::ProviderCredentials => {
-            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let status = StatusCode::from_u16(refusal.client_status()).unwrap_or(StatusCode::BAD_GATEWAY);
             let body = refusal.json.map_or(ReplyBody::Error(error), ReplyBody::Whole);
             // What the provider turns down for good is the caller's doing; the rest is the provider's.
-            let is_callers = refusal.status < 500 && !matches!(refusal.status, 408 | 409 | 429);
+            let is_callers = (400..500).contains(&refusal.status) && !matches!(refusal.status, 408 | 409 | 429);
             let code = if is_callers { Code::RefusedByProvider } else { Code::ProviderError };
             (status, refusal.headers, body, code)
         }

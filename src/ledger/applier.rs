@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::ledger::journal::{Call, Journal, Position, Stretch};
-use crate::ledger::replay;
+use crate::ledger::replay::{self, Source};
 use crate::ledger::segment::Segment;
 use crate::ledger::tables::Tables;
 
@@ -25,6 +25,8 @@ pub(super) struct Applier {
     pub(super) ledger: i64,
     pub(super) position: Position,
     pub(super) buffer: Vec<u8>,
+    /// Applied segments that the database file does not have yet.
+    pub(super) passed: Vec<PathBuf>,
 }
 
 impl Applier {
@@ -59,8 +61,9 @@ impl Applier {
             }
             let (position, end) = (&mut self.position, stretch.end.offset);
             let (tables, buffer) = (&mut self.tables, &mut self.buffer);
-            let replayed = replay::apply_stretch(tables, &stretch.file, &stretch.path, position, end, buffer)?;
-            if replayed.torn_bytes > 0 {
+            let source = Source { file: &stretch.file, path: &stretch.path, seal: stretch.seal };
+            let replayed = replay::apply_stretch(tables, source, position, end, buffer)?;
+            if replayed.rest_bytes > 0 {
                 let (path, offset) = (stretch.path.clone(), self.position.offset);
                 return Err(LedgerError::Unreadable { path, offset, found: "a damaged frame" });
             }
@@ -69,7 +72,19 @@ impl Applier {
             let next = Position::start_of(stretch.end.segment + 1);
             self.tables.enter_segment(next).map_err(database_error("write"))?;
             self.position = next;
-            std::fs::remove_file(&stretch.path).map_err(file_error("delete", &stretch.path))?;
+            self.passed.push(stretch.path.clone());
+            self.delete_passed()?;
+        }
+        Ok(())
+    }
+
+    /// A write-ahead log can be lost; so segments go once the database file has them, and stay for the next time
+    /// where a reader is in the way of that.
+    fn delete_passed(&mut self) -> Result<(), LedgerError> {
+        if self.tables.checkpoint_if_free().map_err(database_error("checkpoint"))? {
+            for path in self.passed.drain(..) {
+                std::fs::remove_file(&path).map_err(file_error("delete", &path))?;
+            }
         }
         Ok(())
     }

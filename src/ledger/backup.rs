@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
-use crate::ledger::recover::{self, Left, Recovered};
+use crate::ledger::recover::{self, Damage, Left, Recovered};
 use crate::ledger::schema::open_views;
 use crate::ledger::tables::Tables;
 use crate::ledger::verify::{Progress, Verified, verify};
@@ -74,7 +74,10 @@ fn check_destination(source: &Path, destination: &Path, existing: Existing) -> R
         let found = "it is a folder".to_owned();
         return Err(LedgerError::NotALedger { path: destination.to_path_buf(), found });
     }
-    if destination == source || (destination.exists() && existing == Existing::Keep) {
+    if destination == source {
+        return Err(LedgerError::OntoItself { path: source.to_path_buf() });
+    }
+    if destination.exists() && existing == Existing::Keep {
         return Err(LedgerError::Exists { path: destination.to_path_buf() });
     }
     let journal = segment::list(destination)?.into_iter().map(|number| segment::path_of(destination, number));
@@ -90,7 +93,7 @@ fn copy(source: &Path, partial: &Path) -> Result<u64, LedgerError> {
     let tables = open_views(source)?;
     let ledger =
         tables.query_row("SELECT ledger FROM journal", [], |row| row.get(0)).map_err(database_error("read"))?;
-    let journal = Left::all(source, ledger)?;
+    let journal = Left::all(source, ledger, Damage::Refuse)?;
     let name = partial.to_string_lossy();
     tables.execute("VACUUM INTO ?1", [&*name]).map_err(database_error("copy"))?;
     let connection = Connection::open(partial).map_err(database_error("open"))?;
@@ -99,11 +102,11 @@ fn copy(source: &Path, partial: &Path) -> Result<u64, LedgerError> {
     let mut recovered = Recovered::default();
     if copied.are_older()? {
         // The program that wrote them can replay; this one would have to upgrade them first.
-        if recover::check_all(&journal, position, source)? > 0 {
+        if recover::check_all(&journal, position, source, Damage::Refuse)? > 0 {
             return Err(LedgerError::OlderBehind { path: source.to_path_buf() });
         }
     } else {
-        recover::replay_all(&mut copied, &journal, &mut position, source, &mut recovered)?;
+        recover::replay_all(&mut copied, &journal, &mut position, source, Damage::Refuse, &mut recovered)?;
     }
     drop(copied);
     Ok(recovered.records_replayed)

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
-use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts};
+use crate::ledger::record::{
+    Closed, Closing, DecisionFacts, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts,
+};
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
 
@@ -36,6 +38,7 @@ impl AttemptChange<'_> {
 pub(super) struct RequestChange<'a> {
     pub(super) id: RequestId,
     pub(super) facts: Option<RequestFacts<'a>>,
+    pub(super) decision: Option<DecisionFacts<'a>>,
     pub(super) closing: Option<Closing<'a>>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
@@ -70,11 +73,8 @@ impl<'a> Batch<'a> {
     pub(super) fn add(&mut self, record: Record<'a>) {
         self.records += 1;
         match record {
-            Record::Intent(mut intent) => {
-                let request = self.request(intent.attempt.request);
-                request.facts = intent.request.take().or(request.facts);
-                request.attempt(intent.attempt).intent = Some(intent);
-            }
+            Record::Intent(intent) => self.begin(intent, None),
+            Record::Planned(intent, decision) => self.begin(intent, Some(decision)),
             Record::Outcome(mut outcome) => {
                 // Earlier versions said of what failed that the provider had reported nothing to pay.
                 if outcome.fate == Fate::Failed && outcome.usage.is_none() {
@@ -83,13 +83,24 @@ impl<'a> Batch<'a> {
                 self.end(outcome, Pricing::default());
             }
             Record::Priced(outcome, pricing) => self.end(outcome, pricing),
-            Record::Closed(closed) => {
-                let request = self.request(closed.request.id);
-                request.facts = Some(closed.request);
-                request.closing = Some(closed.closing);
-            }
+            Record::Closed(closed) => self.close(*closed, None),
+            Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
         }
+    }
+
+    fn begin(&mut self, mut intent: Intent<'a>, decision: Option<DecisionFacts<'a>>) {
+        let request = self.request(intent.attempt.request);
+        request.facts = intent.request.take().or(request.facts);
+        request.decision = decision.or(request.decision);
+        request.attempt(intent.attempt).intent = Some(intent);
+    }
+
+    fn close(&mut self, closed: Closed<'a>, decision: Option<DecisionFacts<'a>>) {
+        let request = self.request(closed.request.id);
+        request.facts = Some(closed.request);
+        request.decision = decision.or(request.decision);
+        request.closing = Some(closed.closing);
     }
 
     fn end(&mut self, mut outcome: Outcome<'a>, pricing: Pricing<'a>) {
@@ -101,7 +112,7 @@ impl<'a> Batch<'a> {
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
         let place = *self.places.entry(id).or_insert_with(|| {
-            self.requests.push(RequestChange { id, facts: None, closing: None, attempts: Vec::new() });
+            self.requests.push(RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() });
             self.requests.len() - 1
         });
         &mut self.requests[place]

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
-use crate::ledger::recover::{self, Recovered};
+use crate::ledger::recover::{self, Damage, Recovered};
 use crate::ledger::tables::Tables;
 use crate::ledger::{canonical, check_files, lock, segment};
 
@@ -33,8 +33,8 @@ pub fn compact(path: &Path) -> Result<Compacted, LedgerError> {
     let _lock = lock(&path)?;
     check_files(&path)?;
     let bytes_before = size(&path)?;
-    let mut tables = Tables::open_upgraded(&path)?;
-    let (_segment, recovered) = recover::recover(&mut tables, &path)?;
+    let mut tables = Tables::open_upgraded(&path, Damage::Refuse)?;
+    let (_segment, recovered) = recover::recover(&mut tables, &path, Damage::Refuse)?;
     tables.vacuum().map_err(database_error("compact"))?;
     tables.checkpoint().map_err(database_error("checkpoint"))?;
     drop(tables);

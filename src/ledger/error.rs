@@ -58,6 +58,12 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// A backup may not take its original's place.
+    #[error("`{}` is the ledger itself; wanted another place for its backup", path.display())]
+    OntoItself {
+        /// The ledger.
+        path: PathBuf,
+    },
     /// A file beside a backup would be taken for a part of it.
     #[error("`{}` is in the way: it would be taken for a part of the backup", path.display())]
     InTheWay {
@@ -94,11 +100,10 @@ pub enum LedgerError {
         /// The segment.
         path: PathBuf,
     },
-    /// The journal is damaged before its end: records after the damage are still readable, so that
-    /// going on would lose some in silence.
+    /// The journal is damaged where it had been synced: going on would lose records that were promised.
     #[error(
-        "journal `{}` is unreadable at byte {offset} ({found}); restore it, or move it and the later ones away \
-         to go on without their records", path.display()
+        "journal `{}` is damaged at byte {offset} ({found}), and had been on the disk; restore the file, or run \
+         `farthing ledger salvage` to go on with every record of it that can be read", path.display()
     )]
     Unreadable {
         /// The segment.
@@ -110,8 +115,8 @@ pub enum LedgerError {
     },
     /// A segment of the journal is gone while a later one exists.
     #[error(
-        "journal segment `{}` is missing, and a later one exists; restore it, or move the later ones away to go on \
-         without their records", path.display()
+        "journal segment `{}` is missing, and a later one exists; restore it, or run `farthing ledger salvage` to go \
+         on without its records", path.display()
     )]
     MissingSegment {
         /// The segment.

@@ -1,12 +1,9 @@
-//! Reads a journal without applying it: for a look before an upgrade, and for `verify`.
+//! Reads a journal without applying it: for a look before an upgrade, for `verify`, and around a hole.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-
-use crate::ledger::error::{LedgerError, file_error};
-use crate::ledger::frame::{self, FRAME_HEAD_BYTES, Found};
+use crate::ledger::error::LedgerError;
+use crate::ledger::frame::{self, Found};
 use crate::ledger::record::Record;
+use crate::ledger::replay::Source;
 use crate::limits::LEDGER_BATCH_BYTES_MAX;
 
 /// What stands in a stretch of a segment.
@@ -18,44 +15,87 @@ pub(super) struct Inspected {
     pub(super) records_behind: u64,
     /// A record begins, or the last one ends, at that place.
     pub(super) place_fits: bool,
-    /// Bytes behind the last whole record; 0 unless a write was torn.
-    pub(super) torn_bytes: u64,
+    /// Bytes that are left where no whole frame starts; 0 if the stretch was read to its end.
+    pub(super) rest_bytes: u64,
 }
 
-/// Reads the frames from byte `from` to byte `end`, and says how `place` lies among them.
+/// Reads the frames from byte `from` up to byte `end` or the first place where none starts, and says how
+/// `place` lies among them.
 ///
 /// # Errors
 ///
 /// [`LedgerError::Unreadable`] as a replay would give it.
-pub(super) fn inspect(file: &File, path: &Path, from: u64, end: u64, place: u64) -> Result<Inspected, LedgerError> {
+pub(super) fn inspect(source: Source<'_>, from: u64, end: u64, place: u64) -> Result<Inspected, LedgerError> {
     let mut seen = Inspected { place_fits: place == from, ..Inspected::default() };
+    let rest = walk(source, from, end, |at, found| {
+        if let Found::Payload(payload) = found {
+            let record = postcard::from_bytes::<Record<'_>>(payload);
+            record.map_err(|_| source.unreadable(at, "a record of another shape"))?;
+            seen.records += 1;
+            seen.records_behind += u64::from(at >= place);
+        }
+        seen.place_fits |= at + found.bytes() as u64 == place;
+        Ok(())
+    })?;
+    seen.rest_bytes = end - rest;
+    Ok(seen)
+}
+
+/// Where the first whole frame starts behind byte `hole`, where none does.
+pub(super) fn resume(source: Source<'_>, hole: u64, end: u64) -> Result<Option<u64>, LedgerError> {
+    let mut tail = vec![0; usize::try_from(end - hole - 1).unwrap_or(usize::MAX)];
+    source.read(&mut tail, hole + 1)?;
+    Ok(frame::first_in(&tail, source.seal, hole + 1).map(|start| hole + 1 + start as u64))
+}
+
+/// Up to where the marks in a stretch, holes or not, say that `segment` was synced; 0 if none speaks of it.
+pub(super) fn synced_by_marks(source: Source<'_>, from: u64, end: u64, segment: u32) -> Result<u64, LedgerError> {
+    let (mut synced, mut from) = (0, from);
+    loop {
+        let hole = walk(source, from, end, |_, found| {
+            match found {
+                Found::Mark(mark) if mark.segment == segment => synced = mark.offset.max(synced),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if hole == end {
+            return Ok(synced);
+        }
+        match resume(source, hole, end)? {
+            Some(next) => from = next,
+            None => return Ok(synced),
+        }
+    }
+}
+
+/// Shows each whole frame and its place; gives the first place where none starts.
+fn walk(
+    source: Source<'_>,
+    from: u64,
+    end: u64,
+    mut see: impl FnMut(u64, &Found<'_>) -> Result<(), LedgerError>,
+) -> Result<u64, LedgerError> {
     let mut buffer = Vec::new();
     let mut offset = from;
-    let unreadable = |offset, found| LedgerError::Unreadable { path: path.to_path_buf(), offset, found };
     while offset < end {
         let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
         buffer.resize(left.min(LEDGER_BATCH_BYTES_MAX), 0);
-        file.read_exact_at(&mut buffer, offset).map_err(file_error("read", path))?;
+        source.read(&mut buffer, offset)?;
         let mut length = 0;
-        while let Found::Payload(payload) = frame::read(&buffer[length..]) {
+        loop {
             let at = offset + length as u64;
-            postcard::from_bytes::<Record<'_>>(payload).map_err(|_| unreadable(at, "a record of another shape"))?;
-            length += FRAME_HEAD_BYTES + payload.len();
-            seen.records += 1;
-            seen.records_behind += u64::from(at >= place);
-            seen.place_fits |= offset + length as u64 == place;
+            let found = frame::read(&buffer[length..], source.seal, at);
+            if found.bytes() == 0 {
+                break;
+            }
+            see(at, &found)?;
+            length += found.bytes();
         }
         if length == 0 {
-            seen.torn_bytes = end - offset;
-            buffer.resize(left, 0);
-            file.read_exact_at(&mut buffer, offset).map_err(file_error("read", path))?;
-            return if frame::any_frame_in(&buffer[1..]) {
-                Err(unreadable(offset, "a damaged frame, with whole ones behind it"))
-            } else {
-                Ok(seen)
-            };
+            break;
         }
         offset += length as u64;
     }
-    Ok(seen)
+    Ok(offset)
 }

@@ -5,7 +5,7 @@
 //! intents); while anything waits, new intents are refused (mode `deny`). Waking and waiting of the
 //! applier lives here too; what it does with the records is in `applier`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::WhenItFails;
 use crate::ledger::error::LedgerError;
+use crate::ledger::frame::Seal;
 use crate::ledger::segment::{HEADER_BYTES, Segment};
 use crate::limits::{JOURNAL_SEGMENT_BYTES, LEDGER_BACKLOG_RECORDS_MAX};
 
@@ -47,6 +48,7 @@ pub(super) enum Urgency {
 pub(super) struct Stretch {
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
+    pub(super) seal: Seal,
     /// Where its whole frames end.
     pub(super) end: Position,
     /// Nothing will be appended to it any more.
@@ -93,6 +95,8 @@ struct State {
     trusted: bool,
     full: VecDeque<Stretch>,
     backlog: VecDeque<Box<[u8]>>,
+    /// Segments, and how far each was synced since the last append, which is to say so in the journal.
+    synced: BTreeMap<u32, u64>,
     /// Append time of the oldest record that the applier has not taken yet.
     waiting_since: Option<Instant>,
     /// Append time of the oldest record of the round that is being applied.
@@ -120,6 +124,7 @@ impl State {
         let current = Stretch {
             file: self.segment.file(),
             path: self.segment.path.clone(),
+            seal: self.segment.seal,
             end: self.end(),
             full: false,
             trusted: self.trusted,
@@ -129,10 +134,24 @@ impl State {
 
     /// Writes what waits, oldest first, until the disk refuses.
     fn drain_backlog(&mut self) -> std::io::Result<()> {
-        while let Some(frame) = self.backlog.front() {
-            self.segment.append(frame)?;
-            self.backlog.pop_front();
+        while let Some(frame) = self.backlog.pop_front() {
+            if let Err(error) = self.write(&frame) {
+                self.backlog.push_front(frame);
+                return Err(error);
+            }
         }
+        Ok(())
+    }
+
+    fn note_synced(&mut self, end: Position) {
+        let upto = self.synced.entry(end.segment).or_default();
+        *upto = end.offset.max(*upto);
+    }
+
+    fn write(&mut self, frame: &[u8]) -> std::io::Result<()> {
+        let synced = self.synced.iter().map(|(&segment, &offset)| Position { segment, offset });
+        self.segment.append(synced, frame)?;
+        self.synced.clear();
         Ok(())
     }
 }
@@ -154,6 +173,7 @@ impl Journal {
             trusted: true,
             full: VecDeque::new(),
             backlog: VecDeque::new(),
+            synced: BTreeMap::new(),
             waiting_since: None,
             applying_since: None,
             applied,
@@ -183,7 +203,7 @@ impl Journal {
         if state.closing {
             return Err(LedgerError::Closed);
         }
-        let written = state.drain_backlog().and_then(|()| state.segment.append(frame));
+        let written = state.drain_backlog().and_then(|()| state.write(frame));
         let first = state.waiting_since.is_none();
         if first {
             state.waiting_since = Some(Instant::now());
@@ -254,8 +274,9 @@ impl Journal {
             return Err(std::io::Error::other("an earlier sync of it failed"));
         }
         let synced = self.sync_file(&stretch.file);
-        if synced.is_err() {
-            self.distrust(stretch.end.segment);
+        match synced {
+            Ok(()) => self.lock().note_synced(stretch.end),
+            Err(_) => self.distrust(stretch.end.segment),
         }
         synced
     }
@@ -387,7 +408,14 @@ impl Journal {
         let end = state.end();
         let before = std::mem::replace(&mut state.segment, next);
         let trusted = std::mem::replace(&mut state.trusted, true);
-        state.full.push_back(Stretch { file: before.file(), path: before.path, end, full: true, trusted });
+        state.full.push_back(Stretch {
+            file: before.file(),
+            seal: before.seal,
+            path: before.path,
+            end,
+            full: true,
+            trusted,
+        });
         self.trusted.store(true, Ordering::Release);
     }
 

@@ -15,8 +15,11 @@ pub(super) struct Step {
 }
 
 /// Every step since the first version, in order. A step never changes once it was released.
-pub(super) const STEPS: &[Step] =
-    &[Step { to: 2, sql: "ALTER TABLE journal ADD COLUMN program TEXT;" }, Step { to: 3, sql: REASONS }];
+pub(super) const STEPS: &[Step] = &[
+    Step { to: 2, sql: "ALTER TABLE journal ADD COLUMN program TEXT;" },
+    Step { to: 3, sql: REASONS },
+    Step { to: 4, sql: DECISIONS },
+];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
 /// that failed nobody had reported that it cost nothing.
@@ -36,6 +39,23 @@ CREATE VIEW attempts_v1 AS SELECT
     provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
     priced_tier, unknown_reason
 FROM attempts;";
+
+/// How tiers were decided.
+const DECISIONS: &str = "
+ALTER TABLE requests ADD COLUMN reason TEXT;
+ALTER TABLE requests ADD COLUMN confidence_ppm INTEGER;
+ALTER TABLE requests ADD COLUMN needs_strong_ppm INTEGER;
+ALTER TABLE requests ADD COLUMN session TEXT;
+ALTER TABLE requests ADD COLUMN would_tier TEXT;
+ALTER TABLE requests ADD COLUMN would_model TEXT;
+ALTER TABLE requests ADD COLUMN state TEXT;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
+FROM requests;";
 
 /// The version of the tables.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {

@@ -6,7 +6,7 @@
 //! well. A thread of the ledger applies the journal to SQLite tables behind the views `requests_v1` and
 //! `attempts_v1` within a second, each record exactly once. One process owns a ledger at a time; anyone
 //! may read the views meanwhile ([`open_views`]). Comparison with invoices is in [`reconcile`], looking
-//! after the files in [`verify`], [`backup`] and [`compact`].
+//! after the files in [`verify`], [`backup`], [`compact`] and [`salvage`].
 
 mod applier;
 pub mod backup;
@@ -18,11 +18,13 @@ mod frame;
 mod inspect;
 mod journal;
 mod migrate;
+mod preview;
 pub mod reconcile;
 mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod salvage;
 mod schema;
 mod secured;
 mod segment;
@@ -45,10 +47,12 @@ use crate::ledger::error::file_error;
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::record::Record;
+use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
 pub use crate::ledger::error::LedgerError;
+pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
 pub use crate::ledger::schema::{first_id_at, open_views};
 pub use crate::ledger::secured::Secured;
@@ -92,8 +96,8 @@ impl Ledger {
         }
         let lock = lock(&path)?;
         check_files(&path)?;
-        let mut tables = Tables::open_upgraded(&path)?;
-        let (segment, recovered) = recover::recover(&mut tables, &path)?;
+        let mut tables = Tables::open_upgraded(&path, Damage::Refuse)?;
+        let (segment, recovered) = recover::recover(&mut tables, &path, Damage::Refuse)?;
         let position = Position::start_of(segment.number);
         let journal = Arc::new(Journal::new(segment, options.when_it_fails));
         let syncer = match options.durability {
@@ -109,6 +113,7 @@ impl Ledger {
             database: path.clone(),
             position,
             buffer: Vec::new(),
+            passed: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
@@ -118,7 +123,7 @@ impl Ledger {
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
     /// for the tables, and may be called from a `Drop`.
     ///
-    /// A record of something that has happened (all but [`Record::Intent`]) is kept in memory and tried
+    /// A record of something that has happened (all but [`Record::Intent`] and [`Record::Planned`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -131,8 +136,12 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) => Urgency::MayBeRefused,
-            Record::Outcome(_) | Record::Priced(..) | Record::Closed(_) | Record::Reconciled(_) => Urgency::MustBeKept,
+            Record::Intent(_) | Record::Planned(..) => Urgency::MayBeRefused,
+            Record::Outcome(_)
+            | Record::Priced(..)
+            | Record::Closed(_)
+            | Record::Refused(..)
+            | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
             return Err(LedgerError::Unavailable { reason: "a sync failed".to_owned() });

@@ -27,6 +27,11 @@ pub enum Record<'a> {
     Reconciled(Reconciled<'a>),
     /// An attempt ended, and how its cost was made. Earlier versions wrote [`Record::Outcome`], which is still read.
     Priced(#[serde(borrow)] Outcome<'a>, #[serde(borrow)] Pricing<'a>),
+    /// The first attempt of a request is about to leave, and how its tier was decided. Earlier versions wrote
+    /// [`Record::Intent`], which is still read.
+    Planned(#[serde(borrow)] Intent<'a>, #[serde(borrow)] DecisionFacts<'a>),
+    /// A request ended outside an attempt, and what had been decided. Earlier versions wrote [`Record::Closed`].
+    Refused(#[serde(borrow)] Box<Closed<'a>>, #[serde(borrow)] DecisionFacts<'a>),
 }
 
 /// Who asked for what.
@@ -68,6 +73,29 @@ pub struct RequestFacts<'a> {
     pub surface: &'a str,
     /// The model that the client asked for, as written.
     pub model: &'a str,
+}
+
+/// How a request's tier was decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DecisionFacts<'a> {
+    /// Why, in the words of `x-farthing-reason`.
+    pub reason: &'a str,
+    /// How sure the task kind is, in millionths; `None`: nobody asked a policy.
+    pub confidence_ppm: Option<u32>,
+    /// Probability that a stronger model is right where the lightweight one is wrong, in millionths.
+    pub needs_strong_ppm: Option<u32>,
+    /// The conversation that it belongs to, hashed.
+    #[serde(borrow)]
+    pub session: Option<&'a str>,
+    /// Where levers only watch: the tier that they would have chosen.
+    #[serde(borrow)]
+    pub would_tier: Option<&'a str>,
+    /// The same of the model, with its provider.
+    #[serde(borrow)]
+    pub would_model: Option<&'a str>,
+    /// What the plan depends on besides request and policy, as JSON.
+    #[serde(borrow)]
+    pub state: Option<&'a str>,
 }
 
 /// An attempt that is about to leave.

@@ -1,7 +1,7 @@
 //! Reads a stretch of a segment in chunks and applies it batch by batch.
 //!
-//! The same code serves the applier, whose stretches end in whole frames, and the start-up, whose last
-//! stretch may end in a torn one.
+//! The same code serves the applier, whose stretches end in whole frames, and the start-up, which may meet
+//! places where no frame starts; what those mean is in `recover`.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::ledger::batch::Batch;
 use crate::ledger::error::{LedgerError, database_error, file_error};
-use crate::ledger::frame::{self, FRAME_HEAD_BYTES, Found};
+use crate::ledger::frame::{self, Found, Seal};
 use crate::ledger::journal::Position;
 use crate::ledger::record::Record;
 use crate::ledger::tables::Tables;
@@ -20,20 +20,38 @@ use crate::limits::LEDGER_BATCH_BYTES_MAX;
 pub(super) struct Replayed {
     /// Records applied.
     pub(super) records: u64,
-    /// Bytes behind the last whole frame; 0 unless the stretch ends in a torn write.
-    pub(super) torn_bytes: u64,
+    /// Bytes that are left where no whole frame starts; 0 if the stretch was read to its end.
+    pub(super) rest_bytes: u64,
 }
 
-/// Applies the frames of `file` from `position` up to byte `end`, moving `position` along with each
-/// committed batch, also when a later one fails. `buffer` is grown to one batch and kept.
+/// A segment's file, to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'f> {
+    pub(super) file: &'f File,
+    pub(super) path: &'f Path,
+    pub(super) seal: Seal,
+}
+
+impl Source<'_> {
+    /// Fills `buffer` from byte `offset` on.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), LedgerError> {
+        self.file.read_exact_at(buffer, offset).map_err(file_error("read", self.path))
+    }
+
+    pub(super) fn unreadable(&self, offset: u64, found: &'static str) -> LedgerError {
+        LedgerError::Unreadable { path: self.path.to_path_buf(), offset, found }
+    }
+}
+
+/// Applies the frames of `source` from `position` up to byte `end` or the first place where none starts, moving
+/// `position` along with each committed batch, also when a later one fails. `buffer` is grown to one batch and kept.
 ///
 /// # Errors
 ///
-/// [`LedgerError::Unreadable`] if damage is followed by readable frames.
+/// [`LedgerError::Unreadable`] if a whole frame is no record; the system's and SQLite's errors.
 pub(super) fn apply_stretch(
     tables: &mut Tables,
-    file: &File,
-    path: &Path,
+    source: Source<'_>,
     position: &mut Position,
     end: u64,
     buffer: &mut Vec<u8>,
@@ -42,18 +60,12 @@ pub(super) fn apply_stretch(
     while position.offset < end {
         let left = usize::try_from(end - position.offset).unwrap_or(usize::MAX);
         buffer.resize(left.min(LEDGER_BATCH_BYTES_MAX), 0);
-        file.read_exact_at(buffer, position.offset).map_err(file_error("read", path))?;
-        let unreadable = |offset, found| LedgerError::Unreadable { path: path.to_path_buf(), offset, found };
-        let (batch, length) =
-            gather(buffer).map_err(|at| unreadable(position.offset + at as u64, "a record of another shape"))?;
+        source.read(buffer, position.offset)?;
+        let (batch, length) = gather(buffer, source.seal, position.offset)
+            .map_err(|at| source.unreadable(position.offset + at as u64, "a record of another shape"))?;
         if length == 0 {
-            replayed.torn_bytes = end - position.offset;
-            let tail = read_tail(file, path, *position, end)?;
-            return if frame::any_frame_in(&tail[1..]) {
-                Err(unreadable(position.offset, "a damaged frame, with whole ones behind it"))
-            } else {
-                Ok(replayed)
-            };
+            replayed.rest_bytes = end - position.offset;
+            return Ok(replayed);
         }
         let reached = Position { offset: position.offset + length as u64, ..*position };
         replayed.records += batch.records();
@@ -68,19 +80,16 @@ pub(super) fn apply_stretch(
 /// # Errors
 ///
 /// The offset of a whole frame whose payload is no record.
-fn gather(bytes: &[u8]) -> Result<(Batch<'_>, usize), usize> {
+fn gather(bytes: &[u8], seal: Seal, offset: u64) -> Result<(Batch<'_>, usize), usize> {
     let mut batch = Batch::default();
     let mut length = 0;
-    while let Found::Payload(payload) = frame::read(&bytes[length..]) {
-        batch.add(postcard::from_bytes::<Record<'_>>(payload).map_err(|_| length)?);
-        length += FRAME_HEAD_BYTES + payload.len();
+    loop {
+        let found = frame::read(&bytes[length..], seal, offset + length as u64);
+        match found {
+            Found::Payload(payload) => batch.add(postcard::from_bytes::<Record<'_>>(payload).map_err(|_| length)?),
+            Found::Mark(_) => {}
+            Found::Partial | Found::Damaged => return Ok((batch, length)),
+        }
+        length += found.bytes();
     }
-    Ok((batch, length))
-}
-
-/// Everything from `position` on: at most a segment.
-fn read_tail(file: &File, path: &Path, position: Position, end: u64) -> Result<Vec<u8>, LedgerError> {
-    let mut tail = vec![0; usize::try_from(end - position.offset).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut tail, position.offset).map_err(file_error("read", path))?;
-    Ok(tail)
 }

@@ -13,7 +13,7 @@ use crate::ledger::error::{LedgerError, database_error};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 3;
+pub(super) const SCHEMA_VERSION: u32 = 4;
 
 const TABLES: &str = "
 CREATE TABLE requests (
@@ -22,7 +22,8 @@ CREATE TABLE requests (
     task TEXT, tier TEXT, policy TEXT, surface TEXT, model TEXT,
     status TEXT NOT NULL,
     cost_low_nano INTEGER NOT NULL, cost_nano INTEGER, cost_high_nano INTEGER,
-    http_status INTEGER, duration_ms INTEGER, first_byte_ms INTEGER, edits TEXT
+    http_status INTEGER, duration_ms INTEGER, first_byte_ms INTEGER, edits TEXT,
+    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -54,7 +55,8 @@ CREATE TABLE journal (
 CREATE VIEW requests_v1 AS SELECT
     request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
     status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
-    http_status, duration_ms, first_byte_ms, edits
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT

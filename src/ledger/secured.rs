@@ -164,3 +164,39 @@ fn sync(journal: &Journal, tell: &watch::Sender<Told>) {
     }
     tell.send_replace(told);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        Position { segment: 1, offset }
+    }
+
+    /// What is told about records that end at `offset`.
+    #[track_caller]
+    fn check(told: &Told, offset: u64, expected: Option<bool>) {
+        assert_eq!(told.holds(at(offset)).map(|held| held.is_ok()), expected, "{offset} of {told:?}");
+    }
+
+    #[test]
+    fn doubt_begins_behind_what_was_synced_and_never_shrinks() {
+        let mut told = Told { upto: at(10), in_doubt: None, reason: String::new() };
+        let error = std::io::Error::other("the disk is on fire");
+        told.doubt(at(20), &error);
+        told.upto = at(20);
+        for (offset, expected) in [(9, Some(true)), (10, Some(true)), (11, Some(false)), (20, Some(false)), (21, None)]
+        {
+            check(&told, offset, expected);
+        }
+        told.doubt(at(30), &error);
+        told.upto = at(30);
+        for (offset, expected) in
+            [(10, Some(true)), (11, Some(false)), (20, Some(false)), (30, Some(false)), (31, None)]
+        {
+            check(&told, offset, expected);
+        }
+        told.upto = at(40);
+        check(&told, 31, Some(true));
+    }
+}

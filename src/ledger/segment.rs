@@ -1,7 +1,8 @@
 //! One file of the journal: a header, then frames, written by one process only.
 //!
 //! Segments stand beside the database as `<database>.journal-000001` and so on; SQLite's own files end
-//! in `-journal`, `-wal` and `-shm`. A write that fails leaves the file as it was: what had been written
+//! in `-journal`, `-wal` and `-shm`. Version 1 of the format, whose frames are neither sealed nor marked
+//! (`frame`), is read and no longer written. A write that fails leaves the file as it was: what had been written
 //! of it is cut off before anything else is written.
 
 use std::fs::{File, OpenOptions};
@@ -10,10 +11,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::ledger::error::{LedgerError, file_error};
+use crate::ledger::frame::{self, Seal};
+use crate::ledger::journal::Position;
 
 const MAGIC: [u8; 8] = *b"FRTHJRNL";
 /// Version of header, frames and records together.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Bytes before the first frame: magic, version, segment number, ledger number, checksum of these, zeros.
 pub(super) const HEADER_BYTES: u64 = 32;
 
@@ -61,6 +64,10 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     file: std::sync::Arc<File>,
     length: u64,
+    /// What its frames are sealed with.
+    pub(super) seal: Seal,
+    /// What is being written.
+    sealed: Vec<u8>,
     /// Bytes of a failed write may stand behind `length`.
     torn: bool,
     /// Bytes that the pretended disk of a test still takes.
@@ -81,7 +88,8 @@ impl Segment {
             .truncate(true)
             .open(&path)
             .map_err(file_error("create", &path))?;
-        file.write_all_at(&header(number, ledger), 0)
+        let seal = Seal { version: VERSION, ledger, segment: number };
+        file.write_all_at(&header(seal), 0)
             .and_then(|()| file.sync_all())
             .and_then(|()| File::open(folder_of(database))?.sync_all())
             .map_err(file_error("write", &path))?;
@@ -90,6 +98,8 @@ impl Segment {
             path,
             file: std::sync::Arc::new(file),
             length: HEADER_BYTES,
+            seal,
+            sealed: Vec::new(),
             torn: false,
             #[cfg(test)]
             room: None,
@@ -106,18 +116,25 @@ impl Segment {
         self.file.clone()
     }
 
-    /// Appends whole frames with one write; all of them or, on an error, none.
-    pub(super) fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+    /// Appends a frame, and before it a mark for each of `synced`, with one write; all or, on an error, nothing.
+    pub(super) fn append(&mut self, synced: impl Iterator<Item = Position>, frame: &[u8]) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.length)?;
             self.torn = false;
         }
-        if let Err(error) = self.write(frames) {
-            self.torn = self.file.set_len(self.length).is_err();
-            return Err(error);
+        let mut sealed = std::mem::take(&mut self.sealed);
+        sealed.clear();
+        for mark in synced.map(frame::mark) {
+            self.seal.push(&mut sealed, &mark, self.length);
         }
-        self.length += frames.len() as u64;
-        Ok(())
+        self.seal.push(&mut sealed, frame, self.length);
+        let written = self.write(&sealed);
+        match written {
+            Ok(()) => self.length += sealed.len() as u64,
+            Err(_) => self.torn = self.file.set_len(self.length).is_err(),
+        }
+        self.sealed = sealed;
+        written
     }
 
     #[cfg(not(test))]
@@ -135,12 +152,12 @@ impl Segment {
     }
 }
 
-fn header(number: u32, ledger: i64) -> [u8; HEADER_BYTES as usize] {
+fn header(seal: Seal) -> [u8; HEADER_BYTES as usize] {
     let mut header = [0; HEADER_BYTES as usize];
     header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    header[12..16].copy_from_slice(&number.to_le_bytes());
-    header[16..24].copy_from_slice(&ledger.to_le_bytes());
+    header[8..12].copy_from_slice(&seal.version.to_le_bytes());
+    header[12..16].copy_from_slice(&seal.segment.to_le_bytes());
+    header[16..24].copy_from_slice(&seal.ledger.to_le_bytes());
     let checksum = crc32fast::hash(&header[..24]);
     header[24..28].copy_from_slice(&checksum.to_le_bytes());
     header
@@ -150,7 +167,7 @@ fn header(number: u32, ledger: i64) -> [u8; HEADER_BYTES as usize] {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// Frames that we can read may follow.
-    Readable,
+    Readable(Seal),
     /// The process died while creating it: it holds nothing.
     Unfinished,
     /// Written by another version, whose frames we cannot read.
@@ -178,14 +195,15 @@ pub(super) fn standing(file: &File, path: &Path, number: u32, ledger: i64) -> Re
         return unreadable("not a journal's first bytes");
     }
     let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
-    if version != VERSION {
+    if version == 0 || version > VERSION {
         return Ok(Standing::OtherVersion(version));
     }
     if crc32fast::hash(&found[..24]).to_le_bytes() != found[24..28] {
         return unreadable("a header with a wrong checksum");
     }
-    if found[..24] != header(number, ledger)[..24] {
+    let seal = Seal { version, ledger, segment: number };
+    if found[..24] != header(seal)[..24] {
         return Err(LedgerError::ForeignJournal { path: path.to_path_buf() });
     }
-    Ok(Standing::Readable)
+    Ok(Standing::Readable(seal))
 }

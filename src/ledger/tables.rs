@@ -13,7 +13,7 @@ use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
-use crate::ledger::recover::{self, Left};
+use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::{Usage, WhyUnknown};
@@ -50,8 +50,9 @@ WHERE attempt_id = ?1";
 const INSERT_REQUEST: &str = concat!(
     "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
         surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
-        first_byte_ms, edits)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
+        first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+        ?24, ?25, ?26, ?27, ?28, ?29)
     ON CONFLICT (request_id) DO UPDATE SET
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
@@ -110,10 +111,11 @@ impl Tables {
     }
 
     /// Opens or creates the database and brings its layout up to date, once its journal is known to be readable.
-    pub(super) fn open_upgraded(path: &Path) -> Result<Self, LedgerError> {
+    pub(super) fn open_upgraded(path: &Path, damage: Damage) -> Result<Self, LedgerError> {
         let mut tables = Self::open(path)?;
         if tables.are_older()? {
-            recover::check_all(&Left::all(path, tables.ledger_number()?)?, tables.position()?, path)?;
+            let journal = Left::all(path, tables.ledger_number()?, damage)?;
+            recover::check_all(&journal, tables.position()?, path, damage)?;
             migrate::migrate(&mut tables.connection, migrate::STEPS).map_err(database_error("upgrade"))?;
         }
         Ok(tables)
@@ -195,6 +197,14 @@ impl Tables {
     /// Moves the write-ahead log into the database file and syncs it.
     pub(super) fn checkpoint(&mut self) -> rusqlite::Result<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// As [`Self::checkpoint`], without waiting for readers; whether the database file has everything now.
+    pub(super) fn checkpoint_if_free(&mut self) -> rusqlite::Result<bool> {
+        // https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+        })
     }
 
     /// One sync of the write-ahead log makes every commit so far durable, not only this one.
@@ -332,6 +342,7 @@ impl<'c> Writer<'c> {
 
     fn insert(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<()> {
         let (facts, closing) = (change.facts.as_ref(), change.closing.as_ref());
+        let decision = change.decision.as_ref();
         let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
         let cost = change.cost();
         self.insert_request
@@ -358,6 +369,13 @@ impl<'c> Writer<'c> {
                 whole(closing.map(|closing| closing.duration_ms)),
                 whole(closing.and_then(|closing| closing.first_byte_ms)),
                 closing.map(|closing| closing.edits),
+                decision.map(|decision| decision.reason),
+                decision.and_then(|decision| decision.confidence_ppm),
+                decision.and_then(|decision| decision.needs_strong_ppm),
+                decision.and_then(|decision| decision.session),
+                decision.and_then(|decision| decision.would_tier),
+                decision.and_then(|decision| decision.would_model),
+                decision.and_then(|decision| decision.state),
             ])
             .map(drop)
     }
@@ -390,7 +408,7 @@ impl<'c> Writer<'c> {
             usage.0[5],
         ])?;
         let id = word.attempt.request;
-        let unchanged = RequestChange { id, facts: None, closing: None, attempts: Vec::new() };
+        let unchanged = RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() };
         self.update(&id.to_string(), &unchanged).map(drop)
     }
 }

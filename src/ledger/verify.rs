@@ -95,7 +95,9 @@ pub enum Progress {
 ///
 /// [`LedgerError`] if it cannot be opened as one; what is wrong inside are findings.
 pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verified, LedgerError> {
-    path.metadata().map_err(file_error("open", path))?;
+    if path.metadata().map_err(file_error("open", path))?.is_dir() {
+        return Err(LedgerError::NotALedger { path: path.to_path_buf(), found: "it is a folder".to_owned() });
+    }
     let mut seen = Verified { owned: is_owned(path), ..Verified::default() };
     let tables = match open_views(path) {
         Err(LedgerError::Damaged { source }) => {
@@ -316,11 +318,13 @@ fn note(seen: &mut Verified) {
     let open = seen.fates.get("open").map_or(0, |sum| sum.attempts);
     if open + seen.open_requests > 0 {
         let what = if seen.owned {
-            "they are on their way"
+            "on their way"
         } else {
             "nobody has the ledger open: the next start replays the journal and closes what is left"
         };
-        seen.notes.push(format!("{open} attempts and {} requests are open; {what}", seen.open_requests));
+        let of = |number, what| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let (attempts, requests) = (of(open, "attempt"), of(seen.open_requests, "request"));
+        seen.notes.push(format!("open: {attempts}, {requests}; {what}"));
     }
     if seen.version < super::schema::SCHEMA_VERSION {
         seen.notes.push(format!("its tables have version {}; the next start upgrades them", seen.version));

@@ -3,16 +3,15 @@
 //! The owner may go on meanwhile: it appends behind what is read here, and deletes segments that the tables
 //! have passed.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::ledger::error::{LedgerError, database_error, file_error};
-use crate::ledger::inspect;
+use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::journal::Position;
-use crate::ledger::segment::{self, HEADER_BYTES, Standing};
+use crate::ledger::recover::{Damage, Left};
+use crate::ledger::segment::{self, HEADER_BYTES};
 use crate::ledger::verify::Verified;
 
 /// What was read of the journal.
@@ -26,6 +25,8 @@ pub struct JournalSeen {
     pub records_unapplied: u64,
     /// Bytes of a last write that was not finished.
     pub torn_bytes: u64,
+    /// Bytes before readable records that had not been synced when the machine stopped.
+    pub lost_bytes: u64,
 }
 
 pub(super) fn verify(tables: &Connection, database: &Path, seen: &mut Verified) -> Result<(), LedgerError> {
@@ -48,60 +49,71 @@ pub(super) fn verify(tables: &Connection, database: &Path, seen: &mut Verified) 
         let name = segment::name_of(&segment::path_of(database, position.segment));
         seen.find(name, "it is missing, and the tables have not passed it");
     }
+    let mut journal = Vec::new();
     for number in found {
-        let path = segment::path_of(database, number);
-        let file = match File::open(&path) {
+        match Left::open(database, number, ledger, Damage::Refuse) {
             // The owner is done with it.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            opened => opened.map_err(file_error("open", &path))?,
-        };
-        let looked = look(&file, &path, number, ledger, position, seen);
-        match looked {
-            Ok(()) => seen.journal.segments += 1,
-            Err(error @ LedgerError::File { .. }) => return Err(error),
-            Err(error) => seen.find(segment::name_of(&path), error.to_string()),
+            Err(LedgerError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            opened => journal.extend(found_in(number, opened, database, seen)?),
         }
+    }
+    for left in &journal {
+        let looked = look(left, &journal, database, position, seen);
+        seen.journal.segments += u64::from(found_in(left.number, looked, database, seen)?.is_some());
     }
     Ok(())
 }
 
-fn look(
-    file: &File,
-    path: &Path,
+/// What is wrong inside a segment is a finding; that it cannot be read at all is an error.
+fn found_in<T>(
     number: u32,
-    ledger: i64,
+    looked: Result<T, LedgerError>,
+    database: &Path,
+    seen: &mut Verified,
+) -> Result<Option<T>, LedgerError> {
+    match looked {
+        Ok(looked) => Ok(Some(looked)),
+        Err(error @ LedgerError::File { .. }) => Err(error),
+        Err(error) => {
+            seen.find(segment::name_of(&segment::path_of(database, number)), error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+fn look(
+    left: &Left,
+    journal: &[Left],
+    database: &Path,
     position: Position,
     seen: &mut Verified,
 ) -> Result<(), LedgerError> {
-    let length = file.metadata().map_err(file_error("read", path))?.len();
-    match segment::standing(file, path, number, ledger)? {
-        Standing::Unfinished => return Ok(()),
-        Standing::OtherVersion(found) => {
-            let (path, wanted) = (path.to_path_buf(), segment::VERSION);
-            return Err(LedgerError::TooNew { path, found, wanted, written_by: None });
-        }
-        Standing::Readable => {}
-    }
-    let place = match number.cmp(&position.segment) {
-        std::cmp::Ordering::Less => length,
+    let place = match left.number.cmp(&position.segment) {
+        std::cmp::Ordering::Less => left.length,
         std::cmp::Ordering::Equal => position.offset,
         std::cmp::Ordering::Greater => HEADER_BYTES,
     };
-    let read = inspect::inspect(file, path, HEADER_BYTES, length, place)?;
+    let (read, lost) = left.inspect(HEADER_BYTES, place, journal, Damage::Refuse)?;
+    let name = segment::name_of(&segment::path_of(database, left.number));
     seen.journal.records += read.records;
     seen.journal.records_unapplied += read.records_behind;
-    seen.journal.torn_bytes += read.torn_bytes;
+    seen.journal.torn_bytes += lost.torn_bytes;
+    seen.journal.lost_bytes += lost.lost_bytes;
     // An owner may be in the middle of a write.
-    if read.torn_bytes > 0 && !seen.owned {
-        seen.notes.push(format!(
-            "`{}` ends in {} bytes of an unfinished write",
-            segment::name_of(path),
-            read.torn_bytes
-        ));
+    if lost.torn_bytes > 0 && !seen.owned {
+        seen.notes.push(format!("`{name}` ends in {} bytes of an unfinished write", lost.torn_bytes));
     }
-    if number == position.segment && !read.place_fits {
+    if lost.lost_bytes > 0 {
+        let what = format!(
+            "{} bytes of it are lost, which had not been synced when the machine stopped; the next start goes on with \
+             the records behind them",
+            lost.lost_bytes
+        );
+        seen.find(name.as_str(), what);
+    }
+    if left.number == position.segment && !read.place_fits {
         let what = format!("the tables are at byte {place} of it, where no record ends");
-        seen.find(segment::name_of(path), what);
+        seen.find(name, what);
     }
     Ok(())
 }

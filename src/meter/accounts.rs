@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::cost::Book;
 use crate::ledger::record::Record;
@@ -33,7 +33,34 @@ pub struct Accounts {
     /// Log.
     pub log: Log,
     /// Shutting down has run out of patience: requests that are dropped from now on are our doing, not their clients'.
-    pub cutting: AtomicBool,
+    pub cutting: Cutting,
+}
+
+/// Whether shutting down has run out of patience, for those who ask and those who wait.
+pub struct Cutting(watch::Sender<bool>);
+
+impl Default for Cutting {
+    fn default() -> Self {
+        Self(watch::channel(false).0)
+    }
+}
+
+impl Cutting {
+    /// From now on what runs is cut.
+    pub fn begin(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it begins.
+    pub fn begun(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut begun = self.0.subscribe();
+        async move { drop(begun.wait_for(|begun| *begun).await) }
+    }
 }
 
 impl Accounts {

@@ -6,6 +6,7 @@ use super::Meter;
 use crate::ids::RequestId;
 use crate::ledger::record::Closing;
 use crate::money::{Decimal, NanoUsd};
+use crate::problem::shown_name;
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::telemetry::metrics::Series;
@@ -31,13 +32,33 @@ struct RequestEvent<'a> {
     prompt: Option<&'a str>,
     surface: &'static str,
     stream: bool,
+    /// The first word of the reason, as in metrics; what else there is to say is in `decided`.
     reason: &'static str,
+    decided: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence_ppm: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_strong_ppm: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    asked_model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    /// What was asked for, where no model was found for it and it is spelt like one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<&'a str>,
     attempts: u16,
     /// What became of the last attempt that failed, also where a later one answered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +98,7 @@ impl Meter {
     /// Writes the log event and counts the request.
     pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Series>) {
         let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
-        let used = self.used;
+        let (used, decision) = (self.used, self.decision());
         metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
         if let Some(series) = last {
             series.time(self.first_byte, call.arrived.elapsed());
@@ -96,10 +117,20 @@ impl Meter {
             prompt: who.prompt.as_deref(),
             surface: call.surface.as_str(),
             stream: call.view.stream,
-            reason: self.reason.as_str(),
-            tier: self.tier.map(Tier::as_str),
+            reason: self.plan.reason.why.as_str(),
+            decided: &self.reason,
+            tier: self.plan.tier.map(Tier::as_str),
+            task: who.task.as_deref().or(self.plan.task()),
+            policy: self.plan.finding.as_ref().map(|finding| &*finding.policy),
+            confidence_ppm: decision.confidence_ppm,
+            needs_strong_ppm: decision.needs_strong_ppm,
+            session: decision.session,
+            asked_model: &call.view.model,
+            would_tier: decision.would_tier,
+            would_model: decision.would_model,
             provider: self.last_target.as_ref().map(|target| target.provider.as_str()),
             model: self.last_target.as_ref().map(|target| target.model.as_str()),
+            asked: shown_name(&call.view.model).filter(|_| self.last_target.is_none()),
             attempts: self.attempts,
             trouble: self.trouble.map(|(words, _)| words),
             trouble_status: self.trouble.and_then(|(_, status)| status),

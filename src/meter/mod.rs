@@ -14,7 +14,6 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,9 +23,9 @@ use crate::call::CallFacts;
 use crate::cost::Book;
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
-use crate::ledger::record::{Closed, Fate, Record, RequestFacts};
+use crate::ledger::record::{Closed, DecisionFacts, Fate, Record, RequestFacts};
 use crate::money::CostInterval;
-use crate::plan::{ModelRef, Plan, Reason};
+use crate::plan::{ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::usage::Usage;
 use crate::task::Tier;
@@ -43,8 +42,11 @@ pub struct Meter {
     /// The prices in force when the request arrived: a reload in mid-air changes nothing for it.
     book: Arc<Book>,
     call: Arc<CallFacts>,
-    tier: Option<Tier>,
-    reason: Reason,
+    plan: Arc<Plan>,
+    /// The plan's reason, conversation and would-be model as rows spell them.
+    reason: String,
+    session: Option<String>,
+    would_model: Option<String>,
     attempts: u16,
     /// What the settled attempts cost together.
     spent: CostInterval,
@@ -63,15 +65,17 @@ pub struct Meter {
 
 impl Meter {
     /// Starts accounting for a call that has a plan.
-    pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Plan) -> Self {
-        accounts.metrics.in_flight.inc();
-        accounts.metrics.count_decision(call.who.task.as_deref(), plan.tier.map(Tier::as_str), plan.reason.as_str());
+    pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
+        let task = call.who.task.as_deref().or(plan.task());
+        accounts.metrics.count_decision(task, plan.tier.map(Tier::as_str), plan.reason.why.as_str());
         Self {
             accounts: Arc::clone(accounts),
             book: accounts.book.load_full(),
             call: Arc::clone(call),
-            tier: plan.tier,
-            reason: plan.reason,
+            plan: Arc::clone(plan),
+            reason: plan.reason.to_string(),
+            session: plan.session.map(|session| format!("{session:016x}")),
+            would_model: plan.would.as_ref().map(|would| would.model.to_string()),
             attempts: 0,
             spent: CostInterval::NOTHING,
             used: None,
@@ -104,8 +108,12 @@ impl Meter {
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
         let price = self.book.price(row.vendor(), target.model.as_str(), self.day()).cloned();
         let mut attempt = Attempt::new(id, row, target, &self.call, price);
-        let request = (self.attempts == 1).then(|| self.request_facts());
-        self.accounts.commit(&Record::Intent(attempt.intent(request, now_ms())))?;
+        let record = if self.attempts == 1 {
+            Record::Planned(attempt.intent(Some(self.request_facts()), now_ms()), self.decision())
+        } else {
+            Record::Intent(attempt.intent(None, now_ms()))
+        };
+        self.accounts.commit(&record)?;
         if !outbound.usage_expected {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
         }
@@ -190,7 +198,13 @@ impl Meter {
     /// Settles the attempt whose reply broke off after it had begun, and closes the request.
     pub fn broke(&mut self, code: Code) {
         self.accounts.metrics.count_error(code.metric());
-        self.settle(Fate::Interrupted, Some((code.as_str(), 200)));
+        let fate = if code == Code::Draining { Fate::Cut } else { Fate::Interrupted };
+        self.settle(fate, Some((code.as_str(), 200)));
+    }
+
+    /// What is waited for where shutting down may cut this request.
+    pub fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.accounts.cutting.begun()
     }
 
     /// Closes a request that ends in an error before its reply began.
@@ -202,7 +216,7 @@ impl Meter {
         }
         self.closed = true;
         let closing = self.closing(code.as_str(), http_status);
-        let record = Record::Closed(Box::new(Closed { request: self.request_facts(), closing }));
+        let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
         drop(self.accounts.commit(&record));
         self.report(code.as_str(), http_status, None);
@@ -238,15 +252,28 @@ impl Meter {
         let Some(attempt) = self.open.take() else { return };
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         self.spent = self.spent.plus(settled.cost);
-        self.used = settled.usage.map(|usage| sum(self.used.unwrap_or_default(), usage)).or(self.used);
+        self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
         self.estimated |= settled.is_estimate();
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
         let record = Record::Priced(attempt.outcome(&settled, now_ms(), closes), settled.pricing());
         drop(self.accounts.commit(&record));
-        let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.tier);
+        let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some((status, http_status)) = ends {
             self.closed = true;
             self.report(status, http_status, Some(&series));
+        }
+    }
+
+    fn decision(&self) -> DecisionFacts<'_> {
+        let (plan, finding) = (&*self.plan, self.plan.finding.as_ref());
+        DecisionFacts {
+            reason: &self.reason,
+            confidence_ppm: finding.map(|finding| finding.confidence_ppm),
+            needs_strong_ppm: finding.map(|finding| finding.needs_strong_ppm),
+            session: self.session.as_deref(),
+            would_tier: plan.would.as_ref().and_then(|would| would.tier).map(Tier::as_str),
+            would_model: self.would_model.as_deref(),
+            state: plan.state.as_deref(),
         }
     }
 
@@ -268,9 +295,9 @@ impl Meter {
             user: who.user.as_deref(),
             run: who.run.as_deref(),
             prompt: who.prompt.as_deref(),
-            task: who.task.as_deref(),
-            tier: self.tier.map(Tier::as_str),
-            policy: None,
+            task: who.task.as_deref().or(self.plan.task()),
+            tier: self.plan.tier.map(Tier::as_str),
+            policy: self.plan.finding.as_ref().map(|finding| &*finding.policy),
             surface: call.surface.as_str(),
             model: &call.view.model,
         }
@@ -280,25 +307,13 @@ impl Meter {
 impl Drop for Meter {
     /// The client hung up, shutting down ran out of patience, or something panicked: what may have been sent is settled as cut.
     fn drop(&mut self) {
-        self.accounts.metrics.in_flight.dec();
         if self.closed {
             return;
         }
-        let code = if self.accounts.cutting.load(Ordering::Relaxed) { Code::Draining } else { Code::ClientClosed };
+        let code = if self.accounts.cutting.has_begun() { Code::Draining } else { Code::ClientClosed };
         let Some(attempt) = &self.open else { return self.refused(code, code.status()) };
         self.accounts.metrics.count_error(code.metric());
         let fate = if attempt.sent.withhold() { Fate::Failed } else { Fate::Cut };
         self.settle(fate, Some((code.as_str(), code.status())));
-    }
-}
-
-fn sum(a: Usage, b: Usage) -> Usage {
-    Usage {
-        input_tokens: a.input_tokens.saturating_add(b.input_tokens),
-        cached_input_tokens: a.cached_input_tokens.saturating_add(b.cached_input_tokens),
-        cache_write_tokens: a.cache_write_tokens.saturating_add(b.cache_write_tokens),
-        cache_write_1h_tokens: a.cache_write_1h_tokens.saturating_add(b.cache_write_1h_tokens),
-        output_tokens: a.output_tokens.saturating_add(b.output_tokens),
-        reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
     }
 }

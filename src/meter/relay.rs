@@ -2,7 +2,8 @@
 //!
 //! Only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with
 //! the cost goes before the terminator. The attempt is settled before the terminator goes out, and with
-//! `durability: power` the terminator waits for the disk; no other event waits for anything. A stream that breaks ends with an error event, never with `[DONE]`.
+//! `durability: power` the terminator waits for the disk; no other event waits for anything. A stream that breaks ends
+//! with an error event, never with `[DONE]`. Behind an error of the provider's own nothing goes on, but usage is booked.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -28,6 +29,8 @@ use crate::wire::sse::{self, Decoder, Events};
 
 /// How long the connection may linger after the terminator so that it can be used again.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long the provider's word on usage is waited for behind an error of its own.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a stream is relayed.
 #[derive(Clone)]
@@ -68,6 +71,10 @@ pub struct Relay {
     finished: u64,
     last_piece: Instant,
     alarm: Pin<Box<Sleep>>,
+    /// Ready when shutting down cuts the stream.
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The provider's error, which goes out last.
+    error: Option<(Code, Bytes)>,
     /// What comes last waits for this: the outcome's way to the disk, where the kernel's word is not enough.
     securing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Where, in what is about to be passed on, the part begins that waits; and that part, once it does.
@@ -79,7 +86,7 @@ pub struct Relay {
 enum Stage {
     /// Events go by.
     Running,
-    /// The provider's own error has gone by: what follows decides nothing any more.
+    /// The provider has told an error: of what follows only usage counts.
     Failed,
     /// The terminator has gone by; only the end of the connection's message is awaited.
     Settled,
@@ -91,8 +98,6 @@ enum Stage {
 enum Verdict {
     Forward,
     Withhold,
-    /// What it says is not for the client.
-    Replace(String),
     Terminate,
 }
 
@@ -105,6 +110,7 @@ impl Relay {
     pub async fn open(unread: Unread, meter: Meter, rules: Rules) -> Result<Self, Box<(Meter, Failure)>> {
         let Unread { events: upstream, held } = unread;
         let first_byte_deadline = rules.first_byte_deadline;
+        let cut = Box::pin(meter.cut());
         let mut relay = Self {
             upstream,
             decoder: Decoder::default(),
@@ -116,6 +122,8 @@ impl Relay {
             finished: 0,
             last_piece: Instant::now(),
             alarm: Box::pin(sleep_until(first_byte_deadline)),
+            cut,
+            error: None,
             securing: None,
             waits_from: None,
             waiting: None,
@@ -145,7 +153,9 @@ impl Relay {
                     let too_large = |_| Failure::Unreadable { what: "an event of the stream is too large" };
                     self.decoder.push(chunk).map_err(too_large)?
                 }
-                Some(Err(_)) => return Err(Failure::Reset { sent: true }),
+                Some(Err(_)) => {
+                    return Err(Failure::Unreadable { what: "the stream broke off before its first event" });
+                }
                 None => match self.decoder.finish() {
                     last if is_whole(&last.bytes) => closed(&last.bytes),
                     _ => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),
@@ -153,7 +163,9 @@ impl Relay {
             };
             self.hold(held.len()).map_err(|_| Failure::NoRoom)?;
             let first = events.ranges.iter().find_map(|range| sse::data(&events.bytes[range.clone()]));
+            // Most say nothing of an error, and are read once, where all events are.
             if let Some(data) = &first
+                && memchr::memmem::find(data, b"\"error\"").is_some()
                 && openai_reply::read(data).is_ok_and(|facts| facts.error)
             {
                 let json = Bytes::copy_from_slice(data);
@@ -205,10 +217,6 @@ impl Relay {
                 Verdict::Withhold => {
                     changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
                 }
-                Verdict::Replace(with) => {
-                    let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
-                    changed.extend_from_slice(with.as_bytes());
-                }
                 Verdict::Terminate => {
                     let comment = self.settle();
                     self.hold_from(changed.as_ref().map_or(range.start, BytesMut::len));
@@ -224,16 +232,27 @@ impl Relay {
     }
 
     fn judge(&mut self, event: &[u8]) -> Verdict {
+        if self.stage == Stage::Failed {
+            self.overhear(event);
+            return Verdict::Withhold;
+        }
         let Some(data) = sse::data(event) else { return Verdict::Forward };
         if data.trim_ascii() == b"[DONE]" {
-            return if self.stage == Stage::Running { Verdict::Terminate } else { Verdict::Forward };
+            return Verdict::Terminate;
         }
         let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect()) else { return Verdict::Forward };
         if facts.error {
             let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), Bytes::copy_from_slice(&data));
-            let ours = refusal.credential.then(|| Failure::Refused(refusal).to_error());
-            self.fail(ours.as_ref().map_or(Code::ProviderError, |error| error.code));
-            return ours.map_or(Verdict::Forward, |error| Verdict::Replace(error.openai_event()));
+            self.error = Some(if refusal.credential {
+                // What it says is not for the client.
+                let ours = Failure::Refused(refusal).to_error();
+                (ours.code, ours.openai_event().into())
+            } else {
+                (Code::ProviderError, Bytes::copy_from_slice(event))
+            });
+            self.stage = Stage::Failed;
+            self.wait_at_most(LAST_WORDS);
+            return Verdict::Withhold;
         }
         self.finished += facts.finished;
         self.meter.saw(&facts);
@@ -242,6 +261,24 @@ impl Relay {
         } else {
             Verdict::Forward
         }
+    }
+
+    /// Behind an error nothing goes on. What the provider says of usage there is its last word, and is booked.
+    fn overhear(&mut self, event: &[u8]) {
+        let Some(data) = sse::data(event) else { return };
+        if data.trim_ascii() == b"[DONE]" {
+            self.wait_at_most(Duration::ZERO);
+        } else if let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect())
+            && facts.usage.is_some()
+        {
+            self.meter.saw_whole(&facts);
+        }
+    }
+
+    /// Ends the stream at the latest so much later.
+    fn wait_at_most(&mut self, wait: Duration) {
+        self.rules.deadline = self.rules.deadline.min(Instant::now() + wait);
+        self.set_alarm();
     }
 
     /// Settles the attempt; gives the comment that goes before the terminator.
@@ -256,14 +293,6 @@ impl Relay {
         let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
         let source = if self.meter.is_estimated() { ": x-farthing-cost-source: estimated\n" } else { "" };
         format!(": x-farthing-cost-usd: {cost}\n{source}\n")
-    }
-
-    fn fail(&mut self, code: Code) {
-        if self.stage == Stage::Running {
-            self.stage = Stage::Failed;
-            self.meter.broke(code);
-            self.secure();
-        }
     }
 
     /// The outcome is committed: from here on what follows waits for the disk, if it must.
@@ -289,14 +318,20 @@ impl Relay {
         let leftover = self.decoder.finish();
         let whole = trouble.is_none() && is_whole(&leftover.bytes);
         let mut last = if whole { BytesMut::from(self.take(leftover)) } else { BytesMut::new() };
-        if self.stage == Stage::Running {
+        if let Some((code, event)) = self.error.take() {
+            self.meter.broke(code);
+            self.secure();
+            self.hold_from(last.len());
+            last.extend_from_slice(&event);
+        } else if self.stage == Stage::Running {
             if self.finished >= self.meter.call().view.answers_expected() {
                 self.settle();
             } else {
                 let cut =
                     || ApiError::new(Code::ProviderError, "the provider's stream ended before its answer was complete");
                 let error = trouble.unwrap_or_else(cut);
-                self.fail(error.code);
+                self.meter.broke(error.code);
+                self.secure();
                 if !last.is_empty() {
                     last.extend_from_slice(missing_end(&last));
                 }
@@ -401,8 +436,12 @@ impl Body for Relay {
             let piece = match Pin::new(&mut this.upstream).poll_frame(cx) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => {
-                    ready!(this.poll_alarm(cx));
-                    let error = ApiError::new(Code::ProviderTimeout, "the provider's stream fell silent");
+                    let error = if this.cut.as_mut().poll(cx).is_ready() {
+                        ApiError::new(Code::Draining, "the gateway is shutting down and cut the stream")
+                    } else {
+                        ready!(this.poll_alarm(cx));
+                        ApiError::new(Code::ProviderTimeout, "the provider's stream fell silent")
+                    };
                     return this.pass_last(Some(error), cx);
                 }
             };

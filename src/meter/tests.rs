@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::accounts::Cutting;
 use super::estimates::Estimates;
 use super::*;
 use crate::call::{Attribution, Call, Surface};
@@ -19,6 +19,7 @@ use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::memory::Memory;
 use crate::money::NanoUsd;
+use crate::plan::{Reason, Why};
 use crate::providers::Providers;
 use crate::reply::usage::{ServiceTier, Source, WhyUnknown};
 use crate::telemetry::log::Log;
@@ -58,7 +59,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
         estimates: Estimates::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
-        cutting: AtomicBool::new(false),
+        cutting: Cutting::default(),
     };
     (Arc::new(accounts), sink)
 }
@@ -69,17 +70,6 @@ fn call() -> Call {
 
 fn call_of(body: &'static [u8]) -> Call {
     let body = Bytes::from_static(body);
-    let who = Attribution {
-        team: TeamId::from("data"),
-        key: None,
-        project: None,
-        pipeline: None,
-        user: None,
-        run: None,
-        prompt: None,
-        task: None,
-        ignored: Vec::new(),
-    };
     let facts = CallFacts {
         id: RequestId::new(),
         arrived: Instant::now(),
@@ -88,8 +78,9 @@ fn call_of(body: &'static [u8]) -> Call {
         surface: Surface::ChatCompletions,
         body_bytes: body.len(),
         view: openai_chat::read(&body).expect("a chat body"),
-        who,
+        who: Attribution::of_team(TeamId::from("data")),
         pinned_tier: None,
+        session: None,
         deadline: None,
     };
     Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
@@ -100,7 +91,7 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
     let config = CONFIG.replace("models", "metering: observe, models");
     let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
-    let row = Providers::new(&config.providers).row(&target.provider).cloned().expect("the row");
+    let row = Providers::new(&config.providers, 64).row(&target.provider).cloned().expect("the row");
     (row, target)
 }
 
@@ -113,7 +104,7 @@ async fn settling(
 ) -> (Attempt, attempt::Settled) {
     let (row, target) = unasked(folder);
     let call = call_of(body);
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
     meter.begin(&row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
     accounts.estimates.idle().await;
@@ -196,12 +187,12 @@ fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
     let config = CONFIG.replace("vendor: openai", &format!("vendor: {vendor}"));
     let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from(model) };
-    (Providers::new(&config.providers).row(&target.provider).cloned().expect("the row"), target)
+    (Providers::new(&config.providers, 64).row(&target.provider).cloned().expect("the row"), target)
 }
 
 /// A call whose attempt has left.
 fn begun(accounts: &Arc<Accounts>, (row, target): &(Arc<Row>, ModelRef), call: &Call) -> Meter {
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
     meter.begin(row, target, &row.prepare(call, target)).expect("the ledger takes it");
     meter
@@ -269,6 +260,81 @@ async fn an_estimate_knows_no_more_of_fees_than_a_report_does() {
     let settled = settling(&accounts, folder.path(), body, &facts).await.1;
     assert_eq!((settled.source, settled.unknown), (Source::Estimated, Some(WhyUnknown::Fees)));
     assert_eq!((settled.cost.exact, settled.cost.high), (None, None));
+}
+
+#[tokio::test]
+async fn an_estimate_is_never_above_the_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let body = br#"{"model":"gpt-5.6-luna","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}"#;
+    let facts = Facts { text_bytes: 1_000_000, ..Facts::default() };
+    let settled = settling(&accounts, folder.path(), body, &facts).await.1;
+    assert_eq!((settled.source, settled.usage.map(|usage| usage.output_tokens)), (Source::Estimated, Some(250_000)));
+    assert!(settled.cost.high.is_some_and(|bound| bound < NanoUsd(250_000 * 1200)), "{:?}", settled.cost);
+    assert_eq!(settled.cost.exact, settled.cost.high);
+}
+
+#[tokio::test]
+async fn the_bytes_of_what_is_attached_teach_no_ratio() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let usage = Usage { input_tokens: 20_000, output_tokens: 300, ..Usage::default() };
+    let reported = Facts { usage: Some(usage), text_bytes: 100, ..Facts::default() };
+    for _ in 0..40 {
+        settled(&accounts, folder.path(), asking_about("image_url"), &reported).await;
+    }
+    let facts = Facts { text_bytes: 9, ..Facts::default() };
+    let expected = (BODY.len().div_ceil(4) as u64, 27, "bytes/4, calibrated".to_owned());
+    assert_eq!(settled(&accounts, folder.path(), BODY, &facts).await, expected);
+}
+
+/// The body of the attempt leaves, as far as anybody can tell.
+fn leaves(meter: &Meter) {
+    let sent = meter.open.as_ref().expect("an open attempt").sent.clone();
+    let mut body = Box::pin(crate::providers::body::OutBody::new(vec![Bytes::from_static(BODY)], sent));
+    let polled =
+        http_body::Body::poll_frame(body.as_mut(), &mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(polled.is_ready());
+}
+
+const AS_SETTLED: &str = "fate, source, cost_low_nano, cost_nano, cost_high_nano IS NOT NULL";
+
+#[test]
+fn a_call_that_is_dropped_costs_nothing_only_if_no_byte_of_it_has_left() {
+    use rusqlite::types::Value::{Integer, Null};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let row = row_of(folder.path(), "openai", "gpt-5.6-luna");
+    let call = call_of(br#"{"model":"gpt-5.6-luna","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#);
+    drop(begun(&accounts, &row, &call));
+    let expected = [text("failed"), text("estimated"), Integer(0), Integer(0), Integer(1)];
+    assert_eq!(row_after(&accounts, AS_SETTLED), expected);
+    assert_eq!(row_after(&accounts, "cost_high_nano"), [Integer(0)]);
+    let other = Call { facts: Arc::new(CallFacts { id: RequestId::new(), ..(*call.facts).clone() }), ..call };
+    let meter = begun(&accounts, &row, &other);
+    leaves(&meter);
+    drop(meter);
+    let expected = [text("cut"), text("unknown"), Integer(0), Null, Integer(1)];
+    assert_eq!(row_after(&accounts, AS_SETTLED), expected);
+    assert_ne!(row_after(&accounts, "cost_high_nano"), [Integer(0)]);
+}
+
+#[test]
+fn a_running_total_of_tokens_is_not_believed_after_a_cut_and_a_final_one_is() {
+    use rusqlite::types::Value::{Integer, Null};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (accounts, _log) = accounts(folder.path());
+    let row = row_of(folder.path(), "openai", "gpt-5.6-luna");
+    let billed = Integer(1000 * 200 + 100 * 1200);
+    for (finished, source, low, cost) in [(0, "unknown", Integer(0), Null), (1, "reported", billed.clone(), billed)] {
+        let call = call_of(STREAM);
+        let mut meter = begun(&accounts, &row, &call);
+        leaves(&meter);
+        meter.saw(&Facts { usage: Some(USED), finished, ..Facts::default() });
+        drop(meter);
+        let told = row_after(&accounts, "fate, source, cost_low_nano, cost_nano");
+        assert_eq!(told, [text("cut"), text(source), low, cost], "{finished} finished");
+    }
 }
 
 /// <https://console.groq.com/docs/flex-processing>: "Pricing matches the on-demand tier."
@@ -375,11 +441,11 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let rows = Book::parse("prices.yaml", row).expect("a row");
     accounts.book.store(Arc::new(Book::builtin().with_user_rows(rows)));
     let config = config::parse("farthing.yaml", CONFIG, folder.path(), &|_| None).expect("a configuration");
-    let providers = Providers::new(&config.providers);
+    let providers = Providers::new(&config.providers, 64);
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("gpt-5.6-luna") };
     let row = providers.row(&target.provider).expect("the row");
     let call = call();
-    let plan = Plan { tier: None, targets: vec![target.clone()], reason: Reason::ExactModel };
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(&accounts, &call.facts, &plan);
     let mut costs = Vec::new();
     // A call that fails without a word in between takes nothing away.

@@ -6,4 +6,5 @@
 
 pub mod edits;
 pub mod json;
+pub mod outline;
 pub mod view;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::json::WholeNumber;
+use super::outline::Outline;
 
 /// What one pass over the body found. Offsets are into the original bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -29,6 +30,10 @@ pub struct View {
     pub system_at: Option<Range<usize>>,
     /// What cannot be bounded by counting the body's bytes.
     pub attachments: Attachments,
+    /// `prompt_cache_key`: requests with the same one share a prefix.
+    pub cache_key: Option<String>,
+    /// Where the conversation's parts stand.
+    pub outline: Outline,
 }
 
 impl View {

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use super::body::OutBody;
+use super::places::{Placed, Places};
 use crate::limits::{H2_CALLS_MAX, H2_LANES_MAX, H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW_BYTES};
 
 /// How long an unused connection is kept; most providers keep theirs a minute or longer.
@@ -42,8 +43,9 @@ struct Lane {
 pub struct Place(Option<Arc<AtomicUsize>>);
 
 impl Lanes {
-    /// Clients whose connections, TLS included, are up within `connect_timeout`; nothing is connected yet.
-    pub fn new(connect_timeout: Duration, tls: bool) -> Self {
+    /// Clients whose connections, TLS included, are up within `connect_timeout` and each have one of `places`; nothing is
+    /// connected yet.
+    pub fn new(connect_timeout: Duration, tls: bool, places: Places) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -51,7 +53,7 @@ impl Lanes {
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls_config(tls)).https_or_http();
         let https = builder.enable_all_versions().wrap_connector(tcp);
         let lanes = (0..if tls { H2_LANES_MAX } else { 1 }).map(|_| Lane::default()).collect();
-        Self { lanes, connector: Timed { inner: https, timeout: connect_timeout } }
+        Self { lanes, connector: Timed { inner: https, timeout: connect_timeout, places } }
     }
 
     /// The client for the next call, and its place. Without TLS there is one lane and nothing to count.
@@ -107,6 +109,18 @@ pub fn was_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// What is wrong with the head of an answer, if that is what failed: then something has answered.
+pub fn broken_head(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+            return Some(if error.is_parse_too_large() { "its head is too large" } else { "its head is not HTTP" });
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// The system's certificates, or Mozilla's where the system has none (minimal containers).
 fn tls_config(wanted: bool) -> rustls::ClientConfig {
     use hyper_rustls::ConfigBuilderExt;
@@ -157,11 +171,12 @@ fn why_not_tls(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// A connector that gives up after `timeout`.
+/// A connector that gives up after `timeout`, or at once where there is no place for a connection.
 #[derive(Clone)]
 pub struct Timed<C> {
     inner: C,
     timeout: Duration,
+    places: Places,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -172,20 +187,22 @@ where
     C::Future: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    type Response = C::Response;
+    type Response = Placed<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Placed<C::Response>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
+        // One that is not polled has opened nothing yet.
         let connecting = self.inner.call(target);
-        let timeout = self.timeout;
+        let (place, timeout) = (self.places.take(), self.timeout);
         Box::pin(async move {
+            let place = place?;
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(connected) => connected.map(|stream| Placed::new(stream, place)).map_err(Into::into),
                 Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long").into()),
             }
         })
@@ -198,7 +215,7 @@ mod tests {
 
     #[test]
     fn calls_take_the_first_lane_with_room() {
-        let lanes = Lanes::new(Duration::from_secs(1), true);
+        let lanes = Lanes::new(Duration::from_secs(1), true, Places::new(1));
         let lane = |client: &HttpClient| {
             lanes.lanes.iter().position(|lane| lane.client.get().is_some_and(|known| std::ptr::eq(known, client)))
         };

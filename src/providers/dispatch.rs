@@ -1,8 +1,8 @@
 //! Which target is called next, and after which wait: retries, fallbacks and the circuits between them.
 //!
 //! A retry is another call to the same target, a fallback a call to the next of the plan. Neither
-//! happens once anything has gone to the client, nor after a timeout that may be billed (unless the
-//! row allows that).
+//! happens once an answer has begun, even if it breaks off before anything has gone to the client, nor
+//! after a timeout that may be billed (unless the row allows that).
 
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,9 @@ pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Ne
     };
     match failure {
         Failure::Connect { .. } | Failure::Reset { .. } | Failure::Timeout { sent: false } => again(None),
+        // Another target would find none either.
+        Failure::NoDescriptor if tries > rules.retries => Next::GiveUp,
+        Failure::NoDescriptor => again(None),
         Failure::Timeout { sent: true } if rules.retry_after_timeout => again(None),
         Failure::Timeout { sent: true } => Next::GiveUp,
         Failure::Unreadable { .. } | Failure::NoRoom => Next::GiveUp,
@@ -45,6 +48,8 @@ pub fn after(failure: &Failure, tries: u32, rules: &Dispatch, jitter: f64) -> Ne
             _ if refusal.insufficient_quota || refusal.credential => Next::Fallback,
             408 | 409 | 429 | 500.. if refusal.should_retry == Some(false) => Next::Fallback,
             408 | 409 | 429 | 500.. => again(refusal.retry_after),
+            // A redirect or the like does not pass by itself, and says nothing about the next target.
+            _ if !refusal.is_error() => Next::Fallback,
             _ => Next::GiveUp,
         },
     }
@@ -169,6 +174,24 @@ mod tests {
     fn a_timeout_that_may_be_billed_is_not_repeated() {
         check(&Failure::Timeout { sent: true }, 1, Next::GiveUp);
         check(&Failure::Timeout { sent: false }, 1, Next::Retry(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn what_is_no_error_by_its_status_is_not_repeated() {
+        for status in [101, 204, 302, 304] {
+            check(&refused(status, None), 1, Next::Fallback);
+        }
+    }
+
+    #[test]
+    fn the_want_of_a_descriptor_is_waited_out_and_not_carried_to_the_next_target() {
+        check(&Failure::NoDescriptor, 1, Next::Retry(Duration::from_millis(250)));
+        check(&Failure::NoDescriptor, 3, Next::GiveUp);
+    }
+
+    #[test]
+    fn an_answer_that_has_begun_is_not_asked_for_again() {
+        check(&Failure::Unreadable { what: "it broke off" }, 1, Next::GiveUp);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum Failure {
         /// Why, in a word of ours.
         why: &'static str,
     },
+    /// This process has no file descriptor left for a connection; nothing was sent.
+    NoDescriptor,
     /// The connection broke before an answer.
     Reset {
         /// Whether anything may have been sent: then it may be billed.
@@ -40,7 +42,7 @@ pub enum Failure {
 /// A provider's own error.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The status it gave; 502 where an error came with a status of success.
+    /// The status it gave, be it one of an error or not; 502 where an error came with a status of success.
     pub status: u16,
     /// The headers that may be passed on.
     pub headers: HeaderMap,
@@ -64,7 +66,7 @@ impl Failure {
     /// Whether the provider may bill the attempt although there was no answer.
     pub fn may_be_billed(&self) -> bool {
         match self {
-            Self::Connect { .. } => false,
+            Self::Connect { .. } | Self::NoDescriptor => false,
             // The time that ran out was that of whoever answers, not of the model behind: it may have gone on.
             Self::Refused(refusal) => {
                 refusal.in_stream || refusal.used.is_some() || matches!(refusal.status, 504 | 524)
@@ -78,6 +80,7 @@ impl Failure {
     pub fn words(&self) -> &'static str {
         match self {
             Self::Connect { why } => why,
+            Self::NoDescriptor => "no file descriptor is left for a connection",
             Self::Reset { .. } => "the connection broke before an answer",
             Self::Timeout { .. } => "no answer in time",
             Self::Refused(refusal) if refusal.credential => "the credential was not accepted",
@@ -107,8 +110,8 @@ impl Failure {
     pub fn is_ill_health(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
-            Self::Refused(refusal) => refusal.status >= 500,
-            Self::NoRoom => false,
+            Self::Refused(refusal) => !refusal.is_error_of_caller(),
+            Self::NoRoom | Self::NoDescriptor => false,
         }
     }
 
@@ -117,6 +120,10 @@ impl Failure {
         match self {
             Self::Connect { why } => {
                 ApiError::new(Code::ProviderError, format!("the provider could not be reached: {why}"))
+            }
+            Self::NoDescriptor => {
+                ApiError::new(Code::Overloaded, "no file descriptor is left for a connection to the provider")
+                    .retry_after(1)
             }
             Self::Reset { .. } => {
                 ApiError::new(Code::ProviderError, "the provider closed the connection before it answered")
@@ -140,8 +147,26 @@ impl Failure {
             }
             Self::Refused(refusal) => {
                 let message = format!("the provider answered with status {} and no readable error", refusal.status);
-                ApiError { status: refusal.status, ..ApiError::new(Code::ProviderError, message) }
+                let error = ApiError::new(Code::ProviderError, message);
+                ApiError { status: refusal.client_status(), ..error }
             }
         }
+    }
+}
+
+impl Refusal {
+    /// The status for the client: the provider's own, unless that is none of an error, such as a redirect, which a
+    /// client must not follow with our credential's request.
+    pub fn client_status(&self) -> u16 {
+        if self.is_error() { self.status } else { Code::ProviderError.status() }
+    }
+
+    /// Whether its status is one of an error.
+    pub fn is_error(&self) -> bool {
+        self.status >= 400
+    }
+
+    fn is_error_of_caller(&self) -> bool {
+        (400..500).contains(&self.status)
     }
 }

@@ -1,7 +1,8 @@
 //! Which targets are up: a circuit for each, opened by consecutive failures, tried again after a rest.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::config::Circuit;
@@ -14,6 +15,8 @@ const TARGETS_MAX: usize = 4096;
 #[derive(Default)]
 pub struct Health {
     failing: Mutex<HashMap<ModelRef, State>>,
+    /// Something fails: else nobody needs the lock.
+    any: AtomicBool,
 }
 
 /// A target that failed last time.
@@ -28,11 +31,8 @@ struct State {
 impl Health {
     /// Whether `target` may be called at `now`. After its rest one call at a time may try it.
     pub fn admits(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
-        let Some(circuit) = circuit else { return true };
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.is_empty() {
-            return true;
-        }
+        let Some(circuit) = circuit.filter(|_| self.any.load(Ordering::Acquire)) else { return true };
+        let mut failing = self.lock();
         let Some(state) = failing.get_mut(target) else { return true };
         let Some(opened) = state.opened else { return true };
         if now.duration_since(opened) < circuit.cool_down {
@@ -45,18 +45,28 @@ impl Health {
         true
     }
 
+    /// Whether `target` rests at `now`. Unlike [`Health::admits`] this begins no trial.
+    pub fn rests(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
+        let Some(circuit) = circuit else { return false };
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = failing.get(target).and_then(|state| state.opened);
+        opened.is_some_and(|opened| now.duration_since(opened) < circuit.cool_down)
+    }
+
     /// `target` answered.
     pub fn succeeded(&self, target: &ModelRef) {
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if !failing.is_empty() {
+        if self.any.load(Ordering::Acquire) {
+            let mut failing = self.lock();
             failing.remove(target);
+            self.any.store(!failing.is_empty(), Ordering::Release);
         }
     }
 
     /// `target` failed at `now`. Returns whether this opened its circuit.
     pub fn failed(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
         let Some(circuit) = circuit else { return false };
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = self.lock();
+        self.any.store(true, Ordering::Release);
         if failing.len() >= TARGETS_MAX && !failing.contains_key(target) {
             failing.clear();
         }
@@ -69,6 +79,10 @@ impl Health {
         let was_closed = state.opened.is_none();
         state.opened = Some(now);
         was_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ModelRef, State>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,6 +103,7 @@ mod tests {
         assert!(health.admits(&target, circuit, at(0)));
         assert!(health.failed(&target, circuit, at(1)));
         assert!(!health.admits(&target, circuit, at(30)));
+        assert!(health.rests(&target, circuit, at(30)) && !health.rests(&target, circuit, at(31)));
         assert!(health.admits(&target, circuit, at(31)), "the rest is over");
         assert!(!health.admits(&target, circuit, at(32)), "one trial at a time");
         assert!(!health.failed(&target, circuit, at(33)), "it was open before");

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::connect::Place;
 use super::failure::Failure;
+use crate::decoding::decode;
 use crate::memory::{HeldBytes, MemoryFull, Pieces};
 use crate::wire::encoding::{DecodeError, Encoding, UnknownEncoding};
 
@@ -52,13 +53,13 @@ pub type Encoded = Result<Option<Encoding>, UnknownEncoding>;
 ///
 /// # Errors
 ///
-/// [`Failure::Reset`], [`Failure::Unreadable`] or [`Failure::NoRoom`].
+/// [`Failure::Unreadable`] or [`Failure::NoRoom`]. An answer that breaks off has begun: asking again could be billed again.
 pub async fn read(mut body: Arriving, encoded: Encoded, bytes_max: usize, held: HeldBytes) -> Result<Bytes, Failure> {
     let encoding = encoded.map_err(|_| Failure::Unreadable { what: "it is encoded in a way that is not known" })?;
     let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut pieces = Pieces::new(held, expected.filter(|length| *length <= bytes_max));
     while let Some(frame) = body.frame().await {
-        let Ok(piece) = frame.map_err(|_| Failure::Reset { sent: true })?.into_data() else { continue };
+        let Ok(piece) = frame.map_err(|_| Failure::Unreadable { what: "it broke off" })?.into_data() else { continue };
         if pieces.length() + piece.len() > bytes_max {
             return Err(Failure::Unreadable { what: "it is too large" });
         }
@@ -67,20 +68,11 @@ pub async fn read(mut body: Arriving, encoded: Encoded, bytes_max: usize, held: 
     let (bytes, held) = pieces.whole();
     match encoding {
         None => Ok(held.around(bytes)),
-        Some(encoding) => decode(encoding, bytes, bytes_max, held).await,
+        Some(encoding) => match decode(encoding, bytes, bytes_max, held).await {
+            Ok((bytes, held)) => Ok(held.around(bytes)),
+            Err(DecodeError::NoRoom(MemoryFull)) => Err(Failure::NoRoom),
+            Err(DecodeError::TooLarge) => Err(Failure::Unreadable { what: "it is too large" }),
+            Err(_) => Err(Failure::Unreadable { what: "it is not of the encoding that it names" }),
+        },
     }
-}
-
-async fn decode(encoding: Encoding, encoded: Bytes, bytes_max: usize, held: HeldBytes) -> Result<Bytes, Failure> {
-    let decode = move || {
-        let mut room = held.another();
-        let decoded = encoding.decode(&encoded, bytes_max, |more| room.grow(more));
-        decoded.map(|bytes| room.around(bytes))
-    };
-    let decoded = tokio::task::spawn_blocking(decode).await;
-    decoded.unwrap_or(Err(DecodeError::Malformed)).map_err(|error| match error {
-        DecodeError::NoRoom(MemoryFull) => Failure::NoRoom,
-        DecodeError::TooLarge => Failure::Unreadable { what: "it is too large" },
-        _ => Failure::Unreadable { what: "it is not of the encoding that it names" },
-    })
 }

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod health;
 pub mod inbound;
 pub mod openai;
+pub mod places;
 mod refusal;
 
 use std::sync::Arc;
@@ -21,15 +22,18 @@ pub use openai::{Answer, Answered, Outbound, Row};
 use crate::config::ProviderConfig;
 use crate::ids::ProviderId;
 
+use places::Places;
+
 /// All rows, in file order.
 pub struct Providers {
     rows: Vec<Arc<Row>>,
 }
 
 impl Providers {
-    /// Prepares clients for every row. Nothing is connected yet.
-    pub fn new(configs: &[ProviderConfig]) -> Self {
-        Self { rows: configs.iter().map(|config| Arc::new(Row::new(config))).collect() }
+    /// Prepares clients for every row, with at most so many connections together. Nothing is connected yet.
+    pub fn new(configs: &[ProviderConfig], connections_max: usize) -> Self {
+        let places = Places::new(connections_max);
+        Self { rows: configs.iter().map(|config| Arc::new(Row::new(config, places.clone()))).collect() }
     }
 
     /// The row of that name.

@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use tokio::time::Instant;
 
 use super::body::{OutBody, Sent};
-use super::connect::{Lanes, was_refused, why};
+use super::connect::{Lanes, broken_head, was_refused, why};
 use super::failure::{Failure, Refusal};
 use super::inbound::{self, Arriving, Encoded};
+use super::places::{Places, none_left};
 use super::refusal::{self, read_error};
 use crate::call::Call;
 use crate::config::{Dispatch, Metering, ProviderConfig, Secret};
@@ -90,7 +91,7 @@ pub enum Answered {
 
 impl Row {
     /// Prepares a row; nothing is connected yet.
-    pub fn new(config: &ProviderConfig) -> Self {
+    pub fn new(config: &ProviderConfig, places: Places) -> Self {
         let mut headers = HeaderMap::new();
         if let Some(key) = &config.key
             && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", key.reveal()))
@@ -115,7 +116,7 @@ impl Row {
             chat_completions: under(&config.base_url, "/chat/completions"),
             headers,
             secrets: secrets(config),
-            lanes: Lanes::new(config.dispatch.connect_timeout, tls),
+            lanes: Lanes::new(config.dispatch.connect_timeout, tls, places),
         }
     }
 
@@ -200,9 +201,13 @@ impl Row {
         let (client, place) = self.lanes.pick();
         let response = match tokio::time::timeout_at(deadline, client.request(request)).await {
             Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
+            Ok(Err(error)) if error.is_connect() && none_left(&error) => return Err(Failure::NoDescriptor),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Connect { why: why(&error) }),
             Ok(Err(error)) if was_refused(&error) => return Err(Failure::Reset { sent: false }),
-            Ok(Err(_)) => return Err(Failure::Reset { sent: !sent.withhold() }),
+            Ok(Err(error)) => {
+                let reset = Failure::Reset { sent: !sent.withhold() };
+                return Err(broken_head(&error).map_or(reset, |what| Failure::Unreadable { what }));
+            }
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();

@@ -1,6 +1,6 @@
 //! Reads a provider's error: what it is, whether it may be told, and what the provider asks of its caller.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,13 +16,12 @@ use crate::wire::openai_reply;
 /// Reads an error that came with `status` and the headers that may be passed on. Only an object with an
 /// `error` member is of our caller's dialect.
 pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>) -> Refusal {
-    let json = json.filter(|json| openai_reply::read(json).is_ok_and(|facts| facts.error));
+    let json = json.filter(|json| status >= 400 && openai_reply::read(json).is_ok_and(|facts| facts.error));
     let words = json.as_deref().map(error_words).unwrap_or_default();
     let says = |wanted: &[&str]| words.iter().flatten().any(|word| wanted.contains(&word.as_str()));
     let refusal = Refusal {
-        // A redirect is no answer either; the client must not follow it with our credential's request.
-        status: if status < 400 { 502 } else { status },
-        retry_after: retry_after(&headers),
+        status,
+        retry_after: retry_after(&headers, SystemTime::now()),
         should_retry: text_of(&headers, "x-should-retry").map(|word| word == "true"),
         headers,
         insufficient_quota: status == 429 && says(&["insufficient_quota"]),
@@ -84,9 +83,53 @@ fn error_words(json: &[u8]) -> [Option<String>; 2] {
     })
 }
 
-/// `retry-after-ms`, else `retry-after` in seconds; a date is left to the client.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name| text_of(headers, name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    let millis = number("retry-after-ms").map(|ms| ms / 1000.0);
-    Duration::try_from_secs_f64(millis.or_else(|| number("retry-after"))?).ok()
+/// `retry-after-ms`, else `retry-after` in seconds or as a date; what has passed at `now` asks for no wait. A wait that
+/// no clock holds is a very long one. <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let number = |name| {
+        let text = text_of(headers, name)?;
+        // Rust reads `inf` and `nan` as numbers too.
+        let digits = Some(text.trim()).filter(|text| text.starts_with(|first: char| first.is_ascii_digit()));
+        digits?.parse::<f64>().ok()
+    };
+    let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number("retry-after"));
+    if let Some(seconds) = seconds {
+        return Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    }
+    let date = httpdate::parse_http_date(text_of(headers, "retry-after")?.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(headers: &[(&'static str, &'static str)], expected: Option<Duration>) {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        // Wed, 21 Oct 2026 07:28:00 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_567_680);
+        assert_eq!(retry_after(&headers, now), expected, "{headers:?}");
+    }
+
+    #[test]
+    fn a_wait_is_read_in_each_of_its_forms() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        check(&[("retry-after", "7")], seconds(7));
+        check(&[("retry-after", "7"), ("retry-after-ms", "250")], Some(Duration::from_millis(250)));
+        check(&[("retry-after", "Wed, 21 Oct 2026 07:29:30 GMT")], seconds(90));
+        check(&[("retry-after", "Wednesday, 21-Oct-26 07:29:30 GMT")], seconds(90));
+        check(&[("retry-after", "Wed Oct 21 07:29:30 2026")], seconds(90));
+        check(&[("retry-after", "Wed, 21 Oct 2026 07:27:00 GMT")], seconds(0));
+        check(&[("retry-after", "99999999999999999999999999")], Some(Duration::MAX));
+        check(&[("retry-after", "1e999")], Some(Duration::MAX));
+        for nonsense in ["-1", "inf", "nan", "soon", "", "7 seconds", "Wed, 41 Oct 2026 07:29:30 GMT"] {
+            check(&[("retry-after", nonsense)], None);
+        }
+    }
 }

@@ -27,13 +27,23 @@ impl Usage {
     /// The larger of both, kind by kind: a provider's running totals never fall.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
+        self.each(other, u64::max)
+    }
+
+    /// Both together, kind by kind.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.each(other, u64::saturating_add)
+    }
+
+    fn each(self, other: Self, of: fn(u64, u64) -> u64) -> Self {
         Self {
-            input_tokens: self.input_tokens.max(other.input_tokens),
-            cached_input_tokens: self.cached_input_tokens.max(other.cached_input_tokens),
-            cache_write_tokens: self.cache_write_tokens.max(other.cache_write_tokens),
-            cache_write_1h_tokens: self.cache_write_1h_tokens.max(other.cache_write_1h_tokens),
-            output_tokens: self.output_tokens.max(other.output_tokens),
-            reasoning_tokens: self.reasoning_tokens.max(other.reasoning_tokens),
+            input_tokens: of(self.input_tokens, other.input_tokens),
+            cached_input_tokens: of(self.cached_input_tokens, other.cached_input_tokens),
+            cache_write_tokens: of(self.cache_write_tokens, other.cache_write_tokens),
+            cache_write_1h_tokens: of(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
+            output_tokens: of(self.output_tokens, other.output_tokens),
+            reasoning_tokens: of(self.reasoning_tokens, other.reasoning_tokens),
         }
     }
 }

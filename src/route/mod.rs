@@ -1,10 +1,17 @@
 //! Chooses the plan: which tier answers, and which models of it in which order.
 //!
-//! Pure: what the client asked for, the tiers and the grants come in; a plan with its reason, or why
-//! there is none, goes out. Health decides later, in `providers`, which target of a plan is up.
+//! Pure: what the client asked for, what the policy says ([`verdict`]), where the conversation has been ([`warm`]), the
+//! tiers and the grants come in; a plan with its reason, or why there is none, goes out. Health decides later, in
+//! `providers`, which target of a plan is up.
 
-use crate::plan::{ModelRef, Plan, Reason, Tiers};
+pub mod verdict;
+pub mod warm;
+
+use crate::plan::{ModelRef, Note, Plan, Reason, Tiers, Why};
 use crate::task::Tier;
+
+use verdict::Verdict;
+use warm::{Held, PriceOf, Step, stays};
 
 /// What a client's `model` means.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,94 +48,139 @@ pub struct Allowed<'a> {
     pub provider: Option<&'a dyn Fn(&ModelRef) -> bool>,
 }
 
-/// Makes the plan for one call.
+/// Where the conversation stands, and what its next step would cost.
+#[derive(Clone, Copy)]
+pub struct Standing<'a> {
+    /// Where it has been.
+    pub held: &'a Held,
+    /// How large the step is.
+    pub step: Step,
+    /// What models charge.
+    pub price: PriceOf<'a>,
+}
+
+/// Makes the plan for one call. Without a `verdict` on what is left to us, or without one that knows a floor, nothing is
+/// protected and `auto` is frontier work.
 ///
 /// # Errors
 ///
 /// [`NoPlan`] when grants or the configuration leave no target.
-pub fn choose(asked: Asked, tiers: &Tiers, allowed: Allowed<'_>) -> Result<Plan, NoPlan> {
-    let (tier, targets, reason) = match asked {
-        Asked::Auto => of_tier(Tier::Frontier, tiers, allowed, Reason::AutoDefault)?,
-        Asked::Tier(tier) => of_tier(tier, tiers, allowed, Reason::PinnedTier)?,
-        Asked::Exact(targets) => exact(targets, tiers, allowed)?,
-    };
-    let targets: Vec<ModelRef> = match allowed.provider {
-        Some(may_use) => targets.into_iter().filter(may_use).collect(),
-        None => targets,
-    };
-    if targets.is_empty() { Err(NoPlan::NoProviderForTeam) } else { Ok(Plan { tier, targets, reason }) }
+pub fn choose(
+    asked: Asked,
+    verdict: Option<&Verdict>,
+    standing: Option<Standing<'_>>,
+    tiers: &Tiers,
+    allowed: Allowed<'_>,
+) -> Result<Plan, NoPlan> {
+    let within = Within { tiers, allowed };
+    match asked {
+        Asked::Exact(targets) => within.exact(targets),
+        Asked::Tier(pinned) => match verdict.and_then(|verdict| Some((verdict, verdict.floor?))) {
+            Some((verdict, floor)) if pinned.is_below(floor) => {
+                let mut reason = verdict.reason.clone();
+                reason.notes.push(Note::PinOverruled(pinned));
+                within.upward(verdict.tier, reason).map(|plan| on_its_model(plan, standing))
+            }
+            _ => {
+                let targets = within.tier(pinned)?;
+                Ok(on_its_model(Plan::new(Some(pinned), targets, Reason::of(Why::PinnedTier)), standing))
+            }
+        },
+        Asked::Auto => {
+            let (tier, reason) = match verdict {
+                Some(verdict) => (verdict.tier, verdict.reason.clone()),
+                None => (Tier::Frontier, Reason::of(Why::Ambiguous)),
+            };
+            let plan = within.upward(tier, reason)?;
+            Ok(within.unless_it_stays(plan, standing))
+        }
+    }
 }
 
-type Draft = (Option<Tier>, Vec<ModelRef>, Reason);
+/// What plans are made of.
+#[derive(Clone, Copy)]
+struct Within<'a> {
+    tiers: &'a Tiers,
+    allowed: Allowed<'a>,
+}
 
-fn of_tier(tier: Tier, tiers: &Tiers, allowed: Allowed<'_>, reason: Reason) -> Result<Draft, NoPlan> {
-    if allowed.tiers.is_some_and(|granted| !granted.contains(&tier)) {
-        return Err(NoPlan::TierNotGranted(tier));
+impl Within<'_> {
+    /// The models of one tier that may be used.
+    fn tier(self, tier: Tier) -> Result<Vec<ModelRef>, NoPlan> {
+        if self.allowed.tiers.is_some_and(|granted| !granted.contains(&tier)) {
+            return Err(NoPlan::TierNotGranted(tier));
+        }
+        match self.tiers.models(tier) {
+            [] => Err(NoPlan::EmptyTier(tier)),
+            models => self.of_team(models.to_vec()),
+        }
     }
-    match tiers.models(tier) {
-        [] => Err(NoPlan::EmptyTier(tier)),
-        models => Ok((Some(tier), models.to_vec(), reason)),
+
+    fn of_team(self, targets: Vec<ModelRef>) -> Result<Vec<ModelRef>, NoPlan> {
+        let targets: Vec<ModelRef> = match self.allowed.provider {
+            Some(may_use) => targets.into_iter().filter(may_use).collect(),
+            None => targets,
+        };
+        if targets.is_empty() { Err(NoPlan::NoProviderForTeam) } else { Ok(targets) }
+    }
+
+    /// The plan for `tier`, or the nearest dearer one that can be had; never a cheaper one. Refused as the first was.
+    fn upward(self, tier: Tier, mut reason: Reason) -> Result<Plan, NoPlan> {
+        let mut refused = None;
+        for tier in tier.upward() {
+            match self.tier(tier) {
+                Ok(targets) => return Ok(Plan::new(Some(tier), targets, reason)),
+                Err(why) => {
+                    reason.notes.push(match why {
+                        NoPlan::EmptyTier(_) => Note::NoModels(tier),
+                        NoPlan::NoProviderForTeam => Note::NoProvider(tier),
+                        NoPlan::TierNotGranted(_) | NoPlan::ModelNotGranted => Note::NotGranted(tier),
+                    });
+                    refused.get_or_insert(why);
+                }
+            }
+        }
+        Err(refused.unwrap_or(NoPlan::EmptyTier(tier)))
+    }
+
+    /// The same plan, or one for the dearer tier that the conversation is on, where leaving it costs more than it saves.
+    fn unless_it_stays(self, plan: Plan, standing: Option<Standing<'_>>) -> Plan {
+        let plan = on_its_model(plan, standing);
+        let (Some(standing), Some(tier)) = (standing, plan.tier) else { return plan };
+        let Some(held_tier) = standing.held.tier.filter(|held| tier.is_below(*held)) else { return plan };
+        let (Some(held), Ok(targets)) = (standing.held.of(held_tier), self.tier(held_tier)) else { return plan };
+        let Some(cheaper) = plan.targets.first().filter(|_| targets.contains(&held.model)) else { return plan };
+        let warm = standing.held.of(tier).filter(|warm| warm.model == *cheaper).map_or(0, |warm| warm.tokens);
+        if !stays(held, cheaper, warm, standing.step, standing.price) {
+            return plan;
+        }
+        let mut reason = plan.reason;
+        reason.notes.push(Note::StaysWarm(tier));
+        on_its_model(Plan::new(Some(held_tier), targets, reason), Some(standing))
+    }
+
+    /// A grant of tiers also limits exact names to those tiers' models, unless a grant of models widens it.
+    fn exact(self, targets: Vec<ModelRef>) -> Result<Plan, NoPlan> {
+        let granted = |target: &ModelRef| match (self.allowed.tiers, self.allowed.model) {
+            (None, None) => true,
+            (_, Some(covers)) if covers(target) => true,
+            (Some(granted), _) => granted.iter().any(|tier| self.tiers.models(*tier).contains(target)),
+            (None, Some(_)) => false,
+        };
+        let targets: Vec<ModelRef> = targets.into_iter().filter(granted).collect();
+        let tier = self.tiers.tier_of(targets.first().ok_or(NoPlan::ModelNotGranted)?);
+        Ok(Plan::new(tier, self.of_team(targets)?, Reason::of(Why::ExactModel)))
     }
 }
 
-/// A grant of tiers also limits exact names to those tiers' models, unless a grant of models widens it.
-fn exact(targets: Vec<ModelRef>, tiers: &Tiers, allowed: Allowed<'_>) -> Result<Draft, NoPlan> {
-    let granted = |target: &ModelRef| match (allowed.tiers, allowed.model) {
-        (None, None) => true,
-        (_, Some(covers)) if covers(target) => true,
-        (Some(granted), _) => granted.iter().any(|tier| tiers.models(*tier).contains(target)),
-        (None, Some(_)) => false,
-    };
-    let targets: Vec<ModelRef> = targets.into_iter().filter(granted).collect();
-    let first = targets.first().ok_or(NoPlan::ModelNotGranted)?;
-    Ok((tiers.tier_of(first), targets, Reason::ExactModel))
+/// The model of the tier that knows the conversation comes first; the others keep their order behind it.
+fn on_its_model(mut plan: Plan, standing: Option<Standing<'_>>) -> Plan {
+    let held = standing.zip(plan.tier).and_then(|(standing, tier)| standing.held.of(tier));
+    if let Some(place) = held.and_then(|held| plan.targets.iter().position(|target| *target == held.model)) {
+        plan.targets[..=place].rotate_right(1);
+    }
+    plan
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{ModelId, ProviderId};
-
-    fn model(name: &str) -> ModelRef {
-        let (provider, model) = name.split_once('/').unwrap();
-        ModelRef { provider: ProviderId::from(provider), model: ModelId::from(model) }
-    }
-
-    fn tiers() -> Tiers {
-        Tiers { frontier: vec![model("a/big"), model("b/big")], reasoning: vec![], lightweight: vec![model("a/small")] }
-    }
-
-    #[track_caller]
-    fn check(asked: Asked, allowed: Allowed<'_>, expected: Result<(&[&str], Option<Tier>), NoPlan>) {
-        let plan = choose(asked, &tiers(), allowed);
-        let plan = plan.map(|plan| (plan.targets.iter().map(ToString::to_string).collect::<Vec<_>>(), plan.tier));
-        assert_eq!(plan, expected.map(|(names, tier)| (names.iter().map(ToString::to_string).collect(), tier)));
-    }
-
-    #[test]
-    fn auto_means_the_frontier_models_in_order() {
-        check(Asked::Auto, Allowed::default(), Ok((&["a/big", "b/big"], Some(Tier::Frontier))));
-    }
-
-    #[test]
-    fn a_tier_without_models_is_refused_by_name() {
-        check(Asked::Tier(Tier::Reasoning), Allowed::default(), Err(NoPlan::EmptyTier(Tier::Reasoning)));
-    }
-
-    #[test]
-    fn grants_of_tiers_bind_exact_names_unless_models_widen_them() {
-        let light = Allowed { tiers: Some(&[Tier::Lightweight]), ..Allowed::default() };
-        check(Asked::Auto, light, Err(NoPlan::TierNotGranted(Tier::Frontier)));
-        check(Asked::Exact(vec![model("a/big")]), light, Err(NoPlan::ModelNotGranted));
-        check(Asked::Exact(vec![model("a/small")]), light, Ok((&["a/small"], Some(Tier::Lightweight))));
-        let widened = Allowed { model: Some(&|m: &ModelRef| m.model.as_str() == "other"), ..light };
-        check(Asked::Exact(vec![model("a/other")]), widened, Ok((&["a/other"], None)));
-    }
-
-    #[test]
-    fn a_team_is_never_sent_to_a_provider_that_it_may_not_use() {
-        let only_b = Allowed { provider: Some(&|m: &ModelRef| m.provider.as_str() == "b"), ..Allowed::default() };
-        check(Asked::Auto, only_b, Ok((&["b/big"], Some(Tier::Frontier))));
-        check(Asked::Tier(Tier::Lightweight), only_b, Err(NoPlan::NoProviderForTeam));
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ pub fn attribute(said: &Said, view: &View, body: &Bytes, key: Option<&Key>) -> (
     claims.merge(view.claims.clone());
     claims.merge(said.migrated.clone());
     let Claims { team, project, pipeline, user, run, task, prompt } = claims;
-    let mut ignored = Vec::new();
+    let (mut ignored, mut unread) = (Vec::new(), said.unread.clone());
     let mut within = |claim: &'static str, value: Option<String>, grant: Option<&[GlobMatcher]>| {
         let value = value.map(name);
         if let (Some(value), Some(globs)) = (&value, grant)
@@ -39,7 +39,7 @@ pub fn attribute(said: &Said, view: &View, body: &Bytes, key: Option<&Key>) -> (
     let pipeline = within("pipeline", pipeline, may.and_then(|may| may.pipelines.as_deref())).or(defaults.pipeline);
     let task = within("task", task, may.and_then(|may| may.tasks.as_deref()));
     let team = team_of(team, key, &mut ignored);
-    let tier = pinned_tier(said.tier.as_deref(), key, &mut ignored);
+    let tier = pinned_tier(said.tier.as_deref(), key, &mut ignored, &mut unread);
     let prompt = prompt.map(prompt_name).or_else(|| Some(fingerprint(body.get(view.system_at.clone()?)?)));
     let who = Attribution {
         team,
@@ -51,6 +51,7 @@ pub fn attribute(said: &Said, view: &View, body: &Bytes, key: Option<&Key>) -> (
         prompt,
         task,
         ignored,
+        unread,
     };
     (who, tier)
 }
@@ -68,10 +69,18 @@ fn team_of(claimed: Option<String>, key: Option<&Key>, ignored: &mut Vec<&'stati
     }
 }
 
-fn pinned_tier(said: Option<&str>, key: Option<&Key>, ignored: &mut Vec<&'static str>) -> Option<Tier> {
-    let said = said?;
+fn pinned_tier(
+    said: Option<&str>,
+    key: Option<&Key>,
+    ignored: &mut Vec<&'static str>,
+    unread: &mut Vec<&'static str>,
+) -> Option<Tier> {
+    let Some(said) = Tier::parse(said?) else {
+        unread.push("tier");
+        return None;
+    };
     let granted = |tier: &Tier| key.and_then(|key| key.may.tiers.as_ref()).is_none_or(|tiers| tiers.contains(tier));
-    let tier = Tier::parse(said).filter(granted);
+    let tier = Some(said).filter(granted);
     if tier.is_none() {
         ignored.push("tier");
     }
@@ -130,6 +139,15 @@ mod tests {
         let (who, tier) = attribute(&said("other", "secret"), &View::default(), &Bytes::new(), Some(&key()));
         assert_eq!((who.team.as_str(), who.project.as_deref(), tier), ("data", Some("orders"), None));
         assert_eq!(who.ignored, ["project", "team", "tier"]);
+    }
+
+    #[test]
+    fn a_tier_that_is_none_is_unknown_and_not_refused() {
+        let said = Said { tier: Some("fronteer".into()), ..Said::default() };
+        for key in [None, Some(key())] {
+            let (who, tier) = attribute(&said, &View::default(), &Bytes::new(), key.as_ref());
+            assert_eq!((tier, &*who.ignored, &*who.unread), (None, &[][..], &["tier"][..]));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::prompt::view::Claims;
 
@@ -15,8 +15,13 @@ pub struct Said {
     pub claims: Claims,
     /// The metadata headers of LiteLLM, Portkey, Helicone and Cloudflare, for those who come from there.
     pub migrated: Claims,
+    /// Claims of other gateways' headers that are there and cannot be read: `metadata` if it is no JSON object at
+    /// all, else the key whose value is no text, number or switch.
+    pub unread: Vec<&'static str>,
     /// `x-farthing-tier`, as written.
     pub tier: Option<String>,
+    /// The session that a known client's own header names.
+    pub session: Option<String>,
     /// `x-farthing-deadline`.
     pub deadline: Option<Duration>,
     /// The headers that may reach a provider, in the order in which they came.
@@ -31,6 +36,7 @@ pub fn read(headers: HeaderMap) -> Said {
         // A name stands before the first of its values only.
         last = name.unwrap_or(last);
         if passes(&last) {
+            said.note_session(last.as_str(), &value);
             said.forward.push((last.clone(), value));
         } else {
             said.note(last.as_str(), &value);
@@ -62,10 +68,17 @@ fn passes(name: &HeaderName) -> bool {
 }
 
 impl Said {
+    /// Codex (a thread is one conversation of a session), opencode, Claude Code.
+    fn note_session(&mut self, name: &str, value: &HeaderValue) {
+        match name {
+            "thread-id" | "x-session-affinity" | "x-claude-code-session-id" => self.session = text(value),
+            "session-id" => self.session = self.session.take().or_else(|| text(value)),
+            _ => {}
+        }
+    }
+
     fn note(&mut self, name: &str, value: &HeaderValue) {
-        let text = || {
-            std::str::from_utf8(value.as_bytes()).ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
-        };
+        let text = || text(value);
         if let Some(ours) = name.strip_prefix("x-farthing-") {
             match ours {
                 "team" => self.claims.team = text(),
@@ -82,9 +95,15 @@ impl Said {
             return;
         }
         match name {
-            "x-portkey-metadata" | "cf-aig-metadata" => self.migrated.merge(metadata(value.as_bytes())),
+            "x-portkey-metadata" | "cf-aig-metadata" | "x-litellm-spend-logs-metadata" => {
+                let claims = metadata(value.as_bytes(), &mut self.unread);
+                self.migrated.merge(claims);
+            }
             "x-portkey-trace-id" | "x-litellm-session-id" | "helicone-session-id" => self.migrated.run = text(),
-            "x-litellm-end-user-id" | "helicone-user-id" => self.migrated.user = text(),
+            "x-litellm-trace-id" => self.migrated.run = self.migrated.run.take().or_else(text),
+            "x-litellm-customer-id" | "helicone-user-id" => self.migrated.user = text(),
+            // LiteLLM looks at it after the customer's. https://docs.litellm.ai/docs/proxy/customers
+            "x-litellm-end-user-id" => self.migrated.user = self.migrated.user.take().or_else(text),
             "helicone-prompt-id" => self.migrated.prompt = text(),
             "helicone-property-team" => self.migrated.team = text(),
             "helicone-property-project" => self.migrated.project = text(),
@@ -93,6 +112,10 @@ impl Said {
             _ => {}
         }
     }
+}
+
+fn text(value: &HeaderValue) -> Option<String> {
+    std::str::from_utf8(value.as_bytes()).ok().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 impl Claims {
@@ -109,23 +132,36 @@ impl Claims {
     }
 }
 
-/// A JSON object of metadata, as Portkey and Cloudflare send it; anything else says nothing.
-fn metadata(json: &[u8]) -> Claims {
-    #[derive(Deserialize)]
-    struct Metadata {
-        team: Option<String>,
-        project: Option<String>,
-        pipeline: Option<String>,
-        #[serde(alias = "_user")]
-        user: Option<String>,
-        #[serde(alias = "trace_id")]
-        run: Option<String>,
-        task: Option<String>,
-        #[serde(alias = "_prompt")]
-        prompt: Option<String>,
-    }
-    let Ok(read) = serde_json::from_slice::<Metadata>(json) else { return Claims::default() };
-    let Metadata { team, project, pipeline, user, run, task, prompt } = read;
+/// The claims of one kind and the names that other gateways' users give them, the first that is there counts.
+const NAMES: [(&str, &[&str]); 7] = [
+    ("team", &["team", "team_id"]),
+    ("project", &["project", "project_id"]),
+    ("pipeline", &["pipeline"]),
+    ("user", &["user", "_user", "user_id"]),
+    ("run", &["run", "run_id", "trace_id", "session_id"]),
+    ("task", &["task"]),
+    ("prompt", &["prompt", "_prompt"]),
+];
+
+/// A JSON object of metadata, as Portkey, Cloudflare and LiteLLM send it. Numbers and switches count as their text,
+/// as in those gateways; what cannot be read takes nothing else with it.
+fn metadata(json: &[u8], unread: &mut Vec<&'static str>) -> Claims {
+    let Ok(object) = serde_json::from_slice::<Map<String, Value>>(json) else {
+        unread.push("metadata");
+        return Claims::default();
+    };
+    let [team, project, pipeline, user, run, task, prompt] = NAMES.map(|(claim, names)| {
+        let found = names.iter().filter_map(|name| object.get(*name)).find(|value| !value.is_null())?;
+        match found {
+            Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(switch) => Some(switch.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                unread.push(claim);
+                None
+            }
+        }
+    });
     Claims { team, project, pipeline, user, run, task, prompt }
 }
 
@@ -147,6 +183,23 @@ mod tests {
         let said = read(headers);
         assert_eq!(said.forward.len(), 4);
         assert!(said.forward.iter().all(|(_, value)| value == "fine"));
+    }
+
+    #[test]
+    fn a_session_is_known_by_the_headers_of_clients_and_still_passed_on() {
+        let check = |pairs: &[(&'static str, &'static str)], expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            let said = read(headers);
+            assert_eq!(said.session.as_deref(), expected, "{pairs:?}");
+            said.forward.len()
+        };
+        assert_eq!(check(&[("session-id", "s"), ("thread-id", "t")], Some("t")), 2);
+        assert_eq!(check(&[("x-session-affinity", "s")], Some("s")), 1);
+        assert_eq!(check(&[("x-claude-code-session-id", "s")], Some("s")), 1);
+        assert_eq!(check(&[("user-agent", "u")], None), 1);
     }
 
     #[test]
@@ -178,10 +231,10 @@ mod tests {
     fn each_header_of_another_gateway_says_one_thing() {
         let v = || Some("v".to_owned());
         let none = Claims::default;
-        for name in ["x-portkey-trace-id", "x-litellm-session-id", "helicone-session-id"] {
+        for name in ["x-portkey-trace-id", "x-litellm-session-id", "x-litellm-trace-id", "helicone-session-id"] {
             check_migrated(name, "v", Claims { run: v(), ..none() });
         }
-        for name in ["x-litellm-end-user-id", "helicone-user-id"] {
+        for name in ["x-litellm-customer-id", "x-litellm-end-user-id", "helicone-user-id"] {
             check_migrated(name, "v", Claims { user: v(), ..none() });
         }
         check_migrated("helicone-prompt-id", "v", Claims { prompt: v(), ..none() });
@@ -189,10 +242,52 @@ mod tests {
         check_migrated("helicone-property-project", "v", Claims { project: v(), ..none() });
         check_migrated("helicone-property-pipeline", "v", Claims { pipeline: v(), ..none() });
         check_migrated("helicone-property-task", "v", Claims { task: v(), ..none() });
-        for name in ["x-portkey-metadata", "cf-aig-metadata"] {
+        for name in ["x-portkey-metadata", "cf-aig-metadata", "x-litellm-spend-logs-metadata"] {
             let claims = Claims { run: v(), prompt: Some("p".into()), ..none() };
             check_migrated(name, r#"{"trace_id":"v","_prompt":"p"}"#, claims);
             check_migrated(name, "no json", none());
+        }
+    }
+
+    /// What a metadata header says, and what of it cannot be read.
+    #[track_caller]
+    fn check_metadata(value: &'static str, claims: Claims, unread: &[&str]) {
+        let mut headers = HeaderMap::new();
+        headers.insert("cf-aig-metadata", HeaderValue::from_static(value));
+        let said = read(headers);
+        assert_eq!((said.migrated, &*said.unread), (claims, unread), "{value}");
+    }
+
+    #[test]
+    fn numbers_and_switches_in_metadata_are_text_and_take_nothing_with_them() {
+        let text = |text: &str| Some(text.to_owned());
+        let claims = Claims { team: text("AI"), user: text("12345"), ..Claims::default() };
+        check_metadata(r#"{"team":"AI","user":12345,"test":true}"#, claims, &[]);
+        let claims = Claims { project: text("7.5"), task: text("false"), ..Claims::default() };
+        check_metadata(r#"{"project":7.5,"task":false,"user":null,"n":{"a":[1]}}"#, claims, &[]);
+        let claims = Claims { user: text("12345"), project: text("proj_abc"), ..Claims::default() };
+        check_metadata(r#"{"user_id":"12345","project_id":"proj_abc"}"#, claims, &[]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_metadata_is_named() {
+        let claims = Claims { team: Some("AI".to_owned()), ..Claims::default() };
+        check_metadata(r#"{"team":"AI","user":["a"],"run":{}}"#, claims, &["user", "run"]);
+        for whole in ["[1]", "no json", "7", r#"{"team":"#] {
+            check_metadata(whole, Claims::default(), &["metadata"]);
+        }
+    }
+
+    #[test]
+    fn a_customer_of_litellm_comes_before_an_end_user_in_any_order() {
+        for names in
+            [["x-litellm-customer-id", "x-litellm-end-user-id"], ["x-litellm-end-user-id", "x-litellm-customer-id"]]
+        {
+            let mut headers = HeaderMap::new();
+            for name in names {
+                headers.insert(name, HeaderValue::from_static(name));
+            }
+            assert_eq!(read(headers).migrated.user.as_deref(), Some("x-litellm-customer-id"));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Reads a request's body within its bounds: size, memory of all bodies together, and patience; decodes it if it
+//! Reads a request's body within its bounds: size, memory of all bodies together, places for those
+//! that are waited for, and patience; decodes it if it
 //! came encoded, so that everybody behind this sees what it says.
 
 use std::future::poll_fn;
@@ -12,7 +13,9 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::admission::{Admission, no_room};
+use super::admission::{Admission, Arriving, no_room};
+use crate::decoding::decode;
+use crate::ids::KeyId;
 use crate::limits::{BODY_READ_IDLE_TIMEOUT, BODY_READ_TIMEOUT, Limits};
 use crate::memory::{HeldBytes, Pieces};
 use crate::wire::encoding::{DecodeError, Encoding};
@@ -29,6 +32,7 @@ pub async fn body(
     mut incoming: Incoming,
     admission: &Admission,
     limits: &Limits,
+    key: Option<&KeyId>,
 ) -> Result<(Bytes, HeldBytes), ApiError> {
     let encoding = Encoding::of(headers);
     let encoding = encoding.map_err(|error| ApiError::new(Code::UnsupportedMediaType, error.to_string()))?;
@@ -38,7 +42,8 @@ pub async fn body(
     }
     let mut pieces = Pieces::new(admission.hold(), declared);
     let read = async {
-        while let Some(piece) = next(&mut incoming).await? {
+        let mut place = None;
+        while let Some(piece) = next(&mut incoming, admission, key, &mut place).await? {
             within(pieces.length() + piece.len(), limits)?;
             pieces.push(piece).map_err(no_room)?;
         }
@@ -48,41 +53,30 @@ pub async fn body(
     let (bytes, held) = pieces.whole();
     match encoding {
         None => Ok((bytes, held)),
-        Some(encoding) => decode(encoding, bytes, held, admission, limits).await,
+        Some(encoding) => decode(encoding, bytes, limits.body_bytes, held).await.map_err(|error| match error {
+            DecodeError::TooLarge => too_large(limits),
+            DecodeError::NoRoom(full) => no_room(full),
+            error => ApiError::new(Code::InvalidBody, format!("the body cannot be decoded: {error}")),
+        }),
     }
 }
 
-/// Decoding may take a while and stops at the limit; it is not for the threads that serve.
-async fn decode(
-    encoding: Encoding,
-    encoded: Bytes,
-    held: HeldBytes,
-    admission: &Admission,
-    limits: &Limits,
-) -> Result<(Bytes, HeldBytes), ApiError> {
-    let _place = admission.decoder().await;
-    let body_bytes = limits.body_bytes;
-    let decode = move || {
-        let mut room = held.another();
-        let decoded = encoding.decode(&encoded, body_bytes, |more| room.grow(more));
-        // The encoded body is let go with `held`.
-        drop((encoded, held));
-        decoded.map(|bytes| (bytes, room))
-    };
-    let decoded = tokio::task::spawn_blocking(decode).await;
-    decoded.unwrap_or(Err(DecodeError::Malformed)).map_err(|error| match error {
-        DecodeError::TooLarge => too_large(limits),
-        DecodeError::NoRoom(full) => no_room(full),
-        error => ApiError::new(Code::InvalidBody, format!("the body cannot be decoded: {error}")),
-    })
-}
-
-async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, ApiError> {
+/// The next piece; `place` is taken once one has to be waited for.
+async fn next<'a>(
+    incoming: &mut Incoming,
+    admission: &'a Admission,
+    key: Option<&KeyId>,
+    place: &mut Option<Arriving<'a>>,
+) -> Result<Option<Bytes>, ApiError> {
     loop {
         // Most bodies arrive with their head: a timer is only set for what is still on its way.
         let here = poll_fn(|cx| Poll::Ready(Pin::new(&mut *incoming).poll_frame(cx))).await;
         let frame = match here {
             Poll::Ready(frame) => Ok(frame),
+            Poll::Pending if place.is_none() => {
+                *place = Some(admission.wait_for_body(key)?);
+                continue;
+            }
             Poll::Pending => tokio::time::timeout(BODY_READ_IDLE_TIMEOUT, incoming.frame()).await,
         };
         let frame = match frame {

@@ -1,10 +1,12 @@
 //! Listeners and connections of both doors, and their orderly end.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,20 +17,28 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use super::RequestBody;
 use super::opening::{self, Protocol};
-use super::patience::Patient;
+use super::patience::{Patience, Patient};
+use super::requests::{Counted, Requests};
 use super::streams::{Streams, Watched, streams};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::limits::{
-    CLIENT_STALL_TIMEOUT, CONNECTIONS_MAX, DRAIN_GRACE, H2_CONNECTION_AGE_MAX, H2_CONNECTION_WINDOW_BYTES,
-    H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
-    HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, HEADERS_MAX,
+    CLIENT_STALL_TIMEOUT, DRAIN_GRACE, H2_CONNECTION_AGE_MAX, H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL,
+    H2_PING_TIMEOUT, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, HEAD_BYTES_MAX,
+    HEAD_READ_TIMEOUT, HEADERS_MAX, LINGER_TIMEOUT,
 };
+use crate::telemetry::log::Log;
 
+/// How long a client may take its time.
+const PATIENCE: Patience = Patience { stall: CLIENT_STALL_TIMEOUT, linger: LINGER_TIMEOUT };
+/// Connections that are told that we are leaving, although the door is full.
+const LATE_CONNECTIONS: usize = 8;
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -54,6 +64,10 @@ pub struct Listener {
     pub listener: TcpListener,
     /// What TLS is served with; `None`: none.
     pub tls: Option<Arc<Tls>>,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Where it is told that a client speaks no TLS where it must.
+    pub log: Log,
 }
 
 /// Serves connections until `closing` says so, then lets requests in flight finish, for at most `patience`;
@@ -65,15 +79,25 @@ where
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
-    let Listener { listener, tls } = at;
+    let Listener { listener, tls, connections_max, log } = at;
     let (streams, owner) = streams(CLIENT_STALL_TIMEOUT);
-    let door = Door { service, streams, tls };
+    let door = Door { service, streams, tls, log };
     let mut connections = JoinSet::new();
+    let mut silent = Silent::default();
     let mut until = closing.clone();
     loop {
+        let is_full = connections.len() >= connections_max;
+        let may_accept = !is_full || silent.any();
         tokio::select! {
-            stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(connection(stream, door.clone(), Some(closing.clone())));
+            stream = accept(&listener), if may_accept => {
+                if is_full || stream.is_none() {
+                    silent.dismiss();
+                }
+                if let Some(stream) = stream {
+                    let signs = Signs::default();
+                    let serving = connection(stream, door.clone(), Some(closing.clone()), signs.clone());
+                    silent.add(connections.spawn(serving), signs.spoke, connections_max);
+                }
             }
             _ = until.wait_for(|closing| *closing) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -83,8 +107,10 @@ where
     let drained = async {
         while !connections.is_empty() {
             tokio::select! {
-                stream = accept(&listener), if late.len() < CONNECTIONS_MAX => {
-                    late.spawn(connection(stream, door.clone(), None));
+                stream = accept(&listener), if late.len() + connections.len() < connections_max + LATE_CONNECTIONS => {
+                    if let Some(stream) = stream {
+                        late.spawn(connection(stream, door.clone(), None, Signs::default()));
+                    }
                 }
                 _ = connections.join_next() => {}
                 Some(_) = late.join_next(), if !late.is_empty() => {}
@@ -99,26 +125,70 @@ where
     owner.cut().await;
 }
 
+/// What the requests of a connection tell about it.
+#[derive(Clone, Default)]
+struct Signs {
+    /// A request has come.
+    spoke: Arc<AtomicBool>,
+    /// The body of the last one was refused unread: its client may still be sending.
+    unread: Arc<AtomicBool>,
+}
+
+/// Connections from which no request has come yet, the oldest first. They make room when the door is full.
+#[derive(Default)]
+struct Silent(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
+
+impl Silent {
+    fn add(&mut self, connection: AbortHandle, spoke: Arc<AtomicBool>, connections_max: usize) {
+        self.0.push_back((connection, spoke));
+        if self.0.len() > 2 * connections_max {
+            self.0.retain(is_silent);
+        }
+    }
+
+    fn any(&mut self) -> bool {
+        while self.0.front().is_some_and(|oldest| !is_silent(oldest)) {
+            self.0.pop_front();
+        }
+        !self.0.is_empty()
+    }
+
+    /// Ends the oldest.
+    fn dismiss(&mut self) {
+        if self.any()
+            && let Some((oldest, _)) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+    }
+}
+
+fn is_silent((connection, spoke): &(AbortHandle, Arc<AtomicBool>)) -> bool {
+    !connection.is_finished() && !spoke.load(Ordering::Relaxed)
+}
+
 /// What all connections of a listener share.
 #[derive(Clone)]
 struct Door<S> {
     service: S,
     streams: Streams,
     tls: Option<Arc<Tls>>,
+    log: Log,
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            // No descriptor is left, or the client is gone already.
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+/// The next connection; `None` where that took a descriptor that is not there, or its client is gone already.
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => Some(stream),
+        Err(_) => {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
         }
     }
 }
 
 /// One connection; with `closing` it ends after its current requests once that says so.
-async fn connection<S, F, B>(stream: TcpStream, door: Door<S>, closing: Option<watch::Receiver<bool>>)
+async fn connection<S, F, B>(stream: TcpStream, door: Door<S>, closing: Option<watch::Receiver<bool>>, signs: Signs)
 where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -132,14 +202,21 @@ where
             let mut stream = stream;
             let opening = tokio::time::timeout(HEAD_READ_TIMEOUT, opening::read(&mut stream));
             if let Some(Ok(Ok((protocol, first)))) = before(left, opening).await {
-                let stream = Patient::new(TokioIo::new(stream), first, CLIENT_STALL_TIMEOUT);
-                speak(protocol, stream, door, closing).await;
+                let stream = Patient::new(TokioIo::new(stream), first, PATIENCE, signs.unread.clone());
+                speak(protocol, stream, door, closing, signs).await;
             }
         }
         Some(tls) => {
-            if let Some(Ok((stream, protocol))) = before(left, tls.accept(stream)).await {
-                let stream = Patient::new(TokioIo::new(stream), Bytes::new(), CLIENT_STALL_TIMEOUT);
-                speak(protocol, stream, door, closing).await;
+            let agreed = async {
+                if tls::speaks_plain_http(&stream).await {
+                    door.log.event("plain_http", &json!({ "hint": "this port speaks TLS: `https://`" }));
+                    return tls::refuse_plain_http(stream).await;
+                }
+                tls.accept(stream).await
+            };
+            if let Some(Ok((stream, protocol))) = before(left, agreed).await {
+                let stream = Patient::new(TokioIo::new(stream), Bytes::new(), PATIENCE, signs.unread.clone());
+                speak(protocol, stream, door, closing, signs).await;
             }
         }
     }
@@ -154,27 +231,49 @@ async fn before<T>(end: impl Future<Output = ()>, work: impl Future<Output = T>)
 }
 
 /// Serves requests until the client or `closing` ends it.
-async fn speak<I, S, F, B>(protocol: Protocol, stream: I, door: Door<S>, closing: Option<watch::Receiver<bool>>)
-where
+async fn speak<I, S, F, B>(
+    protocol: Protocol,
+    stream: I,
+    door: Door<S>,
+    closing: Option<watch::Receiver<bool>>,
+    signs: Signs,
+) where
     I: Read + Write + Unpin + Send + 'static,
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
 {
     let Door { service, streams, .. } = door;
+    let requests = Requests::default();
+    let counted = requests.clone();
+    let service = move |request| {
+        let (reply, request) = (service(request), counted.begin());
+        async { reply.await.map(|reply| reply.map(|body| Counted::new(body, request))) }
+    };
     match protocol {
         Protocol::Http1 => {
-            let builder = http1(closing.is_some());
-            see_out(builder.serve_connection(stream, service_fn(service)), closed(closing)).await;
+            let service = service_fn(move |request| {
+                signs.spoke.store(true, Ordering::Relaxed);
+                let (reply, unread) = (service(request), Arc::clone(&signs.unread));
+                async move {
+                    let reply = reply.await?;
+                    unread.store(reply.extensions().get() == Some(&RequestBody::Unread), Ordering::Relaxed);
+                    Ok::<_, Infallible>(reply)
+                }
+            });
+            let connection = http1(closing.is_some()).serve_connection(stream, service);
+            see_out(connection, closed(closing.clone()), abandoned(closing, &requests)).await;
         }
         Protocol::Http2 => {
             let service = service_fn(move |request| {
+                signs.spoke.store(true, Ordering::Relaxed);
                 let reply = service(request);
                 async { reply.await.map(|reply| reply.map(Watched::new)) }
             });
             let aged = tokio::time::sleep(H2_CONNECTION_AGE_MAX);
-            let ends = async { before(aged, closed(closing)).await.unwrap_or_default() };
-            see_out(http2(streams).serve_connection(stream, service), ends).await;
+            let ends = async { before(aged, closed(closing.clone())).await.unwrap_or_default() };
+            let connection = http2(streams).serve_connection(stream, service);
+            see_out(connection, ends, abandoned(closing.clone(), &requests)).await;
         }
     }
 }
@@ -215,13 +314,28 @@ async fn closed(closing: Option<watch::Receiver<bool>>) {
     tokio::time::sleep(DRAIN_GRACE).await;
 }
 
-/// Serves a connection, and once `ends` only the requests that it has begun.
+/// Returns once `closing` was said and the client leaves open a connection that has no request: one of HTTP/2 that
+/// never answers would else be waited for until its pings run out.
+async fn abandoned(closing: Option<watch::Receiver<bool>>, requests: &Requests) {
+    loop {
+        closed(closing.clone()).await;
+        if requests.are_over() {
+            return;
+        }
+    }
+}
+
+/// Serves a connection, and once `ends` only the requests that it has begun, until it is `abandoned` after that.
 /// A connection that ends badly is the client's doing; its requests have settled themselves.
-async fn see_out(connection: impl GracefulConnection, ends: impl Future<Output = ()>) {
+async fn see_out(
+    connection: impl GracefulConnection,
+    ends: impl Future<Output = ()>,
+    abandoned: impl Future<Output = ()>,
+) {
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return drop(ended),
         () = ends => connection.as_mut().graceful_shutdown(),
     }
-    drop(connection.await);
+    drop(before(abandoned, connection).await);
 }

@@ -13,6 +13,7 @@ pub mod listen;
 mod models;
 mod opening;
 mod patience;
+mod requests;
 mod respond;
 mod streams;
 mod target;
@@ -23,9 +24,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::call::{Call, CallFacts, Surface};
+use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
@@ -33,12 +36,21 @@ use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_chat::{self, BodyError};
 
 pub use admission::Admission;
+pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
+pub use headers::Said;
 pub use respond::ReplyStream;
 pub use target::host;
 
-use admission::Permit;
 use cors::Reader;
+
+/// Whether a request's body has been read to its end. [`Unread`](Self::Unread) is an extension of the response, by which
+/// the connection knows that its client may still be sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RequestBody {
+    Read,
+    Unread,
+}
 
 /// Everything behind the agents' door.
 pub struct Server {
@@ -60,13 +72,19 @@ impl Server {
             // It is served wherever GET is.
             *request.method_mut() = Method::GET;
         }
-        let mut response = match self.route(id, request, for_head).await {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let mut body = if request.body().is_end_stream() { RequestBody::Read } else { RequestBody::Unread };
+        let mut response = match self.route(id, request, for_head, &mut body).await {
             Ok(response) => response,
             Err(error) => {
-                self.report(id, &error, arrived);
+                let method = if for_head { Method::HEAD } else { method };
+                self.report(id, &error, (&method, uri.path()), arrived);
                 respond::error(id, &error)
             }
         };
+        if body == RequestBody::Unread {
+            response.extensions_mut().insert(body);
+        }
         if let Some(reader) = reader {
             reader.may_read(response.headers_mut());
         }
@@ -74,12 +92,13 @@ impl Server {
     }
 
     /// The log event of a request that the gateway never saw.
-    fn report(&self, id: RequestId, error: &ApiError, arrived: Instant) {
+    fn report(&self, id: RequestId, error: &ApiError, (method, path): (&Method, &str), arrived: Instant) {
         let accounts = self.gateway.accounts();
         accounts.metrics.count_error(error.code.metric());
         let duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         let fields = serde_json::json!({
             "request_id": id.to_string(), "status": error.code.as_str(), "http_status": error.status, "duration_ms": duration_ms,
+            "method": target::shown_method(method), "path": target::shown_path(path),
         });
         accounts.log.event("request", &fields);
     }
@@ -90,6 +109,7 @@ impl Server {
         id: RequestId,
         request: Request<Incoming>,
         for_head: bool,
+        request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (host, path) = (host(&request)?, request.uri().path());
         match (request.method(), path) {
@@ -116,8 +136,9 @@ impl Server {
         let key = authenticate::authenticate(&keys, host, request.headers(), self.gateway.config())?;
         match (request.method(), path) {
             (&Method::POST, "/v1/chat/completions") => {
-                let permit = self.admission.admit()?;
-                self.chat(id, request, key.as_deref(), permit).await
+                // Before the body is read: whoever would be refused need not send it.
+                self.admission.has_room()?;
+                self.chat(id, request, key.as_deref(), request_body).await
             }
             (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
@@ -144,20 +165,24 @@ impl Server {
         &self,
         id: RequestId,
         request: Request<Incoming>,
-        key: Option<&crate::config::Key>,
-        permit: Permit,
+        key: Option<&Key>,
+        request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
-        let (body, held) = intake::body(&head.headers, body, &self.admission, &self.gateway.config().limits).await?;
+        let limits = &self.gateway.config().limits;
+        let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
+        *request_body = RequestBody::Read;
+        // Only now: one who sends slowly must not keep a place from those who do not.
+        let permit = self.admission.admit()?;
         let read = Instant::now();
         let view = openai_chat::read(&body).map_err(refusal_of)?;
         let said = headers::read(head.headers);
-        let (who, pinned_tier) = attribute::attribute(&said, &view, &body, key);
-        for claim in &who.ignored {
+        let (who, pinned_tier) = attribute(&said, &view, &body, key);
+        for claim in who.ignored.iter().chain(&who.unread) {
             self.gateway.accounts().metrics.ignored_claims.with_label_values(&[*claim]).inc();
         }
-        let ignored = who.ignored.clone();
+        let asides = respond::asides(&who);
         let facts = CallFacts {
             id,
             arrived,
@@ -166,13 +191,14 @@ impl Server {
             surface: Surface::ChatCompletions,
             body_bytes: body.len(),
             view,
+            session: who.run.clone().or(said.session),
             who,
             pinned_tier,
             deadline: said.deadline,
         };
         let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
         let reply = self.gateway.answer(call, key).await;
-        Ok(respond::reply(id, reply, &ignored, permit))
+        Ok(respond::reply(id, reply, &asides, permit))
     }
 }
 
@@ -192,7 +218,9 @@ fn wrong_method(method: &Method, served: &'static str) -> ApiError {
 
 fn refusal_of(error: BodyError) -> ApiError {
     match &error {
-        BodyError::DuplicateKey(key) => ApiError::new(Code::DuplicateKey, error.to_string()).param(key),
+        BodyError::DuplicateKey(key) | BodyError::Respelt(key) => {
+            ApiError::new(Code::DuplicateKey, error.to_string()).param(key)
+        }
         BodyError::Wrong { key, .. } => ApiError::new(Code::InvalidBody, error.to_string()).param(key),
         BodyError::Json(_) => ApiError::new(Code::InvalidBody, error.to_string()),
     }

@@ -1,15 +1,12 @@
 //! `GET /v1/models`: what a client may ask for, within its grants.
 //! <https://platform.openai.com/docs/api-reference/models>
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use super::attribute::DEFAULT_TEAM;
 use crate::config::Key;
 use crate::gateway::Gateway;
-use crate::plan::{Plan, Reason};
-use crate::task::Tier;
+use crate::plan::{Plan, Why};
 
 /// All models.
 #[derive(Serialize)]
@@ -30,7 +27,7 @@ pub struct Model {
 
 /// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match, each once.
 pub fn list(gateway: &Gateway, key: Option<&Key>) -> List {
-    let names = candidates(gateway).into_iter();
+    let names = gateway.routing().known_models(&gateway.accounts().book.load()).into_iter();
     List {
         object: "list",
         data: names.filter_map(|name| plan(gateway, key, &name).map(|plan| model(name, &plan))).collect(),
@@ -41,7 +38,7 @@ pub fn list(gateway: &Gateway, key: Option<&Key>) -> List {
 pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
     let asked = decode(asked);
     let plan = plan(gateway, key, &asked)?;
-    let candidates = candidates(gateway);
+    let candidates = gateway.routing().known_models(&gateway.accounts().book.load());
     let known = candidates.contains(&asked)
         || plan.targets.iter().any(|target| target.to_string() == asked && candidates.contains(target.model.as_str()));
     known.then(|| model(asked, &plan))
@@ -50,26 +47,13 @@ pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str) -> Option<Model> {
 /// What a request for this name would get: whatever would be refused is not listed either.
 fn plan(gateway: &Gateway, key: Option<&Key>, name: &str) -> Option<Plan> {
     let team = key.map_or(DEFAULT_TEAM, |key| key.team.as_str());
-    gateway.choose(name, None, team, key).ok()
+    gateway.routing().may_ask(name, team, key)
 }
 
 fn model(id: String, plan: &Plan) -> Model {
-    let by_name = plan.targets.first().filter(|_| plan.reason == Reason::ExactModel);
+    let by_name = plan.targets.first().filter(|_| plan.reason.why == Why::ExactModel);
     let owned_by = by_name.map_or_else(|| "farthing".to_owned(), |target| target.provider.to_string());
     Model { id, object: "model", created: 0, owned_by }
-}
-
-/// Every name that could be listed, before grants.
-fn candidates(gateway: &Gateway) -> BTreeSet<String> {
-    let (config, book) = (gateway.config(), gateway.accounts().book.load());
-    let of_tiers =
-        Tier::ALL.into_iter().flat_map(|tier| config.tiers.models(tier)).map(|model| model.model.to_string());
-    let priced = config.providers.iter().flat_map(|row| {
-        let served = book.rows_of(&row.vendor).filter(|(model, _)| row.serves(model));
-        served.map(|(model, _)| model.to_owned())
-    });
-    let ours = Tier::ALL.into_iter().map(|tier| tier.to_string()).chain(["auto".to_owned()]);
-    ours.chain(of_tiers).chain(priced).collect()
 }
 
 fn decode(name: &str) -> String {

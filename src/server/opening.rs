@@ -42,16 +42,18 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(mut sent: &[u8], protocol: Protocol) {
+    fn check(sent: &[u8], protocol: Protocol) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let whole = sent;
-        let (found, first) = runtime.block_on(read(&mut sent)).unwrap();
-        assert_eq!(found, protocol, "{:?}", String::from_utf8_lossy(whole));
-        assert_eq!([&first, sent].concat(), whole, "nothing is lost");
+        for packet in 0..=sent.len() {
+            let (mut one, mut other) = sent.split_at(packet);
+            let (found, first) = runtime.block_on(read(&mut (&mut one).chain(&mut other))).unwrap();
+            assert_eq!(found, protocol, "{:?}, {packet} bytes first", String::from_utf8_lossy(sent));
+            assert_eq!([&first, one, other].concat(), sent, "nothing is lost");
+        }
     }
 
     #[test]
-    fn only_the_whole_preface_is_http_2() {
+    fn only_the_whole_preface_is_http_2_in_however_many_packets_it_comes() {
         check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n and more", Protocol::Http2);
         check(b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", Protocol::Http1);
         check(b"PRI * HTTP/2.0\r\n\r\n", Protocol::Http1);

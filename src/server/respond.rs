@@ -11,9 +11,11 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use super::admission::Permit;
+use crate::call::Attribution;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
+use crate::plan::Reason;
 use crate::wire::errors::{ApiError, Code};
 
 /// A whole reply goes out in frames of at most so many bytes, so that it waits here for a slow client of HTTP/2 and
@@ -23,6 +25,11 @@ const WHOLE_FRAME_BYTES: usize = 128 << 10;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-farthing-model");
 const TIER: HeaderName = HeaderName::from_static("x-farthing-tier");
+const TASK: HeaderName = HeaderName::from_static("x-farthing-task");
+const CONFIDENCE: HeaderName = HeaderName::from_static("x-farthing-confidence");
+const POLICY: HeaderName = HeaderName::from_static("x-farthing-policy");
+const WOULD_TIER: HeaderName = HeaderName::from_static("x-farthing-would-tier");
+const WOULD_MODEL: HeaderName = HeaderName::from_static("x-farthing-would-model");
 const REASON: HeaderName = HeaderName::from_static("x-farthing-reason");
 const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
 const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
@@ -30,8 +37,9 @@ const COST_SOURCE: HeaderName = HeaderName::from_static("x-farthing-cost-source"
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
 pub struct ReplyStream {
-    kind: Kind,
+    // First, so that it is back when the log has the request.
     _permit: Option<Permit>,
+    kind: Kind,
 }
 
 enum Kind {
@@ -67,7 +75,7 @@ impl Body for ReplyStream {
 }
 
 /// A reply of the gateway.
-pub fn reply(id: RequestId, reply: Reply, ignored: &[&'static str], permit: Permit) -> Response<ReplyStream> {
+pub fn reply(id: RequestId, reply: Reply, asides: &str, permit: Permit) -> Response<ReplyStream> {
     let Reply { status, headers, decision, body } = reply;
     let (kind, error) = match body {
         ReplyBody::Whole(json) => (Kind::Whole(json), None),
@@ -86,10 +94,22 @@ pub fn reply(id: RequestId, reply: Reply, ignored: &[&'static str], permit: Perm
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     if let Some(decision) = &decision {
-        describe(headers, decision, ignored);
+        describe(headers, decision, asides);
     }
     headers.insert(REQUEST_ID, spelt(id));
     response
+}
+
+/// Which claims did not count, and why; behind the reason of the plan.
+pub fn asides(who: &Attribution) -> String {
+    let (tier, unread): (Vec<&str>, Vec<&str>) = who.unread.iter().partition(|claim| **claim == "tier");
+    let mut asides = String::new();
+    for (why, claims) in [("not granted: ", &who.ignored[..]), ("not readable: ", &unread), ("unknown ", &tier)] {
+        if !claims.is_empty() {
+            asides = format!("{asides}; {why}{}", claims.join(", "));
+        }
+    }
+    asides
 }
 
 /// An error before the gateway was reached.
@@ -155,18 +175,28 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
 }
 
 /// What was decided, why, and what it cost.
-fn describe(headers: &mut HeaderMap, decision: &Decision, ignored: &[&'static str]) {
+fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
     if let Some(model) = &decision.model {
         set(headers, MODEL, &model.to_string());
     }
-    if let Some(tier) = decision.tier {
+    let plan = &*decision.plan;
+    if let Some(tier) = plan.tier {
         headers.insert(TIER, HeaderValue::from_static(tier.as_str()));
     }
-    if ignored.is_empty() {
-        headers.insert(REASON, HeaderValue::from_static(decision.reason.as_str()));
-    } else {
-        set(headers, REASON, &format!("{}; not granted: {}", decision.reason.as_str(), ignored.join(", ")));
+    if let Some(finding) = &plan.finding {
+        set(headers, POLICY, &finding.policy);
+        set(headers, CONFIDENCE, &share(finding.confidence_ppm));
+        if let Some(task) = &finding.task {
+            set(headers, TASK, task);
+        }
     }
+    if let Some(would) = &plan.would {
+        set(headers, WOULD_MODEL, &would.model.to_string());
+        if let Some(tier) = would.tier {
+            headers.insert(WOULD_TIER, HeaderValue::from_static(tier.as_str()));
+        }
+    }
+    describe_reason(headers, &plan.reason, asides);
     if !decision.edits.is_empty() {
         set(headers, EDITS, &decision.edits);
     }
@@ -179,6 +209,21 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, ignored: &[&'static st
             headers.insert(COST_SOURCE, HeaderValue::from_static("estimated"));
         }
     }
+}
+
+/// Why, and what is to be said beside. Prose of a policy that cannot stand in a header is left out.
+fn describe_reason(headers: &mut HeaderMap, reason: &Reason, asides: &str) {
+    let mut words = reason.to_string();
+    if HeaderValue::from_str(&words).is_err() {
+        words = Reason { because: None, ..reason.clone() }.to_string();
+    }
+    set(headers, REASON, &format!("{words}{asides}"));
+}
+
+/// Millionths as a share with two decimals.
+fn share(ppm: u32) -> String {
+    let hundredths = ppm.saturating_add(5_000) / 10_000;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 /// Names that cannot stand in a header (a model's, say) are left out rather than altered.

@@ -164,13 +164,18 @@ mod tests {
         }
     }
 
-    /// A stream that sends `body` and then waits, and whether it has been dropped.
-    fn run(streams: &Streams, body: impl Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static) -> Dropped {
+    /// A stream that is asked for so many frames of `body`, and whether it has been dropped.
+    fn run<B>(streams: &Streams, body: B, frames: usize) -> Dropped
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+    {
         let (settles, settled) = watch::channel(false);
         let settles = Settles(settles);
         streams.execute(async move {
             let mut body = Watched::new(body);
-            body.frame().await;
+            for _ in 0..frames {
+                body.frame().await;
+            }
             // There is no room for more: the body is not asked again.
             pending::<()>().await;
             drop(settles);
@@ -180,26 +185,34 @@ mod tests {
 
     type Dropped = watch::Receiver<bool>;
 
-    struct Silent;
+    /// Silent, but for one event if it has it.
+    struct Silent(Option<&'static str>);
 
     impl Body for Silent {
         type Data = Bytes;
         type Error = Infallible;
 
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            Poll::Pending
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.take().map_or(Poll::Pending, |event| Poll::Ready(Some(Ok(Frame::data(event.into())))))
         }
+    }
+
+    /// What `future` gives, in time.
+    async fn soon<F: Future>(future: F) -> F::Output {
+        tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
     }
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_given_up_and_one_that_waits_for_its_provider_is_not() {
         let (streams, owner) = streams(Duration::from_millis(50));
-        let waits = run(&streams, Silent);
-        let mut takes_nothing = run(&streams, Full::new(Bytes::from_static(b"event")));
-        assert!(takes_nothing.wait_for(|dropped| *dropped).await.is_ok());
-        assert!(!*waits.borrow(), "the silence is the provider's");
+        let waiting = [run(&streams, Silent(None), 1), run(&streams, Silent(Some("event")), 2)];
+        for _ in 0..2 {
+            let mut takes_nothing = run(&streams, Full::new(Bytes::from_static(b"event")), 1);
+            assert!(soon(takes_nothing.wait_for(|dropped| *dropped)).await.is_ok());
+        }
+        assert!(waiting.iter().all(|waits| !*waits.borrow()), "the silence is the provider's, after an event too");
         drop(streams);
-        owner.cut().await;
-        assert!(*waits.borrow(), "whoever closes the door has waited for it");
+        soon(owner.cut()).await;
+        assert!(waiting.iter().all(|waits| *waits.borrow()), "whoever closes the door has waited for them");
     }
 }

@@ -12,14 +12,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::opening::Protocol;
 use crate::config::TlsFiles;
-use crate::limits::{TLS_FILE_BYTES_MAX, TLS_HANDSHAKE_TIMEOUT};
+use crate::limits::{HEAD_BYTES_MAX, TLS_FILE_BYTES_MAX, TLS_HANDSHAKE_TIMEOUT};
 use crate::problem::Problem;
+use crate::wire::errors::{ApiError, Code};
 
 /// What both doors serve TLS with, from one reading of the files.
 pub struct Certificates {
@@ -52,6 +54,35 @@ impl Doors {
         self.agents.config.store(agents);
         self.operators.config.store(operators);
     }
+}
+
+/// What a client reads that speaks HTTP where TLS is served.
+const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n";
+
+/// Whether a connection opens with a method of HTTP instead of a handshake. Waits for its first byte.
+pub async fn speaks_plain_http(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    let peeked = tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(1))) && first[0].is_ascii_uppercase()
+}
+
+/// Tells such a client so, in words that it can read.
+///
+/// # Errors
+///
+/// Always: there is nothing to serve.
+pub async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
+    let error = ApiError::new(Code::InvalidRequest, "this port speaks TLS; wanted a URL that begins with `https://`");
+    let body = error.openai_body();
+    let answer = format!("{PLAIN}content-length: {}\r\n\r\n{body}", body.len());
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing on what it still sends would take the answer from it.
+        tokio::io::copy(&mut (&mut stream).take(HEAD_BYTES_MAX as u64), &mut tokio::io::sink()).await
+    };
+    drop(tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, told).await);
+    Err(io::ErrorKind::InvalidData.into())
 }
 
 impl Tls {
@@ -169,4 +200,21 @@ fn text(file: &Path) -> Result<Vec<u8>, Problem> {
 
 fn about(file: &Path, message: &str) -> Problem {
     Problem { file: file.display().to_string(), line: 0, column: 0, message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("cert.pem");
+        let told = |bytes| {
+            fs::File::create(&file).and_then(|file| file.set_len(bytes)).expect("it writes");
+            certificates(&file).expect_err("it holds nothing").message
+        };
+        assert_eq!(told(TLS_FILE_BYTES_MAX + 1), "it is larger than 4194304 bytes; wanted PEM");
+        assert_ne!(told(TLS_FILE_BYTES_MAX), "it is larger than 4194304 bytes; wanted PEM");
+    }
 }

@@ -122,6 +122,8 @@ impl Traffic {
             frames: AtomicU64::new(0),
             hung_up: AtomicBool::new(false),
         });
+        // Before anybody can see the request: a release that follows its arrival is never missed.
+        let released = self.releases.subscribe();
         self.open.fetch_add(1, Ordering::AcqRel);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push(Arc::clone(&exchange), self.keep);
@@ -129,7 +131,7 @@ impl Traffic {
         self.arrivals.fetch_add(1, Ordering::AcqRel);
         drop(kept);
         self.tick();
-        Visit { traffic: Arc::clone(self), exchange, ended: false, released: self.releases.subscribe() }
+        Visit { traffic: Arc::clone(self), exchange, ended: false, released }
     }
 
     fn tick(&self) {
@@ -228,5 +230,33 @@ impl Drop for Visit {
         }
         self.traffic.open.fetch_sub(1, Ordering::AcqRel);
         self.traffic.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_that_follows_an_arrival_is_never_missed() {
+        for _ in 0..1000 {
+            let traffic = Arc::new(Traffic::new(1));
+            let head = http::Request::new(()).into_parts().0;
+            let watches = AtomicBool::new(false);
+            let visit = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    watches.store(true, Ordering::Release);
+                    while traffic.arrivals() == 0 {
+                        std::hint::spin_loop();
+                    }
+                    traffic.release();
+                });
+                while !watches.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                traffic.arrive(&head, Bytes::new())
+            });
+            assert!(visit.released.has_changed().expect("its traffic is there"));
+        }
     }
 }

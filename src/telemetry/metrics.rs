@@ -4,11 +4,13 @@
 //! Users, runs and text are never labels. The handles of one combination of team, project, tier and
 //! model are looked up once a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
-use prometheus::{Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use super::series::{Combined, Labels, Memo};
 use crate::reply::usage::{Source, Usage, WhyUnknown};
@@ -83,6 +85,10 @@ pub struct Metrics {
     pub body_bytes: IntGauge,
     /// Reloads of keys or prices that failed.
     pub reload_failures: IntCounterVec,
+    /// Reloads of policies that failed.
+    pub policy_reload_failures: IntCounter,
+    policies: IntGaugeVec,
+    live_policies: Mutex<Vec<String>>,
 }
 
 /// The labels of one request's series.
@@ -265,7 +271,12 @@ impl Metrics {
                 GEN_AI_SECONDS,
                 &["gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model"],
             ),
-            ignored_claims: counts(&r, "farthing_ignored_claims_total", "Claims that a key does not grant", &["claim"]),
+            ignored_claims: counts(
+                &r,
+                "farthing_ignored_claims_total",
+                "Claims that a key does not grant, or that cannot be read",
+                &["claim"],
+            ),
             overhead: histogram(
                 &r,
                 "farthing_overhead_seconds",
@@ -284,6 +295,13 @@ impl Metrics {
             ),
             body_bytes: int_gauge(&r, "farthing_body_bytes", "Bytes of bodies in flight"),
             reload_failures: counts(&r, "farthing_reload_failures_total", "Reloads that failed", &["file"]),
+            policy_reload_failures: count(
+                &r,
+                "farthing_policy_reload_failures_total",
+                "Reloads of policies that failed",
+            ),
+            policies: int_gauges(&r, "farthing_policy_info", "1 for each policy in force", &["version"]),
+            live_policies: Mutex::default(),
             registry: r,
         }
     }
@@ -335,6 +353,20 @@ impl Metrics {
         for (counter, tokens) in series.0.iter().zip(by_kind(usage)) {
             counter.inc_by(tokens);
         }
+    }
+
+    /// Shows these versions of policies as those in force, and no others. How many there can be is bounded where they
+    /// are read.
+    pub fn show_policies(&self, versions: Vec<String>) {
+        let mut live = self.live_policies.lock().unwrap_or_else(PoisonError::into_inner);
+        for version in &versions {
+            self.policies.with_label_values(&[version]).set(1);
+        }
+        for gone in live.iter().filter(|version| !versions.contains(version)) {
+            // It was there: it was shown before.
+            drop(self.policies.remove_label_values(&[gone]));
+        }
+        *live = versions;
     }
 
     /// Counts an attempt whose cost is not known.
@@ -397,6 +429,18 @@ const VALID: &str = "names and labels of metrics are valid and distinct";
 
 fn counts(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     let vec = IntCounterVec::new(Opts::new(name, help), labels).expect(VALID);
+    r.register(Box::new(vec.clone())).expect(VALID);
+    vec
+}
+
+fn count(r: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect(VALID);
+    r.register(Box::new(counter.clone())).expect(VALID);
+    counter
+}
+
+fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let vec = IntGaugeVec::new(Opts::new(name, help), labels).expect(VALID);
     r.register(Box::new(vec.clone())).expect(VALID);
     vec
 }

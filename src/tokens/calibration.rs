@@ -107,6 +107,8 @@ mod tests {
         check(&[(1200, 1000)], 500, None);
         check(&[(0, 5000), (5000, 0), (u64::MAX, 3000), (1, 3000)], 500, None);
         check(&[(3000, 3000), (u64::MAX, 3000)], 500, Some(500));
+        // More than all that is remembered: it would be all that counts.
+        check(&[(3000, 3000), (2 * (WINDOW + 1), WINDOW + 1)], 500, Some(500));
     }
 
     #[test]

@@ -57,6 +57,12 @@ pub fn output_bound(view: &View, model_limit: Option<u64>) -> Option<u64> {
     Some(an_answer.saturating_mul(view.answers_expected()))
 }
 
+/// More tokens than `bytes` bytes of prose or code in any language are, but hardly twice as many: what a threshold in
+/// tokens is held against.
+pub fn ample_estimate(bytes: u64) -> u64 {
+    bytes / 3
+}
+
 /// About how many tokens `bytes` bytes of text are.
 pub fn estimate(bytes: u64) -> u64 {
     bytes.div_ceil(4)

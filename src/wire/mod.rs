@@ -7,6 +7,7 @@ pub mod encoding;
 pub mod errors;
 pub mod openai_chat;
 pub mod openai_reply;
+pub mod openai_texts;
 pub mod openai_usage;
 pub mod sse;
 pub mod vendors;

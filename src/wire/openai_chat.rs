@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
+use crate::prompt::outline::Speaker;
 use crate::prompt::view::{UsageInStream, View};
 
 /// Why a body cannot be taken.
@@ -16,6 +17,10 @@ pub enum BodyError {
     /// A key that decides something stands twice, so that two readers could disagree about it.
     #[error("the key `{0}` stands twice in the body")]
     DuplicateKey(&'static str),
+    /// A key is one that decides something but for its case: providers that read JSON without regard to case, as Go's
+    /// own reader does, would take it for that one.
+    #[error("a key of the body differs from `{0}` only in its case, and some providers read both alike")]
+    Respelt(&'static str),
     /// A key has a value of the wrong kind.
     #[error("`{key}` must be {wanted}")]
     Wrong {
@@ -60,20 +65,39 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         }
         "prompt_cache_key" => {
             let claimed = text(s)?;
-            reader.view.claims.prompt = reader.view.claims.prompt.take().or(claimed);
+            reader.view.claims.prompt = reader.view.claims.prompt.take().or_else(|| claimed.clone());
+            reader.view.cache_key = claimed;
             Ok(())
         }
+        "response_format" => reader.response_format(s),
         "safety_identifier" => reader.user(s, 1),
         "user" => reader.user(s, 2),
         "web_search_options" => {
             reader.view.attachments.server_tools += 1;
             Ok(s.pass()?)
         }
-        _ => Ok(s.pass()?),
+        other => match deciding(other) {
+            Some(key) => Err(BodyError::Respelt(key)),
+            None => Ok(s.pass()?),
+        },
     })?;
     scanner.end()?;
     reader.finish(larger(max_completion_tokens, max_tokens))
 }
+
+/// The keys of a body on which something is decided.
+const DECIDING: [&str; 10] = [
+    "model",
+    "stream",
+    "stream_options",
+    "messages",
+    "tools",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "service_tier",
+    "web_search_options",
+];
 
 /// The keys that may stand only once, because what they say is decided on.
 #[derive(Clone, Copy)]
@@ -212,18 +236,35 @@ impl Reader {
     }
 
     fn message(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
-        let (mut instructs, mut content) = (false, None);
-        s.object::<BodyError>(|s, key| {
+        let (mut speaker, mut content) = (Speaker::Other, None);
+        let at = s.object::<BodyError>(|s, key| {
             match &*key.decode() {
-                "role" => instructs = s.string_or_skip()?.is_some_and(is_instruction),
+                "role" => speaker = s.string_or_skip()?.map(speaker_of).unwrap_or_default(),
                 "content" => content = Some(self.content(s)?),
                 _ => s.pass()?,
             }
             Ok(())
         })?;
-        if instructs && self.view.system_at.is_none() {
-            self.view.system_at = content;
+        if speaker == Speaker::Instructions && self.view.system_at.is_none() {
+            self.view.system_at.clone_from(&content);
         }
+        self.view.outline.message(speaker, s.text(at), content);
+        Ok(())
+    }
+
+    fn response_format(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        if s.peek() != Some(b'{') {
+            return Ok(s.pass()?);
+        }
+        s.object::<BodyError>(|s, key| {
+            if key.decode() == "type" {
+                let kind = s.string_or_skip()?.map(RawStr::decode);
+                self.view.outline.wants_json = matches!(kind.as_deref(), Some("json_object" | "json_schema"));
+                Ok(())
+            } else {
+                Ok(s.pass()?)
+            }
+        })?;
         Ok(())
     }
 
@@ -248,9 +289,38 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.pass()?);
         }
-        let found = &mut self.view.attachments;
-        types(s, |kind, _| found.server_tools += u64::from(!matches!(kind, None | Some("function" | "custom"))))
-            .map(drop)
+        s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        Ok(())
+    }
+
+    fn tool(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let (mut kind, mut name) = (None, None);
+        s.object::<JsonError>(|s, key| match &*key.decode() {
+            "type" => {
+                kind = s.string_or_skip()?;
+                Ok(())
+            }
+            "name" => {
+                name = Some(s.skip()?);
+                Ok(())
+            }
+            // What a function is stands under `function`, a custom tool under `custom`.
+            "function" | "custom" if s.peek() == Some(b'{') => s
+                .object::<JsonError>(|s, key| {
+                    if key.decode() == "name" {
+                        name = Some(s.skip()?);
+                        Ok(())
+                    } else {
+                        s.pass()
+                    }
+                })
+                .map(drop),
+            _ => s.pass(),
+        })?;
+        let is_clients = matches!(kind.map(RawStr::decode).as_deref(), None | Some("function" | "custom"));
+        self.view.attachments.server_tools += u64::from(!is_clients);
+        name.into_iter().for_each(|name| self.view.outline.tool(name));
+        Ok(())
     }
 
     fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
@@ -287,6 +357,17 @@ impl Reader {
     }
 }
 
+/// The deciding key that a reader without regard to case takes `key` for.
+fn deciding(key: &str) -> Option<&'static str> {
+    // Letters whose folding is an ASCII letter: Go's reader folds them as well. <https://pkg.go.dev/encoding/json#Unmarshal>
+    let folded = |letter: char| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    };
+    DECIDING.iter().copied().find(|deciding| key.chars().map(folded).eq(deciding.chars()))
+}
+
 /// Where both limits are given, which of them a provider keeps is its own affair.
 fn larger(a: WholeNumber, b: WholeNumber) -> WholeNumber {
     match (a, b) {
@@ -296,8 +377,13 @@ fn larger(a: WholeNumber, b: WholeNumber) -> WholeNumber {
     }
 }
 
-fn is_instruction(role: RawStr<'_>) -> bool {
-    matches!(&*role.decode(), "system" | "developer")
+fn speaker_of(role: RawStr<'_>) -> Speaker {
+    match &*role.decode() {
+        "system" | "developer" => Speaker::Instructions,
+        "user" => Speaker::User,
+        "tool" | "function" => Speaker::Tool,
+        _ => Speaker::Other,
+    }
 }
 
 /// Reads an array and tells the `type` of each object in it, `None` for one without, and how many bytes it has.

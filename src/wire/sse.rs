@@ -25,8 +25,6 @@ pub struct Decoder {
     line: usize,
     /// How far it has been looked at.
     looked: usize,
-    /// The last chunk ended in the CR of a blank line: an LF at the start of the next belongs to it.
-    swallow_lf: bool,
 }
 
 /// Whole events as they stand in the stream, and where each lies.
@@ -77,14 +75,8 @@ impl Decoder {
     fn cut(&mut self, bytes: &[u8]) -> (Vec<Range<usize>>, usize) {
         let mut ranges = Vec::with_capacity(1);
         let mut start = 0;
-        if self.swallow_lf && bytes.first() == Some(&b'\n') {
-            start = 1;
-            ranges.push(0..1);
-        }
-        self.swallow_lf &= bytes.is_empty();
-        let mut at = Place { line: self.line.max(start), looked: self.looked.max(start) };
+        let mut at = Place { line: self.line, looked: self.looked };
         while let Some(end) = event_end(bytes, &mut at) {
-            self.swallow_lf = end == bytes.len() && bytes[end - 1] == b'\r';
             ranges.push(start..end);
             start = end;
         }
@@ -112,7 +104,8 @@ fn event_end(bytes: &[u8], at: &mut Place) -> Option<usize> {
         let end = at.looked + found;
         let next = match (bytes[end], bytes.get(end + 1)) {
             (b'\r', Some(b'\n')) => end + 2,
-            // A CR at the very end may be half of a CRLF; after a blank line that makes no difference.
+            // A CR at the very end may be half of a CRLF. After a blank line that makes no difference: its LF is then
+            // an event of its own, without data.
             (b'\r', None) if end > at.line => {
                 at.looked = end;
                 return None;

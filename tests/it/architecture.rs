@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A room may use rooms of lower layers; inside a layer only the exceptions below.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem"]),
-    ("thinking", &["wire", "tokens", "cost", "route"]),
-    ("piped", &["providers", "ledger", "telemetry", "config", "simulator"]),
+    ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
+    ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route"]),
+    ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "simulator"]),
     ("accounting", &["meter"]),
     ("hallway", &["gateway"]),
     ("doors", &["server", "admin"]),
@@ -22,16 +22,23 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("call", "memory", "a call holds the memory of its body"),
     ("call", "prompt", "a call carries the view of its body"),
     ("call", "task", "a call may pin a tier"),
+    ("memory", "limits", "the places to decode in are bounded"),
     ("plan", "ids", "a plan names its targets"),
     ("plan", "task", "a plan has a tier"),
     ("prompt", "limits", "nesting is bounded"),
+    ("yaml", "problem", "places and findings are its words"),
+    ("classify", "policy", "a policy is what requests are classified by"),
+    ("classify", "vectors", "words are compared by their vectors"),
+    ("route", "policy", "a policy says where work belongs"),
+    ("route", "classify", "what a request was taken for decides its tier"),
     ("providers", "config", "a row is built from its configuration"),
+    ("providers", "decoding", "an answer may come encoded"),
     ("ledger", "config", "`durability` and `when_it_fails` are the configuration's words"),
     ("admin", "server", "readiness is the agents' door's"),
 ];
 
 /// Rooms that think take values and return values.
-const PURE: &[&str] = &["wire", "tokens", "cost", "route"];
+const PURE: &[&str] = &["wire", "tokens", "cost", "vectors", "policy", "classify", "route"];
 const IMPURE: &[&str] =
     &["tokio::", "std::fs", "std::env", "std::net", "SystemTime", "Instant::now", "async fn", "prometheus"];
 

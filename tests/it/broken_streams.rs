@@ -137,6 +137,31 @@ async fn an_error_event_of_the_provider_passes_and_is_the_last_word() {
 }
 
 #[tokio::test]
+async fn behind_an_error_event_usage_is_booked_and_nothing_goes_on() {
+    const ERROR: &str = "data: {\"error\":{\"message\":\"boom\",\"type\":\"server_error\"}}\n\n";
+    const USAGE: &str =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1000,\"completion_tokens\":500,\"total_tokens\":1500}}\n\n";
+    const DONE: &str = "data: [DONE]\n\n";
+    let in_one = vec![[CHUNK, ERROR, CHUNK, USAGE, DONE].concat()];
+    let apart = [CHUNK, ERROR, CHUNK, USAGE, DONE, CHUNK].map(str::to_owned).to_vec();
+    let unended = [CHUNK, ERROR, USAGE].map(str::to_owned).to_vec();
+    for pieces in [in_one, apart, unended] {
+        let world = World::new(luna([Reply::raw_events(pieces.clone()).billed(1000, 500)]), "").await;
+        let got = world.chat(ASK_STREAM).await;
+        assert_eq!(got.text(), [CHUNK, ERROR].concat(), "{pieces:?}");
+        let row = world.attempts().remove(0);
+        assert_eq!((&*row.fate, &*row.source, row.cost), ("interrupted", "reported", Some(800_000)), "{pieces:?}");
+        assert_eq!((row.output_tokens, &*world.requests()[0].status), (Some(500), "provider_error"));
+        world.the_ledger_holds_the_invoice();
+    }
+    // A provider that goes on talking, or says nothing more, keeps nobody waiting.
+    let silent = Reply::raw_events([CHUNK, ERROR, CHUNK]).stalls_after(2);
+    let world = World::new(luna([silent]), "").await;
+    assert_eq!(world.chat(ASK_STREAM).await.text(), [CHUNK, ERROR].concat());
+    assert_eq!(world.fates(), ["interrupted"]);
+}
+
+#[tokio::test]
 async fn a_finished_answer_without_a_terminator_passes_and_is_settled() {
     let world = World::new(luna([Reply::tokens(5).without_done()]), "").await;
     let got = world.chat(ASK_STREAM).await;

@@ -8,7 +8,7 @@ use crate::support::{ASK, ASK_STREAM, Got, Setup, World, luna, whole};
 
 const PAGE: &str = "https://app.example";
 const CORS: &str = "cors: { origins: [\"https://app.example\"], max_age: 1h }";
-const KEYS: &str = "keys: [ { sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae, team: data } ]";
+const KEYS: &str = "keys: [ { sha256: 555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f223de1, team: data } ]";
 
 async fn preflight(world: &World, path: &str, origin: &str) -> Got {
     let headers = [
@@ -38,7 +38,7 @@ async fn a_named_page_may_ask_with_its_key_and_read_what_we_tell() {
     assert_eq!(preflight(&world, "/v1/models", PAGE).await.header("access-control-allow-methods"), "GET, HEAD");
 
     // Refusals may be read too, or the page could not say what is wrong.
-    for (key, status) in [("foo", 200), ("bar", 401)] {
+    for (key, status) in [("fk-of-a-test", 200), ("bar", 401)] {
         for body in [ASK, ASK_STREAM] {
             let got = world.chat_as(body, &[("origin", PAGE), ("x-api-key", key)]).await;
             assert_eq!((got.status, got.header("access-control-allow-origin")), (status, PAGE));
@@ -77,17 +77,17 @@ async fn head_is_served_wherever_get_is() {
     let world = Setup::of(luna([Reply::text("ok")])).more(KEYS).start().await;
     let ask = |method: Method, path: &'static str, key: &'static str| {
         let response =
-            world.send(method, path, if key.is_empty() { &[] } else { &[("x-api-key", "foo")] }, Bytes::new());
+            world.send(method, path, if key.is_empty() { &[] } else { &[("x-api-key", "fk-of-a-test")] }, Bytes::new());
         async { whole(response.await).await }
     };
     for path in ["/healthz", "/readyz", "/v1/models", "/v1/models/gpt-5.6-luna", "/v1/models/nobody-knows", "/nowhere"]
     {
-        let (get, head) = (ask(Method::GET, path, "foo").await, ask(Method::HEAD, path, "foo").await);
+        let (get, head) = (ask(Method::GET, path, "fk-of-a-test").await, ask(Method::HEAD, path, "fk-of-a-test").await);
         assert_eq!((head.status, head.text()), (get.status, ""), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
         assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
     }
-    let got = ask(Method::HEAD, "/v1/chat/completions", "foo").await;
+    let got = ask(Method::HEAD, "/v1/chat/completions", "fk-of-a-test").await;
     assert_eq!((got.status, got.header("allow")), (405, "POST"));
     assert_eq!(ask(Method::HEAD, "/v1/models", "").await.status, 401);
     let probe = ask(Method::HEAD, "/", "").await;

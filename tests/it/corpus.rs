@@ -41,6 +41,11 @@ fn every_kept_configuration_meets_the_same_verdict_each_time() {
 }
 
 #[test]
+fn every_kept_policy_meets_the_same_verdict_each_time() {
+    replay("policy", properties::policy);
+}
+
+#[test]
 fn every_kept_price_file_prices_within_its_bounds() {
     replay("prices", properties::prices);
 }

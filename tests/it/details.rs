@@ -41,10 +41,12 @@ async fn the_log_event_of_a_request_has_every_name_and_figure_in_its_place() {
     for moment in ["ts", "duration_ms", "first_byte_ms"] {
         assert!(event.remove(moment).is_some_and(|value| value.is_u64()), "`{moment}` in {event:?}");
     }
+    let session = event.remove("session").and_then(|value| value.as_str().map(str::len));
+    assert_eq!(session, Some(16), "a hash of the run: {event:?}");
     let expected = json!({
         "event": "request", "status": "ok", "http_status": 200, "surface": "chat.completions", "stream": false,
         "team": "a-team", "project": "a-project", "pipeline": "a-pipeline", "run": "a-run", "prompt": "a-prompt",
-        "reason": "exact-model", "tier": "lightweight", "trouble": "refused by the provider", "trouble_status": 500, "provider": "sim", "model": "gpt-5.6-luna",
+        "reason": "exact-model", "decided": "exact-model", "task": "a-task", "asked_model": "gpt-5.6-luna", "tier": "lightweight", "trouble": "refused by the provider", "trouble_status": 500, "provider": "sim", "model": "gpt-5.6-luna",
         "attempts": 2, "edits": "", "body_bytes": ASK.len(),
         "input_tokens": 1000, "cached_input_tokens": 300, "cache_write_tokens": 20,
         "output_tokens": 70, "reasoning_tokens": 6,

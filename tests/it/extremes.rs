@@ -75,13 +75,13 @@ async fn numbers_and_characters_that_no_reader_can_hold_pass_as_they_are() {
 
 #[tokio::test]
 async fn who_is_refused_is_never_asked_to_go_on() {
-    let keys = "keys: [ { sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae, team: data } ]";
+    let keys = "keys: [ { sha256: 555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f223de1, team: data } ]";
     let world = Setup::of(luna([Reply::text("ok")])).more(keys).start().await;
     for (headers, status) in [
         ("content-length: 10\r\n", 401),
         ("content-length: 10\r\nx-api-key: wrong\r\n", 401),
-        ("content-length: 10\r\nx-api-key: foo\r\ncontent-encoding: deflate\r\n", 415),
-        ("content-length: 104857600\r\nx-api-key: foo\r\n", 413),
+        ("content-length: 10\r\nx-api-key: fk-of-a-test\r\ncontent-encoding: deflate\r\n", 415),
+        ("content-length: 104857600\r\nx-api-key: fk-of-a-test\r\n", 413),
     ] {
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n";
         let answer = raw(world.gateway.listen, [format!("{head}{headers}connection: close\r\n\r\n")]).await;

@@ -112,6 +112,18 @@ async fn an_exact_name_stays_with_the_rows_that_serve_that_name() {
 }
 
 #[tokio::test]
+async fn a_target_that_answers_in_between_does_not_rest() {
+    let busy = || Reply::status(500);
+    let sim = Provider::openai().model(script("gpt-5.6-sol", [busy(), Reply::text("ok"), busy(), Reply::text("ok")]));
+    let spare = Provider::openai().model(script("gpt-5.6-sol", [Reply::text("from the spare")]));
+    let setup = Setup::of(sim).and("spare", spare).tiers("frontier: [sim/gpt-5.6-sol, spare/gpt-5.6-sol]");
+    let world = setup.dispatch("retries: 0, circuit: { failures: 2, cool_down: 1h }").start().await;
+    for row in ["spare", "sim", "spare", "sim"] {
+        assert_eq!(world.chat(SOL).await.header("x-farthing-model"), format!("{row}/gpt-5.6-sol"));
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_keeps_failing_rests_and_the_next_is_asked_at_once() {
     let rules = "retries: 0, circuit: { failures: 2, cool_down: 1h }";
     let world = two(Reply::status(500), Reply::text("from the spare"), rules).await;
@@ -167,11 +179,18 @@ async fn a_model_that_nobody_serves_and_an_empty_tier_are_404() {
 async fn a_name_outside_the_rows_patterns_is_404_and_never_leaves() {
     let world = Setup::of(luna([Reply::text("ok")])).models("gpt-5.6-*").start().await;
     assert_eq!(world.chat(ASK_STREAM).await.status, 200);
+    let asked = |name: &str| ASK.replace("gpt-5.6-luna", name);
+    let near = world.chat(asked("openai/gpt-5.6-lunar")).await.json()["error"]["message"].to_string();
+    assert!(near.contains("the model `openai/gpt-5.6-lunar`; did you mean `gpt-5.6-luna`?"), "{near}");
+    assert_eq!(world.logged("request", 2).await["asked"], "openai/gpt-5.6-lunar");
+    let prompt = world.chat(asked("summarise the orders")).await.json()["error"]["message"].to_string();
+    assert!(prompt.contains("no provider row serves this model;"), "{prompt}");
+    assert!(!world.log_text().contains("summarise"));
     for name in ["claude-opus-5-5", "sim/claude-opus-5-5", "nobody/gpt-5.6-luna", ""] {
         let got = world.chat(ASK.replace("gpt-5.6-luna", name)).await;
         assert_eq!((got.status, got.code()), (404, "model_not_found".to_owned()), "{name:?}");
         assert_eq!(got.json()["error"]["param"], "model");
     }
     assert_eq!(world.provider.arrivals(), 1);
-    assert_eq!(world.requests().len(), 5, "every request has its row");
+    assert_eq!(world.requests().len(), 7, "every request has its row");
 }

@@ -2,15 +2,16 @@
 
 use farthing::simulator::Reply;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{ASK, ASK_STREAM, Events, PATIENCE, Setup, World, luna, raw, whole};
+use crate::support::{ASK, ASK_STREAM, Events, PATIENCE, Setup, World, luna, raw, stop, whole};
 
 type H2 = Client<HttpConnector, Full<Bytes>>;
 
@@ -154,7 +155,7 @@ async fn stopping_lets_streams_finish_and_refuses_what_comes_after() {
     stream.take(2).await;
     let World { gateway, provider, mut log, .. } = world;
     let listen = gateway.listen;
-    let stopping = tokio::spawn(gateway.stop());
+    let stopping = tokio::spawn(stop(gateway));
     log.wait_for(|lines| lines.iter().any(|line| line["event"] == "draining")).await.expect("a log");
     let uri = format!("http://{listen}/v1/chat/completions");
     let request = Request::post(uri).body(Full::from(ASK)).expect("a valid request");
@@ -162,7 +163,19 @@ async fn stopping_lets_streams_finish_and_refuses_what_comes_after() {
     provider.release();
     assert_eq!(stream.rest().await.last().map(String::as_str), Some("data: [DONE]\n\n"));
     drop(client);
-    stopping.await.expect("no panic").expect("a complete ledger");
+    stopping.await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_that_answers_no_ping_does_not_delay_the_end() {
+    let world = Setup::of(luna([Reply::text("ok")])).server("drain_timeout: 1h").start().await;
+    let mut silent = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+    let (settings, acknowledged) = (b"\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\x01\0\0\0\0");
+    silent.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], settings].concat()).await.expect("it is there");
+    // Its own settings: from here on it speaks HTTP/2.
+    silent.read_exact(&mut [0; 9]).await.expect("a frame");
+    silent.write_all(acknowledged).await.expect("it is there");
+    stop(world.gateway).await;
 }
 
 #[tokio::test]
@@ -172,13 +185,14 @@ async fn what_does_not_finish_in_time_is_cut_and_settled_before_the_ledger_close
     let mut stream = Events::of(post(&world, &h2(), ASK_STREAM).await);
     stream.take(2).await;
     let World { gateway, provider, folder, .. } = world;
-    gateway.stop().await.expect("a complete ledger");
+    stop(gateway).await;
     let views = farthing::ledger::open_views(&folder.path().join("farthing.db")).expect("the views open");
     let sql = "select a.fate || ' ' || r.status from attempts_v1 a join requests_v1 r using (request_id)";
     let row: String = views.query_row(sql, [], |row| row.get(0)).expect("one row");
     assert_eq!(row, "cut draining");
     provider.hung_up(1).await.expect("the provider's call is given up");
-    assert!(stream.body().frame().await.is_none_or(|frame| frame.is_err()), "the client sees that it was cut");
+    let last = stream.rest().await;
+    assert!(matches!(&last[..], [error] if error.contains("\"code\":\"draining\"")), "the client is told: {last:?}");
 }
 
 #[tokio::test]

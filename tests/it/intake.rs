@@ -4,8 +4,11 @@ use farthing::simulator::Reply;
 use http::Method;
 use hyper::body::Bytes;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::support::{ASK, ASK_STREAM, Got, Setup, World, luna, raw, whole};
+use crate::support::{ASK, ASK_STREAM, Got, PATIENCE, Setup, World, luna, raw, whole};
 
 /// A request by hand, its head ending in `headers`.
 fn by_hand(headers: &str) -> String {
@@ -45,6 +48,8 @@ async fn a_body_that_cannot_be_read_is_refused_with_the_parameter_at_fault() {
         (r#"{"stream":true,"model":"m","messages":[],"stream":false}"#, "duplicate_key", "stream"),
         (r#"{"max_tokens":1,"model":"m","messages":[],"max_tokens":2}"#, "duplicate_key", "max_tokens"),
         (r#"{"n":1,"model":"m","messages":[],"n":2}"#, "duplicate_key", "n"),
+        (r#"{"model":"m","messages":[],"Model":"n"}"#, "duplicate_key", "model"),
+        (r#"{"model":"m","messages":[],"MAX_TOKENS":9}"#, "duplicate_key", "max_tokens"),
     ] {
         check_refusal(&world.chat(body).await, 400, code, param);
     }
@@ -118,6 +123,50 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     check_raw(&raw(world.gateway.listen, [&elsewhere, &megabytes]).await, 404, "not_found");
     let foreign = large.replace("host: localhost", "host: evil.example");
     check_raw(&raw(world.gateway.listen, [&foreign, &megabytes]).await, 403, "not_granted");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_everything_before_it_reads_has_its_refusal() {
+    let world = Setup::of(luna([Reply::text("ok")])).more("limits: { body_bytes: 64KiB }").start().await;
+    let length = 24 << 20;
+    let declared = format!("content-length: {length}\r\n");
+    let post = by_hand(&declared);
+    for (head, status) in [
+        (post.clone(), "413"),
+        (by_hand(&format!("content-encoding: deflate\r\n{declared}")), "415"),
+        (post.replace("/v1/chat/completions", "/v1/nowhere"), "404"),
+        (post.replace("host: localhost", "host: evil.example"), "403"),
+    ] {
+        let mut stream = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+        stream.write_all(head.as_bytes()).await.expect("an open connection");
+        for _ in 0..length / (64 << 10) {
+            stream.write_all(&[b' '; 64 << 10]).await.expect("a connection that takes all of it");
+        }
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an end").expect("an orderly end");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    assert_eq!(world.metric("farthing_body_bytes", "").await, 0.0, "what is thrown away is counted nowhere");
+}
+
+#[tokio::test]
+async fn a_body_that_is_still_on_its_way_holds_no_place() {
+    let world = Setup::of(luna([Reply::tokens(2).stalls_after(1)])).more("limits: { concurrency: 1 }").start().await;
+    let mut slow = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+    let head = by_hand(&format!("content-length: {}\r\nexpect: 100-continue\r\n", ASK.len()));
+    slow.write_all(head.as_bytes()).await.expect("an open connection");
+    // It goes on once somebody reads the body.
+    slow.read_exact(&mut [0; 25]).await.expect("word to go on");
+    slow.write_all(b"{").await.expect("an open connection");
+    assert_eq!(world.metric("farthing_in_flight", "").await, 0.0);
+    let mut stream = open_stream(&world).await;
+    assert_eq!(world.metric("farthing_in_flight", "").await, 1.0, "the gauge counts places");
+    slow.write_all(&ASK.as_bytes()[1..]).await.expect("an open connection");
+    let mut refused = [0; 13];
+    slow.read_exact(&mut refused).await.expect("an answer");
+    assert_eq!(&refused, b"HTTP/1.1 503 ", "its place is asked for once the body is here");
+    world.provider.release();
+    stream.rest().await;
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn a_finding_is_told_and_fails_the_command() {
     let done = books.ledger(&["verify"]);
     let told = String::from_utf8_lossy(&done.stdout);
     assert_eq!(done.status.code(), Some(1));
-    assert!(told.contains("wanted the sum of its attempts") && told.contains("1 findings"), "{told}");
+    assert!(told.contains("wanted the sum of its attempts") && told.contains("1 finding;"), "{told}");
     let copy = books.path("copy.db").display().to_string();
     let refused = books.ledger(&["backup", &copy]);
     assert!(!refused.status.success() && !Path::new(&copy).exists());
@@ -268,7 +268,7 @@ async fn a_copy_in_a_folder_that_cannot_be_written_is_looked_through_all_the_sam
     let done = command.output().expect("the binary runs");
     permit(books.folder.path(), 0o755);
     let told = String::from_utf8_lossy(&done.stdout);
-    assert!(told.contains("1 requests, 1 attempts") && done.status.success(), "{told}{done:?}");
+    assert!(told.contains("1 request, 1 attempt\n") && done.status.success(), "{told}{done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,7 @@ fn scraped() -> String {
     metrics.count_prompt_tokens("p", &Usage::default());
     metrics.ignored_claims.with_label_values(&["team"]).inc();
     metrics.reload_failures.with_label_values(&["config"]).inc();
+    metrics.show_policies(vec!["default@3f2c".to_owned()]);
     String::from_utf8(metrics.render()).expect("text")
 }
 

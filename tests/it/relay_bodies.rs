@@ -80,7 +80,7 @@ fn value() -> impl Strategy<Value = String> {
 /// Members that this gateway has no use for, nested extras and doubles among them.
 fn extras() -> impl Strategy<Value = Vec<String>> {
     let name = prop_oneof![
-        select(vec!["temperature", "x", "provider", "extra_body", "reasoning", "Model", "cursor", ""])
+        select(vec!["temperature", "x", "provider", "extra_body", "reasoning", "Temperature", "cursor", ""])
             .prop_map(|name| format!("\"{name}\"")),
         string().prop_map(|name| name.replace("model", "m")),
     ];

@@ -73,10 +73,10 @@ async fn a_new_price_counts_for_the_requests_after_it() {
 #[tokio::test]
 async fn a_file_that_loses_all_its_keys_does_not_open_the_door() {
     // Whether the keys were there at the start or came with a reload.
-    for (number, at_start) in [keys(&["old"]), "keys: []".to_owned()].into_iter().enumerate() {
+    for (number, at_start) in [keys(&["old"]), "# keys: none yet".to_owned()].into_iter().enumerate() {
         let world = Setup::of(luna([Reply::text("ok")])).more(&at_start).start().await;
         if number == 1 {
-            rewrite(&world, &keys(&["old"]));
+            rewrite(&world, &format!("\n{}", keys(&["old"])));
             world.logged("keys_reloaded", 1).await;
         }
         for (failure, gone) in ["keys: []\n# none\n", "# keys: none at all\n"].into_iter().enumerate() {
@@ -87,4 +87,42 @@ async fn a_file_that_loses_all_its_keys_does_not_open_the_door() {
             assert_eq!(world.chat(ASK).await.status, 401);
         }
     }
+}
+
+fn make_fifo(file: &std::path::Path) {
+    let _ = fs::remove_file(file);
+    assert!(std::process::Command::new("mkfifo").arg(file).status().expect("mkfifo").success());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_file_any_more_changes_nothing_and_holds_nobody_up() {
+    let price = "- model: openai/gpt-5.6-luna\n  usd_per_million: { input: 1, output: 1 }\n";
+    let world = Setup::of(luna([Reply::text("ok")])).more("prices: p.yaml").file("p.yaml", price).start().await;
+    let before = world.chat(ASK).await.header("x-farthing-cost-usd").to_owned();
+    make_fifo(&world.folder.path().join("p.yaml"));
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("regular file"), "{failed}");
+    assert_eq!(world.chat(ASK).await.header("x-farthing-cost-usd"), before);
+    world.gateway.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn a_file_whose_reading_never_ends_holds_neither_the_doors_nor_the_other_files_nor_the_stop() {
+    let price = |usd: u8| format!("- model: openai/gpt-5.6-luna\n  usd_per_million: {{ input: {usd}, output: 1 }}\n");
+    let world = Setup::of(luna([Reply::text("ok")])).row("key: file:secret").file("secret", "sk-1");
+    let world = world.more("prices: p.yaml").file("p.yaml", &price(1)).start().await;
+    let before = world.chat(ASK).await.header("x-farthing-cost-usd").to_owned();
+    make_fifo(&world.folder.path().join("secret"));
+    let file = world.folder.path().join("farthing.yaml");
+    let text = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, format!("{text}# changed\n")).expect("a writable file");
+    // Opening a FIFO to write waits for its reader: from here on the reload hangs in it.
+    let secret = world.folder.path().join("secret");
+    let opened = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(secret)).await;
+    let _writer = opened.expect("no panic").expect("a reader");
+    fs::write(world.folder.path().join("p.yaml"), price(2)).expect("a writable file");
+    world.logged("prices_reloaded", 1).await;
+    assert_ne!(world.chat(ASK).await.header("x-farthing-cost-usd"), before);
+    assert_eq!(world.admin("/healthz", &[]).await.status, 200);
+    world.gateway.stop().await.expect("it stops");
 }

@@ -44,12 +44,16 @@ async fn a_page_of_html_becomes_an_error_of_ours_with_the_same_status() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_not_passed_on() {
-    let reply =
-        Reply::status(307).with_header("location", "http://127.0.0.1:1/").with_header("x-should-retry", "false");
-    let (world, got) = asked([reply], ASK).await;
-    assert_eq!((got.status, got.header("location")), (502, ""));
-    assert_eq!(world.provider.arrivals(), 1);
+async fn a_redirect_is_neither_followed_nor_repeated_nor_passed_on() {
+    let error = json!({"error": {"message": "moved", "type": "x", "code": null}});
+    for status in [300, 302, 304, 307] {
+        let reply = Reply::status(status).with_header("location", "http://127.0.0.1:1/").with_body(&error);
+        let (world, got) = asked([reply, Reply::text("ok")], ASK).await;
+        assert_eq!((got.status, got.code(), got.header("location")), (502, "provider_error".to_owned(), ""));
+        assert_eq!((world.provider.arrivals(), world.fates()), (1, vec!["failed".to_owned()]));
+        assert_eq!(world.attempts()[0].provider_status, Some(i64::from(status)), "the ledger has the provider's own");
+        assert_eq!((&*world.requests()[0].status, world.requests()[0].http_status), ("provider_error", Some(502)));
+    }
 }
 
 #[tokio::test]
@@ -124,9 +128,17 @@ async fn a_wait_that_is_asked_for_is_kept_or_passed_on() {
     assert_eq!(got.header("retry-after"), "7");
     let (_, got) = check_tries(busy("retry-after-ms", "5001"), "retries: 1, retry_wait: 5s", 1, 429).await;
     assert_eq!(got.header("retry-after-ms"), "5001");
-    // A date and nonsense say nothing that we count by.
-    check_tries(busy("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), "retries: 1", 2, 200).await;
-    check_tries(busy("retry-after", "-1"), "retries: 1", 2, 200).await;
+    // So is a date that is far, in whichever of its forms, and a number that no clock holds.
+    let endless = "9".repeat(400);
+    for value in ["Sun, 21 Oct 2170 07:28:00 GMT", "Sun Oct 21 07:28:00 2170", "99999999999999999999999999", &*endless]
+    {
+        let (_, got) = check_tries(busy("retry-after", value), "retries: 1", 1, 429).await;
+        assert_eq!(got.header("retry-after"), value);
+    }
+    // A date that has passed asks for no wait; nonsense says nothing that we count by.
+    for value in ["Wed, 21 Oct 2015 07:28:00 GMT", "-1", "soon", "inf", "nan", ""] {
+        check_tries(busy("retry-after", value), "retries: 1", 2, 200).await;
+    }
 }
 
 #[tokio::test]
@@ -155,9 +167,27 @@ async fn a_connection_that_breaks_before_the_answer_is_tried_again_and_may_be_bi
         assert_eq!(said, "unknown", "what cannot be known is not a number");
         world.the_ledger_holds_the_invoice();
     }
-    let (world, got) = asked([Reply::text("lost").resets_after(0)], ASK).await;
-    assert_eq!((got.status, got.code()), (502, "provider_error".to_owned()), "half a document is no document");
-    assert!(world.fates().iter().all(|fate| fate == "interrupted"), "{:?}", world.fates());
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_is_not_asked_for_again() {
+    for (body, lost) in [
+        (ASK, Reply::text("lost").resets_after(0)),
+        (ASK_STREAM, Reply::text("lost").resets_after(0)),
+        (ASK, Reply::status(200).with_header("x-wide", &"v".repeat(2 << 20))),
+    ] {
+        let (world, got) = asked([lost, Reply::text("ok")], body).await;
+        assert_eq!((got.status, got.code()), (502, "provider_error".to_owned()), "{}", got.text());
+        assert!(got.text().contains("cannot be read"), "{}", got.text());
+        assert_eq!(
+            got.header("x-should-retry"),
+            "false",
+            "what may be billed is not to be repeated by the client either"
+        );
+        assert_eq!((world.provider.arrivals(), world.fates()), (1, vec!["interrupted".to_owned()]));
+        world.provider.settled().await.expect("the invoice is final");
+        world.the_ledger_holds_the_invoice();
+    }
 }
 
 #[tokio::test]

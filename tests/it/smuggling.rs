@@ -162,3 +162,14 @@ async fn a_request_names_one_host() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{method} {target}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_header_that_decides_who_comes_in_stands_once() {
+    for header in ["authorization: Bearer a", "x-api-key: a", "origin: http://localhost"] {
+        let (name, _) = header.split_once(':').expect("a name");
+        for second in [header.to_owned(), format!("{name}: b"), format!("{}: ", name.to_uppercase())] {
+            let headers = format!("{header}\r\n{second}\r\ncontent-length: {}\r\n", ASK.len());
+            check(&headers, post(&headers, ASK), &[400], 0).await;
+        }
+    }
+}

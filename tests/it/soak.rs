@@ -112,7 +112,7 @@ impl World {
         }
         let text = format!(
             "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 5s }}\n\
-             prices: prices.yaml\nmetrics: {{ label_values: 4 }}\n\
+             prices: prices.yaml\nmetrics: {{ label_values: {} }}\n\
              limits: {{ body_bytes: 2MiB, memory_bytes: 16MiB, concurrency: 64 }}\n\
              dispatch: {{ retries: 1, retry_wait: 50ms, first_byte_timeout: 300ms, idle_timeout: 300ms, \
                total_timeout: 2s, circuit: {{ failures: 5, cool_down: 200ms }} }}\n\
@@ -120,7 +120,8 @@ impl World {
                gone: {{ protocol: openai, vendor: openai, base_url: http://127.0.0.1:9/v1, models: [\"gone-*\"] }}\n  \
                sim: {{ protocol: openai, vendor: openai, base_url: {url}, models: [\"*\"] }}\n\
              tiers: {{ frontier: [gone/gone-sol, sim/gpt-5.6-sol], lightweight: [sim/gpt-5.6-luna, sim/gpt-5.6-terra] }}\n\
-             keys:\n{keys}"
+             keys:\n{keys}",
+            watch::LABEL_VALUES
         );
         self.write("farthing.yaml", &text);
     }
@@ -178,6 +179,7 @@ async fn nothing_grows_leaks_or_is_lost_under_mixed_load() {
     let mut served = Served::start(&world.path("farthing.yaml"));
     // The first and the last request are whole ones: between them an export tells of everything.
     load::one_plain_request(&served.listen).await;
+    load::every_common_name(&served.listen).await;
     let (seen, samples, ()) = tokio::join!(
         load_until(end, &served.listen),
         watch::samples_until(end, &served),

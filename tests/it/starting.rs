@@ -39,6 +39,14 @@ fn serve(folder: &TempDir) -> Output {
     run(&["serve", "--config", &config(folder)])
 }
 
+/// `serve` fails with this line, and `check` before it with the same words.
+#[track_caller]
+fn check_both(folder: &TempDir, expected: &str) {
+    check(&serve(folder), folder, &format!("farthing: {expected}"));
+    let told = format!("<folder>/farthing.yaml: `ledger`: {expected}");
+    check(&run(&["check", "--config", &config(folder)]), folder, &told);
+}
+
 #[test]
 fn a_second_process_on_the_same_ledger_is_told_which_one() {
     let folder = folder("farthing.db");
@@ -58,16 +66,14 @@ fn a_second_process_on_the_same_ledger_is_told_which_one() {
 fn a_ledger_that_is_a_folder_is_refused() {
     let folder = folder("ledger");
     std::fs::create_dir(folder.path().join("ledger")).expect("a folder");
-    check(&serve(&folder), &folder, "farthing: `<folder>/ledger` is not a farthing ledger: it is a folder");
+    check_both(&folder, "`<folder>/ledger` is not a farthing ledger: it is a folder");
     assert!(!folder.path().join("ledger.lock").exists(), "nothing is left behind");
 }
 
 #[test]
 fn a_ledger_in_a_folder_that_does_not_exist_is_refused() {
     let folder = folder("data/farthing.db");
-    let expected =
-        "farthing: cannot find the folder of the ledger `<folder>/data`: No such file or directory (os error 2)";
-    check(&serve(&folder), &folder, expected);
+    check_both(&folder, "cannot find the folder of the ledger `<folder>/data`: No such file or directory (os error 2)");
 }
 
 #[test]
@@ -78,9 +84,7 @@ fn another_applications_database_is_refused_and_left_alone() {
     other.execute_batch("CREATE TABLE songs (title TEXT); INSERT INTO songs VALUES ('so long');").expect("valid SQL");
     drop(other);
     let before = std::fs::read(&path).expect("a file");
-    let expected =
-        "farthing: `<folder>/farthing.db` is not a farthing ledger: it is an SQLite file of another application";
-    check(&serve(&folder), &folder, expected);
+    check_both(&folder, "`<folder>/farthing.db` is not a farthing ledger: it is an SQLite file of another application");
     assert_eq!(std::fs::read(&path).expect("a file"), before);
 }
 
@@ -90,9 +94,49 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let path = folder.path().join("farthing.db");
     let before = "# a shopping list, and long enough to be taken for a database's first page\n".repeat(9);
     std::fs::write(&path, &before).expect("a file");
-    let expected = "farthing: `<folder>/farthing.db` is not a farthing ledger: it is not an SQLite file";
-    check(&serve(&folder), &folder, expected);
+    check_both(&folder, "`<folder>/farthing.db` is not a farthing ledger: it is not an SQLite file");
     assert_eq!(std::fs::read_to_string(&path).expect("a file"), before);
+}
+
+#[test]
+fn a_ledger_of_a_newer_version_is_refused_by_check_too() {
+    let folder = folder("farthing.db");
+    Served::start(Path::new(&config(&folder))).kill();
+    let tables = rusqlite::Connection::open(folder.path().join("farthing.db")).expect("a database");
+    tables.execute_batch("PRAGMA user_version = 99; UPDATE journal SET program = '9.9.9'").expect("valid SQL");
+    drop(tables);
+    let done = run(&["check", "--config", &config(&folder)]);
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(told.contains("has version 99 (of farthing 9.9.9), and this program reads up to"), "{told}");
+}
+
+#[test]
+fn check_leaves_a_running_ledger_alone_and_makes_none() {
+    let folder = folder("farthing.db");
+    let names = || {
+        let mut names: Vec<_> =
+            folder.path().read_dir().expect("a folder").flatten().map(|file| file.file_name()).collect();
+        names.sort();
+        names
+    };
+    assert!(run(&["check", "--config", &config(&folder)]).status.success());
+    assert_eq!(names(), ["farthing.yaml"]);
+    let running = Served::start(Path::new(&config(&folder)));
+    assert!(run(&["check", "--config", &config(&folder)]).status.success(), "that it is in use is no problem");
+    running.kill();
+}
+
+#[test]
+fn a_start_logs_the_warnings_of_check() {
+    let folder = folder("farthing.db");
+    let log = Served::start(Path::new(&config(&folder))).kill();
+    let checked = run(&["check", "--config", &config(&folder), "--format", "json"]);
+    let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("one JSON object");
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let logged: Vec<_> = lines.filter(|line| line["event"] == "warning").map(|line| line["message"].clone()).collect();
+    assert!(!logged.is_empty());
+    assert_eq!(serde_json::Value::from(logged), checked["warnings"]);
 }
 
 #[test]
@@ -109,9 +153,16 @@ fn a_folder_that_cannot_be_written_is_refused() {
         command.uid(65_534).gid(65_534);
     }
     let done = command.args(["serve", "--config", &config(&folder)]).stdin(Stdio::null()).output();
+    let mut again = Command::new(command.get_program());
+    if command.get_program() != FARTHING {
+        again.uid(65_534).gid(65_534);
+    }
+    let checked = again.args(["check", "--config", &config(&folder)]).stdin(Stdio::null()).output();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("our folder");
     let expected = "farthing: cannot create `<folder>/farthing.db.lock`: Permission denied (os error 13)";
     check(&done.expect("the binary runs"), &folder, expected);
+    let expected = expected.replace("farthing: ", "<folder>/farthing.yaml: `ledger`: ");
+    check(&checked.expect("the binary runs"), &folder, &expected);
 }
 
 #[test]

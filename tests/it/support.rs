@@ -42,6 +42,12 @@ pub struct World {
     pub log: watch::Receiver<Vec<Value>>,
 }
 
+/// Stops a gateway; one that does not end fails its test.
+pub async fn stop(gateway: Gateway) {
+    let stopped = tokio::time::timeout(PATIENCE, gateway.stop()).await;
+    stopped.expect("an end in time").expect("a complete ledger");
+}
+
 /// A provider whose lightweight model answers with `replies` in turn; the last one repeats.
 pub fn luna(replies: impl IntoIterator<Item = Reply>) -> Provider {
     Provider::openai().model(script("gpt-5.6-luna", replies))

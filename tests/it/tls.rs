@@ -86,7 +86,7 @@ async fn who_does_not_speak_tls_is_turned_away_and_keeps_nobody_waiting() {
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("room");
     let mut answer = Vec::new();
     drop(timeout(PATIENCE, plain.read_to_end(&mut answer)).await.expect("an end in time"));
-    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
     assert_eq!(ask(&world, &authority.client(None, &[])).await.expect("an answer").status, 200);
     assert!(ask(&world, &Authority::new().client(None, &[])).await.is_none(), "not the authority that it trusts");
     drop(silent);
@@ -172,4 +172,19 @@ fn checking_names_the_file_and_what_is_wrong_with_it() {
     check(&[("agents.pem", Some(""))], &["agents.pem: it holds no certificate"]);
     let both = ["gateway.pem: cannot read it", "gateway.key: cannot read it"];
     check(&[("gateway.pem", None), ("gateway.key", None)], &both);
+}
+
+#[tokio::test]
+async fn plain_http_where_tls_is_served_is_told_so() {
+    let authority = Authority::new();
+    let world = world(&authority.signs("localhost"), None).await;
+    let mut stream = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+    stream
+        .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}")
+        .await
+        .expect("room");
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an end in time").expect("a whole answer");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("this port speaks TLS"), "{answer}");
+    world.logged("plain_http", 1).await;
 }

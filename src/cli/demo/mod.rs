@@ -5,7 +5,7 @@
 mod agents;
 mod summary;
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,13 +16,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::agents::Script;
 use self::summary::Summary;
-use super::{Format, fail};
-use crate::app::{self, Running as Gateway};
+use super::{Format, counted, fail};
+use crate::app::{self, Running as Gateway, StartError};
 use crate::config;
 use crate::simulator::workload::{SESSIONS_DEFAULT, Workload};
 use crate::simulator::{Latency, ModelScript, PriceList, Provider, Recordings, Replay, Reply, Running as Simulator};
 use crate::telemetry::log::Log;
 
+/// Where `serve` listens as well.
+const PORT: u16 = 4100;
 /// How much shorter the simulated latencies are than real ones.
 const LATENCY_DIVISOR: u32 = 50;
 /// Which of the workloads is played: the same number gives the same requests.
@@ -33,6 +35,9 @@ pub struct Arguments {
     /// Stop after the workload instead of going on to serve
     #[arg(long)]
     once: bool,
+    /// Where the gateway listens on loopback, its metrics one port further; 0: on free ports
+    #[arg(long, value_name = "PORT", default_value_t = PORT, value_parser = clap::value_parser!(u16).range(..65_535))]
+    port: u16,
     /// Send the recorded sessions of a JSONL or .jsonl.gz file of chat `messages` instead
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
@@ -76,13 +81,13 @@ async fn play(arguments: &Arguments, script: &Script, recordings: &Recordings, r
     let main = provider(recordings, divisor, Mishap::Sometimes).start().await.map_err(|e| e.to_string())?;
     let backup = provider(recordings, divisor, Mishap::Never).start().await.map_err(|e| e.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    let gateway = start_gateway(arguments.once, &folder, &main, &backup).await?;
+    let gateway = start_gateway(if arguments.once { 0 } else { arguments.port }, &folder, &main, &backup).await?;
     if arguments.format == Format::Table {
         say!(
-            "Simulated providers, the gateway on http://{}, {} sessions with {} requests …",
+            "Simulated providers, the gateway on http://{}, {} with {} …",
             gateway.listen,
-            script.sessions(),
-            script.requests()
+            counted(script.sessions(), "session"),
+            counted(script.requests(), "request")
         );
     }
     let bar = progress(script.requests());
@@ -125,13 +130,19 @@ fn provider(recordings: &Recordings, divisor: u32, mishap: Mishap) -> Provider {
         .model(model("gpt-5.6-luna", PriceList::luna(), Latency::LIGHTWEIGHT))
 }
 
-async fn start_gateway(once: bool, folder: &TempDir, main: &Simulator, backup: &Simulator) -> Result<Gateway, String> {
-    let (listen, admin) = if once { ("127.0.0.1:0", "127.0.0.1:0") } else { ("127.0.0.1:4100", "127.0.0.1:4101") };
-    let text = configuration(listen, admin, &main.base_url(), &backup.base_url());
+async fn start_gateway(port: u16, folder: &TempDir, main: &Simulator, backup: &Simulator) -> Result<Gateway, String> {
+    let admin_port = if port == 0 { 0 } else { port + 1 };
+    let [listen, admin] = [port, admin_port].map(|port| format!("127.0.0.1:{port}"));
+    let text = configuration(&listen, &admin, &main.base_url(), &backup.base_url());
     let config = config::parse("the demo's configuration", &text, folder.path(), &|_| None);
     let config = config.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let log = Log::to(Box::new(std::io::sink()));
-    app::start(config, None, log).await.map_err(|error| error.to_string())
+    app::start(config, None, log).await.map_err(|error| match error {
+        StartError::Listen(error) if error.kind() == ErrorKind::AddrInUse => {
+            format!("a process listens on {listen} or {admin} already; wanted `--port 0`, or `--once`, which take free ports")
+        }
+        error => error.to_string(),
+    })
 }
 
 fn configuration(listen: &str, admin: &str, main: &str, backup: &str) -> String {

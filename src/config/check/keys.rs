@@ -17,6 +17,58 @@ use super::super::{Grants, Key, KeyDefaults, Team};
 /// Hex digits of the hash that name a key without a name.
 const KEY_ID_DIGITS: usize = 12;
 
+/// Keys of examples and first tries, which are tried first by whoever looks for an open door.
+const TOY_KEYS: [&str; 48] = [
+    "foo",
+    "bar",
+    "baz",
+    "foobar",
+    "test",
+    "testing",
+    "test123",
+    "test-key",
+    "secret",
+    "key",
+    "my-key",
+    "mykey",
+    "apikey",
+    "api-key",
+    "api_key",
+    "your-api-key",
+    "changeme",
+    "change-me",
+    "password",
+    "pass",
+    "letmein",
+    "qwerty",
+    "admin",
+    "root",
+    "token",
+    "default",
+    "demo",
+    "example",
+    "dummy",
+    "hello",
+    "none",
+    "null",
+    "empty",
+    "EMPTY",
+    "abc",
+    "abc123",
+    "123",
+    "1234",
+    "12345",
+    "123456",
+    "12345678",
+    "123456789",
+    "sk-1234",
+    "sk-123",
+    "sk-test",
+    "sk-123456",
+    "sk-farthing",
+    "farthing",
+];
+
 pub(super) fn check_teams(
     findings: &mut Findings,
     written: Option<written::Rows<written::Team>>,
@@ -46,12 +98,18 @@ pub(super) fn check_teams(
 /// The keys. `declared` holds the teams that they may name; `None`: any, since no team is declared.
 pub(super) fn check_keys(
     findings: &mut Findings,
-    written: Vec<Spanned<Option<written::Key>>>,
+    written: Field<Vec<Spanned<Option<written::Key>>>>,
     declared: Option<&[Team]>,
 ) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     let mut seen = Seen::default();
-    for row in written {
+    let Some(Spanned { value, referenced, .. }) = written.0 else { return keys };
+    let rows = value.unwrap_or_default();
+    if rows.is_empty() {
+        let message = "`keys` holds none; wanted at least one, or no `keys`, which accepts everybody on this machine";
+        findings.at(referenced, message);
+    }
+    for row in rows {
         keys.extend(key(findings, row.referenced, row.value.unwrap_or_default(), declared, &mut seen));
     }
     keys
@@ -114,6 +172,13 @@ fn sha256(
     };
     if [&b""[..], b"\n"].into_iter().any(|nothing| hash == *Sha256::digest(nothing)) {
         let message = "`sha256` is that of an empty key, which everybody holds; wanted that of a real one";
+        findings.at(written.referenced, message);
+    }
+    if let Some(toy) =
+        TOY_KEYS.iter().find(|toy| hash == *Sha256::digest(toy) || hash == *Sha256::digest(format!("{toy}\n")))
+    {
+        let message =
+            format!("`sha256` is that of the key `{toy}`, which anybody guesses; wanted that of a random one");
         findings.at(written.referenced, message);
     }
     if let Some(line) = seen.hashes.insert(hash, written.referenced.line()) {

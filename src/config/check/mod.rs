@@ -32,7 +32,8 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
     not_built(&mut findings, &file);
     let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
     let dispatch = dispatch::check(&mut findings, file.dispatch.unwrap_or_default(), dispatch::DEFAULT);
-    let keys_are_written = file.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let keys_are_written =
+        file.keys.0.as_ref().and_then(|keys| keys.value.as_ref()).is_some_and(|keys| !keys.is_empty());
     let server = server::check(&mut findings, file.server.unwrap_or_default(), keys_are_written, references);
     let surroundings = providers::Surroundings { dispatch, references, own: [server.listen, server.admin_listen] };
     let rows = providers::check(&mut findings, file.providers, &surroundings);
@@ -46,7 +47,8 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         limits: limits(&mut findings, file.limits.unwrap_or_default()),
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
-        keys: keys::check_keys(&mut findings, file.keys.unwrap_or_default(), declared),
+        policies: findings.value("policies", file.policies, |path| folder_path(path, references)),
+        keys: keys::check_keys(&mut findings, file.keys, declared),
         label_values: label_values(&mut findings, file.metrics.unwrap_or_default()),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
         providers: rows.good,
@@ -82,7 +84,6 @@ struct Rows {
 }
 
 fn not_built(findings: &mut Findings, file: &File) {
-    findings.not_built("policies", &file.policies);
     findings.not_built("shared", &file.shared);
     findings.not_built("overhead_team", &file.overhead_team);
     findings.not_built("webhooks", &file.webhooks);
@@ -166,6 +167,16 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
 fn file_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
     if text.is_empty() || text.ends_with('/') || text.contains('\0') {
         return Err("the path of a file".to_owned());
+    }
+    Ok(references.base_dir.join(text))
+}
+
+fn folder_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("the path of a folder, such as `routing-policies`".to_owned());
+    }
+    if text.ends_with(".md") {
+        return Err("the folder that the policy stands in, such as `routing-policies`".to_owned());
     }
     Ok(references.base_dir.join(text))
 }

@@ -131,6 +131,6 @@ fn keys_that_would_open_a_door_are_not_taken_over() {
     let open = good(&format!("server: {{ listen: 0.0.0.0:4100 }}\nkeys: [ {{ sha256: {HASH}, team: ops }} ]\n"));
     insta::assert_snapshot!(again("", &open), @"DIR/farthing.yaml: `keys` is gone, which would open the door; wanted at least one key, or a restart that means it");
     let team = format!("teams: {{ new: {{ providers: [openai] }} }}\nkeys: [ {{ sha256: {HASH}, team: new }} ]\n");
-    insta::assert_snapshot!(again(&team, &open), @"DIR/farthing.yaml: key `2c26b46b68ff`: team `new` is new; wanted a restart, which reads `teams`");
+    insta::assert_snapshot!(again(&team, &open), @"DIR/farthing.yaml: key `555f31a01b45`: team `new` is new; wanted a restart, which reads `teams`");
     insta::assert_snapshot!(again("mode: watch\n", &open), @"DIR/farthing.yaml:1:7: `mode` is `watch`; wanted `enforce` or `observe`");
 }

@@ -1,6 +1,7 @@
 //! Teams and keys.
 
 use insta::assert_snapshot;
+use sha2::Digest as _;
 
 use super::*;
 
@@ -32,8 +33,8 @@ keys:
 fn a_key_stands_once() {
     assert_snapshot!(wrong_part("\
 keys:
-  - { sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae, team: ops, name: a }
-  - { sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae, team: ops, name: b }
+  - { sha256: 555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f223de1, team: ops, name: a }
+  - { sha256: 555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f223de1, team: ops, name: b }
 "), @"farthing.yaml:3:15: `sha256` is that of the key in line 2; wanted every key once");
 }
 
@@ -41,8 +42,8 @@ keys:
 fn a_name_of_a_key_stands_once() {
     assert_snapshot!(wrong_part("\
 keys:
-  - { sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae, team: ops, name: a }
-  - { sha256: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9, team: ops, name: a }
+  - { sha256: 555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f223de1, team: ops, name: a }
+  - { sha256: 16604a937a6c2d33c4436729bfc2245ddea56b2d56ad5a947a110f3976e1264a, team: ops, name: a }
 "), @"farthing.yaml:3:98: `name` is `a` like that of a key above; wanted a name of its own");
 }
 
@@ -103,4 +104,26 @@ keys:
     farthing.yaml:2:15: `sha256` is that of an empty key, which everybody holds; wanted that of a real one
     farthing.yaml:3:15: `sha256` is that of an empty key, which everybody holds; wanted that of a real one
     ");
+}
+
+#[test]
+fn a_key_that_anybody_guesses_is_refused_by_name() {
+    let of = |key: &str| sha2::Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (key, told) in [("foo", "foo"), ("12345678", "12345678"), ("changeme\n", "changeme")] {
+        let problem = wrong_part(&format!("keys: [ {{ sha256: {}, team: ops }} ]\n", of(key)));
+        let expected =
+            format!("`sha256` is that of the key `{told}`, which anybody guesses; wanted that of a random one");
+        assert!(problem.contains(&expected), "{problem}");
+    }
+}
+
+#[test]
+fn keys_without_a_key_are_an_error_and_not_an_open_door() {
+    for keys in ["keys:\n", "keys: []\n", "keys: ~\n"] {
+        assert!(
+            wrong_part(keys).contains("`keys` holds none; wanted at least one, or no `keys`"),
+            "{}",
+            wrong_part(keys)
+        );
+    }
 }

@@ -51,7 +51,10 @@ fn listening_beyond_loopback_needs_keys() {
 
 #[test]
 fn an_empty_list_of_keys_is_no_key() {
-    assert_snapshot!(wrong_part("server: { listen: '[::]:4100' }\nkeys: []\n"), @"farthing.yaml:1:19: `listen` is `[::]:4100`, beyond loopback, and there are no `keys`; wanted at least one key, or a loopback address such as `127.0.0.1:4100`");
+    assert_snapshot!(wrong_part("server: { listen: '[::]:4100' }\nkeys: []\n"), @"
+    farthing.yaml:1:19: `listen` is `[::]:4100`, beyond loopback, and there are no `keys`; wanted at least one key, or a loopback address such as `127.0.0.1:4100`
+    farthing.yaml:2:7: `keys` holds none; wanted at least one, or no `keys`, which accepts everybody on this machine
+    ");
 }
 
 #[test]

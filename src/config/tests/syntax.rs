@@ -25,7 +25,7 @@ fn an_empty_file_says_what_is_least() {
 
 #[test]
 fn an_unknown_key_lists_its_neighbours() {
-    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?");
+    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn an_unknown_key_that_resembles_none_gets_no_hint() {
 
 #[test]
 fn a_key_in_another_case_is_unknown() {
-    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?");
+    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?");
 }
 
 #[test]
@@ -191,7 +191,6 @@ fn what_is_not_built_is_reported_all_at_once() {
     assert_snapshot!(wrong_part("\
 server:
   pass_credentials: false
-policies: routing-policies
 shared: env:REDIS_URL
 overhead_team: platform
 webhooks: [ { url: env:OPS_WEBHOOK, events: [budget] } ]
@@ -201,15 +200,14 @@ teams:
   ops: { budget: { usd: 500 }, store: true, limits: { requests_per_minute: 600 } }
 "), @"
     farthing.yaml:2:21: `pass_credentials` is not available in this version
-    farthing.yaml:3:11: `policies` is not available in this version
-    farthing.yaml:4:9: `shared` is not available in this version
-    farthing.yaml:5:16: `overhead_team` is not available in this version
-    farthing.yaml:6:11: `webhooks` is not available in this version
-    farthing.yaml:7:9: `budget` is not available in this version
-    farthing.yaml:8:38: `mirror` is not available in this version
-    farthing.yaml:10:18: `budget` is not available in this version
-    farthing.yaml:10:39: `store` is not available in this version
-    farthing.yaml:10:53: `limits` is not available in this version
+    farthing.yaml:3:9: `shared` is not available in this version
+    farthing.yaml:4:16: `overhead_team` is not available in this version
+    farthing.yaml:5:11: `webhooks` is not available in this version
+    farthing.yaml:6:9: `budget` is not available in this version
+    farthing.yaml:7:38: `mirror` is not available in this version
+    farthing.yaml:9:18: `budget` is not available in this version
+    farthing.yaml:9:39: `store` is not available in this version
+    farthing.yaml:9:53: `limits` is not available in this version
     ");
 }
 
@@ -232,4 +230,14 @@ fn a_missing_space_in_a_block_is_no_key() {
 fn a_key_of_other_letters_is_no_stumbling_block() {
     assert_snapshot!(wrong_part("teams: { é: [a], ops: {} }\n"), @"farthing.yaml:1:13: `é` holds a list; wanted rows of the form `name: value`");
     assert_snapshot!(wrong_part("teams: { équipe: [a] }\n"), @"farthing.yaml:1:18: `équipe` holds a list; wanted rows of the form `name: value`");
+}
+
+#[test]
+fn all_unknown_keys_are_told_at_once() {
+    assert_snapshot!(wrong_part("mod: enforce\nserver:\n  lissen: 127.0.0.1:1\n  listen: 127.0.0.1:2\nlimts:\n  a: 1\n  b: 2\nteam: {}\n"), @"
+    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?
+    farthing.yaml:3:3: unknown key `lissen`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`, `tls`, `cors`; did you mean `listen`?
+    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?
+    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `teams`?
+    ");
 }

@@ -115,7 +115,6 @@ fn a_free_price_is_zero_in_every_service_tier() {
     for tier in [Standard, Batch, Flex, Priority, Other] {
         assert_eq!(known(&free, &usage((10, 5, 0, 10, 5)), tier), Some(NanoUsd::ZERO));
         assert_eq!(upper_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
-        assert_eq!(lower_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
     }
 }
 
@@ -144,7 +143,8 @@ fn anthropic_s_cache_writes_cost_so_many_times_the_input_at_every_host() {
         "bedrock/apac.anthropic.claude-haiku-4-5-20251001-v1:0",
         "vertex/claude-3-5-sonnet",
     ] {
-        let price = Book::builtin().price_of_key(key, TODAY).expect(key);
+        let (vendor, model) = key.split_once('/').expect(key);
+        let price = Book::builtin().price(vendor, model, TODAY).expect(key);
         let of = |usage: Usage| known(price, &usage, Standard).expect(key).0;
         let read = of(Usage { input_tokens: 1000, ..Usage::default() });
         let written = of(Usage { input_tokens: 1000, cache_write_tokens: 1000, ..Usage::default() });
@@ -240,16 +240,6 @@ fn nothing_bounds_what_has_no_price() {
     check_bound("text-embedding-3-small", (1_000, 0), &[Standard], Some(20_000));
 }
 
-#[test]
-fn a_lower_bound_takes_everything_as_cached() {
-    let bound = |model, input, tiers: &[ServiceTier]| lower_bound(&built_in(model), input, 100, tiers, NO_DISCOUNT);
-    assert_eq!(bound("gpt-5.6-luna", 1_000, &[Standard]), Some(NanoUsd(140_000)));
-    assert_eq!(bound("gpt-5.6-luna", 1_000, &[Standard, Flex]), Some(NanoUsd(70_000)));
-    assert_eq!(bound("gpt-5.6-sol", 272_001, &[Standard]), Some(NanoUsd(220_600_800)));
-    assert_eq!(bound("gpt-5.6-luna", 1_000, &[Other]), None);
-    assert_eq!(bound("gpt-5.6-luna", 1_000, &[]), None);
-}
-
 fn any_rates() -> impl Strategy<Value = Rates> {
     let rate = || prop_oneof![0..200_000_000u64, Just(0), any::<u64>()].prop_map(PicoUsdPerToken);
     let outputs = proptest::option::weighted(0.9, (rate(), rate()));
@@ -313,26 +303,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn every_cost_lies_between_its_bounds(
+    fn no_cost_is_above_its_bound(
         price in any_price(),
         usage in any_usage(),
         (more_input, more_output) in (any_tokens(), any_tokens()),
-        (less_input, less_output) in (any_tokens(), any_tokens()),
         tiers in any_tiers(),
         discount_ppm in any_discount(),
     ) {
         let most = (usage.input_tokens.saturating_add(more_input), usage.output_tokens.saturating_add(more_output));
-        let least = (usage.input_tokens.saturating_sub(less_input), usage.output_tokens.saturating_sub(less_output));
         let high = upper_bound(&price, most.0, most.1, &tiers, discount_ppm);
-        let low = lower_bound(&price, least.0, least.1, &tiers, discount_ppm);
         for &tier in &tiers {
             let cost = cost_of(&price, &usage, tier, discount_ppm);
             if let Some(high) = high {
                 let holds = cost.map_or_else(|why| why == WhyUnknown::CacheWriteRate, |cost| cost <= high);
                 prop_assert!(holds, "{cost:?} above {high}");
-            }
-            if let (Some(low), Ok(cost)) = (low, cost) {
-                prop_assert!(low <= cost, "{cost} below {low}");
             }
         }
     }

@@ -18,7 +18,7 @@ fn input_of(price: &Price) -> Option<PicoUsdPerToken> {
 
 #[track_caller]
 fn check(book: &Book, key: &str, at: Date, expected_micro_usd_per_million: Option<u64>) {
-    let price = book.price_of_key(key, at);
+    let price = key.split_once('/').and_then(|(vendor, model)| book.price(vendor, model, at));
     let input = price.and_then(|price| input_of(price));
     assert_eq!(input, expected_micro_usd_per_million.map(PicoUsdPerToken), "{key} on {at}");
 }

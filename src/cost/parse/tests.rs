@@ -33,6 +33,13 @@ fn quoted_and_unquoted_decimals_are_the_same_exact_price() {
 }
 
 #[test]
+fn what_is_nested_too_deeply_is_refused_where_it_gets_too_deep() {
+    let nested = |lists: usize| problems(&format!("{}{}", "[".repeat(lists), "]".repeat(lists)));
+    assert_eq!(nested(18), "prices.yaml:1:18: nested deeper than 16 levels");
+    assert!(!nested(17).contains("nested"), "{}", nested(17));
+}
+
+#[test]
 fn a_row_may_say_everything() {
     let text = "
 - model: openai/gpt-x
@@ -150,7 +157,7 @@ fn a_text_that_is_not_yaml_is_refused_where_it_goes_wrong() {
     assert_snapshot!(problems("- model: a/m\n\tprice: free\n"), @"prices.yaml:2:1: a tab indents this line; wanted spaces");
     assert_snapshot!(problems("- model: a/m\n  usd_per_million:\n  \tinput: 1\n"), @"prices.yaml:3:3: a tab indents this line; wanted spaces");
     assert_snapshot!(problems("- { model: a/m, price: free\n- { model: a/n, price: free }\n"), @"prices.yaml:1:3: not YAML: unclosed bracket '{'");
-    assert_snapshot!(problems("- { model: a/m, price: free }\n---\n- { model: a/n, price: free }\n"), @"prices.yaml:2:1: a second document begins here; wanted one list of rows");
+    assert_snapshot!(problems("- { model: a/m, price: free }\n---\n- { model: a/n, price: free }\n"), @"prices.yaml:2:1: a second document begins here; wanted a single one");
     assert_snapshot!(problems("- { model: a/m, price: &word free }\n- { model: a/n, price: *word }\n"), @"prices.yaml:2:24: aliases are not read here; wanted the value itself");
     assert_snapshot!(problems("- { model: !vendor a/m, price: free }\n"), @"prices.yaml:1:20: tags are not read here; wanted a plain value");
     assert_snapshot!(problems("- { [a]: b }\n"), @"prices.yaml:1:5: wanted a word as the key");

@@ -36,6 +36,21 @@ fn all_closing<'a>() -> Closing<'a> {
 /// A record of each kind, its figures all different, with everything that it can say and with as little as it can.
 fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
     let full = RequestFacts { user: Some("ann"), ..facts(id()) };
+    let watched = DecisionFacts {
+        would_tier: Some("reasoning"),
+        would_model: Some("openai/gpt-5.6-terra"),
+        state: Some("{}"),
+        ..decision()
+    };
+    let undecided = DecisionFacts {
+        reason: "refused",
+        confidence_ppm: None,
+        needs_strong_ppm: None,
+        session: None,
+        would_tier: None,
+        would_model: None,
+        state: None,
+    };
     let bare = RequestFacts {
         project: None,
         pipeline: None,
@@ -109,6 +124,8 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("priced", Record::Priced(outcome, Pricing { tier: Some("flex"), unknown: None })),
         ("priced, unknown", Record::Priced(nothing_known, Pricing { tier: None, unknown: Some(WhyUnknown::Price) })),
         ("reconciled, without tokens", Record::Reconciled(Reconciled { tokens: KnownTokens::default(), ..word })),
+        ("planned", Record::Planned(Intent { request: Some(full), ..intent }, watched)),
+        ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),
     ]
 }
 

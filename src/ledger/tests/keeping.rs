@@ -1,5 +1,7 @@
 //! Looking through a ledger, copying it and compacting it, with and without an owner.
 
+use std::io::Write as _;
+
 use super::*;
 use crate::ledger::backup::{BackedUp, Existing, backup};
 use crate::ledger::compact::compact;
@@ -43,7 +45,7 @@ fn a_look_through_a_ledger_counts_and_sums_while_its_owner_runs() {
     let open = seen.fates["open"];
     assert_eq!((open.attempts, open.uncertain, open.interval), (1, 1, (NanoUsd(0), Some(BOUND))));
     assert_eq!((seen.journal.segments, seen.journal.records, seen.journal.records_unapplied), (1, 9, 0));
-    assert_eq!(seen.notes, ["1 attempts and 1 requests are open; they are on their way"]);
+    assert_eq!(seen.notes, ["open: 1 attempt, 1 request; on their way"]);
     ledger.close().expect("it closes");
     drop(ledger);
     let seen = look(folder.path());
@@ -59,7 +61,7 @@ fn what_a_kill_left_is_no_finding() {
     assert_eq!(seen.found, 0, "{seen:?}");
     assert_eq!(
         seen.notes,
-        ["1 attempts and 1 requests are open; nobody has the ledger open: the next start replays the journal and \
+        ["open: 1 attempt, 1 request; nobody has the ledger open: the next start replays the journal and \
           closes what is left"]
     );
 }
@@ -103,6 +105,10 @@ fn every_amount_and_id_that_cannot_be_is_found() {
         &[&format!("{REQUEST}-1: it costs (8, 7, 7) nano; wanted low <= exact <= high")],
     );
     check_finding(
+        "UPDATE attempts SET cost_low_nano = 8, cost_high_nano = 9; UPDATE requests SET cost_low_nano = 8, cost_high_nano = 9",
+        &[&format!("{REQUEST}-1: it costs (8, 7, 9) nano; wanted low <= exact <= high")],
+    );
+    check_finding(
         "UPDATE attempts SET attempt_id = request_id || '-01'",
         &[&format!("{REQUEST}-01: it is no attempt's id of its request; wanted `{REQUEST}-` and a number from 1")],
     );
@@ -136,6 +142,34 @@ fn what_is_unpriced_or_in_doubt_is_no_finding() {
          UPDATE requests SET cost_low_nano = 0, cost_nano = NULL",
         &[],
     );
+}
+
+#[test]
+fn the_sum_of_a_fate_has_no_bound_if_one_of_its_attempts_has_none() {
+    let (folder, ledger) = fresh();
+    for ordinal in 1..=3 {
+        let id = attempt(RequestId(uuid::Uuid::from_u128(ordinal)), 1);
+        let bound = (ordinal != 2).then_some(BOUND);
+        let Record::Intent(begun) = intent(id) else { unreachable!("that is what it is") };
+        append(&ledger, &[Record::Intent(Intent { bound, ..begun })]);
+    }
+    sync(&ledger);
+    assert_eq!(look(folder.path()).fates["open"].interval, (NanoUsd(0), None));
+}
+
+#[test]
+fn what_an_owner_is_writing_just_now_is_not_torn() {
+    let (folder, ledger) = busy();
+    sync(&ledger);
+    let written = killed_copy(folder.path());
+    for folder in [folder.path(), written.path()] {
+        let journal = segment::path_of(&database(folder), 1);
+        let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("it opens");
+        journal.write_all(&[7; 5]).expect("it writes");
+    }
+    let told = |folder: &Path| look(folder).notes.iter().any(|note| note.contains("unfinished write"));
+    assert!(!told(folder.path()), "its owner is about to finish it");
+    assert!(told(written.path()), "nobody is");
 }
 
 #[test]
@@ -187,7 +221,7 @@ fn a_damaged_journal_is_found_with_its_place() {
     std::fs::write(&journal, bytes).expect("it writes");
     let seen = look(copy.path());
     assert_eq!(seen.found, 1);
-    assert!(seen.findings[0].what.contains("unreadable at byte 32"), "{seen:?}");
+    assert!(seen.findings[0].what.contains("damaged at byte 32"), "{seen:?}");
 }
 
 #[test]
@@ -272,7 +306,13 @@ fn a_backup_replaces_nothing_unasked_and_nothing_at_all_if_it_fails() {
     let refused = told(copy(folder.path(), &place, Existing::Keep));
     assert_eq!(refused, "`TO/farthing.db` exists; wanted another name, or `--force` to replace it");
     let own = database(folder.path());
-    assert!(told(copy(folder.path(), &own, Existing::Replace)).starts_with("`DIR/farthing.db` exists"));
+    assert!(
+        told(copy(folder.path(), &own, Existing::Replace))
+            .starts_with("`DIR/farthing.db` is the ledger itself; wanted")
+    );
+    assert!(told(copy(folder.path(), &own, Existing::Keep)).starts_with("`DIR/farthing.db` is the ledger itself"));
+    let refused = verify(folder.path(), &mut |_| {}).expect_err("it is a folder").to_string();
+    assert!(refused.ends_with("is not a farthing ledger: it is a folder"), "{refused}");
     std::fs::write(beside(&place, "-wal"), "").expect("it writes");
     let refused = told(copy(folder.path(), &place, Existing::Replace));
     assert_eq!(refused, "`TO/farthing.db-wal` is in the way: it would be taken for a part of the backup");
@@ -298,7 +338,7 @@ fn an_older_ledger_is_backed_up_as_it_is() {
     let mut segment = segment::Segment::create(&database(folder.path()), 3, 4711).expect("it is created");
     let mut buffer = vec![0; crate::ledger::frame::FRAME_BYTES_MAX];
     let frame = crate::ledger::frame::encode(&closed(RequestId::new()), &mut buffer).expect("it fits").to_vec();
-    segment.append(&frame).expect("it writes");
+    segment.append(std::iter::empty(), &frame).expect("it writes");
     let refused = copy(folder.path(), &place, Existing::Replace).expect_err("only the older program can replay that");
     assert!(refused.contains("is of an earlier version and not up to date"), "{refused}");
 }

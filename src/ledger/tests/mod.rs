@@ -5,6 +5,7 @@ mod conditions;
 mod crash;
 mod disk;
 mod golden;
+mod holes;
 mod keeping;
 mod kill;
 mod power;
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::config::{Durability, WhenItFails};
 use crate::ids::{AttemptId, RequestId};
-use crate::ledger::record::{Closed, Closing, Fate, Intent, Outcome, Record, RequestFacts};
+use crate::ledger::record::{Closed, Closing, DecisionFacts, Fate, Intent, Outcome, Record, RequestFacts};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, Recovered};
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::{Source, Usage};
@@ -70,6 +71,18 @@ fn facts<'a>(id: RequestId) -> RequestFacts<'a> {
         policy: Some("orders_daily@3f2c"),
         surface: "chat.completions",
         model: "auto",
+    }
+}
+
+fn decision<'a>() -> DecisionFacts<'a> {
+    DecisionFacts {
+        reason: "task",
+        confidence_ppm: Some(910_000),
+        needs_strong_ppm: Some(80_000),
+        session: Some("00000000000004d2"),
+        would_tier: None,
+        would_model: None,
+        state: None,
     }
 }
 

@@ -214,3 +214,30 @@ fn a_database_that_others_lock_is_caught_up_with_afterwards() {
     check_rows(&ledger, "SELECT status FROM requests_v1", &["ok"]);
     assert_eq!((ledger.failure(), ledger.lag()), (None, Duration::ZERO));
 }
+
+#[test]
+fn a_row_says_how_its_tier_was_decided() {
+    let (_folder, ledger) = fresh();
+    let (planned, refused, older) = (RequestId::new(), RequestId::new(), RequestId::new());
+    let (Record::Intent(first), Record::Closed(end)) = (intent(attempt(planned, 1)), closed(refused)) else {
+        unreachable!("that is what they are")
+    };
+    let watched = DecisionFacts {
+        would_tier: Some("reasoning"),
+        would_model: Some("openai/terra"),
+        state: Some("{}"),
+        ..decision()
+    };
+    append(&ledger, &[Record::Planned(first, watched), outcome(attempt(planned, 1), 7, Some(closing()))]);
+    append(&ledger, &[Record::Refused(end, decision()), intent(attempt(older, 1))]);
+    check_rows(
+        &ledger,
+        "SELECT status, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state FROM requests_v1
+         ORDER BY request_id",
+        &[
+            "ok|task|910000|80000|00000000000004d2|reasoning|openai/terra|{}",
+            "ok|task|910000|80000|00000000000004d2|-|-|-",
+            "open|-|-|-|-|-|-|-",
+        ],
+    );
+}

@@ -4,7 +4,7 @@ use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, encode};
 use crate::ledger::migrate::{Step, migrate, version};
 use crate::ledger::schema::SCHEMA_VERSION;
-use crate::ledger::segment::Segment;
+use crate::ledger::segment;
 
 const VERSION_1: &str = include_str!("version_1.sql");
 
@@ -18,12 +18,19 @@ fn version_1(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("farthing.db");
     let database = Connection::open(&path).expect("it opens");
     database.execute_batch(&format!("PRAGMA journal_mode = WAL; {VERSION_1}")).expect("the fixture is right");
-    let mut segment = Segment::create(&path, 3, 4711).expect("it is created");
     let mut buffer = vec![0; FRAME_BYTES_MAX];
-    let frame = encode(&outcome(unfinished(), 9, Some(closing())), &mut buffer).expect("it fits").to_vec();
-    segment.append(&frame).expect("it writes");
-    segment.append(&frame).expect("it writes");
-    segment.path
+    let frame = encode(&outcome(unfinished(), 9, Some(closing())), &mut buffer).expect("it fits");
+    let mut bytes = b"FRTHJRNL".to_vec();
+    for word in [1_u32, 3, 4711, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend_from_slice(frame);
+    bytes.extend_from_slice(frame);
+    let journal = segment::path_of(&path, 3);
+    std::fs::write(&journal, bytes).expect("it writes");
+    journal
 }
 
 /// Every table and view with its columns.
@@ -101,14 +108,15 @@ fn an_older_ledger_whose_journal_cannot_be_replayed_stays_as_it_was() {
     std::fs::write(&journal, &bytes).expect("it writes");
     check_refused(
         folder.path(),
-        "journal `DIR/farthing.db.journal-000003` is unreadable at byte 32 (a damaged frame, with whole ones behind \
-         it); restore it, or move it and the later ones away to go on without their records",
+        "journal `DIR/farthing.db.journal-000003` is damaged at byte 32 (a damaged frame, with whole ones behind it), \
+         and had been on the disk; restore the file, or run `farthing ledger salvage` to go on with every record of \
+         it that can be read",
     );
     bytes[8] = 9;
     std::fs::write(&journal, &bytes).expect("it writes");
     check_refused(
         folder.path(),
-        "ledger `DIR/farthing.db.journal-000003` has version 9, and this program reads up to 1; start the program \
+        "ledger `DIR/farthing.db.journal-000003` has version 9, and this program reads up to 2; start the program \
          that wrote it, or restore a backup from before the upgrade",
     );
     let database = Connection::open(folder.path().join("farthing.db")).expect("it opens");

@@ -124,3 +124,18 @@ fn deep_nesting_neither_overflows_nor_is_lost() {
     let counted = count_request(Encoding::O200k, body.as_bytes(), &mut Memo::default()).expect("a count");
     assert!(counted > 100 && counted < body.len() as u64, "{counted} of {}", body.len());
 }
+
+#[test]
+fn what_is_nested_too_deeply_to_be_read_counts_as_the_text_that_it_is() {
+    let counted = |levels: usize, unknown: &str| {
+        let mut part = json!({ "unknown": unknown });
+        for _ in 0..levels {
+            part = json!({ "content": [part] });
+        }
+        let body = json!({ "messages": [part] }).to_string();
+        count_request(Encoding::O200k, body.as_bytes(), &mut Memo::default()).expect("a count")
+    };
+    let text = "the words of a member that nobody knows";
+    assert_eq!(counted(DEPTH_MAX - 1, text), counted(DEPTH_MAX - 1, ""));
+    assert!(counted(DEPTH_MAX, text) > counted(DEPTH_MAX, "") + 5);
+}

@@ -31,6 +31,17 @@ fn what_decides_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn of_several_names_for_the_user_the_most_telling_counts() {
+    let names = [r#""metadata":{"user":"m"}"#, r#""safety_identifier":"s""#, r#""user":"u""#];
+    for (from, expected) in [(0, "m"), (1, "s"), (2, "u")] {
+        for body in [names[from..].join(","), names[from..].iter().rev().copied().collect::<Vec<_>>().join(",")] {
+            let view = view(&format!(r#"{{"model":"m","messages":[],{body}}}"#));
+            assert_eq!(view.claims.user.as_deref(), Some(expected), "{body}");
+        }
+    }
+}
+
+#[test]
 fn a_key_written_with_escapes_is_the_same_key() {
     assert_eq!(view(r#"{"mod\u0065l":"m","messages":[]}"#).model, "m");
     refused(r#"{"model":"a","mod\u0065l":"b","messages":[]}"#, "the key `model` stands twice in the body");
@@ -98,4 +109,31 @@ fn usage_is_asked_for_without_disturbing_what_is_there() {
         r#"{"model":"m","messages":[],"stream_options":{"include_usage":true}}"#,
         r#"{"model":"m","messages":[],"stream_options":{"include_usage":true}}"#,
     );
+}
+
+#[test]
+fn a_deciding_key_in_another_case_is_refused_since_some_readers_take_it_for_the_same() {
+    for (key, as_read) in [
+        ("Model", "model"),
+        ("STREAM", "stream"),
+        ("Messages", "messages"),
+        ("Max_Tokens", "max_tokens"),
+        ("max_completion_Tokens", "max_completion_tokens"),
+        ("N", "n"),
+        ("Tools", "tools"),
+        ("Stream_Options", "stream_options"),
+        ("service_Tier", "service_tier"),
+        ("Web_Search_Options", "web_search_options"),
+        // Go's reader folds these two letters as well.
+        ("\u{17f}tream", "stream"),
+        ("max_to\u{212a}ens", "max_tokens"),
+        ("\\u004dodel", "model"),
+    ] {
+        let text =
+            format!("a key of the body differs from `{as_read}` only in its case, and some providers read both alike");
+        refused(&format!(r#"{{"model":"m","messages":[],"{key}":1}}"#), &text);
+    }
+    for key in ["models", "nn", "Temperature", "\u{ff2d}odel", ""] {
+        view(&format!(r#"{{"model":"m","messages":[],"{key}":1}}"#));
+    }
 }

@@ -94,6 +94,22 @@ pub async fn one_plain_request(listen: &str) {
     assert!(did.complete.is_some(), "{}", did.what);
 }
 
+/// Asks under every combination of the first names, so that the metrics have filled their room before they are read.
+pub async fn every_common_name(listen: &str) {
+    let client = Client::new(listen.to_owned(), 0);
+    for number in 0..25 * 6 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("team", number % 5), ("project", number / 5 % 5), ("task", number % 5)] {
+            let value = format!("{name}-{value}").parse().expect("a valid value");
+            headers.insert(http::HeaderName::try_from(format!("x-farthing-{name}")).expect("a valid name"), value);
+        }
+        let asked = ["frontier", "lightweight", "gone/gone-luna"];
+        let model = MODELS.iter().chain(&asked).nth(number / 25).expect("one of six");
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "<plain>"}]});
+        client.ask(&body.to_string(), headers, "fk-soak-0", Leaves::Never).await;
+    }
+}
+
 impl Client {
     pub fn new(listen: String, number: u64) -> Self {
         Self { listen, chance: Chance(number), http: Http::builder(TokioExecutor::new()).build_http() }

@@ -84,11 +84,6 @@ impl Events {
         Self { body: response.into_body(), buffer: Vec::new() }
     }
 
-    /// The rest of the body, as it comes.
-    pub fn body(&mut self) -> &mut Incoming {
-        &mut self.body
-    }
-
     /// The next event, its blank line included; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<String> {
         loop {

@@ -104,7 +104,9 @@ impl Setup {
     pub async fn start(self) -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, text) in &self.files {
-            std::fs::write(folder.path().join(name), text).expect("a file in the folder");
+            let file = folder.path().join(name);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder in the folder");
+            std::fs::write(file, text).expect("a file in the folder");
         }
         let mut providers = Vec::new();
         let mut rows = String::new();

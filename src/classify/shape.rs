@@ -1,0 +1,228 @@
+//! What a line looks like: prose, or one of a dozen kinds of material. One pass over its bytes.
+
+/// Bits that a line can have; [`Shape::PROSE`] excludes nothing: a bullet can be prose.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Shape(u32);
+
+impl Shape {
+    const PROSE: Self = Self(1 << 31);
+    const LEVEL: Self = Self(1);
+    const CLOCK: Self = Self(1 << 1);
+    const JSON: Self = Self(1 << 2);
+    const TABLE: Self = Self(1 << 3);
+    const DIFF: Self = Self(1 << 4);
+    const SQL: Self = Self(1 << 5);
+    const TRACE: Self = Self(1 << 6);
+    const CODE: Self = Self(1 << 7);
+    const PAIR: Self = Self(1 << 8);
+    const MARKUP: Self = Self(1 << 9);
+    const ARROW: Self = Self(1 << 10);
+    const BULLET: Self = Self(1 << 11);
+    const ADDRESS: Self = Self(1 << 12);
+    const QUOTE: Self = Self(1 << 13);
+
+    /// The shapes of material.
+    pub const ALL: [Self; 14] = [
+        Self::LEVEL,
+        Self::CLOCK,
+        Self::JSON,
+        Self::TABLE,
+        Self::DIFF,
+        Self::SQL,
+        Self::TRACE,
+        Self::CODE,
+        Self::PAIR,
+        Self::MARKUP,
+        Self::ARROW,
+        Self::BULLET,
+        Self::ADDRESS,
+        Self::QUOTE,
+    ];
+
+    /// The word for each of [`Shape::ALL`].
+    pub const NAMES: [&str; 14] = [
+        "log levels",
+        "times",
+        "JSON",
+        "a table",
+        "a diff",
+        "SQL",
+        "a stack trace",
+        "code",
+        "name-value pairs",
+        "markup",
+        "arrows",
+        "a list",
+        "addresses",
+        "quotes",
+    ];
+
+    /// Whether it has this bit.
+    pub fn is(self, one: Self) -> bool {
+        self.0 & one.0 != 0
+    }
+
+    /// Whether somebody wrote the line to be read as a sentence, or part of one.
+    pub fn is_prose(self) -> bool {
+        self.is(Self::PROSE)
+    }
+
+    fn with(&mut self, one: Self, holds: bool) {
+        self.0 |= if holds { one.0 } else { 0 };
+    }
+}
+
+/// What one pass over a line counts.
+#[derive(Default)]
+struct Counts {
+    characters: usize,
+    letters: usize,
+    digits: usize,
+    spaces: usize,
+    /// Neither letter, digit, space nor a mark that sentences have.
+    signs: usize,
+    commas: usize,
+    semicolons: usize,
+    bars: usize,
+    tabs: usize,
+    level: bool,
+    sql: bool,
+    trace: bool,
+    statement: bool,
+    clock: bool,
+    early_clock: bool,
+}
+
+/// Looks at one line that is not blank.
+pub(super) fn shape_of(line: &str) -> Shape {
+    let text = line.trim();
+    let counts = count(text);
+    let has = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some();
+    let last = text.chars().next_back().unwrap_or(' ');
+    let mut shape = Shape::default();
+    shape.with(Shape::LEVEL, counts.level);
+    shape.with(Shape::CLOCK, counts.clock);
+    shape.with(Shape::JSON, text.starts_with(['{', '[']) || has("\":"));
+    shape.with(Shape::TABLE, counts.bars >= 2 || counts.tabs >= 2 || counts.commas >= 3 || counts.semicolons >= 3);
+    // A list's dash stands before one space, a diff's mark before code or its indentation.
+    let after: Vec<char> = text.chars().skip(1).take(2).collect();
+    let marked = text.starts_with(['+', '-']) && !matches!(after[..], [' ', c] if c != ' ');
+    shape.with(Shape::DIFF, text.starts_with("+++") || text.starts_with("---") || text.starts_with("@@") || marked);
+    shape.with(Shape::SQL, counts.sql);
+    shape.with(Shape::TRACE, counts.trace || text.starts_with("at ") && has("("));
+    shape.with(Shape::CODE, matches!(last, '{' | '}' | ';') || counts.statement);
+    shape.with(Shape::PAIR, is_pair(text));
+    shape.with(Shape::MARKUP, has("</") || text.starts_with('<') && has(">"));
+    shape.with(Shape::ARROW, has("->") || has("→"));
+    shape.with(Shape::BULLET, is_bullet(text));
+    shape.with(Shape::ADDRESS, has("://"));
+    shape.with(Shape::QUOTE, text.starts_with(['>', '"', '“', '„', '«']));
+    shape.with(Shape::PROSE, reads_as_prose(text, &counts));
+    shape
+}
+
+fn count(text: &str) -> Counts {
+    let mut counts = Counts::default();
+    let bytes = text.as_bytes();
+    let mut word = 0;
+    for (at, c) in text.char_indices() {
+        counts.characters += 1;
+        if c.is_alphabetic() {
+            counts.letters += 1;
+            continue;
+        }
+        if c != '_' && !c.is_ascii_digit() {
+            note(&mut counts, &text[word..at]);
+            word = at + c.len_utf8();
+        }
+        match c {
+            ' ' => counts.spaces += 1,
+            '\t' => counts.tabs += 1,
+            ',' => counts.commas += 1,
+            ';' => counts.semicolons += 1,
+            '|' => (counts.bars, counts.signs) = (counts.bars + 1, counts.signs + 1),
+            '.' | '!' | '?' | '\'' | '’' | '"' | '-' | '(' | ')' | '…' | '¿' | '¡' => {}
+            ':' => {
+                let around = [at.wrapping_sub(1), at + 1, at + 2].map(|i| bytes.get(i).is_some_and(u8::is_ascii_digit));
+                let clock = around == [true; 3];
+                counts.clock |= clock;
+                counts.early_clock |= clock && at < 24;
+            }
+            _ if c.is_numeric() => counts.digits += 1,
+            _ if c.is_whitespace() => {}
+            _ => counts.signs += 1,
+        }
+    }
+    note(&mut counts, &text[word..]);
+    counts
+}
+
+fn note(counts: &mut Counts, word: &str) {
+    match word {
+        "ERROR" | "WARN" | "WARNING" | "INFO" | "DEBUG" | "FATAL" | "CRITICAL" => counts.level = true,
+        "Traceback" | "Exception" | "panic" | "panicked" | "Caused" => counts.trace = true,
+        "def" | "class" | "import" | "return" | "fn" | "func" | "let" | "const" | "var" | "public" | "private"
+        | "package" | "struct" => counts.statement = true,
+        _ if word.ends_with("Error") || word.ends_with("Exception") => counts.trace = true,
+        _ if (4..=6).contains(&word.len()) => {
+            const SQL: [&str; 8] = ["select", "insert", "update", "delete", "alter", "join", "where", "create"];
+            counts.sql |= SQL.iter().any(|sql| word.eq_ignore_ascii_case(sql));
+        }
+        _ => {}
+    }
+}
+
+fn reads_as_prose(text: &str, counts: &Counts) -> bool {
+    let dates = text.starts_with(|c: char| c.is_ascii_digit()) && counts.characters > 20 && counts.early_clock;
+    let starts = ["```", "---", "+++", "@@", "$ ", ">>>", "#!"].iter().any(|start| text.starts_with(start));
+    let code = text.ends_with(['{', '}', ';']) || text.contains("==") || text.contains("=>") || counts.statement;
+    !(starts
+        || text.starts_with(['{', '[', '<', '|'])
+        || counts.level && (counts.clock || counts.signs > 2)
+        || dates
+        || counts.bars >= 2
+        || counts.tabs >= 2
+        || counts.semicolons >= 3
+        || (counts.signs + counts.digits) * 100 > counts.characters * 22
+        || code && counts.letters * 10 < counts.characters * 8
+        || counts.commas >= 3 && counts.spaces < counts.commas + 2)
+}
+
+/// `name: value` or `name = value`, with a name of at most three words.
+fn is_pair(text: &str) -> bool {
+    let split = text.split_once(": ").or_else(|| text.split_once('='));
+    let named = |name: &str| name.starts_with(char::is_alphabetic) && name.split_whitespace().count() <= 3;
+    split.is_some_and(|(name, value)| named(name) && !value.trim().is_empty())
+}
+
+fn is_bullet(text: &str) -> bool {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let numbered = rest.len() < text.len() && rest.starts_with(['.', ')']);
+    numbered || text.starts_with("- ") || text.starts_with("* ") || text.starts_with('•')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, prose: bool, expected: &[&str]) {
+        let shape = shape_of(line);
+        let names: Vec<&str> =
+            Shape::ALL.into_iter().zip(Shape::NAMES).filter(|(one, _)| shape.is(*one)).map(|(_, name)| name).collect();
+        assert_eq!((shape.is_prose(), &names[..]), (prose, expected), "{line}");
+    }
+
+    #[test]
+    fn prose_is_told_from_material() {
+        check("why did last night's run take twice as long?", true, &[]);
+        check("Könntest du das bitte kürzer fassen", true, &[]);
+        check("2026-11-02T02:10:01Z ERROR worker-3 lost heartbeat", false, &["log levels", "times"]);
+        check("{\"a\": 1}", false, &["JSON", "code"]);
+        check("| id | name |", false, &["a table"]);
+        check("+    return total", false, &["a diff", "code"]);
+        check("SELECT a FROM b WHERE c = 1;", false, &["SQL", "code"]);
+        check("orders.stg -> orders.mart", true, &["arrows"]);
+        check("- tidy up the wording", true, &["a list"]);
+    }
+}

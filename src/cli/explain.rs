@@ -1,0 +1,143 @@
+//! `farthing explain`: what would become of requests, by the same code that routes them. Nothing is sent.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{env, fail, find_config, print_problems};
+use crate::config::{self, Config};
+use crate::problem::Problem;
+
+pub mod decision;
+
+use decision::{Explainer, Settings};
+
+/// What `--help` ends with.
+pub const AFTER_HELP: &str = "Examples:\n  \
+    farthing explain --pipeline orders_daily requests.jsonl\n  \
+    echo '{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}' | farthing explain --verbose\n\n\
+    Each line of input is a chat request, with an `id` of its own if it likes; without `model` it asks for `auto`.\n\
+    Each line of output is the decision, in the same order, or `{\"id\",\"error\"}`; then the exit status is 1.\n\
+    `estimated_usd`: the prompt at full price and an answer of 256 tokens, or of the limit if that is lower.";
+
+/// Lines that are worked on together, for each core.
+const LINES_A_CORE: usize = 64;
+/// The same in bytes for all cores, so that long lines do not fill the memory.
+const BATCH_BYTES: usize = 64 << 20;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The requests, JSONL; `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// The configuration; else FARTHING_CONFIG, else ./farthing.yaml, else what holds without one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    /// What plans depend on besides, as a row's `state` has it
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let config = match load(arguments.config.as_ref()) {
+        Ok(config) => Arc::new(config),
+        Err(problems) => {
+            print_problems(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    let explainer = match Explainer::new(&config, &arguments.settings, arguments.state.as_deref()) {
+        Ok(explainer) => explainer,
+        Err(problems) => {
+            print_problems(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    match explain_all(&explainer, &arguments.file) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => fail(message),
+    }
+}
+
+/// Nothing is called, so that keys of providers may be missing.
+fn load(explicit: Option<&PathBuf>) -> Result<Config, Vec<Problem>> {
+    let unused = |name: &str| Some(env(name).unwrap_or_else(|| "unused".to_owned()));
+    match find_config(explicit) {
+        Some(file) => config::load(&file, &unused),
+        None => config::from_environment(&unused),
+    }
+}
+
+/// Writes a line for every line; says whether all of them could be decided.
+fn explain_all(explainer: &Explainer, file: &Path) -> Result<bool, String> {
+    let about = |error: io::Error| format!("`{}` cannot be read: {error}", file.display());
+    let (mut reader, length): (Box<dyn BufRead>, u64) = if file == Path::new("-") {
+        (Box::new(io::stdin().lock()), 0)
+    } else {
+        let opened = File::open(file).map_err(about)?;
+        let length = opened.metadata().map_err(about)?.len();
+        (Box::new(BufReader::with_capacity(1 << 20, opened)), length)
+    };
+    let bar = progress(length);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let (mut batch, mut all_good) = (Vec::new(), true);
+    loop {
+        let at_end = read_batch(&mut *reader, &mut batch, cores * LINES_A_CORE).map_err(about)?;
+        let answers = thread::scope(|scope| {
+            let parts = batch.chunks(batch.len().div_ceil(cores).max(1));
+            let threads: Vec<_> = parts.map(|lines| scope.spawn(|| explainer.explain(lines))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        if answers.len() != batch.len() {
+            return Err("a request could not be explained, which is a defect".to_owned());
+        }
+        for answer in &answers {
+            all_good &= answer.is_good;
+            if writeln!(out, "{}", answer.json).is_err() {
+                // The reader has left.
+                return Ok(all_good);
+            }
+        }
+        bar.inc(batch.iter().map(|line| line.len() as u64 + 1).sum());
+        if at_end {
+            bar.finish_and_clear();
+            drop(out.flush());
+            return Ok(all_good);
+        }
+    }
+}
+
+/// Reads the next lines that are not blank; says whether there are no more.
+fn read_batch(reader: &mut dyn BufRead, batch: &mut Vec<Vec<u8>>, lines: usize) -> io::Result<bool> {
+    batch.clear();
+    let mut bytes = 0;
+    while batch.len() < lines && bytes < BATCH_BYTES {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(true);
+        }
+        bytes += line.len();
+        if !line.trim_ascii().is_empty() {
+            batch.push(line.trim_ascii_end().to_vec());
+        }
+    }
+    Ok(false)
+}
+
+fn progress(bytes: u64) -> ProgressBar {
+    let shown = bytes > 0 && io::stderr().is_terminal() && !io::stdout().is_terminal();
+    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes}  {elapsed}");
+    let bar = ProgressBar::with_draw_target(Some(bytes), target);
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}

@@ -1,0 +1,366 @@
+//! *classify* and *choose*: what a call is, where it belongs, and where it goes. The request path and `farthing explain`
+//! both come through here.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::conversations::{Conversations, Place};
+use super::live::{InForce, Live};
+use super::refusals::refusal_of;
+use crate::call::CallFacts;
+use crate::classify::{Classified, Request};
+use crate::config::{Config, Key, Mode};
+use crate::cost::{Book, cost_of};
+use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
+use crate::money::NanoUsd;
+use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
+use crate::policy::rules::Facts;
+use crate::policy::{Set, Who};
+use crate::prompt::json::WholeNumber;
+use crate::reply::usage::{ServiceTier, Usage};
+use crate::route::verdict::{Signs, Verdict, judge};
+use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
+use crate::route::{Allowed, Asked, NoPlan, Standing, choose};
+use crate::task::Tier;
+use crate::tokens;
+use crate::wire::errors::ApiError;
+use crate::wire::openai_texts;
+
+/// Decides where calls go.
+pub struct Routing {
+    pub(super) config: Arc<Config>,
+    /// The zone whose midnight changes prices.
+    timezone: TimeZone,
+    /// The policies in force, replaced whole when their files change.
+    pub live: ArcSwap<Live>,
+    /// Conversations under way.
+    pub conversations: Conversations,
+}
+
+/// A plan, and what has to be remembered once it was carried out.
+pub struct Decided {
+    /// Where the call goes, and why.
+    pub plan: Plan,
+    /// What the request was taken for; `None` where nobody asked.
+    pub classified: Option<Classified>,
+    policy: Arc<InForce>,
+    place: Place,
+    held: Held,
+    prompt_tokens: u64,
+}
+
+/// A call that asks where to go.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// What is known of it.
+    pub call: &'a CallFacts,
+    /// Its bytes.
+    pub body: &'a [u8],
+    /// The key that it came with.
+    pub key: Option<&'a Key>,
+    /// The prices in force.
+    pub book: &'a Book,
+}
+
+impl Routing {
+    /// Routes by these policies until others are put in force.
+    pub fn new(config: Arc<Config>, policies: Set) -> Self {
+        let live = ArcSwap::from_pointee(Live::new(policies));
+        let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
+        Self { config, timezone, live, conversations: Conversations::default() }
+    }
+
+    /// Decides where a call goes. `now` is what idle conversations and warm prefixes are measured by.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that the client gets.
+    pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
+        let place = self.conversations.locate(asking.call, now);
+        let held = place.held(now);
+        self.decide_at(asking, place, held)
+    }
+
+    /// The same with a conversation that stands as told.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that the client gets.
+    pub fn decide_at(&self, asking: Asking<'_>, mut place: Place, held: Held) -> Result<Decided, ApiError> {
+        let Asking { call, key, .. } = asking;
+        let policy = place.policy().map_or_else(|| self.live.load().select(whose(call)), Arc::clone);
+        let name = &*call.view.model;
+        let written = self.asked(name, call.pinned_tier);
+        let as_auto = matches!(&written, Asked::Exact(_)) && policy.policy.treats_as_auto(name, bare(&written, name));
+        let mode = self.mode(call, key);
+        let routed = match &written {
+            Asked::Exact(_) if as_auto => call.pinned_tier.map_or(Asked::Auto, Asked::Tier),
+            written => written.clone(),
+        };
+        if matches!(if mode == Mode::Observe { &written } else { &routed }, Asked::Exact(known) if known.is_empty()) {
+            return Err(self.unknown_model(name, call.who.team.as_str(), key, asking.book));
+        }
+        let judged = match (&routed, mode) {
+            (Asked::Exact(_), Mode::Enforce) => None,
+            _ => Some(judge_call(&policy, asking, &mut place)),
+        };
+        let verdict = judged.as_ref().map(|(verdict, _)| verdict);
+        let notes = as_auto.then_some(Note::TreatedAsAuto);
+        let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
+        let mut plan = match mode {
+            Mode::Enforce => acting.map_err(refusal_of)?,
+            Mode::Observe => self.watching(asking, written, policy.policy.default, acting.ok()).map_err(refusal_of)?,
+        };
+        plan.finding = judged.as_ref().map(|(verdict, classified)| finding(&policy, verdict, *classified));
+        plan.session = place.id;
+        let (classified, prompt_tokens) = (judged.map(|(_, classified)| classified), prompt_tokens(call));
+        Ok(Decided { plan, classified, policy, place, held, prompt_tokens })
+    }
+
+    /// What levers that act make of the call.
+    fn acting(&self, asking: Asking<'_>, asked: Asked, verdict: Option<&Verdict>, held: &Held) -> Result<Plan, NoPlan> {
+        let call = asking.call;
+        let price = |model: &ModelRef, usage: &Usage| self.price(asking.book, call.at_ms, model, usage);
+        let step = Step { prompt_tokens: prompt_tokens(call), output_tokens: output_expected(call.view.output_limit) };
+        let standing = Standing { held, step, price: &price };
+        self.allowed(call.who.team.as_str(), asking.key, |allowed| {
+            choose(asked, verdict, Some(standing), &self.config.tiers, allowed)
+        })
+    }
+
+    /// The call as its client asked, with what levers would have made of it; what is left to us is `default` work.
+    fn watching(&self, asking: Asking<'_>, asked: Asked, default: Tier, acting: Option<Plan>) -> Result<Plan, NoPlan> {
+        let verdict = Verdict { tier: default, floor: None, reason: Reason::of(Why::Observed), task: None };
+        let mut plan = self.allowed(asking.call.who.team.as_str(), asking.key, |allowed| {
+            choose(asked, Some(&verdict), None, &self.config.tiers, allowed)
+        })?;
+        plan.would = acting.and_then(|acting| {
+            let model = acting.targets.into_iter().next()?;
+            Some(Would { tier: acting.tier, model })
+        });
+        Ok(plan)
+    }
+
+    /// Remembers which model answered.
+    pub fn answered(&self, decided: Remembered, model: &ModelRef, now: Instant) {
+        let Remembered { policy, place, prompt_tokens, tier, .. } = decided;
+        self.conversations.answered(place, &policy, tier, (model, prompt_tokens), now);
+    }
+
+    /// Whether a client may ask for `name`, and who would answer: the plan of a request that says nothing, which is the
+    /// policy's default work where the choice is ours.
+    pub fn may_ask(&self, name: &str, team: &str, key: Option<&Key>) -> Option<Plan> {
+        let asked = self.asked(name, None);
+        let who = Who { team, key: key.map(|key| key.id.as_str()), ..Who::default() };
+        let verdict = Verdict {
+            tier: self.live.load().select(who).policy.default,
+            floor: None,
+            reason: Reason::of(Why::Ambiguous),
+            task: None,
+        };
+        self.allowed(team, key, |allowed| choose(asked, Some(&verdict), None, &self.config.tiers, allowed).ok())
+    }
+
+    fn asked(&self, name: &str, pinned: Option<Tier>) -> Asked {
+        match (name, Tier::parse(name)) {
+            ("auto", _) => pinned.map_or(Asked::Auto, Asked::Tier),
+            (_, Some(tier)) => Asked::Tier(tier),
+            _ => Asked::Exact(self.serving(name)),
+        }
+    }
+
+    fn serving(&self, name: &str) -> Vec<ModelRef> {
+        let targets = self.config.resolve(name);
+        targets.map(|target| ModelRef { provider: target.provider.id.clone(), model: target.model.into() }).collect()
+    }
+
+    /// The key's mode, else the team's, else the process's.
+    fn mode(&self, call: &CallFacts, key: Option<&Key>) -> Mode {
+        let of_team = || self.config.team(call.who.team.as_str()).and_then(|team| team.mode);
+        key.and_then(|key| key.mode).or_else(of_team).unwrap_or(self.config.mode)
+    }
+
+    fn allowed<T>(&self, team: &str, key: Option<&Key>, decide: impl FnOnce(Allowed<'_>) -> T) -> T {
+        let granted = key.and_then(|key| key.may.models.as_ref());
+        let model = granted.map(|globs| {
+            move |m: &ModelRef| globs.iter().any(|g| g.is_match(m.model.as_str()) || g.is_match(m.to_string()))
+        });
+        let usable = self.config.team(team).and_then(|team| team.providers.as_ref());
+        let provider = usable.map(|rows| move |m: &ModelRef| rows.contains(&m.provider));
+        decide(Allowed {
+            tiers: key.and_then(|key| key.may.tiers.as_deref()),
+            model: model.as_ref().map(|covers| covers as &dyn Fn(&ModelRef) -> bool),
+            provider: provider.as_ref().map(|may_use| may_use as &dyn Fn(&ModelRef) -> bool),
+        })
+    }
+
+    /// What a call of this time with these tokens costs by the book.
+    pub fn price(&self, book: &Book, at_ms: i64, model: &ModelRef, usage: &Usage) -> Option<NanoUsd> {
+        let row = self.config.provider(model.provider.as_str())?;
+        let arrived = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+        let today = arrived.to_zoned(self.timezone.clone()).date();
+        let price = book.price(&row.vendor, model.model.as_str(), today)?;
+        cost_of(price, usage, ServiceTier::Standard, row.discount_ppm).ok()
+    }
+}
+
+/// What [`Routing::answered`] needs of a decision whose plan is elsewhere.
+pub struct Remembered {
+    policy: Arc<InForce>,
+    place: Place,
+    held: Held,
+    prompt_tokens: u64,
+    tier: Option<Tier>,
+}
+
+impl Decided {
+    /// Parts the plan from what is remembered once it was carried out.
+    pub fn into_parts(self) -> (Plan, Remembered) {
+        let Self { plan, policy, place, held, prompt_tokens, .. } = self;
+        let tier = plan.tier.filter(|_| plan.reason.why != Why::ExactModel);
+        (plan, Remembered { policy, place, held, prompt_tokens, tier })
+    }
+
+    /// The id of the task that the request was taken for.
+    pub fn task_of(&self, classified: &Classified) -> Option<&str> {
+        self.policy.tasks.get(classified.task?).map(AsRef::as_ref)
+    }
+}
+
+impl Remembered {
+    /// Where the conversation had been when the call was decided.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+}
+
+/// *classify*: rules, then the task that the client names, then what the words are like.
+fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdict, Classified) {
+    let Asking { call, body, .. } = asking;
+    let tools: Vec<_> = call.view.outline.tools.iter().map(|name| openai_texts::string(body, name)).collect();
+    let tools = borrowed(&tools);
+    let classified = classify(policy, call, body, &tools);
+    let named = call.who.task.as_deref();
+    let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
+    let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
+    place.rule(rule, call.view.outline.user_turns);
+    let signs = Signs { rule, named, classified };
+    (judge(&policy.policy, signs), classified)
+}
+
+fn classify(policy: &InForce, call: &CallFacts, body: &[u8], tools: &[&str]) -> Classified {
+    let outline = &call.view.outline;
+    let context = |at| openai_texts::clipped(body, at, CLASSIFIED_CONTEXT_BYTES);
+    let last_user = outline.last_user.as_ref().map(|at| openai_texts::clipped(body, at, CLASSIFIED_TURN_BYTES));
+    let previous_user = outline.previous_user.as_ref().map(context);
+    let system: Vec<_> = outline.instructions.iter().map(context).collect();
+    let newest = outline.tool_results.len().saturating_sub(CLASSIFIED_RESULTS_MAX);
+    let results: Vec<_> = outline.tool_results[newest..].iter().map(context).collect();
+    let results: Vec<&str> = results.iter().map(AsRef::as_ref).collect();
+    let system = match system.as_slice() {
+        [one] => Cow::Borrowed(one.as_ref()),
+        several => Cow::Owned(several.join("\n")),
+    };
+    policy.classifier.classify(&Request {
+        last_user: last_user.as_deref().unwrap_or_default(),
+        previous_user: previous_user.as_deref(),
+        system: &system,
+        tool_results: &results,
+        tools,
+        wants_json: outline.wants_json,
+        user_turns: outline.user_turns,
+        has_images: call.view.attachments.images > 0,
+    })
+}
+
+/// The place of the first rule that matches. Texts are decoded only if there are rules, the last user turn whole; where
+/// tool results are too long to be read again, a rule that `earlier` steps of the turn matched still does.
+fn first_rule(
+    policy: &InForce,
+    call: &CallFacts,
+    body: &[u8],
+    tools: &[&str],
+    earlier: Option<usize>,
+) -> Option<usize> {
+    let rules = &policy.policy.rules;
+    if rules.is_empty() {
+        return None;
+    }
+    let outline = &call.view.outline;
+    let last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
+    let (mut results, mut room) = (Vec::new(), RULED_RESULTS_BYTES);
+    let mut unread = outline.tool_results.iter().rev().peekable();
+    while let Some(at) = unread.next_if(|_| room > 0) {
+        room = room.saturating_sub(at.len());
+        results.extend(openai_texts::parts(body, at));
+    }
+    let (last_user, results) = (borrowed(&last_user), borrowed(&results));
+    let facts = Facts {
+        last_user_turn: &last_user,
+        tool_results: &results,
+        tools,
+        prompt_tokens: tokens::ample_estimate(call.body_bytes as u64),
+    };
+    let found = rules.iter().position(|rule| rule.when.matches(&facts));
+    let still = unread.peek().and(earlier);
+    found.into_iter().chain(still).min()
+}
+
+fn borrowed<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
+    texts.iter().map(AsRef::as_ref).collect()
+}
+
+fn finding(policy: &InForce, verdict: &Verdict, classified: Classified) -> Finding {
+    Finding {
+        policy: Arc::clone(&policy.version),
+        task: verdict.task.and_then(|task| policy.tasks.get(task)).cloned(),
+        confidence_ppm: millionths(classified.confidence),
+        needs_strong_ppm: millionths(classified.needs_strong),
+    }
+}
+
+fn whose(call: &CallFacts) -> Who<'_> {
+    Who {
+        team: call.who.team.as_str(),
+        project: call.who.project.as_deref(),
+        pipeline: call.who.pipeline.as_deref(),
+        key: call.who.key.as_ref().map(|key| key.as_str()),
+    }
+}
+
+fn noted(mut plan: Plan, note: Option<Note>) -> Plan {
+    note.into_iter().for_each(|note| plan.reason.notes.insert(0, note));
+    plan
+}
+
+/// An estimate, for comparing prices.
+fn prompt_tokens(call: &CallFacts) -> u64 {
+    tokens::estimate(call.body_bytes as u64)
+}
+
+/// The name without its provider.
+fn bare<'n>(asked: &'n Asked, name: &'n str) -> &'n str {
+    match asked {
+        Asked::Exact(targets) => targets.first().map_or(name, |target| target.model.as_str()),
+        _ => name,
+    }
+}
+
+fn output_expected(limit: WholeNumber) -> u64 {
+    match limit {
+        WholeNumber::Is(limit) => limit.min(OUTPUT_TOKENS_EXPECTED),
+        WholeNumber::Absent | WholeNumber::Odd => OUTPUT_TOKENS_EXPECTED,
+    }
+}
+
+fn millionths(share: f32) -> u32 {
+    (f64::from(share).clamp(0.0, 1.0) * 1e6).round() as u32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What a plan depends on besides request and policy: where the conversation has been, and which targets rest. Rows keep
+//! it as JSON, and `farthing explain --state` reads it back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ModelId, ProviderId};
+use crate::plan::ModelRef;
+use crate::route::warm::{Held, Warm};
+use crate::task::Tier;
+
+/// The state of one decision.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct State {
+    /// Where the conversation has been; `None`: it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+    /// Targets of the plan whose circuits are open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resting: Vec<String>,
+}
+
+/// Where a conversation has been.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// The tier of its last answer.
+    pub tier: Option<String>,
+    /// By tier, the model that answered last and how many tokens of its prompt are warm there.
+    pub models: BTreeMap<String, (String, u64)>,
+}
+
+impl State {
+    /// The state as rows keep it; `None`: there is nothing to keep.
+    pub fn of(held: &Held, resting: Vec<String>) -> Option<String> {
+        let models = Tier::ALL.into_iter().filter_map(|tier| {
+            let warm = held.of(tier)?;
+            Some((tier.to_string(), (warm.model.to_string(), warm.tokens)))
+        });
+        let session = Session { tier: held.tier.map(|tier| tier.to_string()), models: models.collect() };
+        let session = Some(session).filter(|session| session.tier.is_some());
+        let state = Self { session, resting };
+        if state == Self::default() { None } else { serde_json::to_string(&state).ok() }
+    }
+
+    /// Where the conversation has been.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a tier or a model in it.
+    pub fn held(&self) -> Result<Held, String> {
+        let mut held = Held::default();
+        let Some(session) = &self.session else { return Ok(held) };
+        let tier_of = |word: &String| {
+            Tier::parse(word)
+                .ok_or_else(|| format!("`{word}` is no tier; wanted `frontier`, `reasoning` or `lightweight`"))
+        };
+        held.tier = session.tier.as_ref().map(tier_of).transpose()?;
+        for (tier, (model, tokens)) in &session.models {
+            let (provider, name) = model.split_once('/').ok_or_else(|| format!("`{model}` is no `provider/model`"))?;
+            let model = ModelRef { provider: ProviderId::from(provider), model: ModelId::from(name) };
+            held.models[tier_of(tier)? as usize] = Some(Warm { model, tokens: *tokens });
+        }
+        Ok(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_as_it_was_kept() {
+        let text = r#"{"session":{"tier":"frontier","models":{"frontier":["openai/a/b",1200]}},"resting":["x/y"]}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        let held = state.held().unwrap();
+        assert_eq!((held.tier, held.of(Tier::Frontier).map(|warm| warm.tokens)), (Some(Tier::Frontier), Some(1_200)));
+        assert_eq!(State::of(&held, vec!["x/y".to_owned()]).as_deref(), Some(text));
+        assert_eq!(State::of(&Held::default(), Vec::new()), None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_state_is_told() {
+        let check = |text: &str, expected: &str| {
+            let state: State = serde_json::from_str(text).unwrap();
+            assert_eq!(state.held().unwrap_err(), expected);
+        };
+        check(r#"{"session":{"tier":"best"}}"#, "`best` is no tier; wanted `frontier`, `reasoning` or `lightweight`");
+        check(r#"{"session":{"models":{"frontier":["sol",1]}}}"#, "`sol` is no `provider/model`");
+    }
+}

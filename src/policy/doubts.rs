@@ -1,0 +1,80 @@
+//! What a policy may say and yet probably does not mean; `farthing check` tells it as warnings.
+
+use std::collections::HashSet;
+
+use crate::problem::Problem;
+use crate::task::Tier;
+use crate::yaml::findings::found;
+
+use super::{Policy, Task};
+
+/// How alike two tasks' words are, from 0 to 1: 1 cannot be told apart.
+pub type Similarity<'a> = &'a dyn Fn(&Task, &Task) -> f32;
+
+/// From here on two bullets count as alike.
+const ALIKE: f32 = 0.8;
+
+/// Rules that never decide, since an earlier one matches whatever they do.
+pub(super) fn rules_without_effect(policy: &Policy) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for (index, rule) in policy.rules.iter().enumerate() {
+        if let Some(earlier) = policy.rules[..index].iter().find(|earlier| earlier.when.covers(&rule.when)) {
+            let message = format!(
+                "this rule never decides: the one in line {} matches whatever it does; wanted it in front of that one",
+                earlier.at.line
+            );
+            warnings.push(Problem::at(&policy.file, rule.at, message));
+        }
+    }
+    warnings
+}
+
+/// Bullets that cannot be told apart.
+pub fn alike(policy: &Policy, similarity: Similarity<'_>) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for (index, task) in policy.tasks.iter().enumerate() {
+        for earlier in policy.tasks[..index].iter().filter(|earlier| similarity(earlier, task) >= ALIKE) {
+            let message = format!(
+                "{} (`{}`) can hardly be told from line {} (`{}`); wanted other words, or examples under both",
+                found(&task.text),
+                task.tier,
+                earlier.at.line,
+                earlier.tier
+            );
+            warnings.push(Problem::at(&policy.file, task.at, message));
+        }
+    }
+    warnings
+}
+
+/// Tiers that a policy sends work to although the configuration gives them no model.
+pub fn tiers_without_models(policy: &Policy, has_models: &dyn Fn(Tier) -> bool) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for tier in Tier::ALL.into_iter().filter(|tier| !has_models(*tier)) {
+        let of_task = policy.tasks.iter().filter(|task| task.tier == tier).map(|task| task.at);
+        let of_rule = policy.rules.iter().filter(|rule| rule.tier == tier).map(|rule| rule.at);
+        if let Some(at) = of_task.chain(of_rule).min() {
+            let message = format!("work goes to `{tier}`, and `tiers` has no model there");
+            warnings.push(Problem::at(&policy.file, at, message));
+        } else if policy.default == tier {
+            let message = format!("unclear work goes to `{tier}`, the default, and `tiers` has no model there");
+            warnings.push(Problem::of_file(&policy.file, message));
+        }
+    }
+    warnings
+}
+
+/// How many of their words two bullets share, order and small words aside; for whoever cannot compare meanings.
+pub fn shared_words(one: &Task, other: &Task) -> f32 {
+    let (one, other) = (words(&one.text), words(&other.text));
+    let all = one.union(&other).count();
+    if all == 0 { 0.0 } else { one.intersection(&other).count() as f32 / all as f32 }
+}
+
+fn words(text: &str) -> HashSet<String> {
+    const SMALL: [&str; 12] = ["a", "an", "and", "the", "of", "for", "in", "on", "to", "with", "or", "across"];
+    let words = text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase);
+    // `logs` and `log` are one word; what else endings mean, words cannot tell.
+    let stem = |word: String| if word.len() > 3 { word.trim_end_matches('s').to_owned() } else { word };
+    words.filter(|word| !word.is_empty() && !SMALL.contains(&word.as_str())).map(stem).collect()
+}

@@ -1,0 +1,63 @@
+use insta::assert_snapshot;
+
+use super::*;
+
+#[test]
+fn sections_without_bullets() {
+    assert_snapshot!(warnings("## Frontier\nNot used here.\n## Lightweight\n- x\n## Examples\n"), @r#"
+    p.md:1:1: the section of `frontier` has no bullets, so that no work goes there by itself
+    p.md:5:1: the examples have no bullets, so that nothing is held against the policy
+    "#);
+}
+
+#[test]
+fn a_list_of_what_a_tier_does_not_do_is_prose() {
+    let policy = good("## Lightweight\nUse for:\n- x\n\nDo not use for:\n- y\n");
+    assert_eq!(tasks(&policy).len(), 1);
+}
+
+#[test]
+fn rules_behind_broader_ones() {
+    let rules = |rules: &[&str]| {
+        let rules = rules.iter().map(|when| format!("  - {{ when: {when}, use: frontier }}\n")).collect::<String>();
+        warnings(&format!("---\nrules:\n{rules}---\n"))
+    };
+    assert_snapshot!(rules(&[
+        "{ keywords: [drop, purge] }",
+        "{ keywords: [drop table, Purge] }",
+        "{ keywords: [drop], tools: [run_sql] }",
+        "{ keywords: [drop, delete] }",
+        "{ tools: [\"run_*\"] }",
+        "{ tools: [run_sql, run_bash] }",
+        "{ prompt_tokens: { over: 100 } }",
+        "{ prompt_tokens: { over: 200, under: 300 } }",
+        "{ prompt_tokens: { over: 50 } }",
+        "{ globs: [\"*.sql\", \"*.py\"] }",
+        "{ globs: [\"*.sql\"] }",
+    ]), @r#"
+    p.md:4:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
+    p.md:5:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
+    p.md:8:5: this rule never decides: the one in line 7 matches whatever it does; wanted it in front of that one
+    p.md:10:5: this rule never decides: the one in line 9 matches whatever it does; wanted it in front of that one
+    p.md:13:5: this rule never decides: the one in line 12 matches whatever it does; wanted it in front of that one
+    "#);
+}
+
+#[test]
+fn bullets_that_say_the_same() {
+    let policy = good(
+        "## Frontier\n- Diagnosis of the failures in logs\n## Lightweight\n- diagnosis of a failure in a log\n- Log parsing\n",
+    );
+    assert_snapshot!(lines(&doubts::alike(&policy, &doubts::shared_words)), @r#"p.md:4:3: `diagnosis of a failure in a log` (`lightweight`) can hardly be told from line 2 (`frontier`); wanted other words, or examples under both"#);
+}
+
+#[test]
+fn tiers_without_models() {
+    let of = |text: &str| lines(&doubts::tiers_without_models(&good(text), &|tier| tier == Tier::Frontier));
+    assert_snapshot!(of(
+        "---\ndefault: reasoning\nrules:\n  - { when: { tools: [x] }, use: lightweight }\n---\n## Lightweight\n- x\n"
+    ), @r#"
+    p.md: unclear work goes to `reasoning`, the default, and `tiers` has no model there
+    p.md:4:5: work goes to `lightweight`, and `tiers` has no model there
+    "#);
+}

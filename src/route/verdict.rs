@@ -1,0 +1,142 @@
+//! What a policy says of a request: rules first, then the task that the client names, then the one that it was taken for.
+
+use crate::classify::Classified;
+use crate::plan::{Reason, Why};
+use crate::policy::Policy;
+use crate::task::Tier;
+
+/// Where a request's work belongs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Verdict {
+    /// Who should do it.
+    pub tier: Tier,
+    /// Nobody cheaper than this may do it, whatever the client asks for.
+    pub floor: Option<Tier>,
+    /// Why.
+    pub reason: Reason,
+    /// Index of its task kind among the policy's; `None`: none was likely enough.
+    pub task: Option<usize>,
+}
+
+/// What there is to judge by.
+#[derive(Clone, Copy, Debug)]
+pub struct Signs {
+    /// Index of the first rule that matches.
+    pub rule: Option<usize>,
+    /// Index of the task kind that the client names, if it may.
+    pub named: Option<usize>,
+    /// What the request was taken for.
+    pub classified: Classified,
+}
+
+/// Weighs the signs. Of a rule and a task that are both protected the dearer tier is the floor; an unlikely task counts
+/// for nothing.
+pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
+    let likely = signs.classified.task.filter(|_| !signs.classified.ambiguous);
+    let index = signs.named.or(likely);
+    let task = index.and_then(|index| policy.tasks.get(index));
+    let rule = signs.rule.and_then(|index| Some((index, policy.rules.get(index)?)));
+    let (tier, reason) = match (rule, task) {
+        (Some((index, rule)), _) => {
+            let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            let because = rule.because.as_deref().map(Into::into);
+            (rule.tier, Reason { because, ..Reason::of(Why::Rule(number)) })
+        }
+        (None, Some(task)) if signs.named.is_some() => (task.tier, Reason::of(Why::NamedTask)),
+        (None, Some(task)) => (task.tier, Reason::of(Why::Task)),
+        // It is like several tasks of one tier, and like none of them enough to have its name.
+        (None, None) if !signs.classified.ambiguous && signs.classified.tier != policy.default => {
+            (signs.classified.tier, Reason::of(Why::Task))
+        }
+        (None, None) => (policy.default, Reason::of(Why::Ambiguous)),
+    };
+    // A client that names another task does not talk its way out of a protected one.
+    let taken_for = likely.and_then(|index| policy.tasks.get(index));
+    let protected = [
+        rule.filter(|(_, rule)| rule.protected).map(|(_, rule)| rule.tier),
+        task.filter(|task| task.protected).map(|task| task.tier),
+        taken_for.filter(|task| task.protected).map(|task| task.tier),
+    ];
+    let floor = protected.into_iter().flatten().reduce(Tier::or_dearer);
+    let tier = floor.map_or(tier, |floor| tier.or_dearer(floor));
+    Verdict { tier, floor, reason, task: task.and(index) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::rules::When;
+    use crate::policy::{Rule, Task, builtin};
+    use crate::problem::Place;
+
+    const AT: Place = Place { line: 1, column: 1 };
+
+    fn task(id: &str, tier: Tier, protected: bool) -> Task {
+        let (id, text) = (id.to_owned(), id.to_owned());
+        Task { id, text, tier, examples: Vec::new(), protected, max_output: None, at: AT }
+    }
+
+    fn rule(tier: Tier, protected: bool) -> Rule {
+        Rule { when: When::default(), tier, protected, because: Some("so".to_owned()), at: AT }
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            default: Tier::Reasoning,
+            rules: vec![rule(Tier::Lightweight, false), rule(Tier::Reasoning, true)],
+            tasks: vec![
+                task("logs", Tier::Lightweight, false),
+                task("sql", Tier::Frontier, true),
+                task("plan", Tier::Reasoning, false),
+            ],
+            ..Policy::clone(builtin())
+        }
+    }
+
+    fn taken_for(task: Option<usize>) -> Classified {
+        let ambiguous = task.is_none();
+        Classified { task, tier: Tier::Frontier, confidence: 0.5, needs_strong: 0.5, ambiguous }
+    }
+
+    #[track_caller]
+    fn check(
+        rule: Option<usize>,
+        named: Option<usize>,
+        classified: Classified,
+        expected: (Tier, Option<Tier>, &str, Option<usize>),
+    ) {
+        let verdict = judge(&policy(), Signs { rule, named, classified });
+        let found = (verdict.tier, verdict.floor, verdict.reason.to_string(), verdict.task);
+        assert_eq!(found, (expected.0, expected.1, expected.2.to_owned(), expected.3));
+    }
+
+    #[test]
+    fn rules_come_before_named_tasks_and_those_before_what_it_was_taken_for() {
+        check(None, None, taken_for(Some(0)), (Tier::Lightweight, None, "task", Some(0)));
+        check(None, Some(2), taken_for(Some(0)), (Tier::Reasoning, None, "named-task", Some(2)));
+        check(Some(0), Some(2), taken_for(Some(0)), (Tier::Lightweight, None, "rule 1 (so)", Some(2)));
+        check(None, None, taken_for(None), (Tier::Reasoning, None, "ambiguous", None));
+    }
+
+    #[test]
+    fn an_unlikely_task_counts_for_nothing() {
+        let unsure = Classified { ambiguous: true, ..taken_for(Some(1)) };
+        check(None, None, unsure, (Tier::Reasoning, None, "ambiguous", None));
+    }
+
+    #[test]
+    fn work_of_a_sure_tier_goes_there_without_the_name_of_a_task() {
+        let nameless = Classified { ambiguous: false, ..taken_for(None) };
+        check(None, None, nameless, (Tier::Frontier, None, "task", None));
+        check(None, None, Classified { tier: Tier::Reasoning, ..nameless }, (Tier::Reasoning, None, "ambiguous", None));
+    }
+
+    #[test]
+    fn protected_work_has_a_floor_that_no_rule_and_no_name_goes_below() {
+        check(None, None, taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "task", Some(1)));
+        check(Some(1), None, taken_for(None), (Tier::Reasoning, Some(Tier::Reasoning), "rule 2 (so)", None));
+        check(Some(1), None, taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "rule 2 (so)", Some(1)));
+        check(Some(0), None, taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "rule 1 (so)", Some(1)));
+        check(None, Some(0), taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "named-task", Some(0)));
+    }
+}

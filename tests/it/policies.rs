@@ -1,0 +1,152 @@
+//! The folder of policies is read whole at the start and when it changes; one bad file changes nothing.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use farthing::simulator::Reply;
+
+use crate::process::{FARTHING, run};
+use crate::support::{Setup, World, luna};
+
+const GOOD: &str = "## Lightweight\n- Log parsing\n";
+
+async fn world(files: &[(&str, &str)]) -> World {
+    let mut setup = Setup::of(luna([Reply::text("ok")])).more("policies: policies");
+    for (name, text) in files {
+        setup = setup.file(&format!("policies/{name}"), text);
+    }
+    setup.start().await
+}
+
+/// The versions in force, as the metric has them, without their hashes.
+async fn in_force(world: &World) -> Vec<String> {
+    let page = world.admin("/metrics", &[]).await;
+    let series =
+        page.text().lines().filter_map(|line| line.strip_prefix("farthing_policy_info{version=\"").map(str::to_owned));
+    let mut names: Vec<String> = series.map(|rest| rest.split('@').next().unwrap_or_default().to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn write(world: &World, name: &str, text: &str) {
+    fs::write(world.folder.path().join("policies").join(name), text).expect("a writable file");
+}
+
+#[tokio::test]
+async fn a_change_of_the_folder_is_in_force_without_a_restart() {
+    let world = world(&[("orders.md", GOOD), ("README.md", "not a policy")]).await;
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+    write(&world, "billing.md", GOOD);
+    let reloaded = world.logged("policies_reloaded", 1).await;
+    assert_eq!(reloaded["policies"].as_array().map(Vec::len), Some(3), "{reloaded}");
+    assert_eq!(in_force(&world).await, ["billing", "default", "orders"]);
+    fs::remove_file(world.folder.path().join("policies/orders.md")).expect("it goes");
+    world.logged("policies_reloaded", 2).await;
+    assert_eq!(in_force(&world).await, ["billing", "default"]);
+}
+
+#[tokio::test]
+async fn one_bad_file_keeps_every_policy_as_it_was_and_says_where() {
+    let world = world(&[("orders.md", GOOD)]).await;
+    let before = world.admin("/metrics", &[]).await;
+    let live = |page: &str| {
+        page.lines().filter(|line| line.starts_with("farthing_policy_info{")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // A change of one file, and a mistake in another.
+    write(&world, "orders.md", "## Frontier\n- Log parsing\n");
+    write(&world, "billing.md", "## Lightweight\n- x\n## Frontiers\n- y\n");
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("billing.md:3:1: `## Frontiers` nearly names a tier"), "{failed}");
+    assert_eq!(live(world.admin("/metrics", &[]).await.text()), live(before.text()));
+    assert_eq!(world.metric("farthing_policy_reload_failures_total", "").await, 1.0);
+    assert_eq!(world.metric("farthing_reload_failures_total", "policies").await, 1.0);
+    write(&world, "billing.md", GOOD);
+    world.logged("policies_reloaded", 1).await;
+    assert_eq!(in_force(&world).await, ["billing", "default", "orders"]);
+    assert_ne!(live(world.admin("/metrics", &[]).await.text()), live(before.text()));
+}
+
+#[tokio::test]
+async fn a_config_map_is_swapped_as_a_whole() {
+    let world =
+        world(&[("..first/orders.md", GOOD), ("..second/orders.md", "## Reasoning\n- Log parsing\n"), ("b.md", GOOD)])
+            .await;
+    let folder = world.folder.path().join("policies");
+    symlink("..first", folder.join("..data")).expect("a link");
+    symlink("..data/orders.md", folder.join("orders.md")).expect("a link");
+    let first = world.logged("policies_reloaded", 1).await;
+    symlink("..second", folder.join("..data_tmp")).expect("a link");
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("a swap");
+    let second = world.logged("policies_reloaded", 2).await;
+    assert_eq!(in_force(&world).await, ["b", "default", "orders"]);
+    assert_ne!(first["policies"], second["policies"]);
+}
+
+/// A configuration with a folder of policies.
+fn house(policies: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = "server: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0 }\n\
+                providers:\n  openai: { protocol: openai, base_url: http://127.0.0.1:9/v1, models: [\"*\"] }\n\
+                tiers: { frontier: [openai/gpt-5.6-sol] }\npolicies: policies\n";
+    fs::write(folder.path().join("farthing.yaml"), text).expect("a file");
+    fs::create_dir(folder.path().join("policies")).expect("a folder");
+    for (name, text) in policies {
+        fs::write(folder.path().join("policies").join(name), text).expect("a file");
+    }
+    folder
+}
+
+/// What a command printed, with the folder cut off.
+fn told(output: &Output, folder: &Path) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&format!("{}/", folder.display()), "");
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_bad_policy_is_refused_at_the_start_and_by_check() {
+    let folder = house(&[("a.md", "## Frontiers\n- x\n"), ("b.md", "---\nrun: {}\n---\n## Frontier\n- x\n")]);
+    let config = folder.path().join("farthing.yaml").display().to_string();
+    let expected = "policies/a.md:1:1: `## Frontiers` nearly names a tier; wanted `Frontier` as its first word\n\
+                    policies/b.md:2:1: `run` is not available in this version\n";
+    let check = run(&["check", "--config", &config]);
+    assert_eq!((check.status.code(), told(&check, folder.path()).1.as_str()), (Some(1), expected));
+    let serve = run(&["serve", "--config", &config]);
+    assert_eq!((serve.status.code(), told(&serve, folder.path()).1), (Some(1), format!("farthing: {expected}")));
+}
+
+#[test]
+fn check_tells_which_policy_is_for_whom_and_what_it_doubts() {
+    let folder = house(&[("a.md", "## Lightweight\n- Log parsing\n## Frontier\n- The parsing of logs\n")]);
+    let config = folder.path().join("farthing.yaml").display().to_string();
+    let check = run(&["check", "--config", &config]);
+    let (stdout, stderr) = told(&check, folder.path());
+    assert_eq!((check.status.code(), stderr.as_str()), (Some(0), ""));
+    for expected in [
+        " for pipelines a: 0 rules, 2 tasks, 0 examples as tests, else frontier",
+        "  policy default@",
+        "warning: policies/a.md:4:3: `The parsing of logs` (`frontier`) can hardly be told from line 2 (`lightweight`)",
+        "warning: policies/a.md:2:3: work goes to `lightweight`, and `tiers` has no model there",
+    ] {
+        assert!(stdout.contains(expected), "{expected}\nin\n{stdout}");
+    }
+}
+
+#[test]
+fn check_takes_policies_without_a_configuration() {
+    let folder = house(&[("a.md", GOOD), ("b.md", "## Frontiers\n- x\n")]);
+    let check = |path: &str| {
+        let mut command = Command::new(FARTHING);
+        command.current_dir(folder.path().join("policies")).env_remove("FARTHING_CONFIG").env_remove("OPENAI_API_KEY");
+        command.args(["check", "--format", "json", path]).output().expect("the binary runs")
+    };
+    assert_eq!(check("a.md").status.code(), Some(0));
+    let bad = check("b.md");
+    assert_eq!(bad.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&bad.stdout).expect("a line of JSON");
+    assert_eq!(json["ok"], false);
+    assert!(json["problems"][0].as_str().is_some_and(|problem| problem.starts_with("b.md:1:1: ")), "{json}");
+    assert_eq!(check(".").status.code(), Some(1));
+    assert_eq!(check("nowhere.md").status.code(), Some(1));
+}

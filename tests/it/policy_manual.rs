@@ -1,0 +1,103 @@
+//! `routing-policies/README.md` is held to the code: every key is explained, and every explained key is read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use farthing::config::policies;
+use farthing::policy::{self, GRAMMAR, NOT_BUILT, doubts};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-policies")
+}
+
+/// The rows of the table right under a heading: key and example.
+fn rows(manual: &str, heading: &str) -> Vec<(String, String)> {
+    let after =
+        manual.lines().skip_while(|line| line.trim_start_matches('#').trim() != heading || !line.starts_with('#'));
+    let section = after.skip(1).take_while(|line| !line.starts_with('#'));
+    let rows = section.filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let mut code = row.split('`').skip(1).step_by(2).map(str::to_owned);
+        (code.next().expect("a key"), code.next().expect("an example"))
+    })
+    .collect()
+}
+
+/// A file in which an example of the manual stands where it belongs.
+fn file_with(example: &str) -> String {
+    let bullets = "## Lightweight\n- Other work\n";
+    match example.strip_prefix("- ") {
+        Some(test) if test.contains('→') => format!("{bullets}## Examples\n{example}\n"),
+        Some(_) => format!("{bullets}{example}\n"),
+        None => format!("---\n{example}\n---\n{bullets}"),
+    }
+}
+
+#[test]
+fn every_key_is_explained_with_an_example_that_is_read() {
+    let manual = fs::read_to_string(folder().join("README.md")).expect("the manual");
+    for (heading, keys) in GRAMMAR {
+        let rows = rows(&manual, heading);
+        let explained: BTreeSet<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(explained, keys.iter().copied().collect(), "under {heading}");
+        for (key, example) in &rows {
+            assert!(example.contains(&format!("{key}:")), "{example} has no {key}");
+            let (read, warnings) = policy::parse("p.md", &file_with(example)).expect(example);
+            assert!(warnings.is_empty(), "{example}: {warnings:?}");
+            let without = example.replace(&format!("{key}:"), "no_such_key:");
+            let is_refused = policy::parse("p.md", &file_with(&without)).is_err();
+            let is_text = policy::parse("p.md", &file_with(&without)).is_ok_and(|(other, _)| other.tasks != read.tasks);
+            assert!(is_refused || is_text || example.contains("advisory"), "{without} says the same as {example}");
+        }
+    }
+}
+
+#[test]
+fn what_this_version_lacks_is_listed_and_refused_by_name() {
+    let manual = fs::read_to_string(folder().join("README.md")).expect("the manual");
+    let (_, section) = manual.split_once("\n## Not in this version\n").expect("the section");
+    let (front, options) = section.split_once("As options").expect("two lists");
+    let (options, _) = options.split_once("The folders").expect("the end of the lists");
+    let names = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!((names(front), names(options)), (owned(NOT_BUILT.0), owned(NOT_BUILT.1)));
+    let examples = NOT_BUILT.0.iter().map(|key| (key, format!("{key}: x")));
+    for (key, example) in examples.chain(NOT_BUILT.1.iter().map(|key| (key, format!("- Work {{{key}: x}}")))) {
+        let problems = policy::parse("p.md", &file_with(&example)).map(|_| ()).expect_err(&example);
+        assert_eq!(problems[0].message, format!("`{key}` is not available in this version"));
+    }
+}
+
+#[test]
+fn the_whole_policy_in_the_manual_is_read() {
+    let manual = fs::read_to_string(folder().join("README.md")).expect("the manual");
+    let (_, example) = manual.split_once("```markdown\n").expect("an example");
+    let (example, _) = example.split_once("```").expect("its end");
+    let (policy, warnings) = policy::parse("orders_daily.md", example).expect("a policy");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!((policy.tasks.len(), policy.tests.len()), (2, 2));
+    assert_eq!(policy.applies_to.pipelines, ["orders_daily"]);
+}
+
+#[test]
+fn the_shipped_policies_are_read_together_without_a_warning() {
+    let (set, warnings) = policies::load(&folder(), &|_| Vec::new()).expect("four policies");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(set.policies().len(), 4);
+    for policy in set.policies() {
+        let alike = doubts::alike(policy, &doubts::shared_words);
+        assert!(alike.is_empty(), "{alike:?}");
+        assert!(policy.tests.len() >= 8, "{}", policy.name);
+        assert!(policy.tasks.iter().all(|task| task.examples.len() >= 4), "{}", policy.name);
+    }
+}
+
+#[test]
+fn every_shipped_policy_is_listed() {
+    let manual = fs::read_to_string(folder().join("README.md")).expect("the manual");
+    for entry in folder().read_dir().expect("the folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        assert!(name == "README.md" || manual.contains(&format!("| `{name}` |")), "{name} is not listed");
+    }
+}

@@ -1,0 +1,253 @@
+//! Where calls go by policy: rules, tasks, pins, grants, empty tiers, and what is told of it.
+
+use farthing::simulator::{Provider, Reply};
+use rusqlite::types::Value as Sql;
+use serde_json::{Value, json};
+
+use crate::support::{Got, Setup, World, script};
+
+/// What the tests below route by.
+pub const POLICY: &str = r#"---
+default: reasoning
+treat_as_auto: ["claude-*", gpt-5.6-sol]
+rules:
+  - { when: { keywords: [drop table] }, use: frontier, protected: true, because: "destructive SQL is high stakes" }
+  - { when: { tools: [deploy_*] }, use: frontier }
+---
+## Frontier
+- Novel failure diagnosis
+  - "The job died with an error that is in no runbook"
+- Approving a release {id: approvals, protected: true}
+  - "Approve the release of orders_daily to production"
+
+## Lightweight
+- Log parsing {id: logs}
+  - "Sort these log lines by error class"
+"#;
+
+/// Work of the lightweight tier, of the frontier tier, and of nobody.
+pub const LIGHT: &str = "Sort these log lines by error class";
+pub const HARD: &str = "The job died with an error that is in no runbook";
+pub const APPROVAL: &str = "Approve the release of orders_daily to production";
+pub const OTHER: &str = "Please write a sonnet about the sea";
+
+/// The three tiers of one provider.
+pub fn provider() -> Provider {
+    let ok = || [Reply::text("ok")];
+    Provider::openai()
+        .model(script("gpt-5.6-sol", ok()))
+        .model(script("gpt-5.6-terra", ok()))
+        .model(script("gpt-5.6-luna", ok()))
+}
+
+/// The same behind [`POLICY`] for everything.
+pub fn setup() -> Setup {
+    Setup::of(provider()).file("policies/default.md", POLICY).more("policies: policies")
+}
+
+/// A request for `auto` with one user turn.
+pub fn asks(text: &str) -> String {
+    with(text, json!({}))
+}
+
+/// The same with more members.
+pub fn with(text: &str, more: Value) -> String {
+    let mut body = json!({"model": "auto", "messages": [{"role": "user", "content": text}]});
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    body.to_string()
+}
+
+/// The model that answered, and why.
+#[track_caller]
+pub fn check(got: &Got, model: &str, reason: &str) {
+    assert_eq!(got.status, 200, "{}", got.text());
+    assert_eq!((got.header("x-farthing-model"), got.header("x-farthing-reason")), (model, reason));
+}
+
+pub const SOL: &str = "sim/gpt-5.6-sol";
+pub const TERRA: &str = "sim/gpt-5.6-terra";
+pub const LUNA: &str = "sim/gpt-5.6-luna";
+/// The key of whoever asks with one.
+const SECRET: &str = "sk-of-the-routing-tests";
+const RULE: &str = "rule 1 (destructive SQL is high stakes)";
+
+#[tokio::test]
+async fn work_goes_to_the_tier_of_its_task_and_everybody_is_told() {
+    let world = setup().start().await;
+    let got = world.chat(asks(LIGHT)).await;
+    check(&got, LUNA, "task");
+    assert_eq!((got.header("x-farthing-tier"), got.header("x-farthing-task")), ("lightweight", "logs"));
+    let policy = got.header("x-farthing-policy").to_owned();
+    assert!(policy.starts_with("default@"), "{policy}");
+    let confidence: f32 = got.header("x-farthing-confidence").parse().expect("a share");
+    assert!((0.6..=1.0).contains(&confidence), "{confidence}");
+    let event = world.logged("request", 1).await;
+    assert_eq!((&event["reason"], &event["task"]), (&json!("task"), &json!("logs")));
+    assert_eq!((&event["policy"], &event["asked_model"]), (&json!(policy), &json!("auto")));
+    let ppm = event["confidence_ppm"].as_i64().expect("a number");
+    let sql = "select task, tier, policy, reason, confidence_ppm, model, session, needs_strong_ppm from requests_v1";
+    let [row] = &world.rows(sql)[..] else { panic!("one row") };
+    let text = |text: &str| Sql::Text(text.to_owned());
+    let expected = [text("logs"), text("lightweight"), text(&policy), text("task"), Sql::Integer(ppm), text("auto")];
+    assert_eq!(row[..6], expected);
+    assert!(matches!((&row[6], &row[7]), (Sql::Text(session), Sql::Integer(_)) if session.len() == 16), "{row:?}");
+    assert!(world.metric("farthing_decisions_total", "reason=\"task\",task=\"logs\",tier=\"lightweight\"").await > 0.0);
+}
+
+#[tokio::test]
+async fn what_no_rule_and_no_task_claims_goes_to_the_default_tier() {
+    let world = setup().start().await;
+    check(&world.chat(asks(OTHER)).await, TERRA, "ambiguous");
+    check(&world.chat(asks(HARD)).await, SOL, "task");
+}
+
+#[tokio::test]
+async fn rules_look_at_the_last_user_turn_and_the_tool_results_after_it() {
+    let world = setup().start().await;
+    check(&world.chat(asks("Please DROP\n TABLE orders")).await, SOL, RULE);
+    let call = json!({"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "q", "arguments": "{}"}}]});
+    let result = |text: &str| json!({"role": "tool", "tool_call_id": "c", "content": text});
+    let user = |text: &str| json!({"role": "user", "content": text});
+    let body = |messages: Value| json!({"model": "auto", "messages": messages}).to_string();
+    let after = body(json!([user(LIGHT), call, result("line 1\ndrop table orders;")]));
+    check(&world.chat(after).await, SOL, RULE);
+    let before = body(json!([user("drop table a"), call, result("drop table b"), user(LIGHT)]));
+    check(&world.chat(before).await, LUNA, "task");
+    let parts = json!([{"type": "text", "text": "see"}, {"type": "text", "text": "drop table a"}]);
+    check(&world.chat(body(json!([{"role": "user", "content": parts}]))).await, SOL, RULE);
+    let long = format!("{} drop table a {}", "x ".repeat(20_000), "y ".repeat(20_000));
+    check(&world.chat(asks(&long)).await, SOL, RULE);
+    let tools = json!([{"type": "function", "function": {"name": "deploy_orders"}}]);
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, SOL, "rule 2");
+}
+
+#[tokio::test]
+async fn a_pin_beats_the_classifier_but_not_protected_work() {
+    let world = setup().start().await;
+    let light = [("x-farthing-tier", "lightweight")];
+    check(&world.chat_as(asks(HARD), &light).await, LUNA, "pinned-tier");
+    check(&world.chat_as(asks(LIGHT), &[("x-farthing-tier", "frontier")]).await, SOL, "pinned-tier");
+    let overruled = "protected work, so the pin to lightweight is overruled";
+    check(&world.chat_as(asks("drop table a"), &light).await, SOL, &format!("{RULE}; {overruled}"));
+    check(&world.chat_as(asks(APPROVAL), &light).await, SOL, &format!("task; {overruled}"));
+    let by_name = with(APPROVAL, json!({"model": "lightweight"}));
+    check(&world.chat(by_name).await, SOL, &format!("task; {overruled}"));
+}
+
+#[tokio::test]
+async fn a_task_that_the_client_names_is_believed_within_its_grants() {
+    let world = keyed("may: { tasks: [logs] }").await;
+    let ask = async |task| world.chat_as(asks(OTHER), &[("x-api-key", SECRET), ("x-farthing-task", task)]).await;
+    check(&ask("logs").await, LUNA, "named-task");
+    check(&ask("approvals").await, TERRA, "ambiguous; not granted: task");
+    let got = world.chat_as(asks(APPROVAL), &[("x-api-key", SECRET), ("x-farthing-task", "logs")]).await;
+    check(&got, SOL, "named-task");
+}
+
+/// [`setup`] with one key, [`SECRET`], of the team `data`.
+async fn keyed(more: &str) -> World {
+    use sha2::{Digest, Sha256};
+    let hash: String = Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect();
+    setup().more(&format!("keys: [ {{ sha256: {hash}, team: data, {more} }} ]")).start().await
+}
+
+#[tokio::test]
+async fn a_tier_that_is_not_granted_is_passed_upward_and_never_down() {
+    let world = keyed("may: { tiers: [frontier] }").await;
+    let key = [("x-api-key", SECRET)];
+    let reason = "task; lightweight is not granted; reasoning is not granted";
+    check(&world.chat_as(asks(LIGHT), &key).await, SOL, reason);
+    let world = keyed("may: { tiers: [lightweight] }").await;
+    check(&world.chat_as(asks(LIGHT), &key).await, LUNA, "task");
+    let got = world.chat_as(asks(HARD), &key).await;
+    assert_eq!((got.status, got.code()), (403, "not_granted".to_owned()));
+}
+
+#[tokio::test]
+async fn a_tier_without_models_falls_upward() {
+    let world = setup().tiers("frontier: [sim/gpt-5.6-sol]").start().await;
+    let reason = "task; lightweight has no models; reasoning has no models";
+    check(&world.chat(asks(LIGHT)).await, SOL, reason);
+    let world = setup().tiers("lightweight: [sim/gpt-5.6-luna]").start().await;
+    check(&world.chat(asks(LIGHT)).await, LUNA, "task");
+    let got = world.chat(asks(HARD)).await;
+    assert_eq!((got.status, got.code()), (404, "model_not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn names_that_a_policy_treats_as_auto_are_routed() {
+    let world = setup().models("gpt-*").start().await;
+    for name in ["gpt-5.6-sol", "sim/gpt-5.6-sol", "claude-opus-5"] {
+        let got = world.chat(with(LIGHT, json!({"model": name}))).await;
+        check(&got, LUNA, "task; treated as auto");
+    }
+    check(&world.chat(with(LIGHT, json!({"model": "gpt-5.6-terra"}))).await, TERRA, "exact-model");
+    let got = world.chat(with(LIGHT, json!({"model": "mistral"}))).await;
+    assert_eq!((got.status, got.code()), (404, "model_not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn the_most_specific_policy_decides() {
+    let of_pipeline =
+        "## Lightweight\n- Novel failure diagnosis\n  - \"The job died with an error that is in no runbook\"\n";
+    let world = setup().file("policies/orders_daily.md", of_pipeline).start().await;
+    check(&world.chat(asks(HARD)).await, SOL, "task");
+    let got = world.chat_as(asks(HARD), &[("x-farthing-pipeline", "orders_daily")]).await;
+    check(&got, LUNA, "task");
+    assert!(got.header("x-farthing-policy").starts_with("orders_daily@"));
+    let claimed = with(HARD, json!({"metadata": {"pipeline": "orders_daily"}}));
+    check(&world.chat(claimed).await, LUNA, "task");
+}
+
+#[tokio::test]
+async fn observed_calls_go_where_they_were_sent_and_say_what_would_have_been() {
+    let world = setup().more("teams: { watched: { mode: observe }, acting: {} }").start().await;
+    let watched = [("x-farthing-team", "watched")];
+    let got = world.chat_as(with(LIGHT, json!({"model": "gpt-5.6-sol"})), &watched).await;
+    check(&got, SOL, "exact-model");
+    assert_eq!((got.header("x-farthing-would-tier"), got.header("x-farthing-would-model")), ("lightweight", LUNA));
+    assert_eq!(got.header("x-farthing-edits"), "");
+    check(&world.chat_as(asks(LIGHT), &watched).await, TERRA, "observed");
+    let pinned = [watched[0], ("x-farthing-tier", "lightweight")];
+    let got = world.chat_as(asks("drop table a"), &pinned).await;
+    check(&got, LUNA, "pinned-tier");
+    assert_eq!(got.header("x-farthing-would-model"), SOL);
+    let got = world.chat_as(asks(LIGHT), &[("x-farthing-team", "acting")]).await;
+    check(&got, LUNA, "task");
+    assert_eq!(got.header("x-farthing-would-model"), "");
+    let event = world.logged("request", 1).await;
+    assert_eq!((&event["would_tier"], &event["would_model"]), (&json!("lightweight"), &json!(LUNA)));
+    let rows =
+        world.rows("select coalesce(would_tier || ' ' || would_model, '-') from requests_v1 order by request_id");
+    let would: Vec<_> = rows.into_iter().flatten().collect();
+    let text = |text: &str| Sql::Text(text.to_owned());
+    assert_eq!(
+        would[..],
+        [format!("lightweight {LUNA}"), format!("lightweight {LUNA}"), format!("frontier {SOL}"), "-".to_owned()]
+            .map(|t| text(&t))
+    );
+}
+
+#[tokio::test]
+async fn odd_conversations_are_the_default_tiers_work_and_never_fail() {
+    let world = setup().start().await;
+    for messages in [
+        json!([]),
+        json!([7, null, "hi"]),
+        json!([{"role": "user"}]),
+        json!([{"role": "user", "content": null}]),
+        json!([{"role": "user", "content": {"text": LIGHT}}]),
+        json!([{"role": 7, "content": LIGHT}]),
+        json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]),
+        json!([{"role": "assistant", "content": null, "tool_calls": []}]),
+        json!([{"role": "system", "content": [{"text": 1}]}, {"role": "tool", "content": [[]]}]),
+    ] {
+        let body = json!({"model": "auto", "messages": messages, "tools": [3, {"name": 4}, {"function": []}], "response_format": 5});
+        // What the provider makes of it is its affair.
+        let got = world.chat(body.to_string()).await;
+        let told = (got.header("x-farthing-model"), got.header("x-farthing-reason"));
+        assert_eq!(told, (TERRA, "ambiguous"), "{body}: {}", got.text());
+    }
+}
