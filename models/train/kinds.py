@@ -51,6 +51,9 @@ REFERENCE_KINDS = [
     "status_check validate_check",
 ]
 UNRELATED = 0.25
+# How much nested examples count against prose, and for none of the bullets against the best of them: chosen on the
+# corpus with that policy and two examples a bullet.
+EXAMPLES = (8.0, 0.6)
 # Lists of several bullets in one line, drawn from the corpus, from which the weight of a line's parts is learned.
 LISTS, LIST_MIN, LIST_MAX = 250, 2, 6
 # The kinds of auto-j's scenarios.
@@ -199,13 +202,6 @@ def evidence(own, of_parts):
     return np.stack(rows)
 
 
-def ridge(scores, asks, own, bullets):
-    """Weights of `src/classify/examples.rs`: what a policy's own examples say of each of its bullets."""
-    z = np.hstack([2 * scores, asks])
-    dual = np.linalg.solve(z @ z.T + 0.5 * np.eye(len(z)), np.eye(bullets)[own] - 1 / bullets)
-    return z.T @ dual
-
-
 class Match:
     """How likely each bullet of a policy, or none, is what a request asks for."""
 
@@ -275,15 +271,13 @@ def main():
     about = np.array([f["ask"] for f in of_policies], np.float32)
     rare = 1 / np.bincount(y)[y]
     cases = []
-    tier_of = {text: tier for p in policies for tier, texts in p["tiers"].items() for text in texts}
     for policy in policies:
         own = np.array([i for i, r in enumerate(in_policies) if r["policy"] == policy["name"]])
         inside = rare * labels[own].any(0)[y]
         drawn = np.r_[chance.choice(len(y), 60, p=inside / inside.sum()), chance.choice(len(y), 30, p=rare / rare.sum())]
         right = labels[own][:, y[drawn]].T
-        light = np.array([tier_of[in_policies[i]["text"]] == "lightweight" for i in own])
         right = np.column_stack([right, ~right.any(1)])
-        cases.append((covered[own], kinds[drawn], asks[drawn] @ about[own].T, right, drawn, light, policy["name"], own))
+        cases.append((covered[own], kinds[drawn], asks[drawn] @ about[own].T, right))
 
     def cost(theta):
         fit = np.mean([np.log((Match.shares(theta, *case[:3]) * case[3]).sum(1) + 1e-6).mean() for case in cases])
@@ -320,38 +314,12 @@ def main():
     hits = [case[3][np.arange(len(s)), s.argmax(1)].mean() for case, s in zip(cases, shares)]
     print(f"matching {len(cases)} policies: right {np.mean(hits):.3f}  log loss {cost(theta):.3f}  parameters {theta.round(3)}")
 
-    # How much nested examples count against prose.
-    nested = {}
-    for row in lines(CORPUS / "examples.jsonl"):
-        nested.setdefault(row["policy"], []).append((row["bullet"], row["examples"]))
-    turns = lambda text: {"turns": [{"role": "user", "text": text}]}
-    inner = Head(of_requests, targets, *settings)
-    with_examples = []
-    for case, share in zip(cases, shares):
-        texts = {in_policies[i]["text"]: number for number, i in enumerate(case[7])}
-        pairs = [(texts[b], text) for b, some in nested.get(case[6], []) for text in some if b in texts]
-        if pairs:
-            features = described(program, [turns(text) for _, text in pairs])
-            weights = ridge(inner.scores(features), np.array([f["ask"] for f in features]), [b for b, _ in pairs], len(texts))
-            told = np.hstack([2 * outside[case[4]], asks[case[4]]]) @ weights
-            with_examples.append((np.log(share + 1e-9), np.column_stack([told, np.zeros(len(told))]), case[3]))
-    def with_rest(k, rest):
-        """Scores with the examples' say; none of the bullets gains by `rest` of what the best of them gains."""
-        add = lambda r: np.column_stack([r[:, :-1], rest * r[:, :-1].max(1)])
-        return [(scores + k * add(told), right) for scores, told, right in with_examples]
-
-    loss_with = lambda k, rest: -np.mean([np.log((softmax(s) * ok).sum(1) + 1e-6).mean() for s, ok in with_rest(k, rest)])
-    right_with = lambda k, rest: np.mean([ok[np.arange(len(s)), s.argmax(1)].mean() for s, ok in with_rest(k, rest)])
-    tried = [(k, rest) for k in np.arange(0, 12.5, 1) for rest in (0, 0.2, 0.4, 0.6, 0.8, 1)]
-    weight, rest = min(tried, key=lambda kr: loss_with(*kr))
-    print(f"examples count {weight}, {rest} for none: right {right_with(0, 0):.3f} without, {right_with(weight, rest):.3f} with two a bullet")
-
     # What goes into the file knows everything.
     final = Head(of_requests, targets, *settings)
     every = bullets + in_policies
     final_bullets = Head(of_bullets + of_policies, meant(every), *bullet_settings)
     text = b"".join(struct.pack("<H", len(n)) + n.encode() for n in names)
-    numbers = np.r_[temperature, cover.coef_[0], cover.intercept_, theta, weight, rest, bound]
+    numbers = np.r_[temperature, cover.coef_[0], cover.intercept_, theta, *EXAMPLES, bound]
     head = b"FARTKND1" + struct.pack("<III", len(names), ROWS, BULLET_ROWS) + text
     pathlib.Path(out).write_bytes(head + numbers.astype("<f4").tobytes() + final.bytes() + final_bullets.bytes())
 

@@ -12,9 +12,9 @@ use super::weights::{COLUMNS, Weights};
 
 const NUMBERS: usize = COLUMNS + DIMENSIONS;
 /// How much the scores of the kinds count against the direction.
-const SCORES_WEIGHT: f32 = 2.0;
+const SCORES_WEIGHT: f32 = 4.0;
 /// What the squares of the weights cost.
-const RIDGE: f32 = 0.5;
+const RIDGE: f32 = 2.0;
 
 /// For each bullet a weight for each number of a request's description; none if there are no examples.
 #[derive(Clone, Debug)]
