@@ -11,6 +11,7 @@
 //! The weights are trained by `models/train/kinds.py`; `models/README.md` says on what and how good they are. Which
 //! rule or pin comes before all this, and whether a policy's own examples hold, is `route`'s business.
 
+mod alike;
 mod ask;
 mod bullets;
 mod examples;
@@ -30,6 +31,7 @@ use features::describe;
 use kinds::Kinds;
 use weights::{Scores, Weights};
 
+pub use alike::similarity;
 pub use explain::{Explanation, Near};
 
 /// What a classifier reads of a request: bounded, decoded pieces.

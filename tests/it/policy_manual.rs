@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use farthing::classify;
 use farthing::config::policies;
 use farthing::policy::{self, GRAMMAR, NOT_BUILT, doubts};
 
@@ -86,7 +87,7 @@ fn the_shipped_policies_are_read_together_without_a_warning() {
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(set.policies().len(), 4);
     for policy in set.policies() {
-        let alike = doubts::alike(policy, &doubts::shared_words);
+        let alike = doubts::alike(policy, &classify::similarity(policy));
         assert!(alike.is_empty(), "{alike:?}");
         assert!(policy.tests.len() >= 8, "{}", policy.name);
         assert!(policy.tasks.iter().all(|task| task.examples.len() >= 4), "{}", policy.name);
