@@ -12,6 +12,8 @@ mod baselines;
 mod heldout;
 #[path = "quality/scenarios.rs"]
 mod scenarios;
+#[path = "quality/speed.rs"]
+mod speed;
 #[path = "quality/statistics.rs"]
 mod statistics;
 
@@ -31,6 +33,9 @@ struct Arguments {
     /// Requests of another file instead of the corpus' held-out ones
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
+    /// Measure what classifying costs, and nothing else
+    #[arg(long)]
+    speed: bool,
     /// Print which bullets were taken for which
     #[arg(long)]
     confusion: bool,
@@ -41,6 +46,9 @@ struct Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
+    if arguments.speed {
+        return speed::run(&heldout::policy());
+    }
     heldout::run(arguments.policy.as_deref(), arguments.requests.as_deref(), arguments.confusion);
     match arguments.data {
         Some(data) => scenarios::run(&data, arguments.confusion),

@@ -444,11 +444,12 @@ fn reload_prices(server: &Server, file: &Path) {
 fn reload_policies(server: &Server, folder: &Path) {
     let accounts = server.gateway.accounts();
     match policies::load(folder, VERIFY) {
-        Ok((set, warnings)) => {
+        Ok((set, found)) => {
             let versions = versions_of(&set);
+            let doubts = warnings::of_policies(set.policies(), Some(server.gateway.config()));
             server.gateway.replace_policies(set);
             accounts.metrics.show_policies(versions.clone());
-            let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            let warnings: Vec<String> = found.iter().map(ToString::to_string).chain(doubts).collect();
             accounts.log.event("policies_reloaded", &json!({ "policies": versions, "warnings": warnings }));
         }
         Err(problems) => {

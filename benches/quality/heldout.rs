@@ -23,6 +23,11 @@ struct Case {
     line: Value,
 }
 
+/// The policy with the nine bullets.
+pub fn policy() -> Policy {
+    read(POLICY)
+}
+
 /// Prints the table.
 pub fn run(policy: Option<&Path>, requests: Option<&Path>, confusion: bool) {
     let text = policy.map_or(POLICY.to_owned(), |path| std::fs::read_to_string(path).expect("a policy"));

@@ -87,7 +87,10 @@ fn of_tiers(config: &Config, book: &Book, today: Date, warnings: &mut Vec<String
     for tier in Tier::ALL {
         let models = config.tiers.models(tier);
         if models.is_empty() {
-            warnings.push(format!("the tier `{tier}` has no models; requests for it are refused"));
+            let dearer = tier.upward().find(|dearer| !config.tiers.models(*dearer).is_empty());
+            let what =
+                dearer.map_or("requests for it are refused".to_owned(), |dearer| format!("`{dearer}` does its work"));
+            warnings.push(format!("the tier `{tier}` has no models; {what}"));
         }
         for model in models {
             let vendor = config.provider(model.provider.as_str()).map_or("", |row| row.vendor.as_str());
@@ -122,6 +125,18 @@ mod tests {
             "- { model: sim/m, usd_per_million: { input: 1 } }\n",
             &[
                 "the price of `sim/m` (sim/m@prices.yaml#bd8ef745) has no `output`; the cost of every answer will be unknown",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_tier_without_models_is_named_with_the_one_that_does_its_work() {
+        check(
+            "tiers: { reasoning: [sim/m] }\n",
+            "- { model: sim/m, price: free }\n",
+            &[
+                "the tier `frontier` has no models; requests for it are refused",
+                "the tier `lightweight` has no models; `reasoning` does its work",
             ],
         );
     }

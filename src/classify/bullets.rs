@@ -20,6 +20,8 @@ use super::weights::{Scores, Weights};
 pub(super) struct Bullet {
     /// From 0 to 1 for each kind.
     pub covers: Scores,
+    /// The same, as matching counts it.
+    pub weights: Scores,
     /// What its prose is about.
     pub about: Vector,
     /// Its examples, described as any request is.
@@ -30,7 +32,9 @@ impl Bullet {
     /// Reads a task's prose and examples.
     pub fn of(task: &Task) -> Self {
         let examples = task.examples.iter().map(|text| Described::of_text(text)).collect();
-        Self { covers: covered_by(&task.text), about: describe_prose(&task.text).ask, examples }
+        let covers = covered_by(&task.text);
+        let weights = covers.map(|cover| cover.powf(Weights::built_in().matching.softness));
+        Self { covers, weights, about: describe_prose(&task.text).ask, examples }
     }
 
     /// The kinds that it covers most.

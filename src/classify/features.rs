@@ -70,8 +70,9 @@ pub fn describe(request: &Request<'_>) -> Features {
     letters(&parts.ask, &mut rows);
     rows.begin(Group::Ends);
     ends(&parts.ask, &words, &mut rows);
+    let system = both_ends(request.system, SYSTEM_BYTES_MAX);
     rows.begin(Group::System);
-    rows.grams(&self::words(&both_ends(request.system, SYSTEM_BYTES_MAX)));
+    rows.grams(&self::words(&system));
     rows.begin(Group::Previous);
     if let Some(previous) = request.previous_user {
         rows.grams(&self::words(&both_ends(&Parts::of_turn(previous).ask, PREVIOUS_BYTES_MAX)));
@@ -83,7 +84,7 @@ pub fn describe(request: &Request<'_>) -> Features {
     rows.begin(Group::Signals);
     signals(request, &parts, &words, &mut rows);
     let ask = embed(&parts.ask);
-    Features { rows: rows.done, ask, system: embed(&both_ends(request.system, SYSTEM_BYTES_MAX)) }
+    Features { rows: rows.done, ask, system: embed(&system) }
 }
 
 /// Describes prose that says what a kind of work is, in the groups that such a line has.

@@ -74,6 +74,8 @@ pub struct Classified {
 #[derive(Clone, Debug)]
 pub struct Classifier {
     bullets: Vec<Bullet>,
+    /// For each kind, how much of it no bullet covers.
+    uncovered: Scores,
     examples: Examples,
     tiers: Vec<Tier>,
     default: Tier,
@@ -114,6 +116,7 @@ impl Classifier {
     pub fn compile(policy: &Policy) -> Self {
         let bullets: Vec<Bullet> = policy.tasks.iter().map(Bullet::of).collect();
         Self {
+            uncovered: uncovered(&bullets),
             examples: Examples::learn(&bullets),
             bullets,
             tiers: policy.tasks.iter().map(|task| task.tier).collect(),
@@ -165,27 +168,27 @@ impl Classifier {
     fn shares(&self, described: &Described) -> Vec<f32> {
         let matching = Weights::built_in().matching;
         let kinds = &described.kinds.0;
-        let mut left = [1.0_f32; weights::COLUMNS];
         let mut scores = Vec::with_capacity(self.bullets.len() + 1);
         for bullet in &self.bullets {
-            let mut covered = 0.0;
-            for ((share, cover), left) in kinds.iter().zip(bullet.covers).zip(&mut left) {
-                let cover = cover.powf(matching.softness);
-                covered += share * cover;
-                *left *= 1.0 - cover;
-            }
+            let covered: f32 = kinds.iter().zip(bullet.weights).map(|(share, weight)| share * weight).sum();
             let topic = cosine(&bullet.about, &described.about);
             scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic);
         }
         let rest = self.examples.add(described, &mut scores);
-        let left: f32 = kinds.iter().zip(left).map(|(share, left)| share * left.powf(matching.overlap)).sum();
-        scores.push(matching.sharpness * (left.max(0.0) + 1e-4).ln() + matching.none + rest);
+        let left: f32 = kinds.iter().zip(self.uncovered).map(|(share, left)| share * left).sum();
+        scores.push(matching.sharpness * (left + 1e-4).ln() + matching.none + rest);
         let top = scores.iter().copied().fold(f32::MIN, f32::max);
         scores.iter_mut().for_each(|score| *score = (*score - top).exp());
         let sum: f32 = scores.iter().sum();
         scores.iter_mut().for_each(|score| *score /= sum);
         scores
     }
+}
+
+fn uncovered(bullets: &[Bullet]) -> Scores {
+    let overlap = Weights::built_in().matching.overlap;
+    let left = |kind: usize| bullets.iter().map(|bullet| 1.0 - bullet.weights[kind]).product::<f32>().max(0.0);
+    std::array::from_fn(|kind| left(kind).powf(overlap))
 }
 
 /// From this confidence on work leaves the default tier for this one where a policy does not say.

@@ -76,11 +76,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 say!("{source}: ok");
                 config.iter().for_each(|(config, _)| describe(config));
                 policies.iter().for_each(|policy| describe_policy(policy));
+                warnings.iter().for_each(|warning| say!("warning: {warning}"));
             }
             print_problems(&problems);
-            for warning in warnings {
-                say!("warning: {warning}");
-            }
         }
     }
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }

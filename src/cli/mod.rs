@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Try it: simulated providers, the gateway and an agent workload over real HTTP; prints what it cost
+    /// Try it: simulated providers, the gateway and an agent workload over real HTTP; prints what it cost and saved
     #[command(after_help = "Example:\n  farthing demo --once\n  farthing demo --once --replay sessions.jsonl.gz")]
     Demo(demo::Arguments),
     /// Run the gateway

@@ -7,6 +7,7 @@ mod canaries;
 mod conservation;
 mod corpus;
 mod crash;
+mod demo;
 mod descriptors;
 mod details;
 mod door;

@@ -56,9 +56,9 @@ async fn a_request_leaves_with_the_declared_edits_and_no_other() {
     check_sent(&world, &tier, &tier.replace("lightweight", "gpt-5.6-luna"), "model").await;
     let pinned = format!(r#"{{{messages}, "model":"sim/gpt-5.6-luna"}}"#);
     check_sent(&world, &pinned, &pinned.replace("sim/", ""), "model").await;
-    let auto = format!(r#"{{"model":"auto","stream":true,{messages}}}"#);
-    let edited = auto.replace(r#""auto""#, r#""gpt-5.6-sol","stream_options":{"include_usage":true}"#);
-    check_sent(&world, &auto, &edited, "model,usage").await;
+    let streamed = format!(r#"{{"model":"frontier","stream":true,{messages}}}"#);
+    let edited = streamed.replace(r#""frontier""#, r#""gpt-5.6-sol","stream_options":{"include_usage":true}"#);
+    check_sent(&world, &streamed, &edited, "model,usage").await;
 }
 
 #[tokio::test]

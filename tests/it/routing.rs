@@ -29,7 +29,7 @@ rules:
 pub const LIGHT: &str = "Sort these log lines by error class";
 pub const HARD: &str = "The job died with an error that is in no runbook";
 pub const APPROVAL: &str = "Approve the release of orders_daily to production";
-pub const OTHER: &str = "zxqv";
+pub const OTHER: &str = "Please write a sonnet about the sea";
 
 /// The three tiers of one provider.
 pub fn provider() -> Provider {
@@ -69,6 +69,8 @@ pub fn check(got: &Got, model: &str, reason: &str) {
 pub const SOL: &str = "sim/gpt-5.6-sol";
 pub const TERRA: &str = "sim/gpt-5.6-terra";
 pub const LUNA: &str = "sim/gpt-5.6-luna";
+/// The key of whoever asks with one.
+const SECRET: &str = "sk-of-the-routing-tests";
 const RULE: &str = "rule 1 (destructive SQL is high stakes)";
 
 #[tokio::test]
@@ -137,24 +139,24 @@ async fn a_pin_beats_the_classifier_but_not_protected_work() {
 #[tokio::test]
 async fn a_task_that_the_client_names_is_believed_within_its_grants() {
     let world = keyed("may: { tasks: [logs] }").await;
-    let ask = async |task| world.chat_as(asks(OTHER), &[("x-api-key", "secret"), ("x-farthing-task", task)]).await;
+    let ask = async |task| world.chat_as(asks(OTHER), &[("x-api-key", SECRET), ("x-farthing-task", task)]).await;
     check(&ask("logs").await, LUNA, "named-task");
     check(&ask("approvals").await, TERRA, "ambiguous; not granted: task");
-    let got = world.chat_as(asks(APPROVAL), &[("x-api-key", "secret"), ("x-farthing-task", "logs")]).await;
+    let got = world.chat_as(asks(APPROVAL), &[("x-api-key", SECRET), ("x-farthing-task", "logs")]).await;
     check(&got, SOL, "named-task");
 }
 
-/// [`setup`] with one key, `secret`, of the team `data`.
+/// [`setup`] with one key, [`SECRET`], of the team `data`.
 async fn keyed(more: &str) -> World {
     use sha2::{Digest, Sha256};
-    let hash: String = Sha256::digest("secret").iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect();
     setup().more(&format!("keys: [ {{ sha256: {hash}, team: data, {more} }} ]")).start().await
 }
 
 #[tokio::test]
 async fn a_tier_that_is_not_granted_is_passed_upward_and_never_down() {
     let world = keyed("may: { tiers: [frontier] }").await;
-    let key = [("x-api-key", "secret")];
+    let key = [("x-api-key", SECRET)];
     let reason = "task; lightweight is not granted; reasoning is not granted";
     check(&world.chat_as(asks(LIGHT), &key).await, SOL, reason);
     let world = keyed("may: { tiers: [lightweight] }").await;

@@ -1,5 +1,6 @@
 //! The demo's agents: sessions side by side, the turns of each in order, over real HTTP.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,8 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::simulator::Replay;
-use crate::simulator::workload::Workload;
-use crate::task::Tier;
+use crate::simulator::workload::{Label, Workload};
 
 /// Sessions that run side by side.
 const SESSIONS_AT_ONCE: usize = 8;
@@ -32,24 +32,26 @@ struct Session {
 
 struct Turn {
     body: Bytes,
-    /// The tier that the agent's author pinned for this kind of step.
-    tier: Option<Tier>,
+    /// Where the workload says that it belongs; the gateway is not told.
+    label: Option<Label>,
 }
 
 /// What the agents saw.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Played {
     /// Requests that were answered in full.
     pub answered: usize,
     /// Requests that were not.
     pub failed: usize,
+    /// The labels of requests by the id that the gateway gave them.
+    pub labels: BTreeMap<String, Label>,
 }
 
 impl Script {
     /// The built-in workload.
     pub fn of_workload(workload: &Workload) -> Self {
         let session = |session: &crate::simulator::workload::Session| {
-            let turns = session.turns.iter().map(|turn| Turn { body: turn.body.clone(), tier: Some(turn.label.tier) });
+            let turns = session.turns.iter().map(|turn| Turn { body: turn.body.clone(), label: Some(turn.label) });
             Arc::new(Session { headers: session.headers(), turns: turns.collect() })
         };
         Self { sessions: workload.sessions.iter().map(session).collect() }
@@ -59,7 +61,7 @@ impl Script {
     pub fn of_replay(replay: &Replay) -> Self {
         let session = |session: &crate::simulator::ReplaySession| {
             let headers = vec![("x-farthing-team", "replay".to_owned()), ("x-farthing-run", session.id.clone())];
-            let turns = session.bodies("auto").map(|body| Turn { body: Bytes::from(body), tier: None });
+            let turns = session.bodies("auto").map(|body| Turn { body: Bytes::from(body), label: None });
             Arc::new(Session { headers, turns: turns.collect() })
         };
         Self { sessions: replay.sessions.iter().map(session).collect() }
@@ -87,10 +89,12 @@ impl Script {
                 let _place = places.acquire().await;
                 let mut played = Played::default();
                 for turn in &session.turns {
-                    match send(&client, address, &session.headers, turn).await {
-                        Some(_) => played.answered += 1,
-                        None => played.failed += 1,
+                    let answer = send(&client, address, &session.headers, turn).await.unwrap_or_default();
+                    match answer.complete {
+                        true => played.answered += 1,
+                        false => played.failed += 1,
                     }
+                    played.labels.extend(answer.id.zip(turn.label));
                     bar.inc(1);
                 }
                 played
@@ -98,34 +102,44 @@ impl Script {
         }
         let mut all = Played::default();
         while let Some(ended) = running.join_next().await {
-            let played = ended.unwrap_or(Played { answered: 0, failed: 1 });
+            let played = ended.unwrap_or(Played { failed: 1, ..Played::default() });
             all.answered += played.answered;
             all.failed += played.failed;
+            all.labels.extend(played.labels);
         }
         all
     }
 }
 
-/// One request; `None` unless its reply is complete: a whole document, or a stream with its terminator.
+/// What came back for one request.
+#[derive(Default)]
+struct Answer {
+    /// `x-request-id`.
+    id: Option<String>,
+    /// Whether it is a whole document, or a stream with its terminator.
+    complete: bool,
+}
+
+/// One request; `None` if nothing came back.
 async fn send(
     client: &Client<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
     headers: &[(&'static str, String)],
     turn: &Turn,
-) -> Option<Bytes> {
+) -> Option<Answer> {
     let mut request =
         Request::post(format!("http://{address}/v1/chat/completions")).header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    if let Some(tier) = turn.tier {
-        request = request.header("x-farthing-tier", tier.as_str());
-    }
     let response = client.request(request.body(Full::new(turn.body.clone())).ok()?).await.ok()?;
     let (head, body) = response.into_parts();
-    let read = body.collect().await.ok()?.to_bytes();
+    let id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let Ok(read) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
+        return Some(Answer { id, complete: false });
+    };
     let is_stream =
         head.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     let complete = head.status.is_success() && (!is_stream || read.ends_with(b"data: [DONE]\n\n"));
-    complete.then_some(read)
+    Some(Answer { id, complete })
 }

@@ -1,8 +1,12 @@
-//! `farthing demo`: simulated providers, the gateway, a real agent workload over real HTTP, and what it cost.
+//! `farthing demo`: simulated providers, the gateway, a real agent workload over real HTTP, what it cost and what it saved.
 //!
+//! Every request asks for `auto` and is routed by the policies that ship with Farthing.
 //! The providers keep an invoice of their own. The command succeeds only if the ledger equals it.
 
 mod agents;
+mod agreement;
+mod policies;
+mod savings;
 mod summary;
 
 use std::io::{ErrorKind, IsTerminal};
@@ -15,6 +19,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::agents::Script;
+use self::savings::UNROUTED;
 use self::summary::Summary;
 use super::{Format, counted, fail};
 use crate::app::{self, Running as Gateway, StartError};
@@ -131,6 +136,7 @@ fn provider(recordings: &Recordings, divisor: u32, mishap: Mishap) -> Provider {
 }
 
 async fn start_gateway(port: u16, folder: &TempDir, main: &Simulator, backup: &Simulator) -> Result<Gateway, String> {
+    policies::write(folder.path()).map_err(|error| format!("cannot write the routing policies: {error}"))?;
     let admin_port = if port == 0 { 0 } else { port + 1 };
     let [listen, admin] = [port, admin_port].map(|port| format!("127.0.0.1:{port}"));
     let text = configuration(&listen, &admin, &main.base_url(), &backup.base_url());
@@ -146,14 +152,15 @@ async fn start_gateway(port: u16, folder: &TempDir, main: &Simulator, backup: &S
 }
 
 fn configuration(listen: &str, admin: &str, main: &str, backup: &str) -> String {
-    let models = "[gpt-5.6-sol, gpt-5.6-terra, gpt-5.6-luna]";
+    let (models, policies) = ("[gpt-5.6-sol, gpt-5.6-terra, gpt-5.6-luna]", policies::FOLDER);
     format!(
         "server: {{ listen: {listen}, admin_listen: {admin} }}\n\
          providers:\n\
          \x20 openai: {{ protocol: openai, base_url: {main}, models: {models} }}\n\
          \x20 backup: {{ protocol: openai, vendor: openai, base_url: {backup}, models: {models} }}\n\
+         policies: {policies}\n\
          tiers:\n\
-         \x20 frontier: [openai/gpt-5.6-sol, backup/gpt-5.6-sol]\n\
+         \x20 frontier: [openai/{UNROUTED}, backup/{UNROUTED}]\n\
          \x20 reasoning: [openai/gpt-5.6-terra, backup/gpt-5.6-terra]\n\
          \x20 lightweight: [openai/gpt-5.6-luna, backup/gpt-5.6-luna]\n"
     )
@@ -175,6 +182,8 @@ async fn serve_on(gateway: &Gateway, folder: &TempDir, format: Format) -> Result
             "  sqlite3 -readonly {} 'select team, count(*), sum(cost_nano) / 1e9 as usd from requests_v1 group by 1'\n",
             folder.path().join("farthing.db").display()
         );
+        say!("or change who does what, in force within a second:\n");
+        say!("  $EDITOR {}\n", folder.path().join(policies::FOLDER).join("orders_daily.md").display());
         say!("The providers know the workload's answers and say so when asked anything else. Ctrl-C ends it.");
     }
     let deaf = |error| format!("cannot listen for signals: {error}");

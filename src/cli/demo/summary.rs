@@ -1,4 +1,5 @@
-//! What the demo prints: spending by team, by model and by kind of token, and whether the ledger equals the invoice.
+//! What the demo prints: what each task cost and would have cost, by team and by cause, how well routing agreed with the
+//! workload, and whether the ledger equals the invoice.
 
 use std::time::Duration;
 
@@ -7,10 +8,14 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::agents::Played;
+use super::agreement::Agreement;
+use super::policies;
+use super::savings::{Savings, Spending, UNROUTED};
 use crate::cli::Format;
 use crate::cost::{Book, Rates, Terms};
 use crate::ledger::{Ledger, LedgerError};
 use crate::money::{NanoUsd, PicoUsd};
+use crate::policy::Policy;
 use crate::simulator::Invoice;
 
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +33,8 @@ struct Line {
 
 /// What a workload cost.
 pub struct Summary {
+    savings: Savings,
+    agreement: Agreement,
     teams: Vec<Line>,
     models: Vec<Line>,
     kinds: [(u64, NanoUsd); 4],
@@ -47,16 +54,21 @@ impl Summary {
         let text = |error: LedgerError| error.to_string();
         ledger.sync_views(SYNC_TIMEOUT).map_err(text)?;
         let views = ledger.views().map_err(text)?;
-        Self::query(&views, invoices, played).map_err(|error| format!("the ledger's views cannot be read: {error}"))
+        let policy = policies::of_the_workload()?;
+        Self::query(&views, &policy, invoices, played)
+            .map_err(|error| format!("the ledger's views cannot be read: {error}"))
     }
 
-    fn query(views: &Connection, invoices: &[Invoice], played: &Played) -> rusqlite::Result<Self> {
+    fn query(views: &Connection, policy: &Policy, invoices: &[Invoice], played: &Played) -> rusqlite::Result<Self> {
         let (attempts, uncertain, ledger) = views.query_row(
             "select count(*), count(*) filter (where cost_nano is null), coalesce(sum(cost_nano), 0) from attempts_v1",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, NanoUsd(row.get(2)?))),
         )?;
+        let savings = Savings::read(views)?;
         Ok(Self {
+            agreement: Agreement::read(views, policy, &savings.all, played)?,
+            savings,
             teams: lines(views, "r.team")?,
             models: lines(views, "a.provider || '/' || a.model")?,
             kinds: kinds(views)?,
@@ -84,13 +96,15 @@ impl Summary {
     }
 
     fn print_tables(&self) {
-        say!("\n{}", table("Team", &self.teams));
-        say!("\n{}", table("Model", &self.models));
+        say!("\n{}", self.task_table());
+        say!("\n{}", self.team_table());
         let mut kinds = blank(&["Kind of token", "Tokens", "US dollars"]);
         for (name, (tokens, cost)) in KINDS.iter().zip(&self.kinds) {
             kinds.add_row([(*name).to_owned(), grouped(*tokens as i64), dollars(*cost)]);
         }
-        say!("\n{kinds}\n");
+        say!("\n{kinds}");
+        say!("\n{}\n", self.cause_table());
+        self.agreement.lines().iter().for_each(|line| say!("{line}"));
         let again = self.attempts - self.requests;
         say!(
             "{} requests, {} of them failed; {} attempts, {again} of them retries or fallbacks",
@@ -103,6 +117,57 @@ impl Summary {
         say!("{}", if self.equal() { "equal to the nano-dollar" } else { "NOT EQUAL" });
     }
 
+    fn task_table(&self) -> Table {
+        let mut table = blank(&["Task", "Tier", "Model", "Requests", "Spent, US$", "Unrouted, US$"]);
+        for column in [1, 2] {
+            table.column_mut(column).into_iter().for_each(|c| c.set_cell_alignment(CellAlignment::Left));
+        }
+        for (work, of) in &self.savings.tasks {
+            let word = |name: &Option<String>, none: &str| name.clone().unwrap_or_else(|| none.to_owned());
+            table.add_row([
+                word(&work.task, "(claimed by no task)"),
+                word(&work.tier, "none"),
+                word(&work.model, "none"),
+                grouped(of.requests() as i64),
+                dollars(of.spent),
+                dollars(of.unrouted),
+            ]);
+        }
+        table
+    }
+
+    fn team_table(&self) -> Table {
+        let mut table =
+            blank(&["Team", "Requests", "Spent, US$", "Unrouted, US$", "Saved by route", "by prefix cache"]);
+        let all = [("all", &self.savings.all)];
+        for (team, of) in self.savings.teams.iter().map(|(team, of)| (team.as_str(), of)).chain(all) {
+            table.add_row([
+                team.to_owned(),
+                grouped(of.requests() as i64),
+                dollars(of.spent),
+                dollars(of.unrouted),
+                dollars(of.by_route()),
+                dollars(of.by_cache),
+            ]);
+        }
+        table
+    }
+
+    /// From what would have been spent to what was, so that the parts can be added up by hand.
+    fn cause_table(&self) -> Table {
+        let of = &self.savings.all;
+        let mut table = blank(&["By cause", "US dollars"]);
+        for (name, amount) in [
+            ("without routing and prefix cache".to_owned(), of.spent + of.saved()),
+            (format!("saved by route: same tokens and cached share at {UNROUTED}"), of.by_route()),
+            ("saved by provider prefix cache: cached input at its model's full price".to_owned(), of.by_cache),
+            ("spent".to_owned(), of.spent),
+        ] {
+            table.add_row([name, dollars(amount)]);
+        }
+        table
+    }
+
     fn json(&self) -> Value {
         let lines = |lines: &[Line]| {
             lines
@@ -113,14 +178,31 @@ impl Summary {
                 })
                 .collect::<Vec<_>>()
         };
+        let tasks = self
+            .savings
+            .tasks
+            .iter()
+            .map(|(work, of)| named(of, &[("task", &work.task), ("tier", &work.tier), ("model", &work.model)]));
+        let teams = self.savings.teams.iter().map(|(team, of)| named(of, &[("team", &Some(team.clone()))]));
         let kind = |(name, (tokens, cost)): (&&str, &(u64, NanoUsd))| json!({ "kind": name, "tokens": tokens, "nano_usd": cost.0 });
         json!({
             "ledger_nano_usd": self.ledger.0, "invoice_nano_usd": self.invoice.0, "equal": self.equal(),
             "requests": self.requests, "attempts": self.attempts, "uncertain_attempts": self.uncertain, "failed": self.failed,
             "invoice_lines": self.invoice_lines, "by_team": lines(&self.teams), "by_model": lines(&self.models),
+            "unrouted_nano_usd": self.savings.all.unrouted.0, "saved_nano_usd": self.savings.all.json_saved(),
+            "tasks": tasks.collect::<Vec<_>>(), "teams": teams.collect::<Vec<_>>(), "agreement": self.agreement.json(),
             "by_kind": KINDS.iter().zip(&self.kinds).map(kind).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Figures under their names.
+fn named(of: &Spending, names: &[(&str, &Option<String>)]) -> Value {
+    let mut line = of.json();
+    for (key, name) in names {
+        line[*key] = json!(name);
+    }
+    line
 }
 
 fn lines(views: &Connection, group: &str) -> rusqlite::Result<Vec<Line>> {
@@ -191,22 +273,6 @@ fn tokens_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
-fn table(first: &str, lines: &[Line]) -> Table {
-    let mut table = blank(&[first, "Attempts", "Input", "cached", "Output", "US dollars"]);
-    for line in lines {
-        let share = if line.input > 0 { line.cached * 100 / line.input } else { 0 };
-        table.add_row([
-            line.name.clone(),
-            grouped(line.count),
-            grouped(line.input),
-            format!("{share} %"),
-            grouped(line.output),
-            dollars(NanoUsd(line.cost)),
-        ]);
-    }
-    table
-}
-
 fn blank(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -220,7 +286,7 @@ fn blank(header: &[&str]) -> Table {
 }
 
 /// Dollars with all nine decimals, so that columns line up and nothing is rounded away.
-fn dollars(amount: NanoUsd) -> String {
+pub fn dollars(amount: NanoUsd) -> String {
     let (sign, nano) = (if amount.0 < 0 { "-" } else { "" }, amount.0.unsigned_abs());
     format!("{sign}{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000)
 }

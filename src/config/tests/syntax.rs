@@ -235,9 +235,9 @@ fn a_key_of_other_letters_is_no_stumbling_block() {
 #[test]
 fn all_unknown_keys_are_told_at_once() {
     assert_snapshot!(wrong_part("mod: enforce\nserver:\n  lissen: 127.0.0.1:1\n  listen: 127.0.0.1:2\nlimts:\n  a: 1\n  b: 2\nteam: {}\n"), @"
-    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?
+    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?
     farthing.yaml:3:3: unknown key `lissen`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`, `tls`, `cors`; did you mean `listen`?
-    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?
-    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `teams`?
+    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?
+    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `teams`?
     ");
 }

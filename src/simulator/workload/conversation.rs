@@ -116,7 +116,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn request(&mut self, wants: Wants, label: Label, answer: Answer) {
-        let mut body = json!({"model": self.script.model, "messages": self.messages});
+        let mut body = json!({"model": "auto", "messages": self.messages});
         let mut put = |key: &str, value: Option<Value>| {
             if let (Some(fields), Some(value)) = (body.as_object_mut(), value) {
                 fields.insert(key.to_owned(), value);

@@ -62,7 +62,7 @@ pub enum Attribution {
 /// One request of a session.
 #[derive(Clone, Debug)]
 pub struct Turn {
-    /// A chat-completions body, `stream` included.
+    /// A chat-completions body for the model `auto`, `stream` included.
     pub body: Bytes,
     /// Whether it asks for a stream.
     pub stream: bool,
@@ -70,10 +70,10 @@ pub struct Turn {
     pub label: Label,
 }
 
-/// The right decision for a turn under the `orders_daily` policy.
+/// The right decision for a turn under the shipped policy `orders_daily`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Label {
-    /// The task kind: the slug of its bullet in the policy.
+    /// The task kind: the id of its bullet in the policy.
     pub task: &'static str,
     /// The tier that it belongs to.
     pub tier: Tier,

@@ -77,3 +77,15 @@ fn sessions_say_who_they_are_in_headers_or_in_the_body() {
     }
     assert_eq!(seen.len(), 2, "{seen:?}");
 }
+
+#[test]
+fn every_label_is_a_task_of_the_shipped_policy_under_the_same_tier() {
+    let text = include_str!("../../../routing-policies/orders_daily.md");
+    let (policy, _) = crate::policy::parse("orders_daily.md", text).expect("a policy");
+    for session in default_workload().sessions {
+        assert!(policy.applies_to.pipelines.iter().any(|pipeline| pipeline == session.pipeline), "{}", session.run);
+        for Label { task, tier } in session.turns.iter().map(|turn| turn.label) {
+            assert_eq!(policy.task(task).map(|of| of.tier), Some(tier), "{task}");
+        }
+    }
+}

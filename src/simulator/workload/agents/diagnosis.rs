@@ -9,9 +9,9 @@ use super::super::logs::{Failure, KNOWN, NOVEL, execution_log, git_log, source_f
 use super::super::tables::{CHANGES, lineage, run_history, schema};
 use crate::task::Tier;
 
-const ROOT_CAUSE: Label = Label { task: "root-cause-analysis-across-multiple-logs", tier: Tier::Reasoning };
-const IMPACT: Label = Label { task: "impact-assessment-with-complex-lineage", tier: Tier::Reasoning };
-const NOVEL_FAILURE: Label = Label { task: "novel-failure-diagnosis", tier: Tier::Frontier };
+const ROOT_CAUSE: Label = Label { task: "finding-a-root-cause-across-several-logs", tier: Tier::Reasoning };
+const IMPACT: Label = Label { task: "assessing-impact-along-a-complex-lineage", tier: Tier::Reasoning };
+const NOVEL_FAILURE: Label = Label { task: "diagnosing-failures-that-match-no-known-pattern", tier: Tier::Frontier };
 
 /// The rules that every diagnosing agent of the platform team loads, needed or not.
 const ON_CALL_RULES: &str = "You are the first responder for failures of the orders_daily pipeline. You work from evidence: each claim in \

@@ -9,8 +9,8 @@ use super::super::logs::{KNOWN, git_log, patch, source_file, test_run, traceback
 use super::super::tables::{query, run_history};
 use crate::task::Tier;
 
-const BUSINESS: Label = Label { task: "business-logic-interpretation", tier: Tier::Frontier };
-const SUSTAINED: Label = Label { task: "multi-step-reasoning-requiring-sustained-context", tier: Tier::Frontier };
+const BUSINESS: Label = Label { task: "interpreting-business-rules", tier: Tier::Frontier };
+const SUSTAINED: Label = Label { task: "reasoning-in-many-steps-over-a-sustained-context", tier: Tier::Frontier };
 
 /// What does a word in a requirement mean? A conversation between an analyst and the model.
 pub(super) fn settle_business_logic(talk: &mut Conversation<'_>, chance: &mut Chance) {
@@ -132,7 +132,7 @@ pub(super) fn plan_backfill(talk: &mut Conversation<'_>, chance: &mut Chance) {
     }
 }
 
-/// A fix with tests, written with tools by an agent that names its model itself.
+/// A fix with tests, written with tools.
 pub(super) fn mend_code(talk: &mut Conversation<'_>, chance: &mut Chance) {
     let failure = chance.pick(KNOWN);
     let component = failure.component;

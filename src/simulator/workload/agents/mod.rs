@@ -17,8 +17,6 @@ pub(super) struct Script {
     pub(super) project: &'static str,
     pub(super) pipeline: &'static str,
     pub(super) users: &'static [&'static str],
-    /// The model that it asks for.
-    pub(super) model: &'static str,
     /// Whether it asks for temperature 0.
     pub(super) deterministic: bool,
     /// Its own output limit in tokens.
@@ -32,7 +30,6 @@ const ORDERS: Script = Script {
     project: "reliability",
     pipeline: "orders_daily",
     users: &["webhook", "mira", "tobias"],
-    model: "auto",
     deterministic: false,
     output_limit: None,
     play: operations::check_health,
@@ -91,14 +88,7 @@ pub(super) const SCRIPTS: &[Script] = &[
         play: engineering::plan_backfill,
         ..ORDERS
     },
-    Script {
-        agent: "orders-fixer",
-        project: "code",
-        users: &["webhook"],
-        model: "gpt-5.6-sol",
-        play: engineering::mend_code,
-        ..ORDERS
-    },
+    Script { agent: "orders-fixer", project: "code", users: &["webhook"], play: engineering::mend_code, ..ORDERS },
 ];
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use super::super::logs::{KNOWN, execution_log};
 use super::super::tables::{CHANGES, TABLES, health_report, run_history, schema};
 use crate::task::Tier;
 
-const LOG_PARSING: Label = Label { task: "log-parsing-and-categorization", tier: Tier::Lightweight };
-const HEALTH: Label = Label { task: "routine-health-checks-and-format-validation", tier: Tier::Lightweight };
-const SUMMARY: Label = Label { task: "summarization-of-structured-execution-history", tier: Tier::Lightweight };
-const SCHEMA_DIFF: Label = Label { task: "schema-diff-comparison", tier: Tier::Lightweight };
+const LOG_PARSING: Label =
+    Label { task: "parsing-log-lines-and-sorting-them-into-categories", tier: Tier::Lightweight };
+const HEALTH: Label = Label { task: "routine-health-checks-and-validation-of-formats", tier: Tier::Lightweight };
+const SUMMARY: Label = Label { task: "summarising-the-history-of-runs", tier: Tier::Lightweight };
+const SCHEMA_DIFF: Label = Label { task: "comparing-two-versions-of-a-schema", tier: Tier::Lightweight };
 
 const TRIAGE_RULES: &str = "You sort execution logs of the orders_daily pipeline. Put every WARN and ERROR line into exactly one \
     category: schema (types, columns, casts), delay (freshness, late upstream, 5xx of a source), capacity (pools, memory, slow \

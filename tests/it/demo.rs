@@ -1,0 +1,102 @@
+//! `farthing demo` as a newcomer runs it: a workload that asks for `auto`, and a summary whose figures add up.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn demo(arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farthing"));
+    command.args(["demo", "--once"]).args(arguments).current_dir(folder).stdin(Stdio::null());
+    let output = command.output().expect("the binary runs");
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+fn facts(arguments: &[&str], folder: &Path) -> Value {
+    let output = demo(&[arguments, &["--format", "json"]].concat(), folder);
+    serde_json::from_slice(&output.stdout).expect("one document of JSON")
+}
+
+fn number(of: &Value, path: &str) -> i64 {
+    of.pointer(path).and_then(Value::as_i64).unwrap_or_else(|| panic!("no whole number at {path} of {of}"))
+}
+
+fn sum(lines: &Value, path: &str) -> i64 {
+    lines.as_array().expect("a list").iter().map(|line| number(line, path)).sum()
+}
+
+/// The parts of one line make its whole.
+fn check_line(line: &Value, unrouted: &str, spent: &str) {
+    assert_eq!(number(line, unrouted) - number(line, spent), number(line, "/saved_nano_usd/route"), "{line}");
+    let parts = number(line, "/saved_nano_usd/route") + number(line, "/saved_nano_usd/provider_prefix_cache");
+    assert_eq!(parts, number(line, "/saved_nano_usd/total"), "{line}");
+}
+
+fn check_sums(facts: &Value) {
+    assert_eq!(facts["equal"], json!(true));
+    check_line(facts, "/unrouted_nano_usd", "/ledger_nano_usd");
+    for lines in [&facts["tasks"], &facts["teams"]] {
+        for line in lines.as_array().expect("a list") {
+            check_line(line, "/unrouted_nano_usd", "/spent_nano_usd");
+        }
+        assert_eq!(sum(lines, "/requests"), number(facts, "/requests"));
+        assert_eq!(sum(lines, "/spent_nano_usd"), number(facts, "/ledger_nano_usd"));
+        for path in ["/unrouted_nano_usd", "/saved_nano_usd/route", "/saved_nano_usd/provider_prefix_cache"] {
+            assert_eq!(sum(lines, path), number(facts, path), "{path}");
+        }
+    }
+    let agreement = &facts["agreement"];
+    let confused = sum(&agreement["confused"], "/requests");
+    assert_eq!(number(agreement, "/tiers") + confused, number(agreement, "/labelled"), "{agreement}");
+}
+
+#[test]
+fn the_workload_goes_as_auto_and_every_nano_dollar_of_the_savings_adds_up() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let facts = facts(&["--sessions", "10"], folder.path());
+    check_sums(&facts);
+    assert_eq!(facts["agreement"]["labelled"], facts["requests"]);
+    assert!(number(&facts, "/agreement/tiers") * 2 > number(&facts, "/agreement/labelled"), "{}", facts["agreement"]);
+    assert!(number(&facts, "/saved_nano_usd/route") > 0 && number(&facts, "/saved_nano_usd/provider_prefix_cache") > 0);
+    for (tier, model) in [("frontier", "gpt-5.6-sol"), ("reasoning", "gpt-5.6-terra"), ("lightweight", "gpt-5.6-luna")]
+    {
+        let lines: Vec<_> = facts["tasks"].as_array().expect("a list").iter().filter(|l| l["tier"] == tier).collect();
+        assert!(!lines.is_empty(), "nothing went to {tier}");
+        assert!(lines.iter().all(|line| line["model"] == model), "{lines:?}");
+        assert!(lines.iter().any(|line| line["task"].is_string()), "no task of the policy in {lines:?}");
+    }
+}
+
+#[test]
+fn the_table_shows_tasks_teams_causes_agreement_and_the_invoice() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = demo(&["--sessions", "4"], folder.path());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    for wanted in [
+        "parsing-log-lines-and-sorting-them-into-categories",
+        "data-platform",
+        "saved by route",
+        "saved by provider prefix cache",
+        "classifier and the workload's own labels agree on",
+        "equal to the nano-dollar",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
+    }
+}
+
+#[test]
+fn a_replay_is_routed_too_and_has_no_labels_to_agree_with() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let session = json!({"id": "one", "messages": [
+        {"role": "user", "content": "Translate this sentence into French: the train is late"},
+        {"role": "assistant", "content": "Le train est en retard"},
+    ]});
+    fs::write(folder.path().join("sessions.jsonl"), format!("{session}\n")).expect("a file");
+    let facts = facts(&["--replay", "sessions.jsonl"], folder.path());
+    check_sums(&facts);
+    assert_eq!((number(&facts, "/requests"), number(&facts, "/agreement/labelled")), (1, 0));
+    assert_eq!(facts["teams"][0]["team"], "replay");
+    assert!(facts["tasks"][0]["tier"].is_string(), "{facts}");
+}
