@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use farthing::classify;
 use farthing::config::policies;
 use farthing::policy::{self, GRAMMAR, NOT_BUILT, doubts};
+use farthing::task::Tier;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-policies")
@@ -92,6 +93,16 @@ fn the_shipped_policies_are_read_together_without_a_warning() {
         assert!(policy.tests.len() >= 8, "{}", policy.name);
         assert!(policy.tasks.iter().all(|task| task.examples.len() >= 4), "{}", policy.name);
     }
+}
+
+#[test]
+fn the_bounds_of_confidence_are_those_in_force() {
+    let manual = fs::read_to_string(folder().join("README.md")).expect("the manual");
+    let [frontier, reasoning, light] = Tier::ALL.map(|tier| format!("{:.2}", classify::confidence_default(tier)));
+    assert_eq!(frontier, reasoning);
+    let told =
+        format!("{light} for work that leaves the default for lightweight, {reasoning} for reasoning and\nfrontier");
+    assert!(manual.contains(&told), "{told}");
 }
 
 #[test]
