@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
-use crate::classify;
 use crate::config::policies::{self, Stamp};
 use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
@@ -29,6 +28,7 @@ use crate::meter::estimates::Estimates;
 use crate::policy::{Set, Verify};
 use crate::problem::Problem;
 use crate::providers::Providers;
+use crate::route::examples;
 use crate::server::listen::{self, Listener};
 use crate::server::{Admission, KeyRing, Server, tls};
 use crate::telemetry::log::Log;
@@ -38,7 +38,7 @@ use crate::telemetry::metrics::Metrics;
 /// and alike, so that two of these and the reading stay within a second.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
 /// Holds policies against their tests.
-pub const VERIFY: Verify<'static> = &classify::verify;
+pub const VERIFY: Verify<'static> = &examples::verify;
 /// What is read again, as `farthing_reload_failures_total` names it.
 const RELOADED: [&str; 4] = ["config", "prices", "policies", "tls"];
 

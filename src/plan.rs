@@ -101,6 +101,8 @@ impl Why {
 pub enum Note {
     /// The policy treats the model that the client named as `auto`.
     TreatedAsAuto,
+    /// It was taken for work of this tier, and for none of the tier's tasks by itself.
+    Unnamed,
     /// The client pinned this tier, and the work is protected.
     PinOverruled(Tier),
     /// This tier has no models: the next dearer one answers.
@@ -117,6 +119,7 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TreatedAsAuto => f.write_str("treated as auto"),
+            Self::Unnamed => f.write_str("like several tasks of the tier, and none by itself"),
             Self::PinOverruled(tier) => write!(f, "protected work, so the pin to {tier} is overruled"),
             Self::NoModels(tier) => write!(f, "{tier} has no models"),
             Self::NotGranted(tier) => write!(f, "{tier} is not granted"),

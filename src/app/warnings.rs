@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::classify;
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
 use crate::policy::{Policy, doubts};
@@ -27,7 +28,7 @@ pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
 pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>) -> Vec<String> {
     let mut warnings = Vec::new();
     for policy in policies {
-        warnings.extend(doubts::alike(policy, &doubts::shared_words));
+        warnings.extend(doubts::alike(policy, &classify::similarity(policy)));
         if let Some(config) = config {
             warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));
         }

@@ -44,7 +44,7 @@ impl Bullet {
 }
 
 /// How much of each kind a line of prose covers.
-fn covered_by(text: &str) -> Scores {
+pub(super) fn covered_by(text: &str) -> Scores {
     let weights = Weights::built_in();
     let own = weights.bullets.scores(&describe_prose(text));
     let parts: Vec<Scores> = parts(text).iter().map(|part| weights.bullets.scores(&describe_prose(part))).collect();

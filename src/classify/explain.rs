@@ -1,7 +1,7 @@
 //! Why a request was classified as it was, and what to write to change that.
 
-use crate::policy::{Expected, Policy, PolicyTest};
-use crate::problem::Problem;
+use crate::policy::Policy;
+use crate::task::Tier;
 
 use super::features::material_of;
 use super::{Classified, Classifier, Described, Request};
@@ -17,6 +17,12 @@ pub struct Explanation {
     pub nearest: Vec<Near>,
     /// How likely the request belongs to none of them.
     pub none: f32,
+    /// How likely each tier is the right one, in the order of [`Tier::ALL`]; that of none counts for the default.
+    pub tiers: [f32; 3],
+    /// The likeliest tier, whether or not it is likely enough.
+    pub likeliest: Tier,
+    /// How likely that tier must be for work to go there; 0 for the default.
+    pub bound: f32,
     /// What is attached: `log levels`, `a table`, …
     pub material: Vec<&'static str>,
 }
@@ -39,6 +45,8 @@ impl Classifier {
     pub fn explain(&self, policy: &Policy, request: &Request<'_>) -> Explanation {
         let described = Described::of(request);
         let shares = self.shares(&described);
+        let tiers = self.masses(&shares);
+        let (likeliest, _) = self.likeliest(&tiers);
         let mut nearest: Vec<Near> = self
             .bullets
             .iter()
@@ -63,57 +71,50 @@ impl Classifier {
             kinds: described.kinds.best(3),
             nearest,
             none: shares.last().copied().unwrap_or(1.0),
+            tiers,
+            likeliest,
+            bound: self.bound(likeliest),
             material: material_of(request),
         }
     }
 }
 
 impl Explanation {
+    /// How far the nearest task is ahead of the next, or of none.
+    pub fn margin(&self) -> f32 {
+        let share = |place: usize| self.nearest.get(place).map_or(0.0, |near| near.share);
+        share(0) - share(1).max(self.none)
+    }
+
     /// A sentence for the author of the policy: what to write so that such a request goes elsewhere.
     pub fn advice(&self, policy: &Policy) -> String {
         let Some(near) = self.nearest.first() else {
             return "the policy has no tasks: add a bullet under a tier's heading".to_owned();
         };
-        let task = &policy.tasks[near.task];
-        match (self.classified.task, self.classified.ambiguous) {
-            (_, true) => format!(
-                "nearest is `{}` ({}), with {:.2} below the policy's confidence: nest this request under that bullet as an \
-                 example, or lower `confidence`",
-                task.id, task.tier, near.share
+        let id = |near: &Near| format!("`{}`", policy.tasks[near.task].id);
+        let of_likeliest = self.nearest.iter().find(|near| policy.tasks[near.task].tier == self.likeliest);
+        let nearest = id(of_likeliest.unwrap_or(near));
+        let Classified { task, tier, ambiguous, .. } = self.classified;
+        match task {
+            _ if ambiguous => format!(
+                "{} has {:.3}, and work leaves {} from {:.3} on: nest this request under {nearest} as an example, or \
+                 lower `confidence`",
+                self.likeliest, self.tiers[self.likeliest as usize], policy.default, self.bound
             ),
-            (Some(_), _) => format!(
+            Some(_) => format!(
                 "to send it elsewhere, nest it as an example under the bullet that it belongs to, or write a rule; next \
                  nearest is {}",
-                self.nearest.get(1).map_or("none".to_owned(), |next| format!("`{}`", policy.tasks[next.task].id))
+                self.nearest.get(1).map_or("none".to_owned(), id)
             ),
-            (None, _) => format!(
-                "it looks like {}, which no bullet covers (nearest `{}`): add a bullet that names this work",
+            None if tier != policy.default => format!(
+                "it is like the bullets of {tier} together and like none of them by itself (nearest {nearest}): nest it \
+                 as an example under the bullet that it belongs to"
+            ),
+            None => format!(
+                "it looks like {}, which no bullet covers (nearest {}): add a bullet that names this work",
                 self.kinds.first().map_or("nothing known", |kind| kind.0),
-                task.id
+                id(near)
             ),
         }
-    }
-
-    /// A test that failed, as a finding in its file.
-    pub(super) fn as_problem(&self, policy: &Policy, test: &PolicyTest) -> Problem {
-        let wanted = match &test.expected {
-            Expected::Tier(tier) => tier.to_string(),
-            Expected::Task(id) => format!("`{id}`"),
-        };
-        let won = match self.classified.task {
-            Some(task) => format!("`{}` ({})", policy.tasks[task].id, self.classified.tier),
-            None => format!("no task ({})", self.classified.tier),
-        };
-        let right = self.nearest.iter().filter(|near| match &test.expected {
-            Expected::Tier(tier) => policy.tasks[near.task].tier == *tier,
-            Expected::Task(id) => policy.tasks[near.task].id == *id,
-        });
-        let right: f32 = right.map(|near| near.share).sum();
-        let message = format!(
-            "this example goes to {won} with {:.2}, and {wanted} has {right:.2}; wanted {wanted}: {}",
-            self.classified.confidence,
-            self.advice(policy)
-        );
-        Problem { file: policy.file.clone(), line: test.at.line, column: test.at.column, message }
     }
 }

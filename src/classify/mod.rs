@@ -9,8 +9,9 @@
 //! ```
 //!
 //! The weights are trained by `models/train/kinds.py`; `models/README.md` says on what and how good they are. Which
-//! rule or pin comes before all this is `route`'s business.
+//! rule or pin comes before all this, and whether a policy's own examples hold, is `route`'s business.
 
+mod alike;
 mod ask;
 mod bullets;
 mod examples;
@@ -20,8 +21,7 @@ mod kinds;
 mod shape;
 mod weights;
 
-use crate::policy::{Expected, Policy};
-use crate::problem::Problem;
+use crate::policy::Policy;
 use crate::task::Tier;
 use crate::vectors::{Vector, cosine};
 
@@ -31,6 +31,7 @@ use features::describe;
 use kinds::Kinds;
 use weights::{Scores, Weights};
 
+pub use alike::similarity;
 pub use explain::{Explanation, Near};
 
 /// What a classifier reads of a request: bounded, decoded pieces.
@@ -133,23 +134,34 @@ impl Classifier {
     pub fn decide(&self, described: &Described) -> Classified {
         let shares = self.shares(described);
         let needs_strong = described.kinds.needs_strong();
-        let mass = |tier: Tier| {
-            let of_tasks: f32 = self.tiers.iter().zip(&shares).filter(|(own, _)| **own == tier).map(|(_, s)| s).sum();
-            of_tasks + if tier == self.default { shares[self.bullets.len()] } else { 0.0 }
-        };
-        let masses = Tier::ALL.map(mass);
-        let (tier, confidence) = Tier::ALL
-            .into_iter()
-            .zip(masses)
-            .fold((self.default, mass(self.default)), |best, next| if next.1 > best.1 { next } else { best });
-        let ambiguous =
-            tier != self.default && confidence < self.confidence.unwrap_or_else(|| confidence_default(tier));
+        let masses = self.masses(&shares);
+        let (tier, confidence) = self.likeliest(&masses);
+        let ambiguous = confidence < self.bound(tier);
         let tier = if ambiguous { self.default } else { tier };
         let of_tier = (0..self.tiers.len()).filter(|&task| self.tiers[task] == tier);
         let task = of_tier.max_by(|&a, &b| shares[a].total_cmp(&shares[b]));
         // Work that is likelier of no task than of this one has no name, though it has a tier.
         let task = task.filter(|&task| !ambiguous && shares[task] >= shares[self.bullets.len()]);
-        Classified { task, tier, confidence: if ambiguous { mass(tier) } else { confidence }, needs_strong, ambiguous }
+        Classified { task, tier, confidence: masses[tier as usize], needs_strong, ambiguous }
+    }
+
+    /// How likely each tier is the right one, in the order of [`Tier::ALL`]: its tasks, and, for the default, none.
+    fn masses(&self, shares: &[f32]) -> [f32; 3] {
+        Tier::ALL.map(|tier| {
+            let of_tasks: f32 = self.tiers.iter().zip(shares).filter(|(own, _)| **own == tier).map(|(_, s)| s).sum();
+            of_tasks + if tier == self.default { shares[self.bullets.len()] } else { 0.0 }
+        })
+    }
+
+    /// The likeliest tier; the default, unless another is likelier.
+    fn likeliest(&self, masses: &[f32; 3]) -> (Tier, f32) {
+        let default = (self.default, masses[self.default as usize]);
+        Tier::ALL.into_iter().zip(*masses).fold(default, |best, next| if next.1 > best.1 { next } else { best })
+    }
+
+    /// From this confidence on work goes to a tier.
+    fn bound(&self, tier: Tier) -> f32 {
+        if tier == self.default { 0.0 } else { self.confidence.unwrap_or_else(|| confidence_default(tier)) }
     }
 
     /// How likely the request belongs to each task, and, last, to none; they add up to 1.
@@ -189,19 +201,4 @@ pub fn confidence_default(tier: Tier) -> f32 {
         Tier::Lightweight => bound,
         Tier::Frontier | Tier::Reasoning => 0.75 * bound,
     }
-}
-
-/// Holds a policy against its own tests: which fail, what won instead and by how much.
-pub fn verify(policy: &Policy) -> Vec<Problem> {
-    let classifier = Classifier::compile(policy);
-    let failed = policy.tests.iter().filter_map(|test| {
-        let request = Request { last_user: &test.request, user_turns: 1, ..Request::default() };
-        let explanation = classifier.explain(policy, &request);
-        let holds = match &test.expected {
-            Expected::Tier(tier) => explanation.classified.tier == *tier,
-            Expected::Task(id) => explanation.classified.task.is_some_and(|task| policy.tasks[task].id == *id),
-        };
-        (!holds && !test.advisory).then(|| explanation.as_problem(policy, test))
-    });
-    failed.collect()
 }

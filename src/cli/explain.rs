@@ -15,6 +15,7 @@ use crate::config::{self, Config};
 use crate::problem::Problem;
 
 pub mod decision;
+mod found;
 
 use decision::{Explainer, Settings};
 
@@ -24,7 +25,18 @@ pub const AFTER_HELP: &str = "Examples:\n  \
     echo '{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}' | farthing explain --verbose\n\n\
     Each line of input is a chat request, with an `id` of its own if it likes; without `model` it asks for `auto`.\n\
     Each line of output is the decision, in the same order, or `{\"id\",\"error\"}`; then the exit status is 1.\n\
-    `estimated_usd`: the prompt at full price and an answer of 256 tokens, or of the limit if that is lower.";
+    `estimated_usd`: the prompt at full price and an answer of 256 tokens, or of the limit if that is lower.\n\n\
+    `--verbose` adds `classifier`, whatever decided:\n  \
+    `decided_by`    the rule (with its line), pin, named task, or that it was the classifier\n  \
+    `task`, `tier`, `ambiguous`, `confidence`, `needs_strong`   what it would have decided; `task` is null where it is\n                  \
+    like several tasks of a tier and none by itself, or like none at all\n  \
+    `tiers`         how likely each tier is; `bound`: what the likeliest must reach for work to leave the default\n  \
+    `kinds`         the general kinds of work that the request looks like, with their shares\n  \
+    `nearest`       the nearest three bullets: `task`, `tier`, `line`, `share`, the `kinds` that the bullet covers, and its\n                  \
+    nearest example as `{text, similarity}`\n  \
+    `none`          how likely no bullet is meant; `margin`: the nearest bullet's share less the next, or none's\n  \
+    `material`      what is attached: log levels, a table, …\n  \
+    `advice`        what to write in the policy to change that";
 
 /// Lines that are worked on together, for each core.
 const LINES_A_CORE: usize = 64;
@@ -69,7 +81,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Nothing is called, so that keys of providers may be missing.
-fn load(explicit: Option<&PathBuf>) -> Result<Config, Vec<Problem>> {
+pub(super) fn load(explicit: Option<&PathBuf>) -> Result<Config, Vec<Problem>> {
     let unused = |name: &str| Some(env(name).unwrap_or_else(|| "unused".to_owned()));
     match find_config(explicit) {
         Some(file) => config::load(&file, &unused),

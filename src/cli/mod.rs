@@ -14,6 +14,7 @@ mod check;
 mod demo;
 mod explain;
 mod ledger;
+mod policy;
 mod reconcile;
 mod reconcile_told;
 mod serve;
@@ -49,6 +50,9 @@ enum Command {
     /// Dry run: JSONL of requests in, JSONL of decisions out, by the code that routes them
     #[command(after_help = explain::AFTER_HELP)]
     Explain(explain::Arguments),
+    /// Try policies before they go live
+    #[command(after_help = policy::AFTER_HELP)]
+    Policy(policy::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -101,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

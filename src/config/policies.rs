@@ -51,9 +51,13 @@ pub fn load_file(file: &Path, verify: Verify<'_>) -> Result<(Policy, Vec<Problem
         return Err(vec![about_all(&name, "the file's name is not UTF-8; wanted a name that requests can carry")]);
     }
     let text = read(file).map_err(|message| vec![about_all(&name, &message)])?;
-    let (policy, warnings) = policy::parse(&name, &text)?;
-    let failed = verify(&policy);
-    if failed.is_empty() { Ok((policy, warnings)) } else { Err(failed) }
+    let (policy, mut warnings) = policy::parse(&name, &text)?;
+    let (advisory, failed): (Vec<_>, Vec<_>) = verify(&policy).into_iter().partition(|failed| failed.advisory);
+    if !failed.is_empty() {
+        return Err(failed.into_iter().map(|failed| failed.problem).collect());
+    }
+    warnings.extend(advisory.into_iter().map(|failed| failed.problem));
+    Ok((policy, warnings))
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -132,6 +136,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::policy::Failed;
 
     const GOOD: &str = "## Lightweight\n- Log parsing\n";
     const SILENT: Verify<'static> = &|_| Vec::new();
@@ -250,7 +255,13 @@ mod tests {
     #[test]
     fn a_policy_that_contradicts_its_tests_is_refused() {
         let folder = folder(&[("a.md", GOOD)]);
-        let contradicts = |policy: &Policy| vec![Problem::at(&policy.file, policy.tasks[0].at, "contradicts itself")];
-        assert_eq!(load(folder.path(), &contradicts).unwrap_err()[0].line, 2);
+        let contradicts = |advisory| {
+            move |policy: &Policy| {
+                vec![Failed { problem: Problem::at(&policy.file, policy.tasks[0].at, "contradicts itself"), advisory }]
+            }
+        };
+        assert_eq!(load(folder.path(), &contradicts(false)).unwrap_err()[0].line, 2);
+        let (_, warnings) = load(folder.path(), &contradicts(true)).unwrap();
+        assert_eq!(warnings[0].line, 2);
     }
 }

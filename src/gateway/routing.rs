@@ -13,14 +13,14 @@ use super::conversations::{Conversations, Place};
 use super::live::{InForce, Live};
 use super::refusals::refusal_of;
 use crate::call::CallFacts;
-use crate::classify::{Classified, Request};
+use crate::classify::{Classified, Explanation, Request};
 use crate::config::{Config, Key, Mode};
 use crate::cost::{Book, cost_of};
 use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
 use crate::money::NanoUsd;
 use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
 use crate::policy::rules::Facts;
-use crate::policy::{Set, Who};
+use crate::policy::{Policy, Set, Who};
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, judge};
@@ -226,6 +226,18 @@ impl Decided {
         (plan, Remembered { policy, place, held, prompt_tokens, tier })
     }
 
+    /// The policy that the call falls under.
+    pub fn policy(&self) -> &Policy {
+        &self.policy.policy
+    }
+
+    /// Why the request was taken for what it was. `asking` is what was decided.
+    pub fn explanation(&self, asking: Asking<'_>) -> Explanation {
+        let tools = tools_of(asking);
+        let explain = |request: &Request<'_>| self.policy.classifier.explain(self.policy(), request);
+        reading(asking.call, asking.body, &borrowed(&tools), explain)
+    }
+
     /// The id of the task that the request was taken for.
     pub fn task_of(&self, classified: &Classified) -> Option<&str> {
         self.policy.tasks.get(classified.task?).map(AsRef::as_ref)
@@ -242,9 +254,9 @@ impl Remembered {
 /// *classify*: rules, then the task that the client names, then what the words are like.
 fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
-    let tools: Vec<_> = call.view.outline.tools.iter().map(|name| openai_texts::string(body, name)).collect();
+    let tools = tools_of(asking);
     let tools = borrowed(&tools);
-    let classified = classify(policy, call, body, &tools);
+    let classified = reading(call, body, &tools, |request| policy.classifier.classify(request));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
     let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
@@ -253,7 +265,12 @@ fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdi
     (judge(&policy.policy, signs), classified)
 }
 
-fn classify(policy: &InForce, call: &CallFacts, body: &[u8], tools: &[&str]) -> Classified {
+fn tools_of(asking: Asking<'_>) -> Vec<Cow<'_, str>> {
+    asking.call.view.outline.tools.iter().map(|name| openai_texts::string(asking.body, name)).collect()
+}
+
+/// Decodes what a classifier reads of a call.
+fn reading<T>(call: &CallFacts, body: &[u8], tools: &[&str], classify: impl FnOnce(&Request<'_>) -> T) -> T {
     let outline = &call.view.outline;
     let context = |at| openai_texts::clipped(body, at, CLASSIFIED_CONTEXT_BYTES);
     let last_user = outline.last_user.as_ref().map(|at| openai_texts::clipped(body, at, CLASSIFIED_TURN_BYTES));
@@ -266,7 +283,7 @@ fn classify(policy: &InForce, call: &CallFacts, body: &[u8], tools: &[&str]) -> 
         [one] => Cow::Borrowed(one.as_ref()),
         several => Cow::Owned(several.join("\n")),
     };
-    policy.classifier.classify(&Request {
+    classify(&Request {
         last_user: last_user.as_deref().unwrap_or_default(),
         previous_user: previous_user.as_deref(),
         system: &system,

@@ -156,10 +156,17 @@ pub const GRAMMAR: [(&str, &[&str]); 7] = [
 /// Keys of front matter and options of tasks that are refused by name, since their rooms are not built.
 pub const NOT_BUILT: (&[&str], &[&str]) = (&front_matter::NOT_BUILT, &options::TASK_NOT_BUILT);
 
-/// Holds a policy against its own tests: says which of them fail, with the place of each. Made by whoever can classify.
-///
-/// An advisory test that fails is not among them.
-pub type Verify<'a> = &'a (dyn Fn(&Policy) -> Vec<Problem> + Send + Sync);
+/// Holds a policy against its own tests: says which of them fail. Made by whoever can classify.
+pub type Verify<'a> = &'a (dyn Fn(&Policy) -> Vec<Failed> + Send + Sync);
+
+/// A test that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failed {
+    /// Where it stands, what was wanted and what came of it.
+    pub problem: Problem,
+    /// Whether that only warns.
+    pub advisory: bool,
+}
 
 #[cfg(test)]
 mod tests;

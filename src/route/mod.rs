@@ -4,6 +4,7 @@
 //! tiers and the grants come in; a plan with its reason, or why there is none, goes out. Health decides later, in
 //! `providers`, which target of a plan is up.
 
+pub mod examples;
 pub mod verdict;
 pub mod warm;
 

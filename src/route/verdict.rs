@@ -1,7 +1,7 @@
 //! What a policy says of a request: rules first, then the task that the client names, then the one that it was taken for.
 
 use crate::classify::Classified;
-use crate::plan::{Reason, Why};
+use crate::plan::{Note, Reason, Why};
 use crate::policy::Policy;
 use crate::task::Tier;
 
@@ -46,7 +46,7 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
         (None, Some(task)) => (task.tier, Reason::of(Why::Task)),
         // It is like several tasks of one tier, and like none of them enough to have its name.
         (None, None) if !signs.classified.ambiguous && signs.classified.tier != policy.default => {
-            (signs.classified.tier, Reason::of(Why::Task))
+            (signs.classified.tier, Reason { notes: vec![Note::Unnamed], ..Reason::of(Why::Task) })
         }
         (None, None) => (policy.default, Reason::of(Why::Ambiguous)),
     };
@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn work_of_a_sure_tier_goes_there_without_the_name_of_a_task() {
         let nameless = Classified { ambiguous: false, ..taken_for(None) };
-        check(None, None, nameless, (Tier::Frontier, None, "task", None));
+        let told = "task; like several tasks of the tier, and none by itself";
+        check(None, None, nameless, (Tier::Frontier, None, told, None));
         check(None, None, Classified { tier: Tier::Reasoning, ..nameless }, (Tier::Reasoning, None, "ambiguous", None));
     }
 

@@ -30,6 +30,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("classify", "policy", "a policy is what requests are classified by"),
     ("classify", "vectors", "words are compared by their vectors"),
     ("route", "policy", "a policy says where work belongs"),
+    ("route", "tokens", "an example is measured as requests are"),
     ("route", "classify", "what a request was taken for decides its tier"),
     ("providers", "config", "a row is built from its configuration"),
     ("providers", "decoding", "an answer may come encoded"),

@@ -150,3 +150,77 @@ fn check_takes_policies_without_a_configuration() {
     assert_eq!(check(".").status.code(), Some(1));
     assert_eq!(check("nowhere.md").status.code(), Some(1));
 }
+
+const CONTRADICTS: &str = "## Frontier\n- Designing architectures\n## Lightweight\n- Translating texts\n  - \"Translate this into Dutch\"\n\
+                           ## Examples\n- \"Translate this letter into French\" → lightweight\n\
+                           - \"Translate this letter into French\" → frontier\n\
+                           - \"Translate this letter into French\" → reasoning {advisory: true}\n";
+const WHERE: &str = "policies/a.md:8:3: this example goes to lightweight by `translating-texts`, in line 4; wanted frontier, which has 0.";
+
+#[test]
+fn a_policy_that_contradicts_its_examples_is_refused_at_the_start_and_by_check() {
+    let folder = house(&[("a.md", CONTRADICTS)]);
+    let config = folder.path().join("farthing.yaml").display().to_string();
+    let check = run(&["check", "--config", &config]);
+    let (_, told_by_check) = told(&check, folder.path());
+    assert_eq!((check.status.code(), told_by_check.lines().count()), (Some(1), 1), "{told_by_check}");
+    assert!(told_by_check.starts_with(WHERE), "{told_by_check}");
+    let serve = run(&["serve", "--config", &config]);
+    assert_eq!((serve.status.code(), told(&serve, folder.path()).1), (Some(1), format!("farthing: {told_by_check}")));
+}
+
+#[tokio::test]
+async fn a_change_that_contradicts_an_example_changes_nothing() {
+    let world = world(&[("orders.md", GOOD)]).await;
+    write(&world, "a.md", CONTRADICTS);
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("a.md:8:3: this example goes to lightweight"), "{failed}");
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+}
+
+#[test]
+fn examples_are_tried_one_line_for_each_that_fails() {
+    let folder = house(&[("a.md", CONTRADICTS), ("b.md", GOOD)]);
+    let config = folder.path().join("farthing.yaml").display().to_string();
+    let tried = run(&["policy", "test", "--config", &config]);
+    let (stdout, stderr) = told(&tried, folder.path());
+    assert_eq!((tried.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.starts_with(WHERE), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(lines[0].starts_with("warning: policies/a.md:9:3: this example goes to lightweight"), "{stdout}");
+    assert_eq!(lines[1], "policies/a.md: 3 examples, 2 failing, 1 of them advisory");
+    assert_eq!(lines[2], "policies/b.md: 0 examples, 0 failing");
+}
+
+#[test]
+fn examples_are_tried_for_programs() {
+    let folder = house(&[("a.md", CONTRADICTS), ("b.md", "## Frontiers\n- x\n")]);
+    let path = |name: &str| folder.path().join("policies").join(name).display().to_string();
+    let json = |path: &str| {
+        let output = run(&["policy", "test", "--format", "json", path]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+        (output.status.code(), json)
+    };
+    let (status, a) = json(&path("a.md"));
+    assert_eq!((status, &a["ok"], a["examples"].as_array().map(Vec::len)), (Some(1), &false.into(), Some(3)));
+    let (good, bad) = (&a["examples"][0], &a["examples"][1]);
+    assert_eq!(
+        (&good["holds"], &good["task"], &good["message"]),
+        (&true.into(), &"translating-texts".into(), &().into())
+    );
+    assert_eq!(
+        (&bad["holds"], &bad["wanted"], &bad["tier"]),
+        (&false.into(), &"frontier".into(), &"lightweight".into())
+    );
+    assert!(bad["share"].as_f64() > bad["wanted_share"].as_f64() && bad["message"].is_string(), "{bad}");
+    let (status, b) = json(&path("b.md"));
+    assert_eq!((status, &b["ok"], b["problems"].as_array().map(Vec::len)), (Some(1), &false.into(), Some(1)));
+}
+
+#[test]
+fn the_shipped_policies_hold_their_examples() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-policies").display().to_string();
+    let tried = run(&["policy", "test", &shipped]);
+    let (stdout, stderr) = told(&tried, Path::new(""));
+    assert_eq!((tried.status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");
+}

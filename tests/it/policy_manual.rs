@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use farthing::classify;
 use farthing::config::policies;
 use farthing::policy::{self, GRAMMAR, NOT_BUILT, doubts};
+use farthing::task::Tier;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-policies")
@@ -86,11 +88,21 @@ fn the_shipped_policies_are_read_together_without_a_warning() {
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(set.policies().len(), 4);
     for policy in set.policies() {
-        let alike = doubts::alike(policy, &doubts::shared_words);
+        let alike = doubts::alike(policy, &classify::similarity(policy));
         assert!(alike.is_empty(), "{alike:?}");
         assert!(policy.tests.len() >= 8, "{}", policy.name);
         assert!(policy.tasks.iter().all(|task| task.examples.len() >= 4), "{}", policy.name);
     }
+}
+
+#[test]
+fn the_bounds_of_confidence_are_those_in_force() {
+    let manual = fs::read_to_string(folder().join("README.md")).expect("the manual");
+    let [frontier, reasoning, light] = Tier::ALL.map(|tier| format!("{:.2}", classify::confidence_default(tier)));
+    assert_eq!(frontier, reasoning);
+    let told =
+        format!("{light} for work that leaves the default for lightweight, {reasoning} for reasoning and\nfrontier");
+    assert!(manual.contains(&told), "{told}");
 }
 
 #[test]

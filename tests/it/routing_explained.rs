@@ -138,3 +138,30 @@ fn another_folder_of_policies_may_be_tried() {
     std::fs::write(folder.path().join("draft/default.md"), "## Reasonings\n- x\n").expect("a file");
     assert_eq!(explain(&folder, &["--policies", "draft"], &asks(LIGHT)), (Some(1), Vec::new()));
 }
+
+#[test]
+fn verbose_says_why_and_what_would_change_it() {
+    let folder = folder();
+    let classifier = |arguments: &[&str], text: &str| {
+        let (_, lines) = explain(&folder, &[&["--verbose"], arguments].concat(), &asks(text));
+        lines[0]["classifier"].clone()
+    };
+    let found = classifier(&[], LIGHT);
+    assert_eq!((&found["decided_by"], &found["nearest"][0]["task"]), (&json!("the classifier"), &json!("logs")));
+    let nearest = &found["nearest"][0];
+    assert!(nearest["share"].as_f64() > found["nearest"][1]["share"].as_f64(), "{found}");
+    assert!(nearest["kinds"][0]["kind"].is_string() && nearest["line"].is_u64(), "{found}");
+    assert!(nearest["example"]["similarity"].as_f64() > Some(0.0), "{found}");
+    assert!(found["kinds"][0]["share"].is_f64() && found["material"].is_array() && found["margin"].is_f64(), "{found}");
+    let tiers = found["tiers"].as_object().expect("three tiers").values();
+    let sum: f64 = tiers.filter_map(Value::as_f64).sum();
+    assert!((sum - 1.0).abs() < 1e-3, "{found}");
+    assert!(found["advice"].as_str().is_some_and(|advice| advice.contains("nest")), "{found}");
+    let by = |arguments: &[&str], text: &str| {
+        classifier(arguments, text)["decided_by"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(by(&["--task", "logs"], OTHER), "the task that the client named");
+    assert_eq!(by(&["--tier", "lightweight"], HARD), "the tier that the client pinned");
+    assert!(by(&[], "drop table a").starts_with("rule 1, policies/default.md:"));
+    assert!(by(&[], OTHER).starts_with("the default, "));
+}

@@ -30,6 +30,8 @@ use crate::telemetry::log::now_ms;
 use crate::tokens::{Memo, count_request, encoding_for, estimate};
 use crate::wire::openai_chat;
 
+use super::found::Classifier;
+
 /// What holds for all requests of one run.
 #[derive(Args, Default)]
 pub struct Settings {
@@ -54,7 +56,7 @@ pub struct Settings {
     /// A pinned tier, as `x-farthing-tier` would say
     #[arg(long, value_name = "TIER")]
     tier: Option<String>,
-    /// Also say what the classifier found
+    /// Also say what the classifier found, and what would change it
     #[arg(long)]
     verbose: bool,
 }
@@ -99,22 +101,12 @@ struct Decision<'a> {
     tokens: Tokens,
     estimated_usd: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    classifier: Option<Classifier>,
+    classifier: Option<Classifier<'a>>,
 }
 
 #[derive(Serialize)]
 struct Tokens {
     prompt: u64,
-}
-
-/// What the classifier found, before rules, pins and grants.
-#[derive(Serialize)]
-struct Classifier {
-    task: Option<String>,
-    tier: &'static str,
-    ambiguous: bool,
-    confidence: f32,
-    needs_strong: f32,
 }
 
 #[derive(Serialize)]
@@ -208,6 +200,8 @@ impl Explainer {
         let prompt = model.map_or_else(|| estimate(body.len() as u64), |model| self.count(model, body, memo));
         let finding = plan.finding.as_ref();
         let share = |ppm: u32| f64::from(ppm) / 1e6;
+        let asking = Asking { call, body, key: self.key.as_ref(), book: &self.book };
+        let explanation = decided.classified.filter(|_| self.verbose).map(|_| decided.explanation(asking));
         serde_json::to_string(&Decision {
             id,
             task: plan.task(),
@@ -222,13 +216,7 @@ impl Explainer {
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
             tokens: Tokens { prompt },
             estimated_usd: model.and_then(|model| self.cost(call, model, prompt)).and_then(number),
-            classifier: decided.classified.filter(|_| self.verbose).map(|found| Classifier {
-                task: decided.task_of(&found).map(str::to_owned),
-                tier: found.tier.as_str(),
-                ambiguous: found.ambiguous,
-                confidence: found.confidence,
-                needs_strong: found.needs_strong,
-            }),
+            classifier: explanation.as_ref().map(|explanation| Classifier::of(explanation, decided)),
         })
     }
 

@@ -43,12 +43,21 @@ fn rules_behind_broader_ones() {
     "#);
 }
 
+fn both_parse(one: &Task, other: &Task) -> f32 {
+    if one.text.contains("pars") && other.text.contains("pars") { 0.9 } else { 0.0 }
+}
+
 #[test]
 fn bullets_that_say_the_same() {
-    let policy = good(
-        "## Frontier\n- Diagnosis of the failures in logs\n## Lightweight\n- diagnosis of a failure in a log\n- Log parsing\n",
-    );
-    assert_snapshot!(lines(&doubts::alike(&policy, &doubts::shared_words)), @r#"p.md:4:3: `diagnosis of a failure in a log` (`lightweight`) can hardly be told from line 2 (`frontier`); wanted other words, or examples under both"#);
+    let policy = good("## Frontier\n- The parsing of logs\n## Lightweight\n- parsing a log\n- Translation\n");
+    assert_snapshot!(lines(&doubts::alike(&policy, &both_parse)), @r#"p.md:4:3: `parsing a log` (`lightweight`) can hardly be told from line 2 (`frontier`); wanted other words, or examples under both"#);
+}
+
+#[test]
+fn examples_under_both_tell_them_apart() {
+    let with_examples = "## Frontier\n- Log parsing\n  - \"why?\"\n## Lightweight\n- The parsing of logs\n";
+    assert_eq!(doubts::alike(&good(with_examples), &both_parse).len(), 1);
+    assert_eq!(doubts::alike(&good(&format!("{with_examples}  - \"sort\"\n")), &both_parse), []);
 }
 
 #[test]
