@@ -99,11 +99,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         when_it_fails: config.ledger.when_it_fails,
     };
     let (ledger, recovered) = Ledger::open(&options)?;
-    let doubts =
-        doubts.iter().map(ToString::to_string).chain(warnings::of_policies(policies.policies(), Some(&config)));
-    for warning in warnings::warnings(&config, &book, jiff::Timestamp::now()).into_iter().chain(doubts) {
-        log.event("warning", &json!({ "message": warning }));
-    }
+    let warnings: Vec<String> = warnings::warnings(&config, &book, jiff::Timestamp::now())
+        .into_iter()
+        .chain(doubts.iter().map(ToString::to_string))
+        .chain(warnings::of_policies(policies.policies(), Some(&config)))
+        .collect();
     let metrics = Metrics::new(config.label_values);
     RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
     metrics.show_policies(versions_of(&policies));
@@ -182,6 +182,10 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         "listen": listen.to_string(), "admin_listen": admin_listen.to_string(), "connections_max": shares.agents,
     });
     running.accounts.log.event("listening", &listening);
+    // Behind it, since whoever starts the gateway may wait for that line and read no other.
+    for warning in warnings {
+        running.accounts.log.event("warning", &json!({ "message": warning }));
+    }
     Ok(running)
 }
 

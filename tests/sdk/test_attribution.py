@@ -49,7 +49,8 @@ def test_a_row_says_what_was_asked_what_answered_and_what_it_cost(sdk, ledger):
     assert "model" in row["edits"]
     attempts = ledger.attempts(answer._request_id)
     assert [(a["provider"], a["model"], a["fate"]) for a in attempts][-1] == ("sim", "chat-plain", "completed")
-    assert {(a["provider"], a["fate"]) for a in attempts[:-1]} == {("gone", "failed")}
+    # A conversation that was answered before stays with the model that answered.
+    assert {(a["provider"], a["fate"]) for a in attempts[:-1]} <= {("gone", "failed")}
     last = attempts[-1]
     assert (last["input_tokens"], last["output_tokens"]) == (answer.usage.prompt_tokens, answer.usage.completion_tokens)
     assert last["provider_request_id"].startswith("req_")

@@ -15,10 +15,17 @@ def test_an_answer_parses(sdk):
 
 
 def test_a_tier_is_answered_by_its_model(sdk):
-    for asked, answered in [("auto", "chat-frontier"), ("frontier", "chat-frontier"), ("reasoning", "lab/chat-slash")]:
+    for asked, answered in [("frontier", "chat-frontier"), ("reasoning", "lab/chat-slash")]:
         raw = sdk.raw(asked)
         assert raw.parse().model == answered
         assert raw.headers["x-farthing-model"] == f"sim/{answered}"
+
+
+def test_auto_is_routed(sdk):
+    raw = sdk.raw("auto")
+    assert raw.headers["x-farthing-tier"] in ("frontier", "reasoning", "lightweight")
+    assert raw.headers["x-farthing-policy"] and raw.headers["x-farthing-reason"]
+    assert raw.headers["x-farthing-model"].endswith(raw.parse().model)
 
 
 def test_a_model_can_be_named_with_its_provider(sdk, behind):

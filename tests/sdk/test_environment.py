@@ -25,6 +25,6 @@ def run_program(model, base_url, key):
 
 
 def test_two_variables_are_enough_for_a_client(ledger):
-    request_id, text = run_program("auto", BASE_URL, KEY)
+    request_id, text = run_program("frontier", BASE_URL, KEY)
     assert text == "Rerun the load."
     assert ledger.request(request_id)["key"] == "agents"

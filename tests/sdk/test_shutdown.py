@@ -26,9 +26,12 @@ def own_gateway():
     config.write_text(CONFIG.format(provider=os.environ["FARTHING_PROVIDER_BASE_URL"]))
     command = [os.environ["FARTHING_BINARY"], "serve", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        process.base_url = f"http://{json.loads(process.stderr.readline())['listen']}/v1"
-        yield process
-        process.kill()
+        try:
+            told = next(event for event in map(json.loads, process.stderr) if event["event"] == "listening")
+            process.base_url = f"http://{told['listen']}/v1"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_stream_ends_well_while_new_requests_are_sent_elsewhere(own_gateway, behind):

@@ -60,7 +60,7 @@ test('an unknown model is not found, and a key sees what it may ask for', async 
 
 test('two variables are enough for a client', async () => {
   Object.assign(process.env, { OPENAI_BASE_URL: BASE_URL, OPENAI_API_KEY: KEY });
-  const answer = await new OpenAI().chat.completions.create(ask('auto'));
+  const answer = await new OpenAI().chat.completions.create(ask('frontier'));
   assert.equal(answer.choices[0].message.content, 'Rerun the load.');
   assert.equal((await ledger.request(answer._request_id)).key, 'agents');
 });

@@ -16,7 +16,7 @@ test('an answer parses and carries its request id', async () => {
 });
 
 test('a tier is answered by its model, and a model can be named with its provider', async () => {
-  const names = [['auto', 'chat-frontier'], ['reasoning', 'lab/chat-slash'], ['sim/chat-plain', 'chat-plain']];
+  const names = [['frontier', 'chat-frontier'], ['reasoning', 'lab/chat-slash'], ['sim/chat-plain', 'chat-plain']];
   for (const [asked, answered] of names) {
     assert.equal((await sdk().chat.completions.create(ask(asked))).model, answered);
   }
