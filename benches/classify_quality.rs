@@ -10,6 +10,8 @@
 mod baselines;
 #[path = "quality/heldout.rs"]
 mod heldout;
+#[path = "../models/requests.rs"]
+mod requests;
 #[path = "quality/scenarios.rs"]
 mod scenarios;
 #[path = "quality/speed.rs"]

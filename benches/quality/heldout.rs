@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use comfy_table::Table;
-use farthing::classify::{Classifier, Request};
+use farthing::classify::Classifier;
 use farthing::policy::{self, Policy};
 use farthing::task::Tier;
 use serde_json::Value;
 
 use crate::baselines::{by_angle, by_words};
+use crate::requests::with_request;
 use crate::statistics::{Interval, brier, calibration_error};
 
 const POLICY: &str = include_str!("orders_daily.md");
@@ -124,30 +125,6 @@ fn case(line: &str) -> Case {
     let line: Value = serde_json::from_str(line).expect("JSON");
     let label = line["bullet"].as_str().and_then(|bullet| LABELS.iter().position(|label| *label == bullet));
     Case { label, line }
-}
-
-fn with_request<T>(line: &Value, then: impl FnOnce(&Request<'_>) -> T) -> T {
-    let turns: Vec<(&str, &str)> = line["turns"]
-        .as_array()
-        .expect("turns")
-        .iter()
-        .map(|turn| (turn["role"].as_str().expect("a role"), turn["text"].as_str().expect("a text")))
-        .collect();
-    let users: Vec<usize> = (0..turns.len()).filter(|&at| turns[at].0 == "user").collect();
-    let last = users.last().copied();
-    let after = last.map_or(0, |at| at + 1);
-    let results: Vec<&str> = turns[after..].iter().filter(|turn| turn.0 == "tool").map(|turn| turn.1).collect();
-    let tools: Vec<&str> = line["tools"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    then(&Request {
-        last_user: last.map_or("", |at| turns[at].1),
-        previous_user: users.len().checked_sub(2).map(|at| turns[users[at]].1),
-        system: line["system"].as_str().unwrap_or_default(),
-        tool_results: &results,
-        tools: &tools,
-        wants_json: line["json"].as_bool().unwrap_or(false),
-        user_turns: users.len().try_into().unwrap_or(u32::MAX),
-        has_images: false,
-    })
 }
 
 fn print_confusion(policy: &Policy, cases: &[Case]) {
