@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
@@ -256,8 +257,13 @@ async fn speak<I, S, F, B>(
                 signs.spoke.store(true, Ordering::Relaxed);
                 let (reply, unread) = (service(request), Arc::clone(&signs.unread));
                 async move {
-                    let reply = reply.await?;
-                    unread.store(reply.extensions().get() == Some(&RequestBody::Unread), Ordering::Relaxed);
+                    let mut reply = reply.await?;
+                    let is_unread = reply.extensions().get() == Some(&RequestBody::Unread);
+                    if is_unread {
+                        // What comes next on this connection is that body. Whoever is not told sends a request there.
+                        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    unread.store(is_unread, Ordering::Relaxed);
                     Ok::<_, Infallible>(reply)
                 }
             });

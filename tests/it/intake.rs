@@ -150,6 +150,25 @@ async fn a_client_that_sends_everything_before_it_reads_has_its_refusal() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_an_unread_body_says_that_its_connection_closes() {
+    let world = World::new(luna([Reply::text("ok")]), "").await;
+    // The body of its own packet, as many clients send it: the refusal is out before it arrives.
+    for head in [by_hand(""), by_hand("").replace("/v1/chat/completions", "/v1/nowhere")] {
+        let foreign = head.replace("host: localhost", "host: evil.example\r\ncontent-length: 2");
+        let mut stream = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
+        stream.write_all(foreign.as_bytes()).await.expect("an open connection");
+        let mut answer = vec![0; 4096];
+        let length = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer").expect("an open connection");
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    // One that was read leaves its connection to be used again.
+    let refused = by_hand("content-length: 2\r\n") + "[]";
+    let again = by_hand("content-length: 2\r\nconnection: close\r\n") + "[]";
+    assert_eq!(raw(world.gateway.listen, [refused + &again]).await.matches("HTTP/1.1 400 ").count(), 2);
+}
+
+#[tokio::test]
 async fn a_body_that_is_still_on_its_way_holds_no_place() {
     let world = Setup::of(luna([Reply::tokens(2).stalls_after(1)])).more("limits: { concurrency: 1 }").start().await;
     let mut slow = TcpStream::connect(world.gateway.listen).await.expect("a listening door");
