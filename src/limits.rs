@@ -159,3 +159,9 @@ pub const POLICY_EXAMPLES_MAX: usize = 4096;
 pub const POLICY_RULES_MAX: usize = 64;
 /// Most entries of one list in a policy's front matter.
 pub const POLICY_LIST_MAX: usize = 256;
+/// Highest budget, in dollars: sums of that size are far from the largest amount that a row holds.
+pub const BUDGET_USD_MAX: i64 = 1_000_000_000;
+/// Shortest rolling period of a budget.
+pub const ROLLING_MIN: Duration = Duration::from_secs(3600);
+/// Longest rolling period of a budget.
+pub const ROLLING_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

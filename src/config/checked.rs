@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 
+use crate::budget::Terms;
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
 pub use crate::plan::{ModelRef, Tiers};
@@ -38,6 +39,48 @@ pub struct Config {
     pub label_values: usize,
     /// IANA name of the zone that periods start in.
     pub timezone: String,
+    /// How money is held that is short.
+    pub holding: Holding,
+    /// Who is told of what happens to budgets.
+    pub webhooks: Vec<Webhook>,
+}
+
+/// How money is held that is short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holding {
+    /// How long a request waits for other requests to end and leave what they do not need.
+    pub hold_wait: Duration,
+    /// What becomes of one for which too little is left then.
+    pub on_short: OnShort,
+}
+
+/// What becomes of a request that may cost more than is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnShort {
+    /// It is refused.
+    Refuse,
+    /// Its output limit is lowered to what is left, if that is of any use.
+    Shrink,
+}
+
+impl OnShort {
+    /// From the word of the configuration and of `x-farthing-budget`.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "refuse" => Some(Self::Refuse),
+            "shrink" => Some(Self::Shrink),
+            _ => None,
+        }
+    }
+}
+
+/// Somebody who is told.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Where, resolved and as good as a secret.
+    pub url: Secret,
+    /// What messages are signed with; `None`: they are not.
+    pub secret: Option<Secret>,
 }
 
 /// Whether Farthing's levers act.
@@ -222,6 +265,14 @@ pub struct Team {
     pub providers: Option<Vec<ProviderId>>,
     /// Overrides the process's mode.
     pub mode: Option<Mode>,
+    /// What it may spend, and how fast.
+    pub terms: Terms,
+    /// The same of single projects of it.
+    pub projects: Vec<(String, Terms)>,
+    /// The same of each project that is not among those.
+    pub each_project: Option<Terms>,
+    /// The same of each end user of it.
+    pub each_user: Option<Terms>,
 }
 
 /// A virtual key.
@@ -239,6 +290,8 @@ pub struct Key {
     pub mode: Option<Mode>,
     /// Attribution of requests that claim nothing.
     pub defaults: KeyDefaults,
+    /// What requests with it may spend, and how fast.
+    pub terms: Terms,
 }
 
 /// Attribution of requests that claim nothing.

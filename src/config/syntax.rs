@@ -110,10 +110,7 @@ fn unknown_key(found: &str, known: &[&'static str]) -> String {
     if found.chars().count() > KEY_CHARS_MAX {
         return format!("unknown key of {} characters; wanted `key: value`", found.chars().count());
     }
-    // `limits` of a team is not built, although `limits` at the top is.
-    let of_a_team = known.contains(&"store");
-    let not_built = |key: &str| NOT_BUILT.contains(&key) || (of_a_team && key == "limits");
-    let available = || known.iter().copied().filter(|key| !not_built(key));
+    let available = || known.iter().copied().filter(|key| !NOT_BUILT.contains(key));
     let what = if known.first() == Some(&"frontier") { "tier" } else { "key" };
     let hint = nearest_hint(found, available());
     if available().count() > LISTED_NAMES_MAX {

@@ -12,8 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::
 use serde_saphyr::Spanned;
 
 /// Names that are recognised only to say that this version lacks them, wherever they stand.
-pub(super) const NOT_BUILT: [&str; 7] =
-    ["shared", "overhead_team", "webhooks", "budget", "mirror", "pass_credentials", "store"];
+pub(super) const NOT_BUILT: [&str; 5] = ["shared", "overhead_team", "mirror", "pass_credentials", "store"];
 
 /// A list of texts, each with its place.
 pub(super) type Texts = Vec<Spanned<String>>;
@@ -40,8 +39,8 @@ pub(super) struct File {
     pub metrics: Option<Metrics>,
     pub shared: NotBuilt,
     pub overhead_team: NotBuilt,
-    pub webhooks: NotBuilt,
-    pub budget: NotBuilt,
+    pub webhooks: Field<Vec<Spanned<Option<Webhook>>>>,
+    pub budget: Option<Holding>,
 }
 
 /// `server:`
@@ -163,9 +162,56 @@ pub(super) struct Metrics {
 pub(super) struct Team {
     pub providers: Field<Texts>,
     pub mode: Field<String>,
-    pub budget: NotBuilt,
+    pub budget: Field<Budget>,
+    pub limits: Option<PaceLimits>,
+    pub projects: Option<Rows<Payer>>,
+    pub users: Option<Payer>,
     pub store: NotBuilt,
-    pub limits: NotBuilt,
+}
+
+/// A row of `projects:`, and `users:`, of a team.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Payer {
+    pub budget: Field<Budget>,
+    pub limits: Option<PaceLimits>,
+}
+
+/// `budget:` of a payer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Budget {
+    pub usd: Field<String>,
+    pub every: Field<String>,
+    pub when_near: Field<String>,
+    pub near: Field<String>,
+}
+
+/// `limits:` of a payer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PaceLimits {
+    pub requests_per_minute: Field<String>,
+    pub tokens_per_minute: Field<String>,
+    pub concurrency: Field<String>,
+    pub output_tokens: Field<String>,
+}
+
+/// `budget:` at the top.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Holding {
+    pub hold_wait: Field<String>,
+    pub on_short: Field<String>,
+}
+
+/// One row of `webhooks:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub url: Field<String>,
+    pub events: Field<Texts>,
+    pub secret: Field<String>,
 }
 
 /// One row of `keys:`
@@ -179,6 +225,8 @@ pub(super) struct Key {
     pub mode: Field<String>,
     pub project: Field<String>,
     pub pipeline: Field<String>,
+    pub budget: Field<Budget>,
+    pub limits: Option<PaceLimits>,
 }
 
 /// `may:` of a key.

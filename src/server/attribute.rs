@@ -116,6 +116,7 @@ mod tests {
     use globset::Glob;
 
     use super::*;
+    use crate::budget::Terms;
     use crate::config::Grants;
     use crate::ids::KeyId;
 
@@ -126,7 +127,8 @@ mod tests {
     fn key() -> Key {
         let may = Grants { projects: globs(&["orders*"]), tiers: Some(vec![Tier::Lightweight]), ..Grants::default() };
         let defaults = crate::config::KeyDefaults { project: Some("orders".into()), pipeline: None };
-        Key { sha256: [0; 32], id: KeyId::from("k"), team: TeamId::from("data"), may, mode: None, defaults }
+        let terms = Terms::default();
+        Key { sha256: [0; 32], id: KeyId::from("k"), team: TeamId::from("data"), may, mode: None, defaults, terms }
     }
 
     fn said(team: &str, project: &str) -> Said {

@@ -13,6 +13,7 @@ use super::super::findings::{Findings, quoted};
 use super::super::values::{self, Wanted};
 use super::super::written::{self, Field};
 use super::super::{Grants, Key, KeyDefaults, Team};
+use super::terms;
 
 /// Hex digits of the hash that name a key without a name.
 const KEY_ID_DIGITS: usize = 12;
@@ -77,9 +78,7 @@ pub(super) fn check_teams(
     let mut teams = Vec::new();
     for (name, row) in written.map(|rows| rows.0).unwrap_or_default() {
         let row = row.unwrap_or_default();
-        findings.not_built("budget", &row.budget);
         findings.not_built("store", &row.store);
-        findings.not_built("limits", &row.limits);
         let id = findings.parsed("the name of a team", &name, team_id);
         let provider = |text: &str| match providers.iter().any(|name| name == text) {
             true => Ok(ProviderId::from(text)),
@@ -90,7 +89,10 @@ pub(super) fn check_teams(
         };
         let providers = findings.list("providers", row.providers, provider);
         let mode = findings.value("mode", row.mode, values::mode);
-        teams.extend(id.map(|id| Team { id, providers, mode }));
+        let own = terms::terms(findings, row.budget, row.limits);
+        let (projects, each_project) = terms::projects(findings, row.projects);
+        let each_user = row.users.map(|users| terms::payer(findings, users));
+        teams.extend(id.map(|id| Team { id, providers, mode, terms: own, projects, each_project, each_user }));
     }
     teams
 }
@@ -143,12 +145,13 @@ fn key(
         project: findings.value("project", row.project, own),
         pipeline: findings.value("pipeline", row.pipeline, own),
     };
+    let terms = terms::terms(findings, row.budget, row.limits);
     let (sha256, digits) = hash?;
     let id = named.unwrap_or_else(|| KeyId::from(digits.as_str()));
     if !seen.names.insert(id.clone()) {
         findings.at(name_place, format!("`name` is `{id}` like that of a key above; wanted a name of its own"));
     }
-    Some(Key { sha256, id, team: team?, may, mode, defaults })
+    Some(Key { sha256, id, team: team?, may, mode, defaults, terms })
 }
 
 /// The hash and its first digits. Never quoted in messages: it is easily mistaken for the key itself.

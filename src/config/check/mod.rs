@@ -7,6 +7,7 @@ mod dispatch;
 mod keys;
 mod providers;
 mod server;
+mod terms;
 
 use crate::limits::{LABEL_VALUES_DEFAULT, Limits};
 use crate::problem::Problem;
@@ -51,6 +52,8 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         keys: keys::check_keys(&mut findings, file.keys, declared),
         label_values: label_values(&mut findings, file.metrics.unwrap_or_default()),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
+        holding: terms::holding(&mut findings, file.budget.unwrap_or_default()),
+        webhooks: terms::webhooks(&mut findings, file.webhooks, references),
         providers: rows.good,
         teams,
     };
@@ -86,8 +89,6 @@ struct Rows {
 fn not_built(findings: &mut Findings, file: &File) {
     findings.not_built("shared", &file.shared);
     findings.not_built("overhead_team", &file.overhead_team);
-    findings.not_built("webhooks", &file.webhooks);
-    findings.not_built("budget", &file.budget);
 }
 
 fn tiers(findings: &mut Findings, written: written::Tiers, rows: &Rows) -> Tiers {

@@ -1,6 +1,7 @@
 //! What is accepted, and the wording of every refusal.
 
 mod accepted;
+mod budgets;
 mod example;
 mod files;
 mod keys;
@@ -27,6 +28,8 @@ const HASH: &str = "555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f22
 fn env(name: &str) -> Option<String> {
     let value = match name {
         "OPENAI_API_KEY" | "FARTHING_ADMIN_KEY" => "sk-hidden",
+        "OPS_WEBHOOK" => "https://hooks.example/T0/sk-hidden?x=1",
+        "OPS_WEBHOOK_SECRET" => "sk-hidden",
         "EMPTY" => "",
         "TWO_LINES" => "sk-hidden\nsk-hidden",
         _ => return None,

@@ -25,7 +25,7 @@ fn an_empty_file_says_what_is_least() {
 
 #[test]
 fn an_unknown_key_lists_its_neighbours() {
-    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?");
+    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `limits`?");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn an_unknown_key_that_resembles_none_gets_no_hint() {
 
 #[test]
 fn a_key_in_another_case_is_unknown() {
-    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?");
+    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `mode`?");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn an_unknown_key_of_a_provider_row_is_named() {
 
 #[test]
 fn an_unknown_key_of_a_team_does_not_offer_what_is_not_built() {
-    assert_snapshot!(wrong_part("teams: { ops: { limit: 5 } }\n"), @"farthing.yaml:1:17: unknown key `limit`; wanted one of `providers`, `mode`");
+    assert_snapshot!(wrong_part("teams: { ops: { limit: 5 } }\n"), @"farthing.yaml:1:17: unknown key `limit`; wanted one of `providers`, `mode`, `budget`, `limits`, `projects`, `users`; did you mean `limits`?");
 }
 
 #[test]
@@ -193,21 +193,15 @@ server:
   pass_credentials: false
 shared: env:REDIS_URL
 overhead_team: platform
-webhooks: [ { url: env:OPS_WEBHOOK, events: [budget] } ]
-budget: { hold_wait: 2s }
 ledger: { durability: power, mirror: env:LEDGER_POSTGRES_URL }
 teams:
-  ops: { budget: { usd: 500 }, store: true, limits: { requests_per_minute: 600 } }
+  ops: { store: true }
 "), @"
     farthing.yaml:2:21: `pass_credentials` is not available in this version
     farthing.yaml:3:9: `shared` is not available in this version
     farthing.yaml:4:16: `overhead_team` is not available in this version
-    farthing.yaml:5:11: `webhooks` is not available in this version
-    farthing.yaml:6:9: `budget` is not available in this version
-    farthing.yaml:7:38: `mirror` is not available in this version
-    farthing.yaml:9:18: `budget` is not available in this version
-    farthing.yaml:9:39: `store` is not available in this version
-    farthing.yaml:9:53: `limits` is not available in this version
+    farthing.yaml:5:38: `mirror` is not available in this version
+    farthing.yaml:7:17: `store` is not available in this version
     ");
 }
 
@@ -235,9 +229,9 @@ fn a_key_of_other_letters_is_no_stumbling_block() {
 #[test]
 fn all_unknown_keys_are_told_at_once() {
     assert_snapshot!(wrong_part("mod: enforce\nserver:\n  lissen: 127.0.0.1:1\n  listen: 127.0.0.1:2\nlimts:\n  a: 1\n  b: 2\nteam: {}\n"), @"
-    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `mode`?
+    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `mode`?
     farthing.yaml:3:3: unknown key `lissen`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`, `tls`, `cors`; did you mean `listen`?
-    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `limits`?
-    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`; did you mean `teams`?
+    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `limits`?
+    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `teams`?
     ");
 }

@@ -1,0 +1,9 @@
+//! Ceilings on what is spent, and bounds on how fast: the terms, and the sums that they are held against.
+//!
+//! Pure: terms, moments and amounts come in; holds, refusals and who may go on come out. Nothing waits, reads a clock or
+//! writes here. Who asks for money, when, and what a client is told is the hallway's (`gateway/hold`); what of it was
+//! spent is the meter's.
+
+pub mod terms;
+
+pub use terms::{Budget, Every, Limits, Terms, WhenNear};
