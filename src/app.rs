@@ -20,11 +20,12 @@ use crate::admin::Admin;
 use crate::config::policies::{self, Stamp};
 use crate::config::{self, Config, TlsFiles};
 use crate::cost::Book;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, hold};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::limits::{CUT_GRACE, RELOAD_TIMEOUT};
 use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
+use crate::meter::holds::Holds;
 use crate::policy::{Set, Verify};
 use crate::problem::Problem;
 use crate::providers::Providers;
@@ -33,6 +34,7 @@ use crate::server::listen::{self, Listener};
 use crate::server::{Admission, KeyRing, Server, tls};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::webhooks;
 
 /// How often the files that are read again are looked at. Policies are read at the second look that finds them changed
 /// and alike, so that two of these and the reading stay within a second.
@@ -74,6 +76,7 @@ pub struct Running {
     closed: watch::Sender<bool>,
     doors: [JoinHandle<()>; 2],
     watcher: JoinHandle<()>,
+    teller: JoinHandle<()>,
     drain_timeout: Duration,
 }
 
@@ -108,8 +111,11 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
     metrics.show_policies(versions_of(&policies));
     metrics.interrupted.set(i64::try_from(recovered.attempts_interrupted).unwrap_or(i64::MAX));
+    let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
+    let (holds, news) = Holds::new(timezone);
     let accounts = Arc::new(Accounts {
         ledger,
+        holds,
         book: ArcSwap::from_pointee(book),
         timezone: TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC),
         estimates: Estimates::default(),
@@ -128,6 +134,8 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
             }),
         );
     }
+    hold::recall(&accounts, &config, &config.keys, hold::Whose::All)?;
+    let teller = tokio::spawn(webhooks::tell(news, config.webhooks.clone(), accounts.log.clone()));
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {
         gateway: Gateway::new(
@@ -145,6 +153,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let admin = Arc::new(Admin {
         accounts: Arc::clone(&accounts),
         admission: Arc::clone(&admission),
+        config: Arc::clone(&config),
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
@@ -176,6 +185,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         closed,
         doors,
         watcher,
+        teller,
         drain_timeout: config.server.drain_timeout,
     };
     let listening = json!({
@@ -202,8 +212,17 @@ impl Running {
     ///
     /// What kept the ledger's last records out of its tables; the next start applies them.
     pub async fn stop(self) -> Result<(), LedgerError> {
-        let Self { accounts, admission, closing, closed, doors: [agents, operators], watcher, drain_timeout, .. } =
-            self;
+        let Self {
+            accounts,
+            admission,
+            closing,
+            closed,
+            doors: [agents, operators],
+            watcher,
+            teller,
+            drain_timeout,
+            ..
+        } = self;
         accounts.log.event("draining", &json!({ "in_flight": admission.in_flight() }));
         admission.drain();
         let patience = tokio::time::sleep(drain_timeout);
@@ -218,6 +237,8 @@ impl Running {
             drop(agents.await);
         }
         watcher.abort();
+        // What it has not sent yet is told again after the next start.
+        teller.abort();
         accounts.estimates.idle().await;
         let of_thread = Arc::clone(&accounts);
         let ledger = tokio::task::spawn_blocking(move || of_thread.ledger.close()).await;
@@ -424,6 +445,12 @@ fn reload_keys(server: &Server, file: &Path) {
     let load = |file| config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok());
     match regular(file).and_then(load) {
         Ok(keys) => {
+            let gateway = &server.gateway;
+            if let Err(error) = hold::recall_new_keys(gateway.accounts(), gateway.config(), &keys) {
+                let message = format!("`keys`: what they have spent cannot be told: {error}");
+                let problem = Problem { file: file.display().to_string(), line: 0, column: 0, message };
+                return reload_failed(server, "config", &[problem]);
+            }
             server.keys.store(Arc::new(KeyRing::new(&keys)));
             server.gateway.accounts().log.event(
                 "keys_reloaded",

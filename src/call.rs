@@ -27,6 +27,26 @@ impl Surface {
     }
 }
 
+/// What becomes of a request that may cost more than is left of a budget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnShort {
+    /// It is refused.
+    Refuse,
+    /// Its output limit is lowered to what is left, if that is of any use.
+    Shrink,
+}
+
+impl OnShort {
+    /// From the word of the configuration and of `x-farthing-budget`.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "refuse" => Some(Self::Refuse),
+            "shrink" => Some(Self::Shrink),
+            _ => None,
+        }
+    }
+}
+
 /// Who pays for a call and what it belongs to. Claims have passed the key's grants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attribution {
@@ -95,6 +115,8 @@ pub struct CallFacts {
     pub session: Option<String>,
     /// How long the client will wait, from arrival.
     pub deadline: Option<Duration>,
+    /// What `x-farthing-budget` asks for.
+    pub on_short: Option<OnShort>,
 }
 
 /// The original body with what is known of it.

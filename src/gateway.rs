@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! admit ─▶ classify ─▶ choose ─▶ hold ─▶ call ─▶ relay ─▶ settle
-//! door     classify    route     ledger  providers        meter
+//! budget   classify    route     budget  providers        meter
 //! ```
 //!
 //! [`Gateway::answer`] is the hallway: each step is a room of its own with typed results. After the
 //! first byte has gone to the client there is no fallback; later failures travel in the stream.
 
 pub mod conversations;
+pub mod hold;
 pub mod live;
 mod names;
 mod refusals;
@@ -37,6 +38,7 @@ use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_reply::Facts;
 
+use hold::Purse;
 use live::Live;
 use refusals::{failed_reply, status_of};
 use routing::{Asking, Routing};
@@ -94,6 +96,7 @@ enum Outcome {
     Stream { status: StatusCode, headers: HeaderMap, relay: Box<Relay> },
     Failed { failure: Failure, meter: Meter },
     NotHeld { meter: Meter },
+    Denied { error: ApiError, meter: Meter },
 }
 
 impl Outcome {
@@ -102,7 +105,7 @@ impl Outcome {
         match self {
             Self::Whole { meter, .. } => meter.target(),
             Self::Stream { relay, .. } => relay.meter().target(),
-            Self::Failed { .. } | Self::NotHeld { .. } => None,
+            Self::Failed { .. } | Self::NotHeld { .. } | Self::Denied { .. } => None,
         }
     }
 }
@@ -138,15 +141,22 @@ impl Gateway {
     pub async fn answer(&self, call: Call, key: Option<&Key>) -> Reply {
         let facts = Arc::clone(&call.facts);
         let book = self.accounts.book.load_full();
-        let asking = Asking { call: &facts, body: &call.body, key, book: &book };
+        let purse = self.purse(&facts, key);
+        let running = match self.admit(&purse, &facts) {
+            Ok(running) => running,
+            Err(error) => return self.no_plan(&call, error),
+        };
+        let downgrade = self.is_to_downgrade(&purse, &facts);
+        let asking = Asking { call: &facts, body: &call.body, key, book: &book, downgrade };
         let (mut plan, remembered) = match self.routing.decide(asking, Clock::now()) {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.no_plan(&call, error),
         };
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
-        let meter = Meter::open(&self.accounts, &facts, &plan);
-        let outcome = self.ask(call, &plan, meter).await;
+        let mut meter = Meter::open(&self.accounts, &facts, &plan);
+        meter.count_as(running);
+        let outcome = self.ask(call, &plan, &purse, meter).await;
         if let Some(model) = outcome.answered_by() {
             self.routing.answered(remembered, model, Clock::now());
         }
@@ -170,13 +180,18 @@ impl Gateway {
     }
 
     /// *hold* and *call*, over retries and fallbacks, until an answer begins or nothing is left to try.
-    async fn ask(&self, call: Call, plan: &Plan, mut meter: Meter) -> Outcome {
+    async fn ask(&self, call: Call, plan: &Plan, purse: &Purse, mut meter: Meter) -> Outcome {
         let mut attempts = Attempts::new(&plan.targets);
         let mut failure = Failure::Connect { why: "no target is up" };
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            let mut outbound = row.prepare(&call, target);
+            let funds = match self.hold(&call, (row, target), &meter, purse).await {
+                Ok(funds) => funds,
+                Err(error) => return Outcome::Denied { error, meter },
+            };
+            let mut outbound = row.prepare(&call, target, funds.output_limit);
+            meter.fund(funds);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
                 Err(_) => return Outcome::NotHeld { meter },
@@ -274,6 +289,11 @@ fn settle_and_reply(outcome: Outcome, plan: &Arc<Plan>) -> Reply {
         Outcome::NotHeld { mut meter } => {
             let error = ApiError::new(Code::LedgerUnavailable, "the ledger cannot write, so nothing may be spent")
                 .retry_after(5);
+            meter.refused(error.code, error.status);
+            let decision = decision(&meter, Some(meter.spent()));
+            Reply { status: status_of(&error), headers: HeaderMap::new(), decision, body: ReplyBody::Error(error) }
+        }
+        Outcome::Denied { error, mut meter } => {
             meter.refused(error.code, error.status);
             let decision = decision(&meter, Some(meter.spent()));
             Reply { status: status_of(&error), headers: HeaderMap::new(), decision, body: ReplyBody::Error(error) }

@@ -33,5 +33,6 @@ pub mod task;
 pub mod telemetry;
 pub mod tokens;
 pub mod vectors;
+pub mod webhooks;
 pub mod wire;
 pub mod yaml;

@@ -165,3 +165,15 @@ pub const BUDGET_USD_MAX: i64 = 1_000_000_000;
 pub const ROLLING_MIN: Duration = Duration::from_secs(3600);
 /// Longest rolling period of a budget.
 pub const ROLLING_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Most payers' accounts that are told apart; projects and users beyond them share one of their team's.
+pub const PAYERS_MAX: usize = 65_536;
+/// Most pieces of news of budgets that wait to be told; further ones are dropped.
+pub const NEWS_WAITING_MAX: usize = 4096;
+/// Fewest output tokens that a request whose limit is lowered to what is left is served with, unless it asks for fewer.
+pub const OUTPUT_TOKENS_LEAST: u64 = 256;
+/// Largest body whose tokens are counted to hold less for it, in bytes.
+pub const HELD_BODY_BYTES_MAX: usize = 4 << 20;
+/// Most messages that wait for one webhook; further ones are dropped, and that is told.
+pub const WEBHOOK_MESSAGES_MAX: usize = 256;
+/// Most tries to send one message: about an hour.
+pub const WEBHOOK_TRIES_MAX: u32 = 20;

@@ -111,6 +111,8 @@ pub enum Note {
     NotGranted(Tier),
     /// The team may use no provider of this tier: the next dearer one answers.
     NoProvider(Tier),
+    /// It is work of this tier, and the budget is nearly spent: the next cheaper one answers.
+    BudgetNear(Tier),
     /// This tier would do, and leaving the model whose cache is warm would cost more than it saves.
     StaysWarm(Tier),
 }
@@ -124,6 +126,7 @@ impl fmt::Display for Note {
             Self::NoModels(tier) => write!(f, "{tier} has no models"),
             Self::NotGranted(tier) => write!(f, "{tier} is not granted"),
             Self::NoProvider(tier) => write!(f, "the team may use no provider of {tier}"),
+            Self::BudgetNear(tier) => write!(f, "the budget is nearly spent, so that {tier} is not used"),
             Self::StaysWarm(tier) => write!(f, "{tier} would do, but a cold prefix costs more than it saves"),
         }
     }

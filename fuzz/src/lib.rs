@@ -266,7 +266,8 @@ static ROWS: LazyLock<(Row, Row)> = LazyLock::new(|| {
 /// Holds what leaves for `model` against the body that came in.
 fn leaves_as_declared(input: &[u8], view: &View, model: &str, row: &Row) {
     let call = call_of(input, view);
-    let outbound = row.prepare(&call, &ModelRef { provider: ProviderId::from("row"), model: ModelId::from(model) });
+    let target = ModelRef { provider: ProviderId::from("row"), model: ModelId::from(model) };
+    let outbound = row.prepare(&call, &target, None);
     let out = outbound.pieces().concat();
     let names_model = view.model != model;
     let asks_usage = view.stream && std::ptr::eq(row, &ROWS.0) && view.usage_in_stream != UsageInStream::Asked;
@@ -360,6 +361,7 @@ fn call_of(body: &[u8], view: &View) -> Call {
         pinned_tier: None,
         session: None,
         deadline: None,
+        on_short: None,
     };
     let held = Memory::new(usize::MAX).hold();
     Call { facts: Arc::new(facts), body: Bytes::copy_from_slice(body), headers: Vec::new(), held }

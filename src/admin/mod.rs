@@ -9,7 +9,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use crate::config::Secret;
+use crate::config::{Config, Secret};
+use crate::gateway::hold;
 use crate::meter::accounts::Accounts;
 use crate::server::Admission;
 
@@ -17,6 +18,8 @@ use crate::server::Admission;
 pub struct Admin {
     /// What is shown.
     pub accounts: Arc<Accounts>,
+    /// Whose budgets are shown.
+    pub config: Arc<Config>,
     /// What is in flight, and whether the process drains.
     pub admission: Arc<Admission>,
     /// The key that opens it; without one it is open on loopback, which is the only place it may then listen.
@@ -62,6 +65,7 @@ impl Admin {
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         self.accounts.refresh_gauges();
+        hold::refresh_gauges(&self.accounts, &self.config);
         self.accounts.metrics.body_bytes.set(i64::try_from(self.admission.held_bytes()).unwrap_or(i64::MAX));
         self.accounts.metrics.in_flight.set(i64::try_from(self.admission.in_flight()).unwrap_or(i64::MAX));
         let mut response = Response::new(Full::new(self.accounts.metrics.render().into()));

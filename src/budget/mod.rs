@@ -4,6 +4,11 @@
 //! writes here. Who asks for money, when, and what a client is told is the hallway's (`gateway/hold`); what of it was
 //! spent is the meter's.
 
+mod account;
+pub mod books;
+pub mod pace;
+pub mod period;
 pub mod terms;
 
+pub use books::{Answer, Ask, Books, Charge, HoldId, News, Payer, Short, Ticket, What};
 pub use terms::{Budget, Every, Limits, Terms, WhenNear};

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{Format, counted, env, find_config, print_problems};
 use crate::app::warnings::{of_policies, warnings};
 use crate::app::{VERIFY, read_book};
+use crate::budget::Terms;
 use crate::config::{self, Config, policies};
 use crate::cost::Book;
 use crate::ledger;
@@ -152,6 +153,25 @@ fn describe_policy(policy: &Policy) {
     );
 }
 
+/// What every payer is held to, defaults resolved.
+fn describe_terms(config: &Config) {
+    let told = |payer: &str, terms: &Terms| {
+        if let Some(budget) = terms.budget {
+            say!("  {payer}: budget {budget}");
+        }
+        if !terms.limits.are_none() {
+            say!("  {payer}: limits {}", terms.limits);
+        }
+    };
+    for team in &config.teams {
+        told(&format!("team {}", team.id), &team.terms);
+        team.projects.iter().for_each(|(name, terms)| told(&format!("project {name} of team {}", team.id), terms));
+        team.each_project.iter().for_each(|terms| told(&format!("each other project of team {}", team.id), terms));
+        team.each_user.iter().for_each(|terms| told(&format!("each user of team {}", team.id), terms));
+    }
+    config.keys.iter().for_each(|key| told(&format!("key {}", key.id), &key.terms));
+}
+
 fn describe(config: &Config) {
     for row in &config.providers {
         let key = if row.key.is_some() { "with a key" } else { "without a key" };
@@ -161,6 +181,7 @@ fn describe(config: &Config) {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();
         say!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
     }
+    describe_terms(config);
     let (keys, teams) = (counted(config.keys.len(), "key"), counted(config.teams.len(), "team"));
     say!("  {keys}, {teams}, ledger {}", config.ledger.path.display());
 }

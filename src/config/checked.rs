@@ -7,6 +7,7 @@ use std::time::Duration;
 use globset::GlobMatcher;
 
 use crate::budget::Terms;
+pub use crate::call::OnShort;
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
 pub use crate::plan::{ModelRef, Tiers};
@@ -52,26 +53,6 @@ pub struct Holding {
     pub hold_wait: Duration,
     /// What becomes of one for which too little is left then.
     pub on_short: OnShort,
-}
-
-/// What becomes of a request that may cost more than is left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OnShort {
-    /// It is refused.
-    Refuse,
-    /// Its output limit is lowered to what is left, if that is of any use.
-    Shrink,
-}
-
-impl OnShort {
-    /// From the word of the configuration and of `x-farthing-budget`.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "refuse" => Some(Self::Refuse),
-            "shrink" => Some(Self::Shrink),
-            _ => None,
-        }
-    }
 }
 
 /// Somebody who is told.

@@ -23,7 +23,7 @@ use crate::policy::rules::Facts;
 use crate::policy::{Policy, Set, Who};
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
-use crate::route::verdict::{Signs, Verdict, judge};
+use crate::route::verdict::{Signs, Verdict, downgrade, judge};
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
 use crate::route::{Allowed, Asked, NoPlan, Standing, choose};
 use crate::task::Tier;
@@ -65,6 +65,8 @@ pub struct Asking<'a> {
     pub key: Option<&'a Key>,
     /// The prices in force.
     pub book: &'a Book,
+    /// Work whose tier is ours to choose goes to a cheaper one: a budget is nearly spent.
+    pub downgrade: bool,
 }
 
 impl Routing {
@@ -105,10 +107,13 @@ impl Routing {
         if matches!(if mode == Mode::Observe { &written } else { &routed }, Asked::Exact(known) if known.is_empty()) {
             return Err(self.unknown_model(name, call.who.team.as_str(), key, asking.book));
         }
-        let judged = match (&routed, mode) {
+        let mut judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
             _ => Some(judge_call(&policy, asking, &mut place)),
         };
+        if let Some((verdict, _)) = judged.as_mut().filter(|_| asking.downgrade && routed == Asked::Auto) {
+            downgrade(verdict);
+        }
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let notes = as_auto.then_some(Note::TreatedAsAuto);
         let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
@@ -180,7 +185,7 @@ impl Routing {
     }
 
     /// The key's mode, else the team's, else the process's.
-    fn mode(&self, call: &CallFacts, key: Option<&Key>) -> Mode {
+    pub(super) fn mode(&self, call: &CallFacts, key: Option<&Key>) -> Mode {
         let of_team = || self.config.team(call.who.team.as_str()).and_then(|team| team.mode);
         key.and_then(|key| key.mode).or_else(of_team).unwrap_or(self.config.mode)
     }

@@ -10,6 +10,7 @@
 
 mod applier;
 pub mod backup;
+mod balances;
 mod batch;
 pub mod compact;
 mod error;
@@ -51,6 +52,7 @@ use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
+pub use crate::ledger::balances::{Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
@@ -202,6 +204,16 @@ impl Ledger {
     /// [`LedgerError::Behind`] after `timeout`, with the reason if a batch could not be applied.
     pub fn sync_views(&self, timeout: Duration) -> Result<(), LedgerError> {
         self.journal.wait_applied(timeout)
+    }
+
+    /// What payers have spent since `since_ms`, in milliseconds since the Unix epoch, as far as the views show it. The
+    /// first call reads all rows once; from then on the sums are kept with them.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
+    pub fn spent_since(&self, users: Users, since_ms: i64) -> Result<Vec<Spent>, LedgerError> {
+        balances::spent_since(&self.path, users, since_ms)
     }
 
     /// A read-only connection to this ledger's views.

@@ -17,6 +17,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::wire::errors::Code;
 
 use super::estimates::Estimates;
+use super::holds::Holds;
 
 /// Shared by all requests of the process.
 pub struct Accounts {
@@ -26,6 +27,8 @@ pub struct Accounts {
     pub book: ArcSwap<Book>,
     /// Where the days begin on which prices change.
     pub timezone: TimeZone,
+    /// Budgets and limits, and what is held of them.
+    pub holds: Arc<Holds>,
     /// What estimates go by.
     pub estimates: Estimates,
     /// Metrics.

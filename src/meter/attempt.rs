@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::call::CallFacts;
-use crate::cost::{Price, Terms, cost_of, upper_bound};
+use crate::cost::{Price, cost_of};
 use crate::ids::AttemptId;
 use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
@@ -16,12 +18,19 @@ use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
 use crate::wire::openai_reply::Facts;
-use crate::wire::vendors::Dialect;
 
+use super::accounts::Accounts;
 use super::estimates::{Counting, Estimates};
+use super::funds::{Bounds, Funds, asked_tier};
+use super::holds::Hold;
 
 /// Tokens that a provider may add to an input of its own without being far beyond it.
 const INPUT_ADDED_MAX: u64 = 1000;
+/// Bytes of text that a token has at most, on the average over an answer: who writes more than this many times its limit
+/// has surely passed it, and prose that keeps its limit never comes near.
+const BYTES_A_TOKEN_MAX: u64 = 8;
+/// Tokens that are held at a time for output beyond the limit.
+const BEYOND_STEP_TOKENS: u64 = 256;
 
 /// An attempt whose intent is committed and whose outcome is not.
 pub struct Attempt {
@@ -38,9 +47,15 @@ pub struct Attempt {
     target: ModelRef,
     price: Option<Arc<Price>>,
     discount_ppm: u32,
-    input_bound: Option<u64>,
-    output_bound: Option<u64>,
-    bound: Option<NanoUsd>,
+    bounds: Bounds,
+    /// What is held for it.
+    pub hold: Option<Hold>,
+    /// What was held besides, for output beyond the limit that was sent.
+    beyond: NanoUsd,
+    /// It writes beyond its limit, and nothing more can be held for it.
+    pub is_spent: bool,
+    /// The hold has been cut to the input that the provider told.
+    input_is_told: bool,
     usage: Option<Usage>,
     /// It has tokens, or fees, that the price book does not price.
     beside: Option<WhyUnknown>,
@@ -89,18 +104,8 @@ impl Settled {
 }
 
 impl Attempt {
-    /// Prices the most that the attempt can cost.
-    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, price: Option<Arc<Price>>) -> Self {
-        let limits = price.as_ref().map(|price| price.limits).unwrap_or_default();
-        let input_bound = tokens::input_bound(&call.view, call.body_bytes, limits.input);
-        let output_bound = tokens::output_bound(&call.view, limits.output);
-        let bound = match (&price, input_bound, output_bound) {
-            (Some(price), Some(input), Some(output)) => {
-                let tiers = applicable_tiers(call.view.service_tier.as_deref(), row.dialect(), price);
-                upper_bound(price, input, output, tiers, row.discount_ppm())
-            }
-            _ => None,
-        };
+    /// One that leaves with these funds.
+    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, funds: Funds) -> Self {
         Self {
             id,
             sent: Sent::default(),
@@ -108,11 +113,13 @@ impl Attempt {
             provider_request_id: None,
             counting: None,
             target: target.clone(),
-            price,
+            price: funds.price,
             discount_ppm: row.discount_ppm(),
-            input_bound,
-            output_bound,
-            bound,
+            bounds: funds.bounds,
+            hold: funds.hold,
+            beyond: NanoUsd::ZERO,
+            is_spent: false,
+            input_is_told: false,
             usage: None,
             beside: beside(&call.view.attachments),
             usage_is_final: false,
@@ -131,9 +138,9 @@ impl Attempt {
             at_ms,
             provider: self.target.provider.as_str(),
             model: self.target.model.as_str(),
-            input_tokens_bound: self.input_bound,
-            output_tokens_bound: self.output_bound,
-            bound: self.bound,
+            input_tokens_bound: self.bounds.input,
+            output_tokens_bound: self.bounds.output,
+            bound: self.bounds.cost,
             price_version: self.price_version(),
         }
     }
@@ -148,12 +155,47 @@ impl Attempt {
         self.beside = self.beside.max(facts.beside);
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
+        if self.hold.is_some() {
+            self.hold_what_may_come();
+        }
+    }
+
+    /// Leaves to others what the input cannot cost any more, and holds more where the provider writes beyond its limit.
+    fn hold_what_may_come(&mut self) {
+        let (Some(hold), Some(price)) = (&mut self.hold, &self.price) else { return };
+        let Some(limit) = self.bounds.output.filter(|_| self.unfinished > 0) else { return };
+        let told = self.usage.map(|usage| usage.input_tokens).filter(|input| !self.input_is_told && *input > 0);
+        if let Some(input) = told {
+            self.input_is_told = true;
+            if let Some(cost) = self.bounds.cost_of(price, input, limit) {
+                hold.shrink(cost + self.beyond);
+            }
+        }
+        let beyond = (self.text_bytes / BYTES_A_TOKEN_MAX).saturating_sub(limit);
+        if beyond == 0 || self.is_spent {
+            return;
+        }
+        let steps = beyond.div_ceil(BEYOND_STEP_TOKENS);
+        let needed = self.bounds.cost_of(price, 0, steps.saturating_mul(BEYOND_STEP_TOKENS)).unwrap_or(NanoUsd::ZERO);
+        if needed > self.beyond {
+            if hold.extend(needed - self.beyond) {
+                self.beyond = needed;
+            } else {
+                self.is_spent = true;
+            }
+        }
     }
 
     /// Takes note of a whole answer: nothing follows it.
     pub fn saw_whole(&mut self, facts: &Facts) {
         self.unfinished = 0;
         self.saw(facts);
+    }
+
+    /// About how many tokens it has read and written so far: as reported, else by its bytes.
+    pub fn relayed(&self, call: &CallFacts) -> (u64, u64) {
+        let estimated = (tokens::estimate(call.body_bytes as u64), tokens::estimate(self.text_bytes));
+        self.usage.map_or(estimated, |usage| (usage.input_tokens, usage.output_tokens.max(estimated.1)))
     }
 
     /// What the attempt cost, now that it ended in `fate`. What its provider reported teaches later estimates.
@@ -190,6 +232,22 @@ impl Attempt {
             overshoot: settled.overshoot,
             closes,
         }
+    }
+
+    /// Tells of what was billed beyond the limits that the provider was sent, with its cause.
+    pub fn tell_overshoot(&self, settled: &Settled, accounts: &Accounts) {
+        let Some(overshoot) = settled.overshoot else { return };
+        let within = |used: u64, bound: Option<u64>| bound.is_none_or(|bound| used <= bound);
+        let cause = match settled.usage {
+            Some(usage) if within(usage.output_tokens, self.bounds.output) => "input_beyond_bound",
+            _ => "output_beyond_limit",
+        };
+        accounts.metrics.overshoots.with_label_values(&[cause]).inc();
+        let fields = json!({
+            "attempt_id": self.id.to_string(), "cause": cause, "overshoot_usd": overshoot.decimal(),
+            "provider": self.target.provider.as_str(), "model": self.target.model.as_str(),
+        });
+        accounts.log.event("overshoot", &fields);
     }
 
     /// Adds the attempt to the metrics; gives the series that it counts in.
@@ -253,9 +311,9 @@ impl Attempt {
     /// What the provider bills beyond the bound: of all, or of an input that is far longer than what was sent, which
     /// an allowance for output that was not used would hide.
     fn overshoot(&self, cost: NanoUsd, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
-        let of_all = self.bound.map(|bound| cost - bound);
+        let of_all = self.bounds.cost.map(|bound| cost - bound);
         let beyond = |bound: &u64| usage.input_tokens > bound.saturating_mul(2).saturating_add(INPUT_ADDED_MAX);
-        let of_input = self.input_bound.filter(beyond).and_then(|bound| {
+        let of_input = self.bounds.input.filter(beyond).and_then(|bound| {
             let kept = Usage { input_tokens: bound, output_tokens: usage.output_tokens, ..Usage::default() };
             Some(cost - self.priced(&kept, tier).ok()?)
         });
@@ -268,7 +326,8 @@ impl Attempt {
 
     fn in_doubt(&self, fate: Fate, why: WhyUnknown) -> Settled {
         let why = if self.price.is_none() { WhyUnknown::Price } else { why };
-        Settled::without_usage(fate, Source::Unknown, self.uncertain(), Some(why))
+        let overshoot = Some(self.beyond).filter(|beyond| *beyond > NanoUsd::ZERO);
+        Settled { overshoot, ..Settled::without_usage(fate, Source::Unknown, self.uncertain(), Some(why)) }
     }
 
     fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
@@ -316,7 +375,8 @@ impl Attempt {
     /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.
     fn uncertain(&self) -> CostInterval {
         // A tier without a known price has no bound either.
-        let high = self.bound.filter(|_| self.service_tier != Some(ServiceTier::Other));
+        let high = self.bounds.cost.filter(|_| self.service_tier != Some(ServiceTier::Other));
+        let high = high.map(|high| high + self.beyond);
         CostInterval { low: NanoUsd::ZERO, exact: None, high }
     }
 
@@ -329,25 +389,4 @@ impl Attempt {
 fn beside(attachments: &Attachments) -> Option<WhyUnknown> {
     let fees = (attachments.server_tools > 0).then_some(WhyUnknown::Fees);
     fees.max((attachments.recordings > 0).then_some(WhyUnknown::OtherTokens))
-}
-
-/// The tier to price a reply by that names none.
-fn asked_tier(asked: Option<&str>, dialect: Dialect) -> ServiceTier {
-    asked.map_or(ServiceTier::Standard, |asked| dialect.charged_tier(asked))
-}
-
-/// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price;
-/// without a word, or with `auto`, the provider's project settings decide, and only `default` rules priority out.
-/// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier>
-fn applicable_tiers(asked: Option<&str>, dialect: Dialect, price: &Price) -> &'static [ServiceTier] {
-    use ServiceTier::{Batch, Flex, Other, Priority, Standard};
-    let prices_priority = matches!(&price.terms, Terms::Metered(metered) if metered.priority.is_some());
-    match (asked, asked_tier(asked, dialect)) {
-        (None | Some("auto"), _) if prices_priority => &[Standard, Priority],
-        (_, Standard) => &[Standard],
-        (_, Flex) => &[Standard, Flex],
-        (_, Priority) => &[Standard, Priority],
-        (_, Batch) => &[Standard, Batch],
-        (_, Other) => &[Other],
-    }
 }

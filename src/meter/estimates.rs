@@ -4,6 +4,7 @@
 //! expected and the model's own encoding is known: on a thread that may wait, one after another, so many and so
 //! large at most. Nobody waits for a count: an estimate takes it if it is there.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -59,6 +60,30 @@ impl Estimates {
             drop(place);
         });
         Some(Counting { encoding, tokens })
+    }
+
+    /// Counts a body so that less is held for it; `None` if the model's encoding is not known for sure. Waits for its
+    /// turn; dropped before that, it is not made.
+    pub fn count_for_hold(
+        &self,
+        vendor: &str,
+        model: &str,
+        body: &Bytes,
+    ) -> Option<impl Future<Output = Option<u64>> + Send + use<>> {
+        let (encoding, fit) = tokens::encoding_for(vendor, model);
+        if fit != Fit::Exact {
+            return None;
+        }
+        let (places, memo, body) = (Arc::clone(&self.places), Arc::clone(&self.memo), body.clone());
+        Some(async move {
+            let place = places.acquire_owned().await.ok()?;
+            let counted = tokio::task::spawn_blocking(move || {
+                let counted = tokens::count_request(encoding, &body, &mut lock(&memo)).ok();
+                drop(place);
+                counted
+            });
+            counted.await.ok().flatten()
+        })
     }
 
     /// Takes note of what a provider reported for a body of text and for the text of its answer.

@@ -8,6 +8,8 @@ pub mod accounts;
 mod attempt;
 mod closing;
 pub mod estimates;
+pub mod funds;
+pub mod holds;
 pub mod relay;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::call::CallFacts;
-use crate::cost::Book;
+use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, DecisionFacts, Fate, Record, RequestFacts};
@@ -35,6 +37,8 @@ use crate::wire::openai_reply::Facts;
 
 use accounts::Accounts;
 use attempt::Attempt;
+use funds::{Funds, enforced};
+use holds::Running;
 
 /// Accounts for one request. Dropping it settles whatever is open: the client is gone.
 pub struct Meter {
@@ -60,6 +64,10 @@ pub struct Meter {
     trouble: Option<(&'static str, Option<u16>)>,
     edits: String,
     first_byte: Option<Duration>,
+    /// What counts against limits while the request lasts.
+    running: Option<Running>,
+    /// What the next attempt is let go with.
+    funds: Option<Funds>,
     closed: bool,
 }
 
@@ -85,8 +93,25 @@ impl Meter {
             trouble: None,
             edits: String::new(),
             first_byte: None,
+            running: None,
+            funds: None,
             closed: false,
         }
+    }
+
+    /// The request counts against limits until it is over.
+    pub fn count_as(&mut self, running: Option<Running>) {
+        self.running = running;
+    }
+
+    /// What the next attempt is let go with; without a word it is under no ceiling.
+    pub fn fund(&mut self, funds: Funds) {
+        self.funds = Some(funds);
+    }
+
+    /// The price of a model at a row, as it was when the request arrived.
+    pub fn price(&self, row: &Row, target: &ModelRef) -> Option<Arc<Price>> {
+        self.book.price(row.vendor(), target.model.as_str(), self.day()).cloned()
     }
 
     /// Commits the intent of the next attempt. Only after this may its first byte leave; the body that
@@ -102,12 +127,14 @@ impl Meter {
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
         if self.attempts == 0 {
-            self.accounts.metrics.overhead.observe(self.call.read.elapsed().as_secs_f64());
+            let waited = self.funds.as_ref().map(|funds| funds.waited).unwrap_or_default();
+            self.accounts.metrics.overhead.observe(self.call.read.elapsed().saturating_sub(waited).as_secs_f64());
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
-        let price = self.book.price(row.vendor(), target.model.as_str(), self.day()).cloned();
-        let mut attempt = Attempt::new(id, row, target, &self.call, price);
+        let funds = self.funds.take();
+        let funds = funds.unwrap_or_else(|| Funds::unlimited(&self.call, row, self.price(row, target), None));
+        let mut attempt = Attempt::new(id, row, target, &self.call, funds);
         let record = if self.attempts == 1 {
             Record::Planned(attempt.intent(Some(self.request_facts()), now_ms()), self.decision())
         } else {
@@ -202,6 +229,23 @@ impl Meter {
         self.settle(fate, Some((code.as_str(), 200)));
     }
 
+    /// Whether the provider writes beyond the limit that it was sent, and nothing more can be held for it.
+    pub fn is_spent(&self) -> bool {
+        self.open.as_ref().is_some_and(|attempt| attempt.is_spent)
+    }
+
+    /// About how many tokens the open attempt has read and written so far.
+    pub fn relayed(&self) -> (u64, u64) {
+        self.open.as_ref().map_or((0, 0), |attempt| attempt.relayed(&self.call))
+    }
+
+    /// Settles the attempt whose stream is ended for want of money, and closes the request. Returns its cost.
+    pub fn cut_short(&mut self) -> CostInterval {
+        self.accounts.metrics.count_error(Code::BudgetExhausted.metric());
+        self.settle(Fate::Cut, Some((Code::BudgetExhausted.as_str(), 200)));
+        self.spent
+    }
+
     /// What is waited for where shutting down may cut this request.
     pub fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
         self.accounts.cutting.begun()
@@ -249,7 +293,7 @@ impl Meter {
 
     /// Settles the open attempt, if there is one, and with `ends` the request as well.
     fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
-        let Some(attempt) = self.open.take() else { return };
+        let Some(mut attempt) = self.open.take() else { return };
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         self.spent = self.spent.plus(settled.cost);
         self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
@@ -257,6 +301,10 @@ impl Meter {
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
         let record = Record::Priced(attempt.outcome(&settled, now_ms(), closes), settled.pricing());
         drop(self.accounts.commit(&record));
+        if let Some(hold) = attempt.hold.take() {
+            hold.settle(enforced(settled.cost));
+        }
+        attempt.tell_overshoot(&settled, &self.accounts);
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some((status, http_status)) = ends {
             self.closed = true;
@@ -307,6 +355,9 @@ impl Meter {
 impl Drop for Meter {
     /// The client hung up, shutting down ran out of patience, or something panicked: what may have been sent is settled as cut.
     fn drop(&mut self) {
+        if let (Some(running), Some(used)) = (&mut self.running, self.used) {
+            running.used(used.input_tokens.saturating_add(used.output_tokens));
+        }
         if self.closed {
             return;
         }

@@ -21,6 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Meter;
 use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_EVENT_COUNTED_BYTES};
 use crate::memory::{HeldBytes, MemoryFull};
+use crate::money::CostInterval;
+use crate::prompt::view::UsageInStream;
 use crate::providers::inbound::Arriving;
 use crate::providers::{Failure, Refusal, Row};
 use crate::wire::errors::{ApiError, Code};
@@ -99,6 +101,8 @@ enum Verdict {
     Forward,
     Withhold,
     Terminate,
+    /// It goes on, and nothing behind it: no more can be held for what follows.
+    Cut,
 }
 
 impl Relay {
@@ -226,6 +230,14 @@ impl Relay {
                         changed.extend_from_slice(event);
                     }
                 }
+                Verdict::Cut => {
+                    let ending = self.cut_short(event);
+                    let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
+                    changed.extend_from_slice(event);
+                    self.hold_from(changed.len());
+                    changed.extend_from_slice(ending.as_bytes());
+                    break;
+                }
             }
         }
         changed.map_or(events.bytes, BytesMut::freeze)
@@ -256,11 +268,36 @@ impl Relay {
         }
         self.finished += facts.finished;
         self.meter.saw(&facts);
+        if self.meter.is_spent() {
+            return Verdict::Cut;
+        }
         if self.rules.withhold_usage && facts.usage.is_some() && facts.choices == 0 {
             Verdict::Withhold
         } else {
             Verdict::Forward
         }
+    }
+
+    /// Ends a stream whose provider writes beyond its limit, as one that has reached it: the end of each answer, usage
+    /// if the client asked for it, the cost, the terminator. Letting go of the relay cancels the provider's call.
+    fn cut_short(&mut self, event: &[u8]) -> String {
+        let (input, output) = self.meter.relayed();
+        let cost = self.meter.cut_short();
+        let data = sse::data(event);
+        let ending = data.and_then(|data| serde_json::from_slice(&data).ok());
+        let view = &self.meter.call().view;
+        let mut text = String::new();
+        if let Some(chunk) = ending {
+            let asked = matches!(view.usage_in_stream, UsageInStream::Asked);
+            text = openai_reply::length_ending(chunk, view.answers_expected(), asked.then_some((input, output)));
+        }
+        self.stage = Stage::Over;
+        self.secure();
+        if self.rules.cost_comment {
+            text.push_str(&cost_comment(cost, false));
+        }
+        text.push_str("data: [DONE]\n\n");
+        text
     }
 
     /// Behind an error nothing goes on. What the provider says of usage there is its last word, and is booked.
@@ -290,9 +327,7 @@ impl Relay {
         if !self.rules.cost_comment {
             return String::new();
         }
-        let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
-        let source = if self.meter.is_estimated() { ": x-farthing-cost-source: estimated\n" } else { "" };
-        format!(": x-farthing-cost-usd: {cost}\n{source}\n")
+        cost_comment(cost, self.meter.is_estimated())
     }
 
     /// The outcome is committed: from here on what follows waits for the disk, if it must.
@@ -396,6 +431,12 @@ impl Relay {
             None => Poll::Ready(None),
         }
     }
+}
+
+fn cost_comment(cost: CostInterval, estimated: bool) -> String {
+    let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
+    let source = if estimated { ": x-farthing-cost-source: estimated\n" } else { "" };
+    format!(": x-farthing-cost-usd: {cost}\n{source}\n")
 }
 
 type Passed = Poll<Option<Result<Frame<Bytes>, Infallible>>>;

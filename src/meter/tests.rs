@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::accounts::Cutting;
 use super::estimates::Estimates;
 use super::*;
+use crate::budget::terms::Share;
+use crate::budget::{Ask, Budget, Charge, Every, Payer, WhenNear};
 use crate::call::{Attribution, Call, Surface};
 use crate::config;
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
@@ -56,6 +58,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
         ledger: Ledger::open(&options).expect("the ledger opens").0,
         book: ArcSwap::from_pointee(Book::builtin().clone()),
         timezone: TimeZone::UTC,
+        holds: holds::Holds::new(TimeZone::UTC).0,
         estimates: Estimates::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
@@ -82,6 +85,7 @@ fn call_of(body: &'static [u8]) -> Call {
         pinned_tier: None,
         session: None,
         deadline: None,
+        on_short: None,
     };
     Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
 }
@@ -106,7 +110,7 @@ async fn settling(
     let call = call_of(body);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
-    meter.begin(&row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
+    meter.begin(&row, &target, &row.prepare(&call, &target, None)).expect("the ledger takes it");
     accounts.estimates.idle().await;
     meter.saw(facts);
     let attempt = meter.open.take().expect("an open attempt");
@@ -194,7 +198,7 @@ fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
 fn begun(accounts: &Arc<Accounts>, (row, target): &(Arc<Row>, ModelRef), call: &Call) -> Meter {
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, &call.facts, &plan);
-    meter.begin(row, target, &row.prepare(call, target)).expect("the ledger takes it");
+    meter.begin(row, target, &row.prepare(call, target, None)).expect("the ledger takes it");
     meter
 }
 
@@ -451,7 +455,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     // A call that fails without a word in between takes nothing away.
     for usage in [Some(1000), None, Some(400)] {
         let before = meter.spent();
-        meter.begin(row, &target, &row.prepare(&call, &target)).expect("the ledger takes it");
+        meter.begin(row, &target, &row.prepare(&call, &target, None)).expect("the ledger takes it");
         if let Some(from) = usage {
             meter.saw(&said(from));
         }
@@ -489,4 +493,71 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
             json!(spent.exact.map(|cost| cost.to_string()))
         ]
     );
+}
+
+/// A call under a budget that covers `usd` nano-dollars, with an attempt open and its hold.
+async fn held(accounts: &Arc<Accounts>, folder: &Path, usd: i64) -> (Meter, Ask) {
+    let (row, target) = unasked(folder);
+    let call = call_of(STREAM);
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
+    let mut meter = Meter::open(accounts, &call.facts, &plan);
+    let mut funds = Funds::unlimited(&call.facts, &row, meter.price(&row, &target), Some(20));
+    let want = funds.bounds.cost.expect("a bound");
+    let budget = Budget { usd: NanoUsd(usd), every: Every::Day, when_near: WhenNear::Warn, near: Share::default() };
+    let charge = Charge { payer: Payer::Team("data".into()), budget };
+    let ask = Ask { charges: [charge].into(), at_ms: call.facts.at_ms, want, least: want, watched: false };
+    funds.hold = accounts.holds.at_once(&ask);
+    assert!(funds.hold.is_some(), "{want}");
+    meter.fund(funds);
+    meter.begin(&row, &target, &row.prepare(&call, &target, Some(20))).expect("the ledger takes it");
+    (meter, ask)
+}
+
+fn balance(accounts: &Accounts, ask: &Ask) -> (NanoUsd, NanoUsd) {
+    accounts.holds.with(|books| books.balance(&ask.charges[0].payer, Every::Day, ask.at_ms))
+}
+
+#[tokio::test]
+async fn what_the_input_cannot_cost_any_more_is_left_to_others() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (accounts, _log) = accounts(folder.path());
+    let (mut meter, ask) = held(&accounts, folder.path(), 1_000_000).await;
+    assert_eq!(balance(&accounts, &ask), (NanoUsd::ZERO, ask.want));
+    meter.saw(&Facts { usage: Some(Usage { input_tokens: 9, ..Usage::default() }), choices: 1, ..Facts::default() });
+    let (spent, held) = balance(&accounts, &ask);
+    assert!(spent == NanoUsd::ZERO && held < ask.want && held > NanoUsd::ZERO, "{held} of {}", ask.want);
+    let usage = Usage { input_tokens: 9, output_tokens: 3, ..Usage::default() };
+    meter.saw(&Facts { usage: Some(usage), finished: 1, ..Facts::default() });
+    let cost = meter.complete(200);
+    assert_eq!(balance(&accounts, &ask), (cost.exact.expect("a cost"), NanoUsd::ZERO));
+}
+
+#[tokio::test]
+async fn an_attempt_whose_end_is_not_known_is_spent_at_its_bound() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (accounts, _log) = accounts(folder.path());
+    let (meter, ask) = held(&accounts, folder.path(), 1_000_000).await;
+    drop(meter);
+    // It never left: nothing of it was polled.
+    assert_eq!(balance(&accounts, &ask), (NanoUsd::ZERO, NanoUsd::ZERO));
+    let (mut meter, ask) = held(&accounts, folder.path(), 1_000_000).await;
+    meter.broke(Code::ProviderError);
+    assert_eq!(balance(&accounts, &ask), (ask.want, NanoUsd::ZERO));
+}
+
+#[tokio::test]
+async fn a_stream_beyond_its_limit_holds_more_until_there_is_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (accounts, _log) = accounts(folder.path());
+    let (mut meter, ask) = held(&accounts, folder.path(), 900_000).await;
+    let text = |bytes| Facts { text_bytes: bytes, choices: 1, ..Facts::default() };
+    meter.saw(&text(20 * 8 + 7));
+    assert_eq!(balance(&accounts, &ask).1, ask.want, "prose may be that long");
+    meter.saw(&text(1));
+    let held = balance(&accounts, &ask).1;
+    assert!(held > ask.want && !meter.is_spent());
+    meter.saw(&text(100_000));
+    assert!(meter.is_spent());
+    meter.cut_short();
+    assert_eq!(balance(&accounts, &ask), (held, NanoUsd::ZERO));
 }

@@ -11,6 +11,8 @@ pub enum EditName {
     Model,
     /// Usage of a stream was asked for.
     Usage,
+    /// The output limit was lowered, or given.
+    OutputLimit,
 }
 
 impl EditName {
@@ -19,6 +21,7 @@ impl EditName {
         match self {
             Self::Model => "model",
             Self::Usage => "usage",
+            Self::OutputLimit => "output_limit",
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct View {
     pub usage_in_stream: UsageInStream,
     /// The output limit that the provider is asked to keep, in tokens an answer.
     pub output_limit: WholeNumber,
+    /// Where the values of output limits stand, as far as the client gave any.
+    pub output_limits_at: [Option<Range<usize>>; 2],
     /// Answers asked for.
     pub answers: WholeNumber,
     /// The price class asked for.

@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Uri;
+use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -86,6 +88,18 @@ impl Lanes {
                 .build(self.connector.clone())
         })
     }
+}
+
+/// A client for messages of ours to whoever is not a provider, with the same certificates.
+pub fn plain_client(connect_timeout: Duration) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(connect_timeout));
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls_config(true)).https_or_http();
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+        .build(https.enable_http1().wrap_connector(tcp))
 }
 
 impl Drop for Place {

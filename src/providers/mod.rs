@@ -16,6 +16,7 @@ mod refusal;
 
 use std::sync::Arc;
 
+pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
 pub use openai::{Answer, Answered, Outbound, Row};
 

@@ -1,6 +1,8 @@
 //! A provider row that speaks OpenAI's protocol.
 //! <https://platform.openai.com/docs/api-reference/introduction>
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::PathAndQuery;
@@ -20,11 +22,11 @@ use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::memory::HeldBytes;
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
-use crate::prompt::view::UsageInStream;
+use crate::prompt::view::{UsageInStream, View};
 use crate::wire::encoding::Encoding;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply::{self, Facts};
-use crate::wire::vendors::Dialect;
+use crate::wire::vendors::{Dialect, output_limit_member};
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
@@ -146,7 +148,8 @@ impl Row {
     }
 
     /// Makes the request that leaves for `target`: declared edits, our credential, the headers that may pass.
-    pub fn prepare(&self, call: &Call, target: &ModelRef) -> Outbound {
+    /// `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
+    pub fn prepare(&self, call: &Call, target: &ModelRef, output_limit: Option<u64>) -> Outbound {
         let view = &call.facts.view;
         let mut edits = Vec::new();
         if view.model != target.model.as_str() {
@@ -160,6 +163,9 @@ impl Row {
         let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
         let withhold_usage = usage.is_some();
         edits.extend(usage);
+        if let Some(limit) = output_limit {
+            edits.extend(self.limit_edits(&call.body, view, limit));
+        }
         Outbound {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
@@ -167,6 +173,26 @@ impl Row {
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
         }
+    }
+
+    /// Lowers every higher limit that the client gave, or gives one where it gave none.
+    fn limit_edits(&self, body: &Bytes, view: &View, limit: u64) -> Vec<Edit> {
+        let edit = |at, with: String| Edit { name: EditName::OutputLimit, at, with: with.into() };
+        let [newer, older] = &view.output_limits_at;
+        let member = output_limit_member(&self.vendor);
+        let is_null = |at: &Range<usize>| body.get(at.clone()) == Some(b"null");
+        let given: Vec<&Range<usize>> = [newer, older].into_iter().flatten().filter(|at| !is_null(at)).collect();
+        if given.is_empty() {
+            let null = if member == "max_tokens" { older } else { newer };
+            let after_model = view.model_at.end;
+            return vec![match null {
+                Some(at) => edit(at.clone(), limit.to_string()),
+                None => edit(after_model..after_model, format!(",\"{member}\":{limit}")),
+            }];
+        }
+        let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<u64>().ok();
+        let higher = given.into_iter().filter(|at| value(at).is_none_or(|value| value > limit));
+        higher.map(|at| edit(at.clone(), limit.to_string())).collect()
     }
 
     /// The row's own headers win over the caller's of the same name.

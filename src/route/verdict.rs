@@ -62,6 +62,15 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
     Verdict { tier, floor, reason, task: task.and(index) }
 }
 
+/// Moves work to the next cheaper tier, since a budget is nearly spent; never below the floor of what is protected.
+pub fn downgrade(verdict: &mut Verdict) {
+    let Some(cheaper) = Tier::ALL.into_iter().find(|tier| tier.is_below(verdict.tier)) else { return };
+    if verdict.floor.is_none_or(|floor| !cheaper.is_below(floor)) {
+        verdict.reason.notes.push(Note::BudgetNear(verdict.tier));
+        verdict.tier = cheaper;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +148,18 @@ mod tests {
         check(Some(1), None, taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "rule 2 (so)", Some(1)));
         check(Some(0), None, taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "rule 1 (so)", Some(1)));
         check(None, Some(0), taken_for(Some(1)), (Tier::Frontier, Some(Tier::Frontier), "named-task", Some(0)));
+    }
+
+    #[test]
+    fn a_nearly_spent_budget_moves_work_one_tier_down_and_never_below_its_floor() {
+        let check = |classified: Classified, expected: Tier, told: &str| {
+            let mut verdict = judge(&policy(), Signs { rule: None, named: None, classified });
+            downgrade(&mut verdict);
+            assert_eq!((verdict.tier, &*verdict.reason.to_string()), (expected, told));
+        };
+        let told = "task; the budget is nearly spent, so that reasoning is not used";
+        check(taken_for(Some(2)), Tier::Lightweight, told);
+        check(taken_for(Some(0)), Tier::Lightweight, "task");
+        check(taken_for(Some(1)), Tier::Frontier, "task");
     }
 }

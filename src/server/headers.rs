@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
+use crate::call::OnShort;
 use crate::prompt::view::Claims;
 
 /// What the headers said.
@@ -24,6 +25,8 @@ pub struct Said {
     pub session: Option<String>,
     /// `x-farthing-deadline`.
     pub deadline: Option<Duration>,
+    /// `x-farthing-budget`.
+    pub on_short: Option<OnShort>,
     /// The headers that may reach a provider, in the order in which they came.
     pub forward: Vec<(HeaderName, HeaderValue)>,
 }
@@ -89,6 +92,7 @@ impl Said {
                 "task" => self.claims.task = text(),
                 "prompt" => self.claims.prompt = text(),
                 "tier" => self.tier = text(),
+                "budget" => self.on_short = text().and_then(|word| OnShort::parse(&word)),
                 "deadline" => self.deadline = text().and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
                 _ => {}
             }

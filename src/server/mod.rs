@@ -195,6 +195,7 @@ impl Server {
             who,
             pinned_tier,
             deadline: said.deadline,
+            on_short: said.on_short,
         };
         let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
         let reply = self.gateway.answer(call, key).await;

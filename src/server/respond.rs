@@ -33,6 +33,7 @@ const WOULD_MODEL: HeaderName = HeaderName::from_static("x-farthing-would-model"
 const REASON: HeaderName = HeaderName::from_static("x-farthing-reason");
 const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
 const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
+const BUDGET_RESETS: HeaderName = HeaderName::from_static("x-farthing-budget-resets");
 const COST_SOURCE: HeaderName = HeaderName::from_static("x-farthing-cost-source");
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
@@ -167,6 +168,9 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
     }
     if let Some(seconds) = error.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(resets_at) = error.resets_ms.and_then(|at| jiff::Timestamp::from_millisecond(at).ok()) {
+        set(headers, BUDGET_RESETS, &resets_at.to_string());
     }
     if let Some(should_retry) = error.should_retry {
         // OpenAI's and Anthropic's SDKs obey it before they look at the status.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::series::{Combined, Labels, Memo};
@@ -67,6 +68,12 @@ pub struct Metrics {
     gen_ai_first_token: HistogramVec,
     /// Claims that a key did not grant, by kind of claim.
     pub ignored_claims: IntCounterVec,
+    /// Requests that were refused for a budget or a limit, or would have been.
+    pub refusals: IntCounterVec,
+    /// Attempts that were billed beyond the limits that their provider was sent, by cause.
+    pub overshoots: IntCounterVec,
+    /// What is left of teams' budgets.
+    pub budget_remaining: GaugeVec,
     /// Time from a request's whole body to its first call.
     pub overhead: Histogram,
     /// Requests that are being answered.
@@ -277,6 +284,24 @@ impl Metrics {
                 "Claims that a key does not grant, or that cannot be read",
                 &["claim"],
             ),
+            refusals: counts(
+                &r,
+                "farthing_refusals_total",
+                "Requests refused for a budget or a limit, or that would have been where levers only watch",
+                &["payer", "code", "acted"],
+            ),
+            overshoots: counts(
+                &r,
+                "farthing_overshoots_total",
+                "Attempts billed beyond the limits that their provider was sent",
+                &["cause"],
+            ),
+            budget_remaining: gauges(
+                &r,
+                "farthing_budget_remaining_usd",
+                "What is neither spent nor held of teams' budgets",
+                &["team"],
+            ),
             overhead: histogram(
                 &r,
                 "farthing_overhead_seconds",
@@ -441,6 +466,12 @@ fn count(r: &Registry, name: &str, help: &str) -> IntCounter {
 
 fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     let vec = IntGaugeVec::new(Opts::new(name, help), labels).expect(VALID);
+    r.register(Box::new(vec.clone())).expect(VALID);
+    vec
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    let vec = GaugeVec::new(Opts::new(name, help), labels).expect(VALID);
     r.register(Box::new(vec.clone())).expect(VALID);
     vec
 }

@@ -13,6 +13,12 @@ pub enum Code {
     DuplicateKey,
     /// A dollar limit applies and the model has no price.
     UnpricedModel,
+    /// A dollar limit applies and nothing bounds what the request may cost.
+    UnboundedCost,
+    /// Too little is left of a budget.
+    BudgetExhausted,
+    /// A limit on requests or tokens a minute, or on requests in flight, is reached.
+    RateLimited,
     /// No or an unknown key.
     InvalidApiKey,
     /// The key's grants do not cover this.
@@ -71,6 +77,9 @@ impl Code {
             Self::InvalidBody => ("invalid_body", 400, "caller_invalid_body"),
             Self::DuplicateKey => ("duplicate_key", 400, "caller_duplicate_key"),
             Self::UnpricedModel => ("unpriced_model", 400, "policy_unpriced_model"),
+            Self::UnboundedCost => ("unbounded_cost", 400, "policy_unbounded_cost"),
+            Self::BudgetExhausted => ("budget_exhausted", 429, "policy_budget_exhausted"),
+            Self::RateLimited => ("rate_limited", 429, "policy_rate_limited"),
             Self::InvalidApiKey => ("invalid_api_key", 401, "caller_invalid_api_key"),
             Self::NotGranted => ("not_granted", 403, "policy_not_granted"),
             Self::NotFound => ("not_found", 404, "caller_not_found"),
@@ -93,6 +102,10 @@ impl Code {
 
     /// OpenAI's `type`, by which SDKs and programs branch.
     fn openai_type(self) -> &'static str {
+        if self == Self::BudgetExhausted {
+            // Programs that know OpenAI's quota do not ask again.
+            return "insufficient_quota";
+        }
         match self.status() {
             401 => "authentication_error",
             403 => "permission_error",
@@ -116,6 +129,8 @@ pub struct ApiError {
     pub param: Option<&'static str>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u64>,
+    /// When a budget is whole again, in milliseconds since the Unix epoch.
+    pub resets_ms: Option<i64>,
     /// The methods that are served, where the one that was used is not.
     pub allow: Option<&'static str>,
     /// Whether the client may repeat the request by itself, where its status alone would mislead it.
@@ -132,6 +147,7 @@ impl ApiError {
             param: None,
             allow: None,
             retry_after: None,
+            resets_ms: None,
             should_retry: None,
         }
     }
@@ -154,6 +170,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Says when a budget is whole again.
+    #[must_use]
+    pub fn resets_at(mut self, resets_ms: i64) -> Self {
+        self.resets_ms = Some(resets_ms);
         self
     }
 

@@ -159,7 +159,10 @@ impl Reader {
 
     fn number(&mut self, s: &mut Scanner<'_>, key: Seen, into: &mut WholeNumber) -> Result<(), BodyError> {
         self.once(key)?;
+        s.peek();
+        let start = s.position();
         *into = s.whole_number()?;
+        self.view.output_limits_at[usize::from(key as u32 == Seen::MaxTokens as u32)] = Some(start..s.position());
         Ok(())
     }
 

@@ -1,11 +1,16 @@
 //! OpenAI Chat Completions replies: the facts that metering needs, from whole answers and from chunks.
 //! <https://platform.openai.com/docs/api-reference/chat/object>, `…/chat-streaming`
 
+use serde_json::{Value, json};
+
 use crate::prompt::json::{JsonError, Scanner};
 use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
 
 use super::openai_usage::{self, Reported};
 use super::vendors::Dialect;
+
+/// Most answers of one stream that are ended one by one: OpenAI makes at most 128.
+const ENDED_ANSWERS_MAX: u64 = 128;
 
 /// What a whole answer or one chunk of a stream says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -123,6 +128,26 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
         Ok(())
     })
     .map(drop)
+}
+
+/// The events that end each answer of a stream at its output limit, made after one of its own chunks; with `used`,
+/// input and output tokens, also the one that tells usage. <https://platform.openai.com/docs/api-reference/chat-streaming>
+pub fn length_ending(mut chunk: Value, answers: u64, used: Option<(u64, u64)>) -> String {
+    let ends = |index| json!({ "index": index, "delta": {}, "logprobs": null, "finish_reason": "length" });
+    let mut text = String::new();
+    if let Some(chunk) = chunk.as_object_mut() {
+        chunk.remove("usage");
+        chunk.insert("choices".to_owned(), (0..answers.min(ENDED_ANSWERS_MAX)).map(ends).collect());
+        text = format!("data: {}\n\n", json!(chunk));
+        if let Some((input, output)) = used {
+            let total = input.saturating_add(output);
+            let usage = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": total });
+            chunk.insert("choices".to_owned(), json!([]));
+            chunk.insert("usage".to_owned(), usage);
+            text.push_str(&format!("data: {}\n\n", json!(chunk)));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -60,3 +60,13 @@ impl Dialect {
         VENDORS.iter().find(|(name, _)| *name == vendor).map_or(Self::default(), |(_, dialect)| *dialect)
     }
 }
+
+/// The member by which a vendor is told the most output tokens, reasoning included, where the client named none.
+/// OpenAI's reasoning models refuse the older name, which everybody else still takes:
+/// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-max_completion_tokens>
+pub fn output_limit_member(vendor: &str) -> &'static str {
+    match vendor {
+        "openai" | "azure" => "max_completion_tokens",
+        _ => "max_tokens",
+    }
+}

@@ -9,7 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
     ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget"]),
     ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "simulator"]),
-    ("accounting", &["meter"]),
+    ("accounting", &["meter", "webhooks"]),
     ("hallway", &["gateway"]),
     ("doors", &["server", "admin"]),
     ("house", &["app"]),

@@ -3,6 +3,7 @@
 mod architecture;
 mod broken_streams;
 mod browsers;
+mod budgets;
 mod canaries;
 mod conservation;
 mod corpus;

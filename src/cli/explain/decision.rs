@@ -180,8 +180,9 @@ impl Explainer {
             pinned_tier,
             session: None,
             deadline: None,
+            on_short: None,
         };
-        let asking = Asking { call: &call, body, key: self.key.as_ref(), book: &self.book };
+        let asking = Asking { call: &call, body, key: self.key.as_ref(), book: &self.book, downgrade: false };
         let decided =
             self.routing.decide_at(asking, Place::nowhere(), self.held.clone()).map_err(|error| error.message)?;
         Ok((call, decided))
@@ -200,7 +201,7 @@ impl Explainer {
         let prompt = model.map_or_else(|| estimate(body.len() as u64), |model| self.count(model, body, memo));
         let finding = plan.finding.as_ref();
         let share = |ppm: u32| f64::from(ppm) / 1e6;
-        let asking = Asking { call, body, key: self.key.as_ref(), book: &self.book };
+        let asking = Asking { call, body, key: self.key.as_ref(), book: &self.book, downgrade: false };
         let explanation = decided.classified.filter(|_| self.verbose).map(|_| decided.explanation(asking));
         serde_json::to_string(&Decision {
             id,

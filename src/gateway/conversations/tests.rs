@@ -22,6 +22,7 @@ fn call(team: &str, texts: &[&str]) -> CallFacts {
         pinned_tier: None,
         session: None,
         deadline: None,
+        on_short: None,
     }
 }
 

@@ -48,6 +48,7 @@ fn facts(body: &str) -> CallFacts {
         pinned_tier: None,
         session: None,
         deadline: None,
+        on_short: None,
     }
 }
 
@@ -67,7 +68,7 @@ fn print_what_deciding_takes() {
         let (mut best, decide) = (std::time::Duration::MAX, Instant::now());
         for (call, body) in calls.iter().zip(&bodies) {
             let began = Instant::now();
-            let asking = Asking { call, body: body.as_bytes(), key: None, book };
+            let asking = Asking { call, body: body.as_bytes(), key: None, book, downgrade: false };
             let (_, remembered) = routing.decide(asking, Instant::now()).expect("a plan").into_parts();
             routing.answered(remembered, &model, Instant::now());
             best = best.min(began.elapsed());

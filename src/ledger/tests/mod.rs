@@ -1,6 +1,7 @@
 //! The ledger as its callers and readers see it: append, kill, open again, look at the views.
 
 mod asking;
+mod balances;
 mod conditions;
 mod crash;
 mod disk;

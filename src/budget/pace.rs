@@ -1,0 +1,226 @@
+//! How fast payers ask, and how much at once: requests and tokens of the last minute, requests in flight.
+//!
+//! A minute is any 60 seconds, kept by the second and forgotten late rather than early: what is allowed never exceeds a
+//! limit within a minute. Tokens count as they are estimated when a request begins, and as they were once it ends; with
+//! an empty minute any single request may begin.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::books::Payer;
+use super::terms::Limits;
+use crate::limits::PAYERS_MAX;
+
+/// Seconds after which what was asked no longer counts.
+const FORGOTTEN_AFTER: i64 = 61;
+
+/// A payer with its limits.
+pub type Limited = (Payer, Limits);
+
+/// The paces of all payers.
+#[derive(Debug, Default)]
+pub struct Paces {
+    paces: HashMap<Payer, Pace>,
+}
+
+#[derive(Debug, Default)]
+struct Pace {
+    seconds: VecDeque<Second>,
+    requests: u64,
+    tokens: u64,
+    in_flight: u64,
+}
+
+#[derive(Debug)]
+struct Second {
+    at: i64,
+    requests: u64,
+    tokens: u64,
+}
+
+/// A limit that is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reached {
+    /// Whose.
+    pub payer: Payer,
+    /// Its name.
+    pub limit: &'static str,
+    /// What it allows.
+    pub allowed: u64,
+    /// Seconds until it makes sense to ask again.
+    pub retry_after: u64,
+}
+
+impl Paces {
+    /// Lets a request begin under all limits, or under none. `watched`: it begins whatever is reached.
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached for the longest.
+    pub fn begin(&mut self, limited: &[Limited], tokens: u64, now: i64, watched: bool) -> Result<(), Reached> {
+        let reached = limited.iter().filter_map(|(payer, limits)| self.reached(payer, *limits, tokens, now));
+        let reached = reached.max_by_key(|reached| reached.retry_after);
+        if let Some(reached) = reached.filter(|_| !watched) {
+            return Err(reached);
+        }
+        if self.paces.len() + limited.len() > PAYERS_MAX {
+            self.paces.retain(|_, pace| !pace.is_idle(now));
+        }
+        for (payer, _) in limited {
+            let pace = self.paces.entry(payer.clone()).or_default();
+            pace.in_flight += 1;
+            pace.count(now, 1, tokens);
+        }
+        Ok(())
+    }
+
+    /// The limit that a request would meet.
+    pub fn would_reach(&self, limited: &[Limited], tokens: u64, now: i64) -> Option<Reached> {
+        let reached = limited.iter().filter_map(|(payer, limits)| self.reached(payer, *limits, tokens, now));
+        reached.max_by_key(|reached| reached.retry_after)
+    }
+
+    /// A request ended; `beyond` is what it used more than was counted when it began.
+    pub fn end(&mut self, limited: &[Limited], beyond: u64, now: i64) {
+        for (payer, _) in limited {
+            if let Some(pace) = self.paces.get_mut(payer) {
+                pace.in_flight = pace.in_flight.saturating_sub(1);
+                pace.count(now, 0, beyond);
+            }
+        }
+    }
+
+    fn reached(&self, payer: &Payer, limits: Limits, tokens: u64, now: i64) -> Option<Reached> {
+        let pace = self.paces.get(payer)?;
+        let (requests, used) = pace.within(now);
+        let reached = |limit, allowed, retry_after| Some(Reached { payer: payer.clone(), limit, allowed, retry_after });
+        if let Some(allowed) = limits.concurrency.filter(|allowed| pace.in_flight >= *allowed) {
+            return reached("concurrency", allowed, 1);
+        }
+        if let Some(allowed) = limits.requests_per_minute.filter(|allowed| requests >= *allowed) {
+            let wait = pace.until(now, |second| second.requests, requests - allowed + 1);
+            return reached("requests_per_minute", allowed, wait);
+        }
+        let over = |allowed: &u64| used > 0 && used.saturating_add(tokens) > *allowed;
+        if let Some(allowed) = limits.tokens_per_minute.filter(over) {
+            let wait = pace.until(now, |second| second.tokens, (used + tokens - allowed).min(used));
+            return reached("tokens_per_minute", allowed, wait);
+        }
+        None
+    }
+}
+
+impl Pace {
+    fn count(&mut self, now: i64, requests: u64, tokens: u64) {
+        while let Some(second) = self.seconds.front().filter(|second| now - second.at >= FORGOTTEN_AFTER) {
+            self.requests -= second.requests;
+            self.tokens -= second.tokens;
+            self.seconds.pop_front();
+        }
+        // A clock that was set back counts in the last second that it had reached.
+        match self.seconds.back_mut().filter(|last| last.at >= now) {
+            Some(last) => {
+                last.requests += requests;
+                last.tokens += tokens;
+            }
+            None => self.seconds.push_back(Second { at: now, requests, tokens }),
+        }
+        self.requests += requests;
+        self.tokens += tokens;
+    }
+
+    fn within(&self, now: i64) -> (u64, u64) {
+        let old = self.seconds.iter().take_while(|second| now - second.at >= FORGOTTEN_AFTER);
+        let (requests, tokens) = old.fold((0, 0), |sum, second| (sum.0 + second.requests, sum.1 + second.tokens));
+        (self.requests - requests, self.tokens - tokens)
+    }
+
+    /// Seconds until `enough` of what counts is forgotten.
+    fn until(&self, now: i64, of: impl Fn(&Second) -> u64, enough: u64) -> u64 {
+        let mut forgotten = 0;
+        for second in self.seconds.iter().filter(|second| now - second.at < FORGOTTEN_AFTER) {
+            forgotten += of(second);
+            if forgotten >= enough {
+                return u64::try_from(second.at + FORGOTTEN_AFTER - now).unwrap_or(1).max(1);
+            }
+        }
+        1
+    }
+
+    fn is_idle(&self, now: i64) -> bool {
+        self.in_flight == 0 && self.within(now) == (0, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn team(limits: Limits) -> [Limited; 1] {
+        [(Payer::Team("t".into()), limits)]
+    }
+
+    #[test]
+    fn no_minute_has_more_requests_than_allowed() {
+        let limited = team(Limits { requests_per_minute: Some(3), ..Limits::default() });
+        let mut paces = Paces::default();
+        let mut begun = Vec::new();
+        for now in 0..600 {
+            while paces.begin(&limited, 0, now, false).is_ok() {
+                begun.push(now);
+                paces.end(&limited, 0, now);
+            }
+        }
+        for from in 0..540 {
+            assert!(begun.iter().filter(|at| (from..=from + 60).contains(*at)).count() <= 3, "from {from}");
+        }
+        assert!(begun.len() >= 27, "{begun:?}");
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let limited = team(Limits { requests_per_minute: Some(2), ..Limits::default() });
+        let mut paces = Paces::default();
+        paces.begin(&limited, 0, 10, false).unwrap();
+        paces.begin(&limited, 0, 30, false).unwrap();
+        let reached = paces.begin(&limited, 0, 40, false).unwrap_err();
+        assert_eq!((reached.limit, reached.allowed, reached.retry_after), ("requests_per_minute", 2, 31));
+        assert!(paces.begin(&limited, 0, 70, false).is_err());
+        paces.begin(&limited, 0, 71, false).unwrap();
+    }
+
+    #[test]
+    fn concurrency_is_free_again_when_a_request_ends() {
+        let limited = team(Limits { concurrency: Some(1), ..Limits::default() });
+        let mut paces = Paces::default();
+        paces.begin(&limited, 0, 0, false).unwrap();
+        assert_eq!(paces.begin(&limited, 0, 0, false).unwrap_err().limit, "concurrency");
+        paces.end(&limited, 0, 0);
+        paces.begin(&limited, 0, 0, false).unwrap();
+    }
+
+    #[test]
+    fn tokens_count_as_estimated_and_then_as_they_were() {
+        let limited = team(Limits { tokens_per_minute: Some(100), ..Limits::default() });
+        let mut paces = Paces::default();
+        paces.begin(&limited, 5_000, 0, false).expect("any single request may begin");
+        assert_eq!(paces.begin(&limited, 1, 0, false).unwrap_err().retry_after, 61);
+        paces.begin(&limited, 60, 61, false).unwrap();
+        paces.end(&limited, 30, 62);
+        assert!(paces.begin(&limited, 20, 62, false).is_err());
+        paces.begin(&limited, 10, 62, false).unwrap();
+    }
+
+    #[test]
+    fn all_limits_hold_or_nothing_counts() {
+        let open = (Payer::Team("t".into()), Limits { requests_per_minute: Some(9), ..Limits::default() });
+        let closed = (Payer::Key("k".into()), Limits { concurrency: Some(1), ..Limits::default() });
+        let both = [open.clone(), closed];
+        let mut paces = Paces::default();
+        paces.begin(&both, 0, 0, false).unwrap();
+        assert!(paces.begin(&both, 0, 0, false).is_err());
+        for _ in 0..8 {
+            paces.begin(std::slice::from_ref(&open), 0, 0, false).expect("the refused request does not count");
+        }
+        paces.begin(&both, 0, 0, true).expect("watched limits stop nobody");
+    }
+}

@@ -1,0 +1,406 @@
+//! *admit* and *hold*: whether a request may begin, and the money that is set aside before an attempt leaves.
+//!
+//! A request falls under the terms of its team, its project and its user within that team, and its key, as far as they
+//! have any. The most that an attempt can cost is bounded by the bytes of its body first; the tokens are counted only
+//! where that does not fit. Where levers only watch, nothing is refused and no limit is lowered: it is counted.
+
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Gateway;
+use crate::budget::pace::{Limited, Reached};
+use crate::budget::period::counts_from;
+use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
+use crate::call::{Attribution, Call, CallFacts, OnShort};
+use crate::config::{Config, Key, Mode};
+use crate::cost::Price;
+use crate::ids::TeamId;
+use crate::ledger::{LedgerError, Users};
+use crate::limits::{HELD_BODY_BYTES_MAX, OUTPUT_TOKENS_LEAST};
+use crate::meter::Meter;
+use crate::meter::accounts::Accounts;
+use crate::meter::funds::{Bounds, Funds, limit_of};
+use crate::meter::holds::{Hold, Running};
+use crate::money::NanoUsd;
+use crate::plan::ModelRef;
+use crate::prompt::view::Attachments;
+use crate::providers::Row;
+use crate::telemetry::log::now_ms;
+use crate::tokens;
+use crate::wire::errors::{ApiError, Code};
+
+/// What a count of tokens may lack of what a provider bills, in hundredths of it and in tokens besides: how messages and
+/// tools are framed is nobody's contract.
+const UNCOUNTED_PERCENT: u64 = 5;
+const UNCOUNTED_TOKENS: u64 = 100;
+/// How long the views may take to show what keys with new budgets have spent.
+const VIEWS_TIMEOUT: Duration = Duration::from_secs(10);
+/// The tokens of a body are counted behind its back where its hold is more than this part of what is left.
+const LARGE_HOLD: i64 = 16;
+
+/// What a request is held to.
+pub(super) struct Purse {
+    charges: Arc<[Charge]>,
+    limited: Arc<[Limited]>,
+    /// The least of the limits on output, in tokens an answer.
+    output_tokens: Option<u64>,
+    /// Levers only watch.
+    watched: bool,
+    on_short: OnShort,
+    /// The key may make calls that nothing bounds.
+    unbounded: bool,
+}
+
+/// What a request is held to whose payers have no terms.
+static NO_CHARGES: LazyLock<Arc<[Charge]>> = LazyLock::new(|| Arc::new([]));
+static NO_LIMITS: LazyLock<Arc<[Limited]>> = LazyLock::new(|| Arc::new([]));
+
+/// The terms that somebody's requests fall under, with those whose terms they are.
+pub fn payers(config: &Config, who: &Attribution, key: Option<&Key>) -> Vec<(Payer, Terms)> {
+    let mut found = Vec::new();
+    if let Some(team) = config.team(who.team.as_str()) {
+        found.push((Payer::Team(team.id.clone()), team.terms.clone()));
+        if let Some(project) = &who.project {
+            let named = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
+            let terms = named.or(team.each_project.as_ref());
+            found.extend(terms.map(|terms| (Payer::Project(team.id.clone(), project.as_str().into()), terms.clone())));
+        }
+        if let (Some(user), Some(terms)) = (&who.user, &team.each_user) {
+            found.push((Payer::User(team.id.clone(), user.as_str().into()), terms.clone()));
+        }
+    }
+    found.extend(key.map(|key| (Payer::Key(key.id.clone()), key.terms.clone())));
+    found.retain(|(_, terms)| !terms.are_none());
+    found
+}
+
+/// Books what was spent before: of everybody, or of the keys in `keys` alone.
+///
+/// # Errors
+///
+/// Those of the ledger.
+pub fn recall(accounts: &Accounts, config: &Config, keys: &[Key], whose: Whose) -> Result<(), LedgerError> {
+    let budgets = |terms: &Terms| terms.budget.map(|budget| budget.every);
+    let teams = config.teams.iter().flat_map(|team| {
+        let projects = team.projects.iter().map(|(_, terms)| terms);
+        std::iter::once(&team.terms).chain(projects).chain(&team.each_project).chain(&team.each_user)
+    });
+    let teams = teams.filter(|_| whose == Whose::All);
+    let now = now_ms();
+    let from = |every: Every| counts_from(every, now, &accounts.timezone);
+    let Some(since) = teams.chain(keys.iter().map(|key| &key.terms)).filter_map(budgets).map(from).min() else {
+        return Ok(());
+    };
+    let by_user = config.teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some()));
+    let rows = accounts.ledger.spent_since(if by_user { Users::Apart } else { Users::Together }, since)?;
+    let named = |name: String| Some(name).filter(|name| !name.is_empty());
+    for row in rows {
+        let key = keys.iter().find(|key| key.id.as_str() == row.key);
+        let mut who = Attribution::of_team(TeamId::from(&*row.team));
+        (who.project, who.user) = (named(row.project), named(row.user));
+        for (payer, terms) in payers(config, &who, key) {
+            let is_asked_for = whose == Whose::All || matches!(payer, Payer::Key(_));
+            let Some(budget) = terms.budget.filter(|_| is_asked_for) else { continue };
+            if row.at_ms >= from(budget.every) {
+                accounts.holds.with(|books| books.recall(&payer, budget.every, row.at_ms, NanoUsd(row.nano)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whose spending is recalled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// Everybody's, at the start.
+    All,
+    /// That of keys, which may come at any time.
+    Keys,
+}
+
+/// Recalls what keys spent whose budgets are new, before they are put in force.
+///
+/// # Errors
+///
+/// Those of the ledger: then the keys must not be put in force.
+pub fn recall_new_keys(accounts: &Accounts, config: &Config, keys: &[Key]) -> Result<(), LedgerError> {
+    let is_new = |key: &&Key| {
+        key.terms
+            .budget
+            .is_some_and(|budget| !accounts.holds.with(|books| books.knows(&Payer::Key(key.id.clone()), budget.every)))
+    };
+    let new: Vec<Key> = keys.iter().filter(is_new).cloned().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
+    recall(accounts, config, &new, Whose::Keys)
+}
+
+/// Brings the gauges of what is left up to date.
+pub fn refresh_gauges(accounts: &Accounts, config: &Config) {
+    for team in &config.teams {
+        if let Some(budget) = team.terms.budget {
+            let left = accounts.holds.remaining(&Payer::Team(team.id.clone()), budget.every, budget.usd);
+            let gauge = accounts.metrics.budget_remaining.with_label_values(&[team.id.as_str()]);
+            gauge.set(left.0 as f64 / 1e9);
+        }
+    }
+}
+
+impl Gateway {
+    /// What a call is held to.
+    pub(super) fn purse(&self, call: &CallFacts, key: Option<&Key>) -> Purse {
+        let payers = payers(&self.config, &call.who, key);
+        if payers.is_empty() {
+            let (charges, limited) = (Arc::clone(&NO_CHARGES), Arc::clone(&NO_LIMITS));
+            let (on_short, watched) = (OnShort::Refuse, false);
+            return Purse { charges, limited, output_tokens: None, watched, on_short, unbounded: false };
+        }
+        let charges =
+            payers.iter().filter_map(|(payer, terms)| Some(Charge { payer: payer.clone(), budget: terms.budget? }));
+        let limited = payers.iter().filter(|(_, terms)| !terms.limits.are_none());
+        Purse {
+            charges: charges.collect(),
+            limited: limited.map(|(payer, terms)| (payer.clone(), terms.limits)).collect(),
+            output_tokens: payers.iter().filter_map(|(_, terms)| terms.limits.output_tokens).min(),
+            watched: self.routing.mode(call, key) == Mode::Observe,
+            on_short: call.on_short.unwrap_or(self.config.holding.on_short),
+            unbounded: key.is_some_and(|key| key.may.unbounded),
+        }
+    }
+
+    /// *admit*: lets a request begin within its payers' limits. `None`: it has none.
+    pub(super) fn admit(&self, purse: &Purse, call: &CallFacts) -> Result<Option<Running>, ApiError> {
+        if purse.limited.is_empty() {
+            return Ok(None);
+        }
+        let (holds, estimated) = (&self.accounts.holds, tokens::estimate(call.body_bytes as u64));
+        if purse.watched
+            && let Some(reached) = holds.would_reach(&purse.limited, estimated)
+        {
+            self.count_refusal(Code::RateLimited, &reached.payer, true);
+        }
+        holds.begin(&purse.limited, estimated, purse.watched).map(Some).map_err(|reached| {
+            self.count_refusal(Code::RateLimited, &reached.payer, false);
+            limit_reached(&reached)
+        })
+    }
+
+    /// Whether work whose tier is ours to choose goes to a cheaper one, since a budget that says so is nearly spent.
+    pub(super) fn is_to_downgrade(&self, purse: &Purse, call: &CallFacts) -> bool {
+        let says_so = |charge: &&Charge| charge.budget.when_near == WhenNear::Downgrade;
+        let mut charges = purse.charges.iter().filter(says_so).peekable();
+        charges.peek().is_some() && self.accounts.holds.is_near(charges, call.at_ms)
+    }
+
+    /// *hold*: what an attempt at `target` is let go with.
+    pub(super) async fn hold(
+        &self,
+        call: &Call,
+        (row, target): (&Row, &ModelRef),
+        meter: &Meter,
+        purse: &Purse,
+    ) -> Result<Funds, ApiError> {
+        let price = meter.price(row, target);
+        let view = &call.facts.view;
+        let own_limit = limit_of(view, price.as_deref());
+        let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
+        let mut funds = Funds::unlimited(&call.facts, row, price, cut);
+        if purse.charges.is_empty() {
+            return Ok(funds);
+        }
+        let Some(price) = funds.price.clone() else {
+            self.refuse(purse, Code::UnpricedModel, &purse.charges[0].payer)?;
+            funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
+            return Ok(funds);
+        };
+        let limit = funds.output_limit.or(own_limit);
+        let least_limit = limit.unwrap_or(u64::MAX).min(OUTPUT_TOKENS_LEAST);
+        let may_shrink = purse.on_short == OnShort::Shrink && !purse.watched;
+        if funds.bounds.output.is_none() && may_shrink {
+            funds.bounds = funds.bounds.with_output_limit(&price, view, OPEN_END_TOKENS);
+        }
+        let Some(want) = funds.bounds.cost else {
+            if !purse.unbounded {
+                self.refuse(purse, Code::UnboundedCost, &purse.charges[0].payer)?;
+            }
+            funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
+            return Ok(funds);
+        };
+        if purse.watched {
+            funds.hold = self.watch(call, purse, want).await;
+            return Ok(funds);
+        }
+        let ask = |bounds: &Bounds| {
+            let want = bounds.cost.unwrap_or(want);
+            let least = match may_shrink {
+                true => bounds.with_output_limit(&price, view, least_limit).cost.unwrap_or(want).min(want),
+                false => want,
+            };
+            let (charges, at_ms) = (Arc::clone(&purse.charges), call.facts.at_ms);
+            Ask { charges, at_ms, want, least, watched: false }
+        };
+        let holds = &self.accounts.holds;
+        let hold = match holds.at_once(&ask(&funds.bounds)) {
+            Some(hold) => hold,
+            None => {
+                let before = Instant::now();
+                let left = call.facts.deadline.map(|deadline| deadline.saturating_sub(call.facts.arrived.elapsed()));
+                let patience = self.config.holding.hold_wait.min(left.unwrap_or(Duration::MAX));
+                if let Some(counted) = self.count_exactly(call, row, target, patience).await {
+                    funds.bounds = funds.bounds.with_input(&price, counted);
+                }
+                let held = holds.hold(&ask(&funds.bounds), patience).await;
+                funds.waited = before.elapsed();
+                held.map_err(|short| self.short(&short))?
+            }
+        };
+        if funds.bounds.cost.is_some_and(|cost| hold.amount < cost) || (may_shrink && limit.is_none()) {
+            let fitting = largest_limit(&funds.bounds, &price, call, hold.amount, least_limit);
+            funds.output_limit = Some(fitting);
+            funds.bounds = funds.bounds.with_output_limit(&price, view, fitting);
+        }
+        self.count_behind(call, (row, target), &funds, &hold, purse);
+        funds.hold = Some(hold);
+        Ok(funds)
+    }
+
+    /// Where levers only watch: holds all of it, and counts what would have been refused.
+    async fn watch(&self, call: &Call, purse: &Purse, want: NanoUsd) -> Option<Hold> {
+        let (charges, at_ms) = (Arc::clone(&purse.charges), call.facts.at_ms);
+        let ask = Ask { charges, at_ms, want, least: want, watched: true };
+        if purse.watched
+            && let Some(short) = self.accounts.holds.with(|books| books.would_be_short(&ask))
+        {
+            self.count_refusal(Code::BudgetExhausted, &short.charge.payer, true);
+        }
+        self.accounts.holds.hold(&ask, Duration::ZERO).await.ok()
+    }
+
+    /// Refuses, or counts that it would have.
+    fn refuse(&self, purse: &Purse, code: Code, payer: &Payer) -> Result<(), ApiError> {
+        self.count_refusal(code, payer, purse.watched);
+        if purse.watched {
+            return Ok(());
+        }
+        Err(match code {
+            Code::UnpricedModel => ApiError::new(
+                code,
+                format!("{payer} has a budget, and the price book has no price for this model; wanted a priced one"),
+            )
+            .param("model"),
+            _ => ApiError::new(
+                code,
+                format!(
+                    "{payer} has a budget, and nothing bounds what this request may cost; wanted an output limit such as \
+                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself"
+                ),
+            ),
+        })
+    }
+
+    fn short(&self, short: &Short) -> ApiError {
+        self.count_refusal(Code::BudgetExhausted, &short.charge.payer, false);
+        let (payer, budget) = (&short.charge.payer, short.charge.budget);
+        let period = match budget.every {
+            Every::Rolling(_) => format!("in {}", budget.every),
+            every => format!("this {every}"),
+        };
+        let unspent = short.unspent.max(NanoUsd::ZERO);
+        let held = if short.is_passing() {
+            format!(", {} of it held for requests in flight", short.held)
+        } else {
+            String::new()
+        };
+        let message = format!(
+            "{payer} has {unspent} of its {} USD left {period}{held}, and this request may cost {} USD; an output limit, or \
+             `x-farthing-budget: shrink`, lowers that",
+            budget.usd, short.least
+        );
+        let wait_ms = match short.is_passing() {
+            true => i64::try_from(self.config.holding.hold_wait.as_millis()).unwrap_or(i64::MAX),
+            false => short.resets_ms - now_ms(),
+        };
+        let seconds = u64::try_from(wait_ms.max(0)).unwrap_or(0).div_ceil(1000).max(1);
+        ApiError::new(Code::BudgetExhausted, message)
+            .retry_after(seconds)
+            .resets_at(short.resets_ms)
+            .not_to_be_repeated()
+    }
+
+    fn count_refusal(&self, code: Code, payer: &Payer, watched: bool) {
+        let acted = if watched { "would_refuse" } else { "refused" };
+        self.accounts.metrics.refusals.with_label_values(&[payer.kind(), code.as_str(), acted]).inc();
+        let fields = json!({ "payer": payer.to_string(), "code": code.as_str(), "acted": acted });
+        self.accounts.log.event("budget_refusal", &fields);
+    }
+
+    /// The most input tokens that a call can be billed for, counted; `None` where no count of them is sure, or it takes
+    /// longer than anybody waits.
+    async fn count_exactly(&self, call: &Call, row: &Row, target: &ModelRef, patience: Duration) -> Option<u64> {
+        let counting = self.counting(call, row, target)?;
+        tokio::time::timeout(patience, counting).await.ok().flatten()
+    }
+
+    fn counting(&self, call: &Call, row: &Row, target: &ModelRef) -> Option<impl Future<Output = Option<u64>> + use<>> {
+        let attached = call.facts.view.attachments;
+        if attached != Attachments::default() || call.body.len() > HELD_BODY_BYTES_MAX {
+            return None;
+        }
+        let counted = self.accounts.estimates.count_for_hold(row.vendor(), target.model.as_str(), &call.body)?;
+        Some(async move {
+            let tokens = counted.await?;
+            Some(tokens + tokens * UNCOUNTED_PERCENT / 100 + UNCOUNTED_TOKENS)
+        })
+    }
+
+    /// Counts the tokens of a body whose hold is a large part of what is left, while its call is under way, and leaves to
+    /// others what it cannot need.
+    fn count_behind(&self, call: &Call, (row, target): (&Row, &ModelRef), funds: &Funds, hold: &Hold, purse: &Purse) {
+        let free = self.accounts.holds.with(|books| books.free_of(&purse.charges, call.facts.at_ms));
+        let is_large = hold.amount.0.saturating_mul(LARGE_HOLD) > free.0;
+        let (Some(price), Some(output), Some(input)) = (&funds.price, funds.bounds.output, funds.bounds.input) else {
+            return;
+        };
+        if !is_large || input < call.body.len() as u64 {
+            return;
+        }
+        let Some(counting) = self.counting(call, row, target) else { return };
+        let (price, bounds, shrinker) = (Arc::clone(price), funds.bounds, hold.shrinker());
+        // It ends by itself: the number of counts at once is bounded, and so is the size of each.
+        tokio::spawn(async move {
+            if let Some(cost) = counting.await.and_then(|input| bounds.cost_of(&price, input, output)) {
+                shrinker(cost);
+            }
+        });
+    }
+}
+
+/// The limit an answer, in tokens, that is lowered to what is left where neither client nor price book name one.
+const OPEN_END_TOKENS: u64 = 16_384;
+
+/// The largest limit an answer, at least `least`, whose bound is within `amount`.
+fn largest_limit(bounds: &Bounds, price: &Price, call: &Call, amount: NanoUsd, least: u64) -> u64 {
+    let view = &call.facts.view;
+    let fits = |limit| bounds.with_output_limit(price, view, limit).cost.is_some_and(|cost| cost <= amount);
+    let (mut low, mut high) = (least, bounds.output.unwrap_or(least) / view.answers_expected());
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
+}
+
+fn limit_reached(reached: &Reached) -> ApiError {
+    let Reached { payer, limit, allowed, retry_after } = reached;
+    ApiError::new(Code::RateLimited, format!("{payer} has reached its `{limit}` of {allowed}"))
+        .retry_after(*retry_after)
+}

@@ -1,0 +1,135 @@
+//! What payers have spent, by quarter of an hour, so that a start need not read millions of rows.
+//!
+//! The sums are kept by triggers on `requests`, in the same transaction as the rows, whoever writes those: recovery,
+//! reconciliation, another version of the program. They begin when budgets are first configured, with one reading of all
+//! rows. Each request counts with the high end of its cost.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use crate::ledger::error::{LedgerError, database_error};
+
+/// What somebody spent within a quarter of an hour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spent {
+    /// When the quarter began, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Who paid.
+    pub team: String,
+    /// The virtual key; empty without one.
+    pub key: String,
+    /// The project; empty without one.
+    pub project: String,
+    /// The end user; empty without one, or where users are not told apart.
+    pub user: String,
+    /// High ends of what it cost, in nano-dollars.
+    pub nano: i64,
+}
+
+/// Whether end users are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Users {
+    /// Each has sums of its own.
+    Apart,
+    /// They are summed up.
+    Together,
+}
+
+impl Users {
+    /// The name of the trigger that tells which sums are kept.
+    fn trigger(self) -> &'static str {
+        match self {
+            Self::Apart => "spent_added_by_user",
+            Self::Together => "spent_added",
+        }
+    }
+}
+
+const FORGET: &str = "
+DROP TRIGGER IF EXISTS spent_added; DROP TRIGGER IF EXISTS spent_added_by_user; DROP TRIGGER IF EXISTS spent_changed;
+DROP TABLE IF EXISTS spent;";
+
+/// Begins or continues the sums of the ledger at `path`, and gives those since `since_ms`.
+///
+/// # Errors
+///
+/// SQLite's.
+pub(super) fn spent_since(path: &Path, users: Users, since_ms: i64) -> Result<Vec<Spent>, LedgerError> {
+    let read = || -> rusqlite::Result<Vec<Spent>> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        begin(&mut connection, users)?;
+        let mut query = connection.prepare(
+            "SELECT quarter * 900000, team, key, project, user, nano FROM spent WHERE quarter >= ?1 AND nano <> 0",
+        )?;
+        let rows = query.query_map(params![since_ms.div_euclid(900_000)], |row| {
+            Ok(Spent {
+                at_ms: row.get(0)?,
+                team: row.get(1)?,
+                key: row.get(2)?,
+                project: row.get(3)?,
+                user: row.get(4)?,
+                nano: row.get(5)?,
+            })
+        })?;
+        rows.collect()
+    };
+    read().map_err(database_error("sum up what was spent in"))
+}
+
+/// Makes sure that the sums are kept: nothing if they are, else all rows are read once.
+fn begin(connection: &mut Connection, users: Users) -> rusqlite::Result<()> {
+    let has = |connection: &Connection, users: Users| -> rusqlite::Result<bool> {
+        let mut query = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ?1")?;
+        query.exists(params![users.trigger()])
+    };
+    if has(connection, users)? || (users == Users::Together && has(connection, Users::Apart)?) {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(FORGET)?;
+    transaction.execute_batch(&tables(users))?;
+    transaction.commit()
+}
+
+fn tables(users: Users) -> String {
+    let key = |row: &str| {
+        let user = match users {
+            Users::Apart => format!("coalesce({row}user, '')"),
+            Users::Together => "''".to_owned(),
+        };
+        format!(
+            "{row}at_ms / 900000, coalesce({row}team, ''), coalesce({row}key, ''), coalesce({row}project, ''), {user}"
+        )
+    };
+    let high = |row: &str| format!("coalesce({row}cost_high_nano, {row}cost_nano, {row}cost_low_nano)");
+    let add = |row: &str, sign: &str| {
+        format!(
+            "INSERT INTO spent (quarter, team, key, project, user, nano)
+             SELECT {}, {sign}{} WHERE {row}at_ms IS NOT NULL AND {} <> 0
+             ON CONFLICT (quarter, team, key, project, user) DO UPDATE SET nano = nano + excluded.nano;",
+            key(row),
+            high(row),
+            high(row)
+        )
+    };
+    format!(
+        "CREATE TABLE spent (
+             quarter INTEGER NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, project TEXT NOT NULL, user TEXT NOT NULL,
+             nano INTEGER NOT NULL, PRIMARY KEY (quarter, team, key, project, user)
+         ) STRICT, WITHOUT ROWID;
+         INSERT INTO spent SELECT {}, sum({}) FROM requests WHERE at_ms IS NOT NULL GROUP BY 1, 2, 3, 4, 5;
+         CREATE TRIGGER {} AFTER INSERT ON requests BEGIN {} END;
+         CREATE TRIGGER spent_changed AFTER UPDATE ON requests
+         WHEN {} IS NOT {} OR old.at_ms IS NOT new.at_ms OR old.team IS NOT new.team BEGIN {} {} END;",
+        key(""),
+        high(""),
+        users.trigger(),
+        add("new.", ""),
+        high("old."),
+        high("new."),
+        add("old.", "-"),
+        add("new.", ""),
+    )
+}

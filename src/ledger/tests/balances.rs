@@ -1,0 +1,71 @@
+//! Sums of what payers have spent follow the rows, whoever writes those.
+
+use super::*;
+use crate::ledger::record::Reconciled;
+use crate::ledger::{Spent, Users};
+
+/// What was spent in all, and by whom.
+#[track_caller]
+fn check(ledger: &Ledger, users: Users, expected: &[(&str, i64)]) {
+    sync(ledger);
+    let spent = ledger.spent_since(users, 0).expect("sums");
+    let told: Vec<_> = spent.iter().map(|spent| (spent.user.as_str(), spent.nano)).collect();
+    assert_eq!(told, expected);
+    let rows = rows(&ledger.views().unwrap(), "SELECT coalesce(sum(cost_high_nano), 0) FROM requests_v1");
+    assert_eq!(rows, [spent.iter().map(|spent| spent.nano).sum::<i64>().to_string()], "as the rows have it");
+}
+
+#[test]
+fn sums_begin_with_the_rows_that_are_there_and_follow_those_that_come() {
+    let (_folder, ledger) = fresh();
+    let [first, second] = [RequestId::new(), RequestId::new()];
+    append(&ledger, &[intent(attempt(first, 1)), outcome(attempt(first, 1), 9, Some(closing()))]);
+    check(&ledger, Users::Together, &[("", 9)]);
+    append(&ledger, &[intent(attempt(second, 1)), outcome(attempt(second, 1), 30, None)]);
+    check(&ledger, Users::Together, &[("", 39)]);
+    append(&ledger, &[intent(attempt(second, 2)), outcome(attempt(second, 2), 5, Some(closing()))]);
+    check(&ledger, Users::Together, &[("", 44)]);
+    let spent: Vec<Spent> = ledger.spent_since(Users::Together, 1_790_000_000_000).unwrap();
+    let quarter = 1_790_000_000_000 / 900_000 * 900_000;
+    let expected = Spent {
+        at_ms: quarter,
+        team: "data-platform".into(),
+        key: "ops".into(),
+        project: "warehouse".into(),
+        user: String::new(),
+        nano: 44,
+    };
+    assert_eq!(spent, [expected]);
+    assert_eq!(ledger.spent_since(Users::Together, quarter + 900_000).unwrap(), []);
+}
+
+#[test]
+fn an_attempt_that_a_crash_left_open_counts_at_its_bound_until_the_truth_is_known() {
+    let (folder, ledger) = fresh();
+    check(&ledger, Users::Together, &[]);
+    let id = RequestId::new();
+    append(&ledger, &[intent(attempt(id, 1))]);
+    sync(&ledger);
+    let copy = killed_copy(folder.path());
+    let (ledger, _) = open(copy.path());
+    check(&ledger, Users::Together, &[("", BOUND.0)]);
+    let usage = Usage { input_tokens: 5, output_tokens: 6, ..Usage::default() };
+    let word = Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens: usage.into(), cost: NanoUsd(700), export: "e" };
+    append(&ledger, &[Record::Reconciled(word)]);
+    check(&ledger, Users::Together, &[("", 700)]);
+}
+
+#[test]
+fn users_are_told_apart_from_the_start_that_wants_it() {
+    let (_folder, ledger) = fresh();
+    for user in ["ann", "bob", "ann"] {
+        let id = RequestId::new();
+        let request = RequestFacts { user: Some(user), ..facts(id) };
+        let Record::Intent(first) = intent(attempt(id, 1)) else { unreachable!("an intent") };
+        append(&ledger, &[Record::Intent(Intent { request: Some(request), ..first })]);
+        append(&ledger, &[outcome(attempt(id, 1), 9, Some(closing()))]);
+    }
+    check(&ledger, Users::Together, &[("", 27)]);
+    check(&ledger, Users::Apart, &[("ann", 18), ("bob", 9)]);
+    check(&ledger, Users::Together, &[("ann", 18), ("bob", 9)]);
+}
