@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use crate::budget::{News, What};
+use crate::budget::{News, What, WhenNear};
 use crate::config::Webhook;
 use crate::limits::{WEBHOOK_MESSAGES_MAX, WEBHOOK_TRIES_MAX};
 use crate::providers::plain_client;
@@ -40,6 +40,9 @@ pub async fn tell(mut news: mpsc::Receiver<News>, webhooks: Vec<Webhook>, log: L
     while let Some(news) = news.recv().await {
         let message = message(&news);
         log.event("budget", &message);
+        if news.what == What::Near && news.charge.budget.when_near == WhenNear::Nothing {
+            continue;
+        }
         let body = Bytes::from(message.to_string());
         for (number, queue) in &queues {
             if queue.try_send(body.clone()).is_err() {

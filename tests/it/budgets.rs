@@ -291,6 +291,28 @@ async fn a_webhook_is_told_until_it_listens() {
     assert!(!told.concat().contains("s3cret") && !world.log_text().contains("key=secret"));
 }
 
+/// SHA-256 of `sk-budget`.
+const KEY: &str = "025c374c329646e85513b352eb015a0a8b4aae9d0c507e563497ee10b2f99e44";
+
+#[tokio::test]
+async fn a_key_that_gets_a_budget_while_it_is_in_use_has_spent_what_it_has_spent() {
+    let key = |more: &str| format!("keys: [ {{ sha256: {KEY}, team: ops, name: k{more} }} ]\n");
+    let world = World::new(luna([Reply::tokens(20)]), &key("")).await;
+    let as_key = [("authorization", "Bearer sk-budget")];
+    for _ in 0..3 {
+        assert_eq!(world.chat_as(bounded(20), &as_key).await.status, 200);
+    }
+    let spent = total(&world);
+    let file = world.folder.path().join("farthing.yaml");
+    let before = std::fs::read_to_string(&file).expect("the configuration");
+    let usd = format!(", budget: {{ usd: 0.{:09}, every: rolling 24h }}", spent + 40_000);
+    std::fs::write(&file, before.replace(&key(""), &key(&usd))).expect("a file");
+    world.logged("keys_reloaded", 1).await;
+    let got = world.chat_as(bounded(20), &as_key).await;
+    is_refused_for_money(&got);
+    assert!(got.text().contains("key `k` has 0.00004 of its"), "{}", got.text());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ceiling_holds_over_kill_9_in_the_middle_of_holds() {
     const USD: i64 = 400_000;

@@ -90,19 +90,5 @@ webhooks:
     farthing.yaml:3:49: an entry of `events` is `spam`; wanted `budget`
     farthing.yaml:4:5: a webhook has no `url`; wanted a reference, such as `url: env:OPS_WEBHOOK`
     farthing.yaml:4:5: a webhook has no `events`; wanted `events: [budget]`
-    farthing.yaml:2:16: a budget has no `every`; wanted a period, such as `every: month`
-    farthing.yaml:3:16: a budget has no `usd`; wanted dollars, such as `usd: 500`
-    farthing.yaml:4:23: `usd` is `5 EUR`; wanted dollars as a plain decimal with at most nine decimals, such as `500` or `0.25`, up to 1000000000
-    farthing.yaml:4:37: `every` is `year`; wanted `day`, `week`, `month`, or `rolling` and a time such as `rolling 24h` or `rolling 30d`
-    farthing.yaml:4:54: `when_near` is `panic`; wanted `downgrade`, `warn` or `nothing`
-    farthing.yaml:4:67: `near` is `120%`; wanted a percentage above `0%` and up to `100%`, such as `80%`
-    farthing.yaml:5:14: `budget` has no value; wanted one, or no `budget`
-    farthing.yaml:6:39: `requests_per_minute` is `0`; wanted a whole number from 1 to 1000000000000
-    farthing.yaml:6:55: `concurrency` is `many`; wanted a whole number from 1 to 1000000000000
-    farthing.yaml:7:20: the name of a project is ``; wanted a name of 1 to 128 bytes without control characters or surrounding space
-    farthing.yaml:7:41: `usd` is `1e3`; wanted dollars as a plain decimal with at most nine decimals, such as `500` or `0.25`, up to 1000000000
-    farthing.yaml:7:53: `every` is `rolling 5m`; wanted `day`, `week`, `month`, or `rolling` and a time such as `rolling 24h` or `rolling 30d`
-    farthing.yaml:8:22: `hold_wait` is `2`; wanted a duration such as `250ms`, `5s`, `15m` or `1h`, at most 24 hours
-    farthing.yaml:8:35: `on_short` is `wait`; wanted `refuse` or `shrink`
     ");
 }
