@@ -123,8 +123,11 @@ pub const CLASSIFIED_RESULTS_MAX: usize = 4;
 /// How much of the tool results rules look at, in bytes of raw JSON, the newest ones first; the last user turn they
 /// always see whole.
 pub const RULED_RESULTS_BYTES: usize = 128 << 10;
-/// Most conversations that are remembered, at some 200 bytes each.
-pub const CONVERSATIONS_MAX: usize = 65_536;
+/// Most conversations that are remembered, at 111 bytes each: what fills their tables (sixteen, twice) as far as
+/// tables are filled, 6.4 MB in all.
+pub const CONVERSATIONS_MAX: usize = 2 * 16 * 1_792;
+/// Most models that conversations remember to have been answered by; tiers have far fewer.
+pub const REMEMBERED_MODELS_MAX: usize = 1_024;
 /// How long a conversation may pause before it is forgotten, and with it the version of the policy that it began with.
 pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// How long a provider is taken to keep the prefix of a conversation in its cache after using it.

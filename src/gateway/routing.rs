@@ -82,7 +82,7 @@ impl Routing {
     /// The refusal that the client gets.
     pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
         let place = self.conversations.locate(asking.call, now);
-        let held = place.held(now);
+        let held = self.conversations.held(&place, now);
         self.decide_at(asking, place, held)
     }
 
