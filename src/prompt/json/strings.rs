@@ -109,12 +109,19 @@ impl Marks {
         if (a.any() | b.any() | c.any() | d.any()).to_bitmask() == 0 {
             return Self::default();
         }
-        [d, c, b, a].map(Self::of).into_iter().fold(Self::default(), |above, marks| Self {
-            quotes: above.quotes << FIRST | marks.quotes,
-            backslashes: above.backslashes << FIRST | marks.backslashes,
-            controls: above.controls << FIRST | marks.controls,
-            ns: above.ns << FIRST | marks.ns,
-        })
+        let bits = |[a, b, c, d]: [u8x16; 4]| {
+            let [a, b, c, d] = [a, b, c, d].map(|mask| u64::from(mask.to_bitmask()));
+            a | b << FIRST | c << (2 * FIRST) | d << (3 * FIRST)
+        };
+        // Almost no block has any.
+        let controls = [a.controls, b.controls, c.controls, d.controls];
+        let has_controls = (a.controls | b.controls | c.controls | d.controls).to_bitmask() != 0;
+        Self {
+            quotes: bits([a.quotes, b.quotes, c.quotes, d.quotes]),
+            backslashes: bits([a.backslashes, b.backslashes, c.backslashes, d.backslashes]),
+            controls: if has_controls { bits(controls) } else { 0 },
+            ns: bits([a.ns, b.ns, c.ns, d.ns]),
+        }
     }
 
     fn are_none(self) -> bool {
