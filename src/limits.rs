@@ -146,8 +146,9 @@ pub const LEDGER_RECORD_BYTES_MAX: usize = 16 << 10;
 pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most findings that a look through a ledger lists; all are counted.
 pub const LEDGER_FINDINGS_MAX: usize = 100;
-/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
-pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
+/// at about 2 KB each until they are written.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 256 << 10;
 /// Longest word of a request that is taken for a path when a policy's globs are held against it, in bytes.
 pub const POLICY_PATH_BYTES_MAX: usize = 4096;
 /// Largest policy file that is read, in bytes.
