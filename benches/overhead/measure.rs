@@ -156,7 +156,8 @@ async fn measure(plan: &Plan) -> Result<Figures, Box<dyn Error>> {
                     samples[place].push(sample(&proxies[place].1, case, in_flight, requests).await?);
                 }
             }
-            answered += (requests / 4 + 1 + requests * plan.rounds) as u64;
+            let first = if case.first().is_some() { plan.rounds + 1 } else { 0 };
+            answered += (requests / 4 + 1 + requests * plan.rounds + first) as u64;
             eprintln!("{}, {in_flight} in flight: done", case.name());
             let names = proxies.iter().map(|(name, _)| name.clone());
             cases.push(CaseFigures {
