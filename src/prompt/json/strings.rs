@@ -138,7 +138,9 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Looks at the next `width` bytes; gives the string's length if it ends there.
+    /// Looks at the next `width` bytes; gives the string's length if it ends there. Part of the loop around it, or its
+    /// result would go through memory for each block.
+    #[inline(always)]
     fn step(&mut self, marks: Marks, width: usize) -> Result<Option<usize>, Broken> {
         if marks.are_none() && !self.open_escape {
             self.at += width;
@@ -148,16 +150,12 @@ impl Reading<'_> {
         let quotes = marks.quotes & !escapes;
         // Bits up to the closing quote, or all.
         let inside = below(quotes);
-        let control = marks.controls & inside;
-        if escapes & inside != 0 {
-            self.escaped = true;
-            // The three that nearly all of them are show in the bits: a loop over each would mispredict again.
-            let common = marks.quotes | marks.backslashes | marks.ns;
-            self.check_escapes(escapes & inside & below(control) & !common)?;
-        }
-        if control != 0 {
-            let at = self.at + control.trailing_zeros() as usize;
-            return Err(Broken { what: "found a control character in a string", at });
+        self.escaped |= escapes & inside != 0;
+        // The three that nearly all of them are show in the bits: a loop over each would mispredict again.
+        let common = marks.quotes | marks.backslashes | marks.ns;
+        let (control, rare) = (marks.controls & inside, escapes & inside & !common);
+        if control | rare != 0 {
+            self.check(control, rare)?;
         }
         if quotes != 0 {
             return Ok(Some(self.at + quotes.trailing_zeros() as usize + 1));
@@ -180,6 +178,17 @@ impl Reading<'_> {
             carried
         };
         escapes
+    }
+
+    /// Checks escaped characters up to a control character, which none may be.
+    #[cold]
+    fn check(&self, control: u64, escapes: u64) -> Result<(), Broken> {
+        self.check_escapes(escapes & below(control))?;
+        if control == 0 {
+            return Ok(());
+        }
+        let at = self.at + control.trailing_zeros() as usize;
+        Err(Broken { what: "found a control character in a string", at })
     }
 
     /// Checks the escaped characters whose bits are set.
