@@ -74,6 +74,11 @@ impl Case {
         matches!(self, Self::Paced | Self::Burst)
     }
 
+    /// Whether the gateway chooses the model.
+    pub fn is_routed(self) -> bool {
+        matches!(self, Self::Cold(_) | Self::Warm(_))
+    }
+
     /// Requests of one round at full length.
     pub fn requests(self, in_flight: usize) -> usize {
         let at_32 = match self {
