@@ -421,14 +421,14 @@ impl<'c> Writer<'c> {
 
 /// Executes an insert, half of whose values are null in most rows: what is not bound is null.
 fn insert(statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+    // Before, not behind: nothing of a row that failed may stay for the next.
+    statement.clear_bindings();
     for (place, value) in values.iter().enumerate() {
         if !matches!(value.to_sql()?, ToSqlOutput::Borrowed(ValueRef::Null) | ToSqlOutput::Owned(Value::Null)) {
             statement.raw_bind_parameter(place + 1, value)?;
         }
     }
-    let inserted = statement.raw_execute();
-    statement.clear_bindings();
-    inserted
+    statement.raw_execute()
 }
 
 /// The six token columns in the order of the statements; all null where the provider said nothing.
