@@ -120,6 +120,11 @@ pub const CLASSIFIED_TURN_BYTES: (usize, usize) = (4 << 10, 2 << 10);
 pub const CLASSIFIED_CONTEXT_BYTES: (usize, usize) = (1 << 10, 512);
 /// Most tool results that a classifier reads, the newest ones.
 pub const CLASSIFIED_RESULTS_MAX: usize = 4;
+/// Most user turns of which is remembered what a classifier read of them, at 1.2 KB each.
+pub const CLASSIFIED_TURNS_MAX: usize = 1_024;
+/// Most other texts (system prompts, earlier turns, beginnings of material), at 300 bytes each, and as many tool results,
+/// at 100 bytes each.
+pub const CLASSIFIED_PIECES_MAX: usize = 4_096;
 /// How much of the tool results rules look at, in bytes of raw JSON, the newest ones first; the last user turn they
 /// always see whole.
 pub const RULED_RESULTS_BYTES: usize = 128 << 10;

@@ -13,7 +13,7 @@ use super::conversations::{Conversations, Place};
 use super::live::{InForce, Live};
 use super::refusals::refusal_of;
 use crate::call::CallFacts;
-use crate::classify::{Classified, Explanation, Request};
+use crate::classify::{Classified, Explanation, Memo, Request};
 use crate::config::{Config, Key, Mode};
 use crate::cost::{Book, cost_of};
 use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
@@ -40,6 +40,8 @@ pub struct Routing {
     pub live: ArcSwap<Live>,
     /// Conversations under way.
     pub conversations: Conversations,
+    /// What the classifier read before.
+    memo: Memo,
 }
 
 /// A plan, and what has to be remembered once it was carried out.
@@ -72,7 +74,7 @@ impl Routing {
     pub fn new(config: Arc<Config>, policies: Set) -> Self {
         let live = ArcSwap::from_pointee(Live::new(policies));
         let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
-        Self { config, timezone, live, conversations: Conversations::default() }
+        Self { config, timezone, live, conversations: Conversations::default(), memo: Memo::default() }
     }
 
     /// Decides where a call goes. `now` is what idle conversations and warm prefixes are measured by.
@@ -107,7 +109,7 @@ impl Routing {
         }
         let judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
-            _ => Some(judge_call(&policy, asking, &mut place)),
+            _ => Some(judge_call(&policy, asking, &mut place, &self.memo)),
         };
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let notes = as_auto.then_some(Note::TreatedAsAuto);
@@ -252,11 +254,11 @@ impl Remembered {
 }
 
 /// *classify*: rules, then the task that the client names, then what the words are like.
-fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdict, Classified) {
+fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place, memo: &Memo) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
-    let classified = reading(call, body, &tools, |request| policy.classifier().classify(request));
+    let classified = reading(call, body, &tools, |request| policy.classifier().classify_remembered(request, memo));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
     let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
