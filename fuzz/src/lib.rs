@@ -16,6 +16,7 @@ use farthing::memory::Memory;
 use farthing::plan::ModelRef;
 use farthing::policy::{self, Expected, rules};
 use farthing::problem::Problem;
+use farthing::prompt::json::WholeNumber;
 use farthing::prompt::outline::Outline;
 use farthing::prompt::view::{UsageInStream, View};
 use farthing::providers::Row;
@@ -306,6 +307,7 @@ fn leaves_as_declared(input: &[u8], view: &View, model: &str, row: &Row) {
         model_at: 0..0,
         usage_in_stream: UsageInStream::Unsaid,
         system_at: None,
+        output_limits_at: [None, None],
         outline: Outline {
             user_turns: view.outline.user_turns,
             wants_json: view.outline.wants_json,
@@ -314,6 +316,13 @@ fn leaves_as_declared(input: &[u8], view: &View, model: &str, row: &Row) {
         ..view.clone()
     };
     assert_eq!(facts(&read), facts(view), "an edit changed what else the body says");
+    let limited = row.prepare(&call, &target, Some(7)).pieces().concat();
+    let read_limited = openai_chat::read(&limited).expect("what leaves with a limit can be read").output_limit;
+    match view.output_limit {
+        WholeNumber::Is(limit) => assert_eq!(read_limited, WholeNumber::Is(limit.min(7)), "a limit is only lowered"),
+        WholeNumber::Absent => assert_eq!(read_limited, WholeNumber::Is(7), "the limit is told"),
+        WholeNumber::Odd => {}
+    }
     let text = |body: &[u8], view: &View| view.system_at.clone().map(|at| body[at].to_vec());
     assert_eq!(text(&out, &read), text(input, view));
     assert_eq!(read.outline.chain, view.outline.chain, "an edit made another conversation of it");

@@ -23,12 +23,35 @@ pub(super) struct Parts {
 }
 
 /// How many lines of material there are, and of which shapes.
-#[derive(Default, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Shapes {
     /// Lines.
     pub lines: u32,
     /// Lines of each shape, in the order of [`Shape::ALL`].
     pub of: [u32; Shape::ALL.len()],
+}
+
+impl Shapes {
+    /// Those of something that is material as a whole: what a tool returned.
+    pub fn of_result(text: &str) -> Self {
+        let mut shapes = Self::default();
+        text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| shapes.add(shape_of(line)));
+        shapes
+    }
+
+    /// These and others.
+    pub fn and(mut self, others: Self) -> Self {
+        self.lines += others.lines;
+        self.of.iter_mut().zip(others.of).for_each(|(count, more)| *count += more);
+        self
+    }
+
+    fn add(&mut self, shape: Shape) {
+        self.lines += 1;
+        for (count, one) in self.of.iter_mut().zip(Shape::ALL) {
+            *count += u32::from(shape.is(one));
+        }
+    }
 }
 
 impl Parts {
@@ -62,11 +85,25 @@ impl Parts {
         }
     }
 
-    fn add_material(&mut self, line: &str, shape: Shape) {
-        self.shapes.lines += 1;
-        for (count, one) in self.shapes.of.iter_mut().zip(Shape::ALL) {
-            *count += u32::from(shape.is(one));
+    /// The beginning of the material that several results are.
+    pub fn beginning_of(results: &[&str]) -> String {
+        let mut parts = Self::default();
+        let lines = results.iter().flat_map(|result| result.lines()).filter(|line| !line.trim().is_empty());
+        for line in lines {
+            parts.add_words(line);
+            if parts.material.len() >= MATERIAL_BYTES_MAX {
+                break;
+            }
         }
+        parts.material
+    }
+
+    fn add_material(&mut self, line: &str, shape: Shape) {
+        self.shapes.add(shape);
+        self.add_words(line);
+    }
+
+    fn add_words(&mut self, line: &str) {
         if self.material.len() < MATERIAL_BYTES_MAX {
             self.material.push_str(line);
             self.material.push('\n');

@@ -4,7 +4,7 @@
 //! bullet how much a request is like its examples and unlike the others'. With two examples a bullet it corrects the
 //! prose, with dozens it outweighs it.
 
-use crate::vectors::DIMENSIONS;
+use crate::vectors::{DIMENSIONS, dot};
 
 use super::Described;
 use super::bullets::Bullet;
@@ -52,15 +52,18 @@ impl Examples {
 
     /// Adds to each bullet's score, and gives for that of none, what the examples say.
     pub fn add(&self, request: &Described, scores: &mut [f32]) -> f32 {
+        if self.0.is_empty() {
+            return 0.0;
+        }
         let weights = Weights::built_in();
         let numbers = numbers(request);
         let mut most = f32::MIN;
         for (score, own) in scores.iter_mut().zip(&self.0) {
-            let told = weights.examples * own.iter().zip(numbers).map(|(weight, number)| weight * number).sum::<f32>();
+            let told = weights.examples * dot(own, &numbers);
             *score += told;
             most = most.max(told);
         }
-        if self.0.is_empty() { 0.0 } else { weights.examples_rest * most }
+        weights.examples_rest * most
     }
 }
 

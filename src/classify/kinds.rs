@@ -1,6 +1,7 @@
 //! Kinds of work in general, whatever the trade: what requests and bullets are both described in.
 
 use super::weights::{COLUMNS, Scores, Weights};
+use crate::vectors::dot;
 
 /// How much of a request is of each kind; the shares of the kinds that there are add up to 1.
 #[derive(Clone, Debug)]
@@ -99,11 +100,11 @@ impl Kinds {
 
     /// How likely it is that the best model is right where a light one is wrong.
     pub fn needs_strong(&self) -> f32 {
-        self.0.iter().zip(&needs_strong_by_column()).map(|(share, prior)| share * prior).sum()
+        dot(&self.0, needs_strong_by_column())
     }
 }
 
-fn needs_strong_by_column() -> Scores {
+fn needs_strong_by_column() -> &'static Scores {
     static PRIORS: std::sync::LazyLock<Scores> = std::sync::LazyLock::new(|| {
         let mut priors = [0.0; COLUMNS];
         for (prior, name) in priors.iter_mut().zip(&Weights::built_in().kinds) {
@@ -111,7 +112,7 @@ fn needs_strong_by_column() -> Scores {
         }
         priors
     });
-    *PRIORS
+    &PRIORS
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! bullet ─▶ features ─▶ kinds ──┘
 //! ```
 //!
+//! The model of requests is linear: `pieces` scores each text by itself, and a [`Memo`] keeps what a conversation sends again.
+//!
 //! The weights are trained by `models/train/kinds.py`; `models/README.md` says on what and how good they are. Which
 //! rule or pin comes before all this, and whether a policy's own examples hold, is `route`'s business.
 
@@ -18,21 +20,23 @@ mod examples;
 mod explain;
 pub mod features;
 mod kinds;
+mod memo;
+mod pieces;
 mod shape;
 mod weights;
 
 use crate::policy::Policy;
 use crate::task::Tier;
-use crate::vectors::{Vector, cosine};
+use crate::vectors::{Vector, cosine, dot};
 
 use bullets::Bullet;
 use examples::Examples;
-use features::describe;
 use kinds::Kinds;
 use weights::{Scores, Weights};
 
 pub use alike::similarity;
 pub use explain::{Explanation, Near};
+pub use memo::Memo;
 
 /// What a classifier reads of a request: bounded, decoded pieces.
 #[derive(Clone, Copy, Default, Debug)]
@@ -94,9 +98,12 @@ pub struct Described {
 impl Described {
     /// Describes a request.
     pub fn of(request: &Request<'_>) -> Self {
-        let features = describe(request);
-        let scores = Weights::built_in().requests.scores(&features);
-        Self { kinds: Kinds::of(&scores), scores, about: features.ask }
+        Self::from(pieces::score(request, None))
+    }
+
+    /// Describes a request whose pieces may have been read before; it comes out the same.
+    pub fn remembered(request: &Request<'_>, memo: &Memo) -> Self {
+        Self::from(pieces::score(request, Some(memo)))
     }
 
     /// Describes a request that is a first turn and nothing else.
@@ -108,6 +115,12 @@ impl Described {
     fn similarity(&self, other: &Self) -> f32 {
         let form: f32 = self.kinds.0.iter().zip(other.kinds.0).map(|(a, b)| (a * b).sqrt()).sum();
         0.5 * (form + cosine(&self.about, &other.about).max(0.0))
+    }
+}
+
+impl From<(Scores, Vector)> for Described {
+    fn from((scores, about): (Scores, Vector)) -> Self {
+        Self { kinds: Kinds::of(&scores), scores, about }
     }
 }
 
@@ -128,6 +141,11 @@ impl Classifier {
     /// Classifies a request.
     pub fn classify(&self, request: &Request<'_>) -> Classified {
         self.decide(&Described::of(request))
+    }
+
+    /// Classifies a request whose pieces may have been read before.
+    pub fn classify_remembered(&self, request: &Request<'_>, memo: &Memo) -> Classified {
+        self.decide(&Described::remembered(request, memo))
     }
 
     /// Classifies a described request.
@@ -170,12 +188,12 @@ impl Classifier {
         let kinds = &described.kinds.0;
         let mut scores = Vec::with_capacity(self.bullets.len() + 1);
         for bullet in &self.bullets {
-            let covered: f32 = kinds.iter().zip(bullet.weights).map(|(share, weight)| share * weight).sum();
+            let covered = dot(kinds, &bullet.weights);
             let topic = cosine(&bullet.about, &described.about);
             scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic);
         }
         let rest = self.examples.add(described, &mut scores);
-        let left: f32 = kinds.iter().zip(self.uncovered).map(|(share, left)| share * left).sum();
+        let left = dot(kinds, &self.uncovered);
         scores.push(matching.sharpness * (left + 1e-4).ln() + matching.none + rest);
         let top = scores.iter().copied().fold(f32::MIN, f32::max);
         scores.iter_mut().for_each(|score| *score = (*score - top).exp());

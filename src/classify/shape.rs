@@ -72,7 +72,7 @@ impl Shape {
     }
 }
 
-/// What one pass over a line counts.
+/// What one pass over a line counts and finds.
 #[derive(Default)]
 struct Counts {
     characters: usize,
@@ -91,31 +91,47 @@ struct Counts {
     statement: bool,
     clock: bool,
     early_clock: bool,
+    /// `":`
+    member: bool,
+    /// `</`
+    closing_tag: bool,
+    /// `>`
+    angle: bool,
+    /// `(`
+    parenthesis: bool,
+    /// `->` or `→`
+    arrow: bool,
+    /// `://`
+    scheme: bool,
+    /// `==` or `=>`
+    comparison: bool,
+    /// Where the first `: ` and the first `=` stand.
+    colon: Option<usize>,
+    equals: Option<usize>,
 }
 
 /// Looks at one line that is not blank.
 pub(super) fn shape_of(line: &str) -> Shape {
     let text = line.trim();
     let counts = count(text);
-    let has = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some();
     let last = text.chars().next_back().unwrap_or(' ');
     let mut shape = Shape::default();
     shape.with(Shape::LEVEL, counts.level);
     shape.with(Shape::CLOCK, counts.clock);
-    shape.with(Shape::JSON, text.starts_with(['{', '[']) || has("\":"));
+    shape.with(Shape::JSON, text.starts_with(['{', '[']) || counts.member);
     shape.with(Shape::TABLE, counts.bars >= 2 || counts.tabs >= 2 || counts.commas >= 3 || counts.semicolons >= 3);
-    // A list's dash stands before one space, a diff's mark before code or its indentation.
-    let after: Vec<char> = text.chars().skip(1).take(2).collect();
-    let marked = text.starts_with(['+', '-']) && !matches!(after[..], [' ', c] if c != ' ');
-    shape.with(Shape::DIFF, text.starts_with("+++") || text.starts_with("---") || text.starts_with("@@") || marked);
+    shape.with(
+        Shape::DIFF,
+        text.starts_with("+++") || text.starts_with("---") || text.starts_with("@@") || is_marked(text),
+    );
     shape.with(Shape::SQL, counts.sql);
-    shape.with(Shape::TRACE, counts.trace || text.starts_with("at ") && has("("));
+    shape.with(Shape::TRACE, counts.trace || text.starts_with("at ") && counts.parenthesis);
     shape.with(Shape::CODE, matches!(last, '{' | '}' | ';') || counts.statement);
-    shape.with(Shape::PAIR, is_pair(text));
-    shape.with(Shape::MARKUP, has("</") || text.starts_with('<') && has(">"));
-    shape.with(Shape::ARROW, has("->") || has("→"));
+    shape.with(Shape::PAIR, is_pair(text, &counts));
+    shape.with(Shape::MARKUP, counts.closing_tag || text.starts_with('<') && counts.angle);
+    shape.with(Shape::ARROW, counts.arrow);
     shape.with(Shape::BULLET, is_bullet(text));
-    shape.with(Shape::ADDRESS, has("://"));
+    shape.with(Shape::ADDRESS, counts.scheme);
     shape.with(Shape::QUOTE, text.starts_with(['>', '"', '“', '„', '«']));
     shape.with(Shape::PROSE, reads_as_prose(text, &counts));
     shape
@@ -124,48 +140,89 @@ pub(super) fn shape_of(line: &str) -> Shape {
 fn count(text: &str) -> Counts {
     let mut counts = Counts::default();
     let bytes = text.as_bytes();
-    let mut word = 0;
-    for (at, c) in text.char_indices() {
+    let (mut word, mut at) = (0, 0);
+    while let Some(&byte) = bytes.get(at) {
         counts.characters += 1;
-        if c.is_alphabetic() {
+        if byte.is_ascii_alphabetic() {
             counts.letters += 1;
+            at += 1;
             continue;
         }
-        if c != '_' && !c.is_ascii_digit() {
-            note(&mut counts, &text[word..at]);
+        let c = if byte.is_ascii() { char::from(byte) } else { text[at..].chars().next().unwrap_or(' ') };
+        if c.is_alphabetic() {
+            counts.letters += 1;
+            at += c.len_utf8();
+            continue;
+        }
+        if c != '_' && !byte.is_ascii_digit() {
+            note(&mut counts, &bytes[word..at]);
             word = at + c.len_utf8();
         }
+        let before = at.checked_sub(1).map_or(0, |before| bytes[before]);
         match c {
             ' ' => counts.spaces += 1,
+            '0'..='9' => counts.digits += 1,
             '\t' => counts.tabs += 1,
             ',' => counts.commas += 1,
             ';' => counts.semicolons += 1,
             '|' => (counts.bars, counts.signs) = (counts.bars + 1, counts.signs + 1),
-            '.' | '!' | '?' | '\'' | '’' | '"' | '-' | '(' | ')' | '…' | '¿' | '¡' => {}
+            '(' => counts.parenthesis = true,
+            '.' | '!' | '?' | '\'' | '’' | '"' | '-' | ')' | '…' | '¿' | '¡' => {}
             ':' => {
-                let around = [at.wrapping_sub(1), at + 1, at + 2].map(|i| bytes.get(i).is_some_and(u8::is_ascii_digit));
-                let clock = around == [true; 3];
+                let after = &bytes[at + 1..];
+                let around = [Some(&before), after.first(), after.get(1)];
+                let clock = around.iter().all(|byte| byte.is_some_and(u8::is_ascii_digit));
                 counts.clock |= clock;
                 counts.early_clock |= clock && at < 24;
+                counts.member |= before == b'"';
+                counts.scheme |= after.starts_with(b"//");
+                if counts.colon.is_none() && after.first() == Some(&b' ') {
+                    counts.colon = Some(at);
+                }
             }
             _ if c.is_numeric() => counts.digits += 1,
             _ if c.is_whitespace() => {}
-            _ => counts.signs += 1,
+            _ => {
+                counts.signs += 1;
+                match c {
+                    '<' => counts.closing_tag |= bytes.get(at + 1) == Some(&b'/'),
+                    '>' => {
+                        counts.angle = true;
+                        counts.arrow |= before == b'-';
+                        counts.comparison |= before == b'=';
+                    }
+                    '=' => {
+                        counts.comparison |= before == b'=';
+                        counts.equals = counts.equals.or(Some(at));
+                    }
+                    '→' => counts.arrow = true,
+                    _ => {}
+                }
+            }
         }
+        at += c.len_utf8();
     }
-    note(&mut counts, &text[word..]);
+    note(&mut counts, &bytes[word..]);
     counts
 }
 
-fn note(counts: &mut Counts, word: &str) {
+fn note(counts: &mut Counts, word: &[u8]) {
+    const SQL: [&[u8]; 8] = [b"select", b"insert", b"update", b"delete", b"alter", b"join", b"where", b"create"];
+    if word.len() < 2 {
+        return;
+    }
     match word {
-        "ERROR" | "WARN" | "WARNING" | "INFO" | "DEBUG" | "FATAL" | "CRITICAL" => counts.level = true,
-        "Traceback" | "Exception" | "panic" | "panicked" | "Caused" => counts.trace = true,
-        "def" | "class" | "import" | "return" | "fn" | "func" | "let" | "const" | "var" | "public" | "private"
-        | "package" | "struct" => counts.statement = true,
-        _ if word.ends_with("Error") || word.ends_with("Exception") => counts.trace = true,
-        _ if (4..=6).contains(&word.len()) => {
-            const SQL: [&str; 8] = ["select", "insert", "update", "delete", "alter", "join", "where", "create"];
+        b"ERROR" | b"WARN" | b"WARNING" | b"INFO" | b"DEBUG" | b"FATAL" | b"CRITICAL" => counts.level = true,
+        b"Traceback" | b"Exception" | b"panic" | b"panicked" | b"Caused" => counts.trace = true,
+        b"def" | b"class" | b"import" | b"return" | b"fn" | b"func" | b"let" | b"const" | b"var" | b"public"
+        | b"private" | b"package" | b"struct" => counts.statement = true,
+        [.., b'r'] if word.ends_with(b"Error") => counts.trace = true,
+        [.., b'n'] if word.ends_with(b"Exception") => counts.trace = true,
+        [
+            b's' | b'i' | b'u' | b'd' | b'a' | b'j' | b'w' | b'c' | b'S' | b'I' | b'U' | b'D' | b'A' | b'J' | b'W'
+            | b'C',
+            ..,
+        ] if (4..=6).contains(&word.len()) => {
             counts.sql |= SQL.iter().any(|sql| word.eq_ignore_ascii_case(sql));
         }
         _ => {}
@@ -175,7 +232,7 @@ fn note(counts: &mut Counts, word: &str) {
 fn reads_as_prose(text: &str, counts: &Counts) -> bool {
     let dates = text.starts_with(|c: char| c.is_ascii_digit()) && counts.characters > 20 && counts.early_clock;
     let starts = ["```", "---", "+++", "@@", "$ ", ">>>", "#!"].iter().any(|start| text.starts_with(start));
-    let code = text.ends_with(['{', '}', ';']) || text.contains("==") || text.contains("=>") || counts.statement;
+    let code = text.ends_with(['{', '}', ';']) || counts.comparison || counts.statement;
     !(starts
         || text.starts_with(['{', '[', '<', '|'])
         || counts.level && (counts.clock || counts.signs > 2)
@@ -188,11 +245,18 @@ fn reads_as_prose(text: &str, counts: &Counts) -> bool {
         || counts.commas >= 3 && counts.spaces < counts.commas + 2)
 }
 
+/// A list's dash stands before one space, a diff's mark before code or its indentation.
+fn is_marked(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(['+', '-']) else { return false };
+    let is_list = rest.strip_prefix(' ').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(' '));
+    !is_list
+}
+
 /// `name: value` or `name = value`, with a name of at most three words.
-fn is_pair(text: &str) -> bool {
-    let split = text.split_once(": ").or_else(|| text.split_once('='));
-    let named = |name: &str| name.starts_with(char::is_alphabetic) && name.split_whitespace().count() <= 3;
-    split.is_some_and(|(name, value)| named(name) && !value.trim().is_empty())
+fn is_pair(text: &str, counts: &Counts) -> bool {
+    let split = counts.colon.map(|at| (at, at + 2)).or(counts.equals.map(|at| (at, at + 1)));
+    let named = |name: &str| name.starts_with(char::is_alphabetic) && name.split_whitespace().take(4).count() <= 3;
+    split.is_some_and(|(end, start)| named(&text[..end]) && !text[start..].trim().is_empty())
 }
 
 fn is_bullet(text: &str) -> bool {

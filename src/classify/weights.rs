@@ -8,6 +8,8 @@
 
 use std::sync::LazyLock;
 
+use wide::i16x8;
+
 use crate::vectors::{DIMENSIONS, Vector};
 
 use super::features::{Features, Group};
@@ -17,7 +19,24 @@ pub(super) const COLUMNS: usize = 64;
 /// A number for each kind; those beyond the kinds that there are stay 0.
 pub(super) type Scores = [f32; COLUMNS];
 
-static BYTES: &[u8] = include_bytes!("../../models/kinds.bin");
+/// The file, moved so that each row of the requests' matrix is one cache line.
+#[repr(C, align(64))]
+struct Placed {
+    _shift: [u8; SHIFT],
+    file: [u8; LENGTH],
+}
+
+const LENGTH: usize = include_bytes!("../../models/kinds.bin").len();
+/// The requests' rows stand before the bullets' head, and all rows have 64 bytes.
+const SHIFT: usize = {
+    let kinds = include_bytes!("../../models/kinds.bin")[MAGIC.len()] as usize;
+    let bullets_head = 4 * (BULLET_GROUPS + 2 * kinds + 2 * DIMENSIONS * kinds);
+    (64 + bullets_head % 64 - LENGTH % 64) % 64
+};
+static PLACED: Placed = Placed { _shift: [0; SHIFT], file: *include_bytes!("../../models/kinds.bin") };
+static BYTES: &[u8] = &PLACED.file;
+/// Groups of features that a line of prose has: words and letters.
+const BULLET_GROUPS: usize = 2;
 const MAGIC: &[u8] = b"FARTKND1";
 /// Rows whose 8-bit weights may be summed in 16 bits.
 const ROWS_A_SUM: usize = 256;
@@ -75,7 +94,7 @@ impl Weights {
         let matching = Match { sharpness, softness, topic, none, overlap };
         let [examples, examples_rest, confidence] = reader.floats()?;
         let requests = reader.head(Group::ALL.len(), kinds, rows)?;
-        let bullets = reader.head(2, kinds, bullet_rows)?;
+        let bullets = reader.head(BULLET_GROUPS, kinds, bullet_rows)?;
         reader.0.is_empty().then_some(Self {
             kinds: names,
             temperature,
@@ -97,52 +116,95 @@ pub(super) struct Head {
     scales: Scores,
     /// For each dimension of both directions, a weight for each kind.
     dense: Vec<Scores>,
-    rows: &'static [u8],
+    rows: &'static [[u8; COLUMNS]],
     mask: u32,
 }
 
 impl Head {
+    /// The score of each kind of what has no features.
+    pub fn bias(&self) -> Scores {
+        self.bias
+    }
+
     /// The score of each kind.
     pub fn scores(&self, features: &Features) -> Scores {
         let mut scores = self.bias;
-        for (rows, scale) in features.rows.iter().zip(&self.groups).filter(|(rows, _)| !rows.is_empty()) {
-            #[expect(clippy::cast_precision_loss, reason = "a group has a few thousand rows at most")]
-            let share = scale / (rows.len() as f32).sqrt();
-            let sums = self.sums(rows);
-            for ((score, sum), scale) in scores.iter_mut().zip(sums).zip(self.scales) {
-                #[expect(clippy::cast_precision_loss, reason = "sums of a few thousand small numbers")]
-                let sum = sum as f32;
-                *score += share * scale * sum;
-            }
+        for (group, rows) in Group::ALL.into_iter().zip(&features.rows).take(self.groups.len()) {
+            self.add_rows(group, rows, &mut scores);
         }
-        self.add_direction(&features.ask, 0, &mut scores);
-        self.add_direction(&features.system, DIMENSIONS, &mut scores);
+        self.add_ask(&features.ask, &mut scores);
+        self.add_system(&features.system, &mut scores);
         scores
+    }
+
+    /// Adds what the rows of a group tell.
+    pub fn add_rows(&self, group: Group, rows: &[u32], scores: &mut Scores) {
+        if rows.is_empty() {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a group has a few thousand rows at most")]
+        let share = self.groups[group as usize] / (rows.len() as f32).sqrt();
+        let sums = self.sums(rows);
+        for ((score, sum), scale) in scores.iter_mut().zip(sums).zip(self.scales) {
+            #[expect(clippy::cast_precision_loss, reason = "sums of a few thousand small numbers")]
+            let sum = sum as f32;
+            *score += share * scale * sum;
+        }
+    }
+
+    /// Adds what the direction of the ask tells.
+    pub fn add_ask(&self, direction: &Vector, scores: &mut Scores) {
+        add_direction(direction, &self.dense[..DIMENSIONS], scores);
+    }
+
+    /// Adds what the direction of the system prompt tells.
+    pub fn add_system(&self, direction: &Vector, scores: &mut Scores) {
+        add_direction(direction, &self.dense[DIMENSIONS..], scores);
     }
 
     fn sums(&self, rows: &[u32]) -> [i32; COLUMNS] {
         let mut total = [0_i32; COLUMNS];
         for some in rows.chunks(ROWS_A_SUM) {
-            let mut sums = [0_i16; COLUMNS];
+            // Sixteen columns at a time: those of odd places, and those of even places moved there.
+            let mut sums = [(i16x8::ZERO, i16x8::ZERO); COLUMNS / 16];
             for row in some {
-                let at = (row & self.mask) as usize * COLUMNS;
-                for (sum, weight) in sums.iter_mut().zip(&self.rows[at..at + COLUMNS]) {
-                    *sum += i16::from(weight.cast_signed());
+                let (quarters, _) = self.rows[(row & self.mask) as usize].as_chunks::<16>();
+                for ((odd, even), quarter) in sums.iter_mut().zip(quarters) {
+                    let pairs = pairs(quarter);
+                    *odd += pairs >> 8;
+                    *even += (pairs << 8) >> 8;
                 }
             }
-            for (total, sum) in total.iter_mut().zip(sums) {
-                *total += i32::from(sum);
+            let (totals, _) = total.as_chunks_mut::<2>();
+            let of_pairs = sums.iter().flat_map(|(odd, even)| even.to_array().into_iter().zip(odd.to_array()));
+            for (total, (even, odd)) in totals.iter_mut().zip(of_pairs) {
+                total[0] += i32::from(even);
+                total[1] += i32::from(odd);
             }
         }
         total
     }
+}
 
-    fn add_direction(&self, direction: &Vector, first: usize, scores: &mut Scores) {
-        for (value, weights) in direction.iter().zip(&self.dense[first..first + DIMENSIONS]) {
-            for (score, weight) in scores.iter_mut().zip(weights) {
-                *score += value * weight;
+/// Bytes as numbers of 16 bits, the first byte lowest.
+fn pairs(bytes: &[u8; 16]) -> i16x8 {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    i16x8::new(std::array::from_fn(|at| i16::from_le_bytes(pairs[at])))
+}
+
+/// Columns that are summed together, so that their sums stay in registers.
+const COLUMNS_A_PASS: usize = 16;
+
+fn add_direction(direction: &Vector, dense: &[Scores], scores: &mut Scores) {
+    for (scores, first) in scores.as_chunks_mut::<COLUMNS_A_PASS>().0.iter_mut().zip((0..).step_by(COLUMNS_A_PASS)) {
+        let mut sums = [0.0; COLUMNS_A_PASS];
+        for (value, weights) in direction.iter().zip(dense) {
+            let weights = &weights[first..first + COLUMNS_A_PASS];
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += value * weight;
             }
         }
+        scores.iter_mut().zip(sums).for_each(|(score, sum)| *score += sum);
     }
 }
 
@@ -190,7 +252,7 @@ impl Reader {
         let (bias, scales) = (self.scores(kinds)?, self.scores(kinds)?);
         let dense = (0..2 * DIMENSIONS).map(|_| self.scores(kinds)).collect::<Option<_>>()?;
         let mask = u32::try_from(rows - 1).ok()?;
-        Some(Head { groups, bias, scales, dense, rows: self.take(rows * COLUMNS)?, mask })
+        Some(Head { groups, bias, scales, dense, rows: self.take(rows * COLUMNS)?.as_chunks().0, mask })
     }
 }
 
@@ -202,6 +264,20 @@ mod tests {
     fn the_file_in_the_binary_can_be_read() {
         let weights = Weights::built_in();
         assert!(weights.kinds.len() >= 40 && weights.kinds.contains(&"root_cause"), "{:?}", weights.kinds);
+    }
+
+    #[test]
+    fn a_row_is_one_cache_line() {
+        assert_eq!(Weights::built_in().requests.rows.as_ptr().addr() % 64, 0);
+    }
+
+    #[test]
+    fn rows_are_summed_column_by_column() {
+        let head = &Weights::built_in().requests;
+        let rows: Vec<u32> = (0..700).map(|n| n * 91 % 65_536).collect();
+        let weight = |row: &u32, at: usize| i32::from(head.rows[*row as usize][at].cast_signed());
+        let expected: [i32; COLUMNS] = std::array::from_fn(|at| rows.iter().map(|row| weight(row, at)).sum());
+        assert_eq!(head.sums(&rows), expected);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,11 +14,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{env, fail, find_config, print_problems};
 use crate::config::{self, Config};
 use crate::problem::Problem;
+use crate::tokens::Memo;
 
 pub mod decision;
 mod found;
 
-use decision::{Explainer, Settings};
+use decision::{Answer, Explainer, Settings};
 
 /// What `--help` ends with.
 pub const AFTER_HELP: &str = "Examples:\n  \
@@ -38,10 +40,12 @@ pub const AFTER_HELP: &str = "Examples:\n  \
     `material`      what is attached: log levels, a table, …\n  \
     `advice`        what to write in the policy to change that";
 
-/// Lines that are worked on together, for each core.
-const LINES_A_CORE: usize = 64;
-/// The same in bytes for all cores, so that long lines do not fill the memory.
-const BATCH_BYTES: usize = 64 << 20;
+/// Lines that a worker has at a time.
+const BATCH_LINES: usize = 32;
+/// The same in bytes, so that long lines do not fill the memory.
+const BATCH_BYTES: usize = 8 << 20;
+/// Batches that a worker has or that wait for it.
+const BATCHES_A_WORKER: usize = 2;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -101,18 +105,36 @@ fn explain_all(explainer: &Explainer, file: &Path) -> Result<bool, String> {
     };
     let bar = progress(length);
     let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| Worker::start(scope, explainer)).collect();
+        let next = |batch: &mut _| read_batch(&mut *reader, batch).map_err(about);
+        let done = pass_through(&workers, next, &bar);
+        workers.into_iter().for_each(Worker::end);
+        done
+    })
+}
+
+/// Gives each worker batch after batch in turn and writes their answers in the same order.
+fn pass_through(
+    workers: &[Worker<'_>],
+    mut next: impl FnMut(&mut Vec<Vec<u8>>) -> Result<bool, String>,
+    bar: &ProgressBar,
+) -> Result<bool, String> {
+    const DEFECT: &str = "a request could not be explained, which is a defect";
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let (mut batch, mut all_good) = (Vec::new(), true);
+    let (mut sent, mut written, mut at_end, mut all_good) = (0, 0, false, true);
     loop {
-        let at_end = read_batch(&mut *reader, &mut batch, cores * LINES_A_CORE).map_err(about)?;
-        let answers = thread::scope(|scope| {
-            let parts = batch.chunks(batch.len().div_ceil(cores).max(1));
-            let threads: Vec<_> = parts.map(|lines| scope.spawn(|| explainer.explain(lines))).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
-        });
-        if answers.len() != batch.len() {
-            return Err("a request could not be explained, which is a defect".to_owned());
+        while !at_end && sent - written < workers.len() * BATCHES_A_WORKER {
+            let mut batch = Vec::new();
+            at_end = next(&mut batch)?;
+            workers[sent % workers.len()].lines.send(batch).map_err(|_| DEFECT)?;
+            sent += 1;
         }
+        if written == sent {
+            break;
+        }
+        let (answers, bytes) = workers[written % workers.len()].answers.recv().map_err(|_| DEFECT)?;
+        written += 1;
         for answer in &answers {
             all_good &= answer.is_good;
             if writeln!(out, "{}", answer.json).is_err() {
@@ -120,20 +142,50 @@ fn explain_all(explainer: &Explainer, file: &Path) -> Result<bool, String> {
                 return Ok(all_good);
             }
         }
-        bar.inc(batch.iter().map(|line| line.len() as u64 + 1).sum());
-        if at_end {
-            bar.finish_and_clear();
-            drop(out.flush());
-            return Ok(all_good);
-        }
+        bar.inc(bytes);
+    }
+    bar.finish_and_clear();
+    drop(out.flush());
+    Ok(all_good)
+}
+
+/// A thread that explains batches in the order in which it gets them, and keeps what it learns of one for the next.
+struct Worker<'s> {
+    lines: SyncSender<Vec<Vec<u8>>>,
+    /// The answers to a batch, and how many bytes it had.
+    answers: Receiver<(Vec<Answer>, u64)>,
+    thread: ScopedJoinHandle<'s, ()>,
+}
+
+impl<'s> Worker<'s> {
+    fn start(scope: &'s Scope<'s, '_>, explainer: &'s Explainer) -> Self {
+        let (lines, batches) = sync_channel::<Vec<Vec<u8>>>(BATCHES_A_WORKER);
+        let (explained, answers) = sync_channel(BATCHES_A_WORKER);
+        let thread = scope.spawn(move || {
+            let mut memo = Memo::default();
+            for batch in batches {
+                let bytes = batch.iter().map(|line| line.len() as u64 + 1).sum();
+                if explained.send((explainer.explain(&batch, &mut memo), bytes)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { lines, answers, thread }
+    }
+
+    /// Ends it once it is done with what it has. If it broke down, its answers are missing, which is told where they were
+    /// waited for.
+    fn end(self) {
+        let Self { lines, answers, thread } = self;
+        drop((lines, answers));
+        drop(thread.join());
     }
 }
 
 /// Reads the next lines that are not blank; says whether there are no more.
-fn read_batch(reader: &mut dyn BufRead, batch: &mut Vec<Vec<u8>>, lines: usize) -> io::Result<bool> {
-    batch.clear();
+fn read_batch(reader: &mut dyn BufRead, batch: &mut Vec<Vec<u8>>) -> io::Result<bool> {
     let mut bytes = 0;
-    while batch.len() < lines && bytes < BATCH_BYTES {
+    while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
         let mut line = Vec::new();
         if reader.read_until(b'\n', &mut line)? == 0 {
             return Ok(true);

@@ -209,10 +209,24 @@ impl Gateway {
         let view = &call.facts.view;
         let own_limit = limit_of(view, price.as_deref());
         let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
-        let mut funds = Funds::unlimited(&call.facts, row, price, cut);
+        let funds = Funds::unlimited(&call.facts, row, price, cut);
         if purse.charges.is_empty() {
             return Ok(funds);
         }
+        // Apart, so that whoever has no budget does not carry all of its steps around.
+        Box::pin(self.hold_money(call, (row, target), funds, own_limit, purse)).await
+    }
+
+    /// The part of it that is about money: `own_limit` is what client or model allow an answer.
+    async fn hold_money(
+        &self,
+        call: &Call,
+        (row, target): (&Row, &ModelRef),
+        mut funds: Funds,
+        own_limit: Option<u64>,
+        purse: &Purse,
+    ) -> Result<Funds, ApiError> {
+        let view = &call.facts.view;
         let Some(price) = funds.price.clone() else {
             self.refuse(purse, Code::UnpricedModel, &purse.charges[0].payer)?;
             funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;

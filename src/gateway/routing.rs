@@ -13,7 +13,7 @@ use super::conversations::{Conversations, Place};
 use super::live::{InForce, Live};
 use super::refusals::refusal_of;
 use crate::call::CallFacts;
-use crate::classify::{Classified, Explanation, Request};
+use crate::classify::{Classified, Explanation, Memo, Request};
 use crate::config::{Config, Key, Mode};
 use crate::cost::{Book, cost_of};
 use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
@@ -40,6 +40,8 @@ pub struct Routing {
     pub live: ArcSwap<Live>,
     /// Conversations under way.
     pub conversations: Conversations,
+    /// What the classifier read before.
+    memo: Memo,
 }
 
 /// A plan, and what has to be remembered once it was carried out.
@@ -74,7 +76,7 @@ impl Routing {
     pub fn new(config: Arc<Config>, policies: Set) -> Self {
         let live = ArcSwap::from_pointee(Live::new(policies));
         let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
-        Self { config, timezone, live, conversations: Conversations::default() }
+        Self { config, timezone, live, conversations: Conversations::default(), memo: Memo::default() }
     }
 
     /// Decides where a call goes. `now` is what idle conversations and warm prefixes are measured by.
@@ -84,7 +86,7 @@ impl Routing {
     /// The refusal that the client gets.
     pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
         let place = self.conversations.locate(asking.call, now);
-        let held = place.held(now);
+        let held = self.conversations.held(&place, now);
         self.decide_at(asking, place, held)
     }
 
@@ -109,7 +111,7 @@ impl Routing {
         }
         let mut judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
-            _ => Some(judge_call(&policy, asking, &mut place)),
+            _ => Some(judge_call(&policy, asking, &mut place, &self.memo)),
         };
         if let Some((verdict, _)) = judged.as_mut().filter(|_| asking.downgrade && routed == Asked::Auto) {
             downgrade(verdict);
@@ -239,7 +241,7 @@ impl Decided {
     /// Why the request was taken for what it was. `asking` is what was decided.
     pub fn explanation(&self, asking: Asking<'_>) -> Explanation {
         let tools = tools_of(asking);
-        let explain = |request: &Request<'_>| self.policy.classifier.explain(self.policy(), request);
+        let explain = |request: &Request<'_>| self.policy.classifier().explain(self.policy(), request);
         reading(asking.call, asking.body, &borrowed(&tools), explain)
     }
 
@@ -257,11 +259,11 @@ impl Remembered {
 }
 
 /// *classify*: rules, then the task that the client names, then what the words are like.
-fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdict, Classified) {
+fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place, memo: &Memo) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
-    let classified = reading(call, body, &tools, |request| policy.classifier.classify(request));
+    let classified = reading(call, body, &tools, |request| policy.classifier().classify_remembered(request, memo));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
     let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));

@@ -190,8 +190,9 @@ impl Row {
                 None => edit(after_model..after_model, format!(",\"{member}\":{limit}")),
             }];
         }
-        let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<u64>().ok();
-        let higher = given.into_iter().filter(|at| value(at).is_none_or(|value| value > limit));
+        // Some write whole numbers with a point or an exponent.
+        let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<f64>().ok();
+        let higher = given.into_iter().filter(|at| value(at).is_none_or(|value| value > limit as f64));
         higher.map(|at| edit(at.clone(), limit.to_string())).collect()
     }
 

@@ -23,11 +23,25 @@ pub fn embed(text: &str) -> Vector {
 
 /// The cosine of two vectors' angle: 1 for the same direction, 0 for nothing in common.
 pub fn cosine(a: &Vector, b: &Vector) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    dot(a, b)
+}
+
+/// The sum of the products. Eight sums are kept apart, so that eight products are made at once.
+pub fn dot<const N: usize>(a: &[f32; N], b: &[f32; N]) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0_f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 fn normalise(vector: &mut Vector) {
-    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let length = dot(vector, vector).sqrt();
     if length > 0.0 {
         vector.iter_mut().for_each(|x| *x /= length);
     }

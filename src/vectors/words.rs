@@ -2,51 +2,85 @@
 //!
 //! As WordPiece does it (<https://arxiv.org/abs/1609.08144>, section 4.1): the longest piece first, from the left.
 
-use super::table::{Table, Word};
+use super::table::{Row, Table};
 
 /// Longest word that is looked up, in letters; what is longer is an identifier or noise.
 const LETTERS_MAX: usize = 40;
 
+/// Stands in front of a piece that does not begin its word.
+const MARK: [u8; 2] = *b"##";
+
+/// A word, with room for a mark before its first letter.
+struct Word {
+    bytes: [u8; MARK.len() + LETTERS_MAX],
+    /// Letters; those beyond [`LETTERS_MAX`] are counted and not kept.
+    length: usize,
+}
+
 /// Calls `found` for each word of `text` that the table knows.
-pub(super) fn pieces(text: &str, table: &Table, mut found: impl FnMut(Word)) {
-    let mut word: Vec<u8> = Vec::with_capacity(LETTERS_MAX + 2);
-    for c in text.chars().chain([' ']) {
-        if let Some(letter) = plain(c) {
-            word.push(letter);
-            continue;
+pub(super) fn pieces(text: &str, table: &Table, mut found: impl FnMut(Row)) {
+    let mut word = Word { bytes: [0; MARK.len() + LETTERS_MAX], length: 0 };
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let letter = if byte.is_ascii() {
+            at += 1;
+            byte.is_ascii_alphabetic().then(|| byte.to_ascii_lowercase())
+        } else {
+            let c = text[at..].chars().next().unwrap_or(' ');
+            at += c.len_utf8();
+            plain(c)
+        };
+        match letter {
+            Some(letter) => {
+                if let Some(place) = word.bytes.get_mut(MARK.len() + word.length) {
+                    *place = letter;
+                }
+                word.length += 1;
+            }
+            None if word.length > 0 => word.cut(table, &mut found),
+            None => {}
         }
-        if (1..=LETTERS_MAX).contains(&word.len()) {
-            cut(&word, table, &mut found);
+    }
+    word.cut(table, &mut found);
+}
+
+impl Word {
+    /// Tells the pieces of the word, and begins the next one.
+    fn cut(&mut self, table: &Table, found: &mut impl FnMut(Row)) {
+        let length = std::mem::take(&mut self.length);
+        if length > LETTERS_MAX {
+            return;
         }
-        word.clear();
+        let (mut start, mut marked) = (0, 0);
+        while start < length {
+            // The mark takes the place of letters that were told.
+            let from = start + MARK.len() - marked;
+            self.bytes[from..from + marked].copy_from_slice(&MARK[..marked]);
+            let Some((row, end)) = self.longest(table, from, marked, length) else { return };
+            found(row);
+            (start, marked) = (end, MARK.len());
+        }
+    }
+
+    /// The longest piece that begins with a mark of so many bytes at `from`, and which letter is the first behind it.
+    fn longest(&self, table: &Table, from: usize, marked: usize, length: usize) -> Option<(Row, usize)> {
+        let last = (MARK.len() + length).min(from + table.longest());
+        if let Some(row) = table.find(&self.bytes[from..last]) {
+            return Some((row, last - MARK.len()));
+        }
+        let mut hashes = [0; MARK.len() + LETTERS_MAX];
+        let mut hash = 0;
+        for (place, byte) in hashes.iter_mut().zip(&self.bytes[from..last]) {
+            hash = Table::lengthened(hash, *byte);
+            *place = hash;
+        }
+        let ends = (from + marked + 1..last).rev().filter(|end| table.may_have(hashes[end - from - 1]));
+        ends.filter_map(|end| table.find(&self.bytes[from..end]).map(|row| (row, end - MARK.len()))).next()
     }
 }
 
-fn cut(word: &[u8], table: &Table, found: &mut impl FnMut(Word)) {
-    let mut piece = Vec::with_capacity(word.len() + 2);
-    let mut start = 0;
-    while start < word.len() {
-        let mark: &[u8] = if start == 0 { b"" } else { b"##" };
-        let longest = (start + 1..=word.len()).rev().find_map(|end| {
-            piece.clear();
-            piece.extend_from_slice(mark);
-            piece.extend_from_slice(&word[start..end]);
-            table.find(&piece).map(|row| (row, end))
-        });
-        let Some((row, end)) = longest else { return };
-        found(row);
-        start = end;
-    }
-}
-
-/// The letter without case and accent, where it is a Latin one.
+/// The letter without case and accent, where it is a Latin one; `c` is beyond ASCII.
 fn plain(c: char) -> Option<u8> {
-    if c.is_ascii_alphabetic() {
-        return u8::try_from(c.to_ascii_lowercase()).ok();
-    }
-    if c.is_ascii() {
-        return None;
-    }
     let letter = match c.to_lowercase().next()? {
         'à'..='æ' | 'ā' | 'ă' | 'ą' => b'a',
         'ç' | 'ć' | 'č' => b'c',

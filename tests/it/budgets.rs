@@ -206,6 +206,9 @@ async fn long_contexts_are_held_for_by_their_tokens_where_bytes_do_not_fit() {
     }
     assert_eq!(asking.join_all().await, [200; 6]);
     assert!(total(&world) <= 60_000_000);
+    // The first fits by its bytes; what is held for the others is not half as much again as what they cost.
+    let counted = world.rows("select 1 from attempts_v1 where bound_nano <= 12000000");
+    assert!(counted.len() >= 5, "{} of 6", counted.len());
 }
 
 #[tokio::test]

@@ -144,10 +144,9 @@ impl Explainer {
         Ok(Self { routing, config: Arc::clone(config), book, said, key, state, held, verbose: settings.verbose })
     }
 
-    /// Explains requests, one a line.
-    pub fn explain(&self, lines: &[Vec<u8>]) -> Vec<Answer> {
-        let mut memo = Memo::default();
-        lines.iter().map(|line| self.explain_one(line, &mut memo)).collect()
+    /// Explains requests, one a line. `memo` has the tokens of messages that were counted before.
+    pub fn explain(&self, lines: &[Vec<u8>], memo: &mut Memo) -> Vec<Answer> {
+        lines.iter().map(|line| self.explain_one(line, memo)).collect()
     }
 
     fn explain_one(&self, line: &[u8], memo: &mut Memo) -> Answer {
