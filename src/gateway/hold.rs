@@ -4,6 +4,7 @@
 //! have any. The most that an attempt can cost is bounded by the bytes of its body first; the tokens are counted only
 //! where that does not fit. Where levers only watch, nothing is refused and no limit is lowered: it is counted.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::call::{Attribution, Call, CallFacts, OnShort};
 use crate::config::{Config, Key, Mode};
 use crate::cost::Price;
 use crate::ids::TeamId;
-use crate::ledger::{LedgerError, Users};
+use crate::ledger::{LedgerError, Spender, Spent, Users};
 use crate::limits::{HELD_BODY_BYTES_MAX, OUTPUT_TOKENS_LEAST};
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
@@ -96,19 +97,30 @@ pub fn recall(accounts: &Accounts, config: &Config, keys: &[Key], whose: Whose) 
     };
     let by_user = config.teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some()));
     let rows = accounts.ledger.spent_since(if by_user { Users::Apart } else { Users::Together }, since)?;
-    let named = |name: String| Some(name).filter(|name| !name.is_empty());
-    for row in rows {
-        let key = keys.iter().find(|key| key.id.as_str() == row.key);
-        let mut who = Attribution::of_team(TeamId::from(&*row.team));
-        (who.project, who.user) = (named(row.project), named(row.user));
-        for (payer, terms) in payers(config, &who, key) {
-            let is_asked_for = whose == Whose::All || matches!(payer, Payer::Key(_));
-            let Some(budget) = terms.budget.filter(|_| is_asked_for) else { continue };
-            if row.at_ms >= from(budget.every) {
-                accounts.holds.with(|books| books.recall(&payer, budget.every, row.at_ms, NanoUsd(row.nano)));
+    let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
+    let budgets_of = |spender: &Spender| {
+        let key = keys.iter().find(|key| key.id.as_str() == spender.key);
+        let mut who = Attribution::of_team(TeamId::from(&*spender.team));
+        (who.project, who.user) = (named(&spender.project), named(&spender.user));
+        let payers = payers(config, &who, key).into_iter();
+        let payers = payers.filter(|(payer, _)| whose == Whose::All || matches!(payer, Payer::Key(_)));
+        let every = |terms: Terms| terms.budget.map(|budget| (budget.every, from(budget.every)));
+        payers.filter_map(|(payer, terms)| Some((payer, every(terms)?))).collect::<Vec<_>>()
+    };
+    // Few payers have many rows.
+    let mut known = HashMap::new();
+    accounts.holds.with(|books| {
+        for Spent { at_ms, who, nano } in rows {
+            if !known.contains_key(&who) {
+                known.insert(who.clone(), budgets_of(&who));
+            }
+            for (payer, (every, from)) in &known[&who] {
+                if at_ms >= *from {
+                    books.recall(payer, *every, at_ms, NanoUsd(nano));
+                }
             }
         }
-    }
+    });
     Ok(())
 }
 

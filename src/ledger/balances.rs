@@ -15,6 +15,15 @@ use crate::ledger::error::{LedgerError, database_error};
 pub struct Spent {
     /// When the quarter began, in milliseconds since the Unix epoch.
     pub at_ms: i64,
+    /// Who did.
+    pub who: Spender,
+    /// High ends of what it cost, in nano-dollars.
+    pub nano: i64,
+}
+
+/// Who spent.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Spender {
     /// Who paid.
     pub team: String,
     /// The virtual key; empty without one.
@@ -23,8 +32,6 @@ pub struct Spent {
     pub project: String,
     /// The end user; empty without one, or where users are not told apart.
     pub user: String,
-    /// High ends of what it cost, in nano-dollars.
-    pub nano: i64,
 }
 
 /// Whether end users are told apart.
@@ -64,14 +71,8 @@ pub(super) fn spent_since(path: &Path, users: Users, since_ms: i64) -> Result<Ve
             "SELECT quarter * 900000, team, key, project, user, nano FROM spent WHERE quarter >= ?1 AND nano <> 0",
         )?;
         let rows = query.query_map(params![since_ms.div_euclid(900_000)], |row| {
-            Ok(Spent {
-                at_ms: row.get(0)?,
-                team: row.get(1)?,
-                key: row.get(2)?,
-                project: row.get(3)?,
-                user: row.get(4)?,
-                nano: row.get(5)?,
-            })
+            let who = Spender { team: row.get(1)?, key: row.get(2)?, project: row.get(3)?, user: row.get(4)? };
+            Ok(Spent { at_ms: row.get(0)?, who, nano: row.get(5)? })
         })?;
         rows.collect()
     };

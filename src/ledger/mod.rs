@@ -52,7 +52,7 @@ use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
-pub use crate::ledger::balances::{Spent, Users};
+pub use crate::ledger::balances::{Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;

@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::ledger::record::Reconciled;
-use crate::ledger::{Spent, Users};
+use crate::ledger::{Spender, Spent, Users};
 
 /// What was spent in all, and by whom.
 #[track_caller]
 fn check(ledger: &Ledger, users: Users, expected: &[(&str, i64)]) {
     sync(ledger);
     let spent = ledger.spent_since(users, 0).expect("sums");
-    let told: Vec<_> = spent.iter().map(|spent| (spent.user.as_str(), spent.nano)).collect();
+    let told: Vec<_> = spent.iter().map(|spent| (spent.who.user.as_str(), spent.nano)).collect();
     assert_eq!(told, expected);
     let rows = rows(&ledger.views().unwrap(), "SELECT coalesce(sum(cost_high_nano), 0) FROM requests_v1");
     assert_eq!(rows, [spent.iter().map(|spent| spent.nano).sum::<i64>().to_string()], "as the rows have it");
@@ -27,15 +27,9 @@ fn sums_begin_with_the_rows_that_are_there_and_follow_those_that_come() {
     check(&ledger, Users::Together, &[("", 44)]);
     let spent: Vec<Spent> = ledger.spent_since(Users::Together, 1_790_000_000_000).unwrap();
     let quarter = 1_790_000_000_000 / 900_000 * 900_000;
-    let expected = Spent {
-        at_ms: quarter,
-        team: "data-platform".into(),
-        key: "ops".into(),
-        project: "warehouse".into(),
-        user: String::new(),
-        nano: 44,
-    };
-    assert_eq!(spent, [expected]);
+    let who =
+        Spender { team: "data-platform".into(), key: "ops".into(), project: "warehouse".into(), user: String::new() };
+    assert_eq!(spent, [Spent { at_ms: quarter, who, nano: 44 }]);
     assert_eq!(ledger.spent_since(Users::Together, quarter + 900_000).unwrap(), []);
 }
 
