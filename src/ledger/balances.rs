@@ -82,7 +82,10 @@ pub(super) fn spent_since(path: &Path, users: Users, since_ms: i64) -> Result<Ve
 /// Makes sure that the sums are kept: nothing if they are, else all rows are read once.
 fn begin(connection: &mut Connection, users: Users) -> rusqlite::Result<()> {
     let has = |connection: &Connection, users: Users| -> rusqlite::Result<bool> {
-        let mut query = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND name = ?1")?;
+        let mut query = connection.prepare(
+            "SELECT 1 FROM sqlite_schema sums, sqlite_schema kept
+             WHERE sums.name = 'spent' AND kept.type = 'trigger' AND kept.name = ?1",
+        )?;
         query.exists(params![users.trigger()])
     };
     if has(connection, users)? || (users == Users::Together && has(connection, Users::Apart)?) {
