@@ -237,7 +237,7 @@ impl Running {
             drop(agents.await);
         }
         watcher.abort();
-        // What it has not sent yet is told again after the next start.
+        // What it has not sent yet is told again after the next start, by the first request that spends.
         teller.abort();
         accounts.estimates.idle().await;
         let of_thread = Arc::clone(&accounts);

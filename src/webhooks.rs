@@ -1,8 +1,8 @@
 //! Tells others what becomes of budgets: one message a webhook, at least once, never on the path of a request.
 //!
 //! Each webhook has a queue and a task of its own: messages go out in order, and one that is not taken is sent again
-//! later and later. Messages hold names and amounts, never a prompt or a secret. After a restart what holds then is told
-//! again with the same `id`.
+//! later and later. Messages hold names and amounts, never a prompt or a secret. After a restart the next request that
+//! spends tells again what holds then, with the same `id`.
 
 use std::time::Duration;
 
