@@ -28,7 +28,7 @@ use crate::config::{Config, Key};
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
-use crate::money::CostInterval;
+use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{ModelRef, Plan, Reason, Why};
 use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
@@ -74,6 +74,8 @@ pub struct Decision {
     pub edits: String,
     /// What the request cost; `None` while its stream runs.
     pub cost: Option<CostInterval>,
+    /// What that saved; `None` while its stream runs, or where nobody knows.
+    pub saved: Option<NanoUsd>,
     /// Some of that was estimated, for want of the provider's word.
     pub estimated: bool,
 }
@@ -145,7 +147,8 @@ impl Gateway {
         };
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
-        let meter = Meter::open(&self.accounts, &facts, &plan);
+        let mut meter = Meter::open(&self.accounts, &facts, &plan);
+        meter.beside(|model| self.providers.row(&model.provider).cloned());
         let outcome = self.ask(call, &plan, meter).await;
         if let Some(model) = outcome.answered_by() {
             self.routing.answered(remembered, model, Clock::now());
@@ -256,9 +259,10 @@ impl Gateway {
 
 /// *relay* and *settle*: a whole answer is settled here, a stream settles itself as it goes by.
 fn settle_and_reply(outcome: Outcome, plan: &Arc<Plan>) -> Reply {
-    let decision = |meter: &Meter, cost| {
+    let decision = |meter: &Meter, cost: Option<CostInterval>| {
         let (model, edits, estimated) = (meter.target().cloned(), meter.edits().to_owned(), meter.is_estimated());
-        Some(Decision { model, plan: Arc::clone(plan), edits, cost, estimated })
+        let saved = cost.and(meter.saved());
+        Some(Decision { model, plan: Arc::clone(plan), edits, cost, saved, estimated })
     };
     match outcome {
         Outcome::Whole { status, headers, json, mut meter } => {

@@ -186,6 +186,9 @@ pub struct Plan {
     pub would: Option<Would>,
     /// The conversation that it belongs to, hashed; `None`: it has no messages.
     pub session: Option<u64>,
+    /// Where the call would have gone without levers: the model that the client asked for, the first one of the tier that
+    /// it asked for, and where the choice is ours of the policy's default tier. `None`: there is no such model.
+    pub baseline: Option<ModelRef>,
     /// What the plan depends on besides request and policy, as rows keep it; `None`: nothing.
     pub state: Option<String>,
 }
@@ -193,7 +196,7 @@ pub struct Plan {
 impl Plan {
     /// A plan that no policy was asked about.
     pub fn new(tier: Option<Tier>, targets: Vec<ModelRef>, reason: Reason) -> Self {
-        Self { tier, targets, reason, finding: None, would: None, session: None, state: None }
+        Self { tier, targets, reason, finding: None, would: None, session: None, baseline: None, state: None }
     }
 
     /// The task kind that the policy took it for.

@@ -25,7 +25,7 @@ use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, judge};
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
-use crate::route::{Allowed, Asked, NoPlan, Standing, choose};
+use crate::route::{Allowed, Asked, NoPlan, Standing, baseline, choose};
 use crate::task::Tier;
 use crate::tokens;
 use crate::wire::errors::ApiError;
@@ -114,10 +114,15 @@ impl Routing {
         let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
         let mut plan = match mode {
             Mode::Enforce => acting.map_err(refusal_of)?,
-            Mode::Observe => self.watching(asking, written, policy.policy.default, acting.ok()).map_err(refusal_of)?,
+            Mode::Observe => {
+                self.watching(asking, written.clone(), policy.policy.default, acting.ok()).map_err(refusal_of)?
+            }
         };
         plan.finding = judged.as_ref().map(|(verdict, classified)| finding(&policy, verdict, *classified));
         plan.session = place.id;
+        plan.baseline = self.allowed(call.who.team.as_str(), key, |allowed| {
+            baseline(&written, policy.policy.default, &self.config.tiers, allowed)
+        });
         let (classified, prompt_tokens) = (judged.map(|(_, classified)| classified), prompt_tokens(call));
         Ok(Decided { plan, classified, policy, place, held, prompt_tokens })
     }

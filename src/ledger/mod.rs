@@ -24,6 +24,7 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod rollup;
 pub mod salvage;
 mod schema;
 mod secured;
@@ -139,6 +140,7 @@ impl Ledger {
             Record::Intent(_) | Record::Planned(..) => Urgency::MayBeRefused,
             Record::Outcome(_)
             | Record::Priced(..)
+            | Record::Compared(..)
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,

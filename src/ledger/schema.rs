@@ -9,13 +9,16 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::rollup;
 
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 4;
+pub(super) const SCHEMA_VERSION: u32 = 5;
 
-const TABLES: &str = "
+const TABLES: &str = concat!(
+    rollup::table!(),
+    "
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY NOT NULL,
     at_ms INTEGER, team TEXT, key TEXT, project TEXT, pipeline TEXT, user TEXT, run TEXT, prompt TEXT,
@@ -23,7 +26,10 @@ CREATE TABLE requests (
     status TEXT NOT NULL,
     cost_low_nano INTEGER NOT NULL, cost_nano INTEGER, cost_high_nano INTEGER,
     http_status INTEGER, duration_ms INTEGER, first_byte_ms INTEGER, edits TEXT,
-    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT
+    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT,
+    baseline_model TEXT, baseline_nano INTEGER, saved_fallback_nano INTEGER, saved_retry_nano INTEGER,
+    saved_compress_nano INTEGER, saved_cache_nano INTEGER, provider_cache_nano INTEGER, arm TEXT,
+    cache_lost_nano INTEGER, cache_lost_to TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -54,9 +60,14 @@ CREATE TABLE journal (
 
 CREATE VIEW requests_v1 AS SELECT
     request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
-    status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
     http_status, duration_ms, first_byte_ms, edits,
-    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT
@@ -67,7 +78,8 @@ CREATE VIEW attempts_v1 AS SELECT
     provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
     priced_tier, unknown_reason
 FROM attempts;
-";
+"
+);
 
 /// Opens the database at `path` for its owner, creating it if there is none.
 ///

@@ -17,6 +17,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::wire::errors::Code;
 
 use super::estimates::Estimates;
+use super::prefixes::Prefixes;
 
 /// Shared by all requests of the process.
 pub struct Accounts {
@@ -28,6 +29,8 @@ pub struct Accounts {
     pub timezone: TimeZone,
     /// What estimates go by.
     pub estimates: Estimates,
+    /// Prompts that went by.
+    pub prefixes: Prefixes,
     /// Metrics.
     pub metrics: Metrics,
     /// Log.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::series::{Combined, Labels, Memo};
@@ -59,6 +60,7 @@ pub struct Metrics {
     prompt_tokens: IntCounterVec,
     cost: CounterVec,
     estimated_cost: CounterVec,
+    saved: GaugeVec,
     unpriced: IntCounterVec,
     overshoot: CounterVec,
     time_to_first_token: HistogramVec,
@@ -231,6 +233,13 @@ impl Metrics {
                 "The part of farthing_cost_usd_total that was estimated here, for want of the provider's word",
                 &["provider", "model"],
             ),
+            saved: gauges(
+                &r,
+                "farthing_saved_usd_total",
+                "Dollars saved against what requests would have cost, by cause; a cause that costs falls. provider_cache is \
+                 the provider's doing and no part of the others",
+                &["cause"],
+            ),
             unpriced: counts(
                 &r,
                 "farthing_unpriced_attempts_total",
@@ -369,6 +378,13 @@ impl Metrics {
         *live = versions;
     }
 
+    /// Adds nano-dollars to what a cause saved; less than nothing where it cost.
+    pub fn count_saved(&self, cause: &str, nano_usd: i64) {
+        if nano_usd != 0 {
+            self.saved.with_label_values(&[cause]).add(nano_usd as f64 / 1e9);
+        }
+    }
+
     /// Counts an attempt whose cost is not known.
     pub fn count_unknown(&self, series: &Series, why: WhyUnknown) {
         let [provider, model] = &series.target;
@@ -467,6 +483,12 @@ fn int_gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
     let gauge = IntGauge::new(name, help).expect(VALID);
     r.register(Box::new(gauge.clone())).expect(VALID);
     gauge
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    let vec = GaugeVec::new(Opts::new(name, help), labels).expect(VALID);
+    r.register(Box::new(vec.clone())).expect(VALID);
+    vec
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Gauge {

@@ -12,6 +12,7 @@ mod power;
 mod reconciling;
 mod rows;
 mod speed;
+mod summing;
 mod upgrading;
 
 use std::path::Path;
