@@ -18,7 +18,9 @@ mod policy;
 mod reconcile;
 mod reconcile_told;
 mod report;
+mod rerate;
 mod serve;
+mod statement;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +59,9 @@ enum Command {
     /// Say what was spent and saved, by team, model, day and more
     #[command(after_help = report::AFTER_HELP)]
     Report(report::Arguments),
+    /// Close months for teams, and print what was closed
+    #[command(after_help = statement::AFTER_HELP)]
+    Statement(statement::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -111,6 +116,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Statement(arguments) => statement::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

@@ -7,6 +7,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::ledger::rollup;
+use crate::ledger::statements;
 
 /// What leads from the version before to the next one.
 pub(super) struct Step {
@@ -22,6 +23,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 3, sql: REASONS },
     Step { to: 4, sql: DECISIONS },
     Step { to: 5, sql: COMPARISONS },
+    Step { to: 6, sql: statements::TABLES },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt

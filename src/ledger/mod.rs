@@ -24,11 +24,13 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod retention;
 pub mod rollup;
 pub mod salvage;
 mod schema;
 mod secured;
 mod segment;
+pub mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;

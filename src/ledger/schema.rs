@@ -10,11 +10,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::rollup;
+use crate::ledger::statements;
 
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 5;
+pub(super) const SCHEMA_VERSION: u32 = 6;
 
 const TABLES: &str = concat!(
     rollup::table!(),
@@ -149,7 +150,7 @@ pub fn first_id_at(at_ms: i64) -> String {
     format!("{}-{}", &at[..8], &at[8..])
 }
 
-fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
+pub(super) fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
     let refuse = |found: String| LedgerError::NotALedger { path: path.to_path_buf(), found };
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let application_id = number("application_id").map_err(|source| match source.sqlite_error_code() {
@@ -187,8 +188,9 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES}
+        "BEGIN IMMEDIATE; {TABLES} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
-         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+        statements::TABLES
     ))
 }

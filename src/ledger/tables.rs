@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
@@ -14,6 +16,7 @@ use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::recover::{self, Damage, Left};
+use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::Sums;
 use crate::ledger::schema;
 use crate::money::NanoUsd;
@@ -197,6 +200,11 @@ impl Tables {
             transaction.commit()?;
             Ok((attempts as u64, requests as u64))
         })
+    }
+
+    /// Deletes the rows of the months before a day; see [`retention::forget`].
+    pub(super) fn forget(&mut self, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Forgotten> {
+        retention::forget(&mut self.connection, first_kept, zone)
     }
 
     /// Rewrites the file without its free pages, in one transaction. Needs room for a second copy on the

@@ -12,6 +12,7 @@ mod power;
 mod reconciling;
 mod rows;
 mod speed;
+mod stating;
 mod summing;
 mod upgrading;
 
