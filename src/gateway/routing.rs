@@ -82,7 +82,7 @@ impl Routing {
     /// The refusal that the client gets.
     pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
         let place = self.conversations.locate(asking.call, now);
-        let held = place.held(now);
+        let held = self.conversations.held(&place, now);
         self.decide_at(asking, place, held)
     }
 
@@ -239,7 +239,7 @@ impl Decided {
     /// Why the request was taken for what it was. `asking` is what was decided.
     pub fn explanation(&self, asking: Asking<'_>) -> Explanation {
         let tools = tools_of(asking);
-        let explain = |request: &Request<'_>| self.policy.classifier.explain(self.policy(), request);
+        let explain = |request: &Request<'_>| self.policy.classifier().explain(self.policy(), request);
         reading(asking.call, asking.body, &borrowed(&tools), explain)
     }
 
@@ -261,7 +261,7 @@ fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdi
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
-    let classified = reading(call, body, &tools, |request| policy.classifier.classify(request));
+    let classified = reading(call, body, &tools, |request| policy.classifier().classify(request));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
     let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
