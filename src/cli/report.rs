@@ -16,6 +16,7 @@ use super::{counted, fail, find_config, print_problems};
 use crate::config;
 use crate::ledger::{LedgerError, open_views, rollup};
 use crate::money::NanoUsd;
+use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
 use crate::report::forecast::{DAYS_MIN, Forecast, forecast};
 use crate::report::{By, Line, Report, date_of, midnight};
@@ -36,7 +37,8 @@ Example:
   farthing report --by team,model --since 2026-11-01 --until 2026-11-30
   farthing report --by month --format json --ledger /backups/farthing-2026-11-27.db
   farthing report --format focus > focus-2026-11.csv
-  farthing report --by team --forecast";
+  farthing report --by team --forecast
+  farthing report --causal";
 
 #[derive(Args)]
 pub struct Arguments {
@@ -52,6 +54,9 @@ pub struct Arguments {
     /// Say as well what the month of the last day will have cost at its end
     #[arg(long)]
     forecast: bool,
+    /// Instead, what levers really save: sessions with them against those that policies hold out (`holdout`)
+    #[arg(long, conflicts_with_all = ["by", "forecast"])]
+    causal: bool,
     /// The ledger or a copy of it; else the configuration's
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
@@ -126,6 +131,9 @@ impl<'z> Asked<'z> {
     }
 
     fn told(&self, views: &Connection, arguments: &Arguments) -> Result<String, LedgerError> {
+        if arguments.causal {
+            return self.causal(views, arguments.format);
+        }
         if arguments.format == Format::Focus {
             return self.focus(views);
         }
@@ -159,6 +167,19 @@ impl<'z> Asked<'z> {
         rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone))
     }
 
+    fn causal(&self, views: &Connection, format: Format) -> Result<String, LedgerError> {
+        let beyond = self.until.saturating_add(Span::new().days(1));
+        let sessions = rollup::sessions(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
+        let effects = effects(sessions);
+        if format == Format::Json {
+            return Ok(json!({ "policies": effects.iter().map(json_of).collect::<Vec<_>>() }).to_string());
+        }
+        if effects.is_empty() {
+            return Ok("no policy holds sessions out: `holdout: 0.01` in its front matter does".to_owned());
+        }
+        Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
+    }
+
     fn focus(&self, views: &Connection) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
         let report = Report::of(&by, self.lines(views, &by, self.since, self.until)?, self.zone);
@@ -185,6 +206,42 @@ impl<'z> Asked<'z> {
         let (spent, days_over) = (by_day.total.cost, days.len());
         Ok(Told { month, spent, days_over, forecast: forecast(spent, &days, left) })
     }
+}
+
+/// One policy's effect in words.
+fn words_of(effect: &Effect) -> String {
+    let dollars = |nano: f64| format!("${}", NanoUsd(nano as i64));
+    let (with, without) = effect.sessions;
+    let unknown = match effect.unknown {
+        0 => String::new(),
+        unknown => format!("; {} of unknown cost left out", counted(unknown as u64, "session")),
+    };
+    let sessions =
+        format!("{}: {} with levers, {without} held out{unknown}", effect.policy, counted(with as u64, "session"));
+    let computed = effect.computed.map_or_else(|| "nothing".to_owned(), dollars);
+    match &effect.measured {
+        Some(Interval { low, value, high }) => format!(
+            "{sessions}: measured {} saved a session, 95 % between {} and {} whenever one looks; computed {computed}",
+            dollars(*value),
+            dollars(*low),
+            dollars(*high)
+        ),
+        None => format!(
+            "{sessions}: computed {computed} saved a session; too few to measure it, {} more in the smaller arm are wanted",
+            effect.missing()
+        ),
+    }
+}
+
+fn json_of(effect: &Effect) -> Value {
+    let nano = |amount: Option<f64>| amount.map(|amount| amount.round() as i64);
+    json!({
+        "policy": effect.policy, "sessions": effect.sessions.0, "held_out": effect.sessions.1, "unknown": effect.unknown,
+        "mean_nano": nano(effect.means.0), "held_out_mean_nano": nano(effect.means.1),
+        "computed_saved_nano": nano(effect.computed), "measured_saved_nano": nano(effect.measured.map(|m| m.value)),
+        "measured_low_nano": nano(effect.measured.map(|m| m.low)), "measured_high_nano": nano(effect.measured.map(|m| m.high)),
+        "missing_sessions": effect.missing(),
+    })
 }
 
 /// A forecast in words.
@@ -233,6 +290,7 @@ mod tests {
             since: None,
             until: None,
             forecast: false,
+            causal: false,
             ledger: None,
             config: None,
             format: Format::Table,

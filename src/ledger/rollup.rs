@@ -11,6 +11,7 @@ use rusqlite::{CachedStatement, Connection, Row, params, params_from_iter, types
 
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::schema::first_id_at;
+use crate::report::causal::Session;
 use crate::report::{By, Figures, Line, SLOT_MS};
 
 /// How far a request's time may lie from the one in its id.
@@ -84,7 +85,7 @@ macro_rules! rows {
 }
 
 /// Brings the sums to a ledger that has rows and none of them.
-pub(super) const FILL: &str = concat!(
+pub const FILL: &str = concat!(
     "INSERT INTO rollup SELECT slot, team, project, pipeline, key, tier, task, provider, model,
         sum(requests), sum(attempts), sum(input_tokens), sum(cached_input_tokens), sum(cache_write_tokens),
         sum(output_tokens), sum(reasoning_tokens), sum(cost_nano), sum(uncertain), sum(uncertain_low_nano),
@@ -211,6 +212,27 @@ pub fn lines(views: &Connection, by: &[By], since_ms: i64, until_ms: i64) -> Res
     let mut lines = read().map_err(database_error("read"))?;
     lines.retain(|line| !line.figures.is_zero());
     Ok(lines)
+}
+
+/// The sessions of policies that hold some of them out, of what ended and had arrived in the span.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn sessions(views: &Connection, since_ms: i64, until_ms: i64) -> Result<Vec<Session>, LedgerError> {
+    let sql = "SELECT substr(policy, 1, instr(policy || '@', '@') - 1), arm = 'holdout',
+            CASE WHEN count(*) = count(cost_nano) THEN sum(cost_nano) END, ifnull(sum(saved_nano), 0)
+         FROM requests_v1 WHERE request_id >= ?1 AND request_id < ?2 AND at_ms >= ?3 AND at_ms < ?4
+            AND status <> 'open' AND arm IS NOT NULL AND policy IS NOT NULL GROUP BY 1, 2, session";
+    let session = |row: &Row<'_>| {
+        Ok(Session { policy: row.get(0)?, is_held_out: row.get(1)?, cost: row.get(2)?, saved: row.get(3)? })
+    };
+    let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
+    let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
+    let read = || -> rusqlite::Result<Vec<Session>> {
+        views.prepare(sql)?.query_map(params![first, beyond, since_ms, until_ms], session)?.collect()
+    };
+    read().map_err(database_error("read"))
 }
 
 /// The column of a dimension; `None`: it is none.

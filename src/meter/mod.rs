@@ -28,7 +28,7 @@ use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
-use crate::plan::{ModelRef, Plan};
+use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::usage::Usage;
 use crate::task::Tier;
@@ -282,10 +282,12 @@ impl Meter {
         self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
         self.estimated |= settled.is_estimate();
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
-        let comparison = self.beside.as_ref().filter(|_| ends.is_some()).map(|beside| {
-            let comparison = self.compare(beside, &attempt, &settled, before);
+        let is_compared = ends.is_some() && (self.beside.is_some() || self.plan.arm.is_some());
+        let comparison = is_compared.then(|| {
+            let beside = self.beside.as_ref();
+            let comparison = beside.map(|beside| self.compare(beside, &attempt, &settled, before)).unwrap_or_default();
             self.count_saved(&comparison);
-            Box::new(comparison)
+            Box::new(Comparison { arm: self.plan.arm.map(Arm::as_str), ..comparison })
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now_ms(), closes);
