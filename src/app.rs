@@ -26,6 +26,7 @@ use crate::limits::{CUT_GRACE, RELOAD_TIMEOUT};
 use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
 use crate::meter::holds::Holds;
+use crate::meter::prefixes::Prefixes;
 use crate::policy::{Set, Verify};
 use crate::problem::Problem;
 use crate::providers::Providers;
@@ -119,6 +120,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         book: ArcSwap::from_pointee(book),
         timezone: TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC),
         estimates: Estimates::default(),
+        prefixes: Prefixes::default(),
         metrics,
         log,
         cutting: Cutting::default(),

@@ -29,7 +29,7 @@ use crate::config::{Config, Key};
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
-use crate::money::CostInterval;
+use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{ModelRef, Plan, Reason, Why};
 use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
@@ -76,6 +76,8 @@ pub struct Decision {
     pub edits: String,
     /// What the request cost; `None` while its stream runs.
     pub cost: Option<CostInterval>,
+    /// What that saved; `None` while its stream runs, or where nobody knows.
+    pub saved: Option<NanoUsd>,
     /// Some of that was estimated, for want of the provider's word.
     pub estimated: bool,
 }
@@ -156,6 +158,7 @@ impl Gateway {
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
         let mut meter = Box::new(Meter::open(&self.accounts, &facts, &plan));
+        meter.beside(|model| self.providers.row(&model.provider).cloned());
         meter.count_as(running);
         let outcome = self.ask(call, &plan, &purse, meter).await;
         if let Some(model) = outcome.answered_by() {
@@ -272,9 +275,10 @@ impl Gateway {
 
 /// *relay* and *settle*: a whole answer is settled here, a stream settles itself as it goes by.
 fn settle_and_reply(outcome: Outcome, plan: &Arc<Plan>) -> Reply {
-    let decision = |meter: &Meter, cost| {
+    let decision = |meter: &Meter, cost: Option<CostInterval>| {
         let (model, edits, estimated) = (meter.target().cloned(), meter.edits().to_owned(), meter.is_estimated());
-        Some(Decision { model, plan: Arc::clone(plan), edits, cost, estimated })
+        let saved = cost.and(meter.saved());
+        Some(Decision { model, plan: Arc::clone(plan), edits, cost, saved, estimated })
     };
     match outcome {
         Outcome::Whole { status, headers, json, mut meter } => {

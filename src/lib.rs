@@ -26,6 +26,7 @@ pub mod problem;
 pub mod prompt;
 pub mod providers;
 pub mod reply;
+pub mod report;
 pub mod route;
 pub mod server;
 pub mod simulator;

@@ -137,6 +137,9 @@ pub const REMEMBERED_MODELS_MAX: usize = 1_024;
 pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// How long a provider is taken to keep the prefix of a conversation in its cache after using it.
 pub const WARM_PREFIX: Duration = Duration::from_secs(5 * 60);
+/// Most ends of prompts that are remembered in order to know what another model would have had in its cache, at some 50
+/// bytes each.
+pub const PREFIXES_MAX: usize = 131_072;
 /// Most values that one metric label takes before the rest become `other`.
 pub const LABEL_VALUES_DEFAULT: usize = 200;
 /// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::ids::{ModelId, ProviderId};
 use crate::task::Tier;
 
@@ -75,6 +77,8 @@ pub enum Why {
     Task,
     /// No rule and no task claims it: the policy's default tier.
     Ambiguous,
+    /// The session is held out from levers: what it costs is what levers are measured against.
+    HeldOut,
     /// Levers only watch here: the policy's default tier, whatever the work is.
     Observed,
     /// There is no plan: the request was refused before one was made.
@@ -91,6 +95,7 @@ impl Why {
             Self::NamedTask => "named-task",
             Self::Task => "task",
             Self::Ambiguous => "ambiguous",
+            Self::HeldOut => "held-out",
             Self::Observed => "observed",
             Self::Refused => "refused",
         }
@@ -175,6 +180,31 @@ pub struct Finding {
     pub needs_strong_ppm: u32,
 }
 
+/// The arm of a policy's hold-out that a session is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arm {
+    /// Levers act.
+    Levers,
+    /// They do not.
+    Holdout,
+}
+
+impl Arm {
+    /// The arm of a session, where so many millionths of all are held out; always the same one. `None`: none are.
+    pub fn of(session: u64, holdout_ppm: u32) -> Option<Self> {
+        let drawn = xxh3_64_with_seed(&session.to_le_bytes(), 0x686f_6c64_6f75_7400) % 1_000_000;
+        (holdout_ppm > 0).then_some(if drawn < u64::from(holdout_ppm) { Self::Holdout } else { Self::Levers })
+    }
+
+    /// The word in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Levers => "levers",
+            Self::Holdout => "holdout",
+        }
+    }
+}
+
 /// Where a call would have gone if levers acted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Would {
@@ -199,6 +229,11 @@ pub struct Plan {
     pub would: Option<Would>,
     /// The conversation that it belongs to, hashed; `None`: it has no messages.
     pub session: Option<u64>,
+    /// Where the call would have gone without levers: the model that the client asked for, the first one of the tier that
+    /// it asked for, and where the choice is ours of the policy's default tier. `None`: there is no such model.
+    pub baseline: Option<ModelRef>,
+    /// The arm that the session is in; `None`: the policy holds none out, or levers only watch.
+    pub arm: Option<Arm>,
     /// What the plan depends on besides request and policy, as rows keep it; `None`: nothing.
     pub state: Option<String>,
 }
@@ -206,7 +241,17 @@ pub struct Plan {
 impl Plan {
     /// A plan that no policy was asked about.
     pub fn new(tier: Option<Tier>, targets: Vec<ModelRef>, reason: Reason) -> Self {
-        Self { tier, targets, reason, finding: None, would: None, session: None, state: None }
+        Self {
+            tier,
+            targets,
+            reason,
+            finding: None,
+            would: None,
+            session: None,
+            baseline: None,
+            arm: None,
+            state: None,
+        }
     }
 
     /// The task kind that the policy took it for.
@@ -218,6 +263,17 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_stays_in_its_arm_and_the_share_is_what_was_said() {
+        assert_eq!(Arm::of(7, 0), None);
+        let held = (0..100_000).filter(|session| Arm::of(*session, 20_000) == Some(Arm::Holdout)).count();
+        assert!((1_800..2_200).contains(&held), "{held} of 2,000");
+        // Who is held out at a small share is at a larger one too.
+        assert!(
+            (0..10_000).all(|s| Arm::of(s, 10_000) != Some(Arm::Holdout) || Arm::of(s, 50_000) == Some(Arm::Holdout))
+        );
+    }
 
     #[test]
     fn a_reason_has_one_wording() {

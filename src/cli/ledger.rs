@@ -1,4 +1,4 @@
-//! `farthing ledger verify|backup|compact|salvage`: looking through the books, copying them, tidying them up.
+//! `farthing ledger verify|backup|compact|rerate|salvage`: looking through the books, copying them, tidying them up.
 //!
 //! What is done is in `ledger::{verify, backup, compact, salvage}`; here are the arguments and the words for people.
 //! Nothing but the ledger's place is read of the configuration, so that no secret need be there.
@@ -10,15 +10,19 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{Format, counted, fail, find_config, print_problems};
-use crate::config;
+use super::{Format, counted, fail, find_config, print_problems, rerate};
+use crate::config::{self, Bookkeeping};
 use crate::ledger::backup::{Existing, backup};
 use crate::ledger::compact::compact;
+use crate::ledger::retention::first_kept;
 use crate::ledger::salvage::salvage;
 use crate::ledger::verify::{FateSum, Progress, Verified, verify};
 use crate::money::NanoUsd;
+use crate::report::date_of;
+use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing ledger --help`.
 pub const AFTER_HELP: &str = "\
@@ -53,8 +57,13 @@ Gives free pages of the database and applied parts of the journal back to the di
 to be stopped. Needs room for a second copy beside the ledger and in the folder for temporary files
 (SQLITE_TMPDIR); if it is interrupted, the ledger is as it was.
 
+With --keep the rows of older months are deleted first: whole months, in the configuration's time zone,
+besides the one that today is in. Their sums stay, one a month, for reports by month and for statements;
+reports by day, user or prompt no longer know them, and no export can correct them. Make a backup before.
+
 Example:
-  farthing ledger compact --config farthing.yaml";
+  farthing ledger compact --config farthing.yaml
+  farthing ledger compact --keep 18mo";
 
 const SALVAGE_HELP: &str = "\
 For a ledger that does not start because its journal is damaged: applies every record that can still
@@ -98,9 +107,15 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
-    /// Give unused space back to the disk
+    /// Book what a corrected price makes a difference of
+    #[command(after_help = rerate::AFTER_HELP)]
+    Rerate(rerate::Arguments),
+    /// Give unused space back to the disk, and forget old rows where that is asked for
     #[command(after_help = COMPACT_HELP)]
     Compact {
+        /// Months to keep the rows of, such as 18mo or 2y; else all
+        #[arg(long, value_name = "TIME", value_parser = months)]
+        keep: Option<u32>,
         #[command(flatten)]
         common: Common,
     },
@@ -125,11 +140,29 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             run_backup(ledger, destination, existing, common.format)
         }),
         Action::Salvage { common } => with_ledger(common, |ledger| run_salvage(ledger, common.format)),
-        Action::Compact { common } => with_ledger(common, |ledger| run_compact(ledger, common.format)),
+        Action::Rerate(arguments) => rerate::run(arguments),
+        Action::Compact { keep, common } => with_books(common, |books| run_compact(books, *keep, common.format)),
     }
 }
 
+/// `18mo`, `2y`.
+fn months(text: &str) -> Result<u32, String> {
+    let (number, each) = match (text.strip_suffix("mo"), text.strip_suffix('y')) {
+        (Some(number), _) => (number, 1),
+        (None, Some(number)) => (number, 12),
+        (None, None) => ("", 1),
+    };
+    let months = number.parse::<u32>().ok().and_then(|number| number.checked_mul(each));
+    months
+        .filter(|months| (1..=1200).contains(months))
+        .ok_or_else(|| "wanted months or years, such as 18mo or 2y".to_owned())
+}
+
 fn with_ledger(common: &Common, act: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
+    with_books(common, |books| act(&books.ledger.path))
+}
+
+fn with_books(common: &Common, act: impl FnOnce(&Bookkeeping) -> ExitCode) -> ExitCode {
     match config::load_bookkeeping(find_config(common.config.as_ref()).as_deref()) {
         Err(problems) => {
             print_problems(&problems);
@@ -138,7 +171,7 @@ fn with_ledger(common: &Common, act: impl FnOnce(&Path) -> ExitCode) -> ExitCode
         Ok(books) if !books.ledger.path.exists() => {
             fail(format_args!("there is no ledger at `{}`", books.ledger.path.display()))
         }
-        Ok(books) => act(&books.ledger.path),
+        Ok(books) => act(&books),
     }
 }
 
@@ -203,9 +236,11 @@ fn run_salvage(ledger: &Path, format: Format) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run_compact(ledger: &Path, format: Format) -> ExitCode {
+fn run_compact(books: &Bookkeeping, keep: Option<u32>, format: Format) -> ExitCode {
     let bar = bar().with_message("rewriting the tables");
-    let done = compact(ledger);
+    let (ledger, zone) = (&books.ledger.path, TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC));
+    let keep = keep.map(|months| (first_kept(date_of(now_ms(), &zone), months), &zone));
+    let done = compact(ledger, keep);
     bar.finish_and_clear();
     match (done, format) {
         (Err(error), _) => return fail(error),
@@ -215,9 +250,15 @@ fn run_compact(ledger: &Path, format: Format) -> ExitCode {
                 "path": ledger, "bytes_before": done.bytes_before, "bytes_after": done.bytes_after,
                 "records_replayed": done.recovered.records_replayed,
                 "interrupted_attempts": done.recovered.attempts_interrupted,
+                "forgotten": { "requests": done.forgotten.requests, "attempts": done.forgotten.attempts, "months": done.forgotten.months },
             })
         ),
         (Ok(done), Format::Table) => {
+            if let Some((first, _)) = keep {
+                let (requests, months) =
+                    (counted(done.forgotten.requests, "request"), counted(done.forgotten.months, "month"));
+                say!("before {first}: {requests} deleted, the sums of {months} drawn together");
+            }
             say!("{}: {} bytes, now {}", ledger.display(), done.bytes_before, done.bytes_after);
         }
     }

@@ -17,7 +17,10 @@ mod ledger;
 mod policy;
 mod reconcile;
 mod reconcile_told;
+mod report;
+mod rerate;
 mod serve;
+mod statement;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +56,12 @@ enum Command {
     /// Try policies before they go live
     #[command(after_help = policy::AFTER_HELP)]
     Policy(policy::Arguments),
+    /// Say what was spent and saved, by team, model, day and more
+    #[command(after_help = report::AFTER_HELP)]
+    Report(report::Arguments),
+    /// Close months for teams, and print what was closed
+    #[command(after_help = statement::AFTER_HELP)]
+    Statement(statement::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -106,6 +115,8 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Statement(arguments) => statement::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

@@ -206,6 +206,8 @@ pub struct Bookkeeping {
     pub ledger: LedgerConfig,
     /// Names of the provider rows, in the file's order.
     pub providers: Vec<String>,
+    /// IANA name of the zone that periods start in.
+    pub timezone: String,
 }
 
 /// Where the ledger lives.

@@ -18,14 +18,14 @@ use crate::config::{Config, Key, Mode};
 use crate::cost::{Book, cost_of};
 use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
 use crate::money::NanoUsd;
-use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
+use crate::plan::{Arm, Finding, ModelRef, Note, Plan, Reason, Why, Would};
 use crate::policy::rules::Facts;
 use crate::policy::{Policy, Set, Who};
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, downgrade, judge};
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
-use crate::route::{Allowed, Asked, NoPlan, Standing, choose};
+use crate::route::{Allowed, Asked, NoPlan, Standing, baseline, choose};
 use crate::task::Tier;
 use crate::tokens;
 use crate::wire::errors::ApiError;
@@ -119,12 +119,31 @@ impl Routing {
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let notes = as_auto.then_some(Note::TreatedAsAuto);
         let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
-        let mut plan = match mode {
-            Mode::Enforce => acting.map_err(refusal_of)?,
-            Mode::Observe => self.watching(asking, written, policy.policy.default, acting.ok()).map_err(refusal_of)?,
+        let arm = place.id.filter(|_| mode == Mode::Enforce && verdict.is_some());
+        let arm = arm.and_then(|session| Arm::of(session, policy.policy.holdout_ppm));
+        let floor = verdict.and_then(|verdict| verdict.floor);
+        // Protected work has levers whatever the draw says; a model by name would go past them.
+        let holds_out = arm == Some(Arm::Holdout) && !(as_auto && floor.is_some());
+        let mut plan = match (mode, holds_out) {
+            (Mode::Enforce, false) => acting.map_err(refusal_of)?,
+            (Mode::Enforce, true) => {
+                let default = policy.policy.default;
+                let tier = floor.map_or(default, |floor| default.or_dearer(floor));
+                let verdict = Verdict { tier, floor, reason: Reason::of(Why::HeldOut), task: None };
+                self.watching(asking, written.clone(), &verdict, acting.ok()).map_err(refusal_of)?
+            }
+            (Mode::Observe, _) => {
+                let tier = policy.policy.default;
+                let verdict = Verdict { tier, floor: None, reason: Reason::of(Why::Observed), task: None };
+                self.watching(asking, written.clone(), &verdict, acting.ok()).map_err(refusal_of)?
+            }
         };
+        plan.arm = arm;
         plan.finding = judged.as_ref().map(|(verdict, classified)| finding(&policy, verdict, *classified));
         plan.session = place.id;
+        plan.baseline = self.allowed(call.who.team.as_str(), key, |allowed| {
+            baseline(&written, policy.policy.default, &self.config.tiers, allowed)
+        });
         let (classified, prompt_tokens) = (judged.map(|(_, classified)| classified), prompt_tokens(call));
         Ok(Decided { plan, classified, policy, place, held, prompt_tokens })
     }
@@ -140,11 +159,16 @@ impl Routing {
         })
     }
 
-    /// The call as its client asked, with what levers would have made of it; what is left to us is `default` work.
-    fn watching(&self, asking: Asking<'_>, asked: Asked, default: Tier, acting: Option<Plan>) -> Result<Plan, NoPlan> {
-        let verdict = Verdict { tier: default, floor: None, reason: Reason::of(Why::Observed), task: None };
+    /// The call as its client asked, with what levers would have made of it; what is left to us is work as `verdict` says.
+    fn watching(
+        &self,
+        asking: Asking<'_>,
+        asked: Asked,
+        verdict: &Verdict,
+        acting: Option<Plan>,
+    ) -> Result<Plan, NoPlan> {
         let mut plan = self.allowed(asking.call.who.team.as_str(), asking.key, |allowed| {
-            choose(asked, Some(&verdict), None, &self.config.tiers, allowed)
+            choose(asked, Some(verdict), None, &self.config.tiers, allowed)
         })?;
         plan.would = acting.and_then(|acting| {
             let model = acting.targets.into_iter().next()?;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
-    Closed, Closing, DecisionFacts, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts,
+    Closed, Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
@@ -40,6 +40,7 @@ pub(super) struct RequestChange<'a> {
     pub(super) facts: Option<RequestFacts<'a>>,
     pub(super) decision: Option<DecisionFacts<'a>>,
     pub(super) closing: Option<Closing<'a>>,
+    pub(super) comparison: Option<Box<Comparison<'a>>>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
 
@@ -85,6 +86,10 @@ impl<'a> Batch<'a> {
                 self.end(outcome, Pricing::default());
             }
             Record::Priced(outcome, pricing) => self.end(outcome, pricing),
+            Record::Compared(outcome, pricing, comparison) => {
+                self.request(outcome.attempt.request).comparison = Some(comparison);
+                self.end(outcome, pricing);
+            }
             Record::Closed(closed) => self.close(*closed, None),
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
@@ -114,7 +119,8 @@ impl<'a> Batch<'a> {
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
         let place = *self.places.entry(id).or_insert_with(|| {
-            self.requests.push(RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() });
+            let (facts, decision, closing, comparison) = Default::default();
+            self.requests.push(RequestChange { id, facts, decision, closing, comparison, attempts: Vec::new() });
             self.requests.len() - 1
         });
         &mut self.requests[place]

@@ -5,8 +5,12 @@
 
 use std::path::Path;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::ledger::recover::{self, Damage, Recovered};
+use crate::ledger::retention::Forgotten;
 use crate::ledger::tables::Tables;
 use crate::ledger::{canonical, check_files, lock, segment};
 
@@ -17,17 +21,19 @@ pub struct Compacted {
     pub bytes_before: u64,
     /// The same afterwards.
     pub bytes_after: u64,
+    /// What was older than what is kept.
+    pub forgotten: Forgotten,
     /// What an earlier process had left to do.
     pub recovered: Recovered,
 }
 
-/// Compacts the ledger at `path`.
+/// Compacts the ledger at `path`, once the rows of the months before `keep` are gone: its first day, in a zone.
 ///
 /// # Errors
 ///
 /// [`LedgerError::InUse`] while a process has it open; those of [`super::Ledger::open`]; SQLite's, among them that
 /// the disk has no room for a second copy. The ledger is whole in any case.
-pub fn compact(path: &Path) -> Result<Compacted, LedgerError> {
+pub fn compact(path: &Path, keep: Option<(Date, &TimeZone)>) -> Result<Compacted, LedgerError> {
     path.metadata().map_err(file_error("open", path))?;
     let path = canonical(path)?;
     let _lock = lock(&path)?;
@@ -35,10 +41,14 @@ pub fn compact(path: &Path) -> Result<Compacted, LedgerError> {
     let bytes_before = size(&path)?;
     let mut tables = Tables::open_upgraded(&path, Damage::Refuse)?;
     let (_segment, recovered) = recover::recover(&mut tables, &path, Damage::Refuse)?;
+    let forgotten = match keep {
+        Some((first, zone)) => tables.forget(first, zone).map_err(database_error("compact"))?,
+        None => Forgotten::default(),
+    };
     tables.vacuum().map_err(database_error("compact"))?;
     tables.checkpoint().map_err(database_error("checkpoint"))?;
     drop(tables);
-    Ok(Compacted { bytes_before, bytes_after: size(&path)?, recovered })
+    Ok(Compacted { bytes_before, bytes_after: size(&path)?, forgotten, recovered })
 }
 
 fn size(path: &Path) -> Result<u64, LedgerError> {

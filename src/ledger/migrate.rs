@@ -6,6 +6,9 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::ledger::rollup;
+use crate::ledger::statements;
+
 /// What leads from the version before to the next one.
 pub(super) struct Step {
     /// The version that it leads to.
@@ -19,6 +22,8 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 2, sql: "ALTER TABLE journal ADD COLUMN program TEXT;" },
     Step { to: 3, sql: REASONS },
     Step { to: 4, sql: DECISIONS },
+    Step { to: 5, sql: COMPARISONS },
+    Step { to: 6, sql: statements::TABLES },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -57,10 +62,41 @@ CREATE VIEW requests_v1 AS SELECT
     reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
 FROM requests;";
 
+/// What requests would have cost without us. Nobody knows that of older rows.
+const COMPARISONS: &str = concat!(
+    "
+ALTER TABLE requests ADD COLUMN baseline_model TEXT;
+ALTER TABLE requests ADD COLUMN baseline_nano INTEGER;
+ALTER TABLE requests ADD COLUMN saved_fallback_nano INTEGER;
+ALTER TABLE requests ADD COLUMN saved_retry_nano INTEGER;
+ALTER TABLE requests ADD COLUMN saved_compress_nano INTEGER;
+ALTER TABLE requests ADD COLUMN saved_cache_nano INTEGER;
+ALTER TABLE requests ADD COLUMN provider_cache_nano INTEGER;
+ALTER TABLE requests ADD COLUMN arm TEXT;
+ALTER TABLE requests ADD COLUMN cache_lost_nano INTEGER;
+ALTER TABLE requests ADD COLUMN cache_lost_to TEXT;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to
+FROM requests;",
+    rollup::table!()
+);
+
 /// The version of the tables.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
+
+/// The version that began to keep sums.
+const ROLLED_UP: u32 = 5;
 
 /// Takes the steps that the file has not seen yet, all or none, and syncs.
 pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::Result<()> {
@@ -69,6 +105,9 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     let found = version(&transaction)?;
     for step in steps.iter().filter(|step| step.to > found) {
         transaction.execute_batch(step.sql)?;
+        if step.to == ROLLED_UP {
+            transaction.execute_batch(rollup::FILL)?;
+        }
         transaction.pragma_update(None, "user_version", step.to)?;
     }
     transaction.commit()?;

@@ -25,10 +25,13 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod retention;
+pub mod rollup;
 pub mod salvage;
 mod schema;
 mod secured;
 mod segment;
+pub mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -141,6 +144,7 @@ impl Ledger {
             Record::Intent(_) | Record::Planned(..) => Urgency::MayBeRefused,
             Record::Outcome(_)
             | Record::Priced(..)
+            | Record::Compared(..)
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,

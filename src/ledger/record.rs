@@ -32,6 +32,9 @@ pub enum Record<'a> {
     Planned(#[serde(borrow)] Intent<'a>, #[serde(borrow)] DecisionFacts<'a>),
     /// A request ended outside an attempt, and what had been decided. Earlier versions wrote [`Record::Closed`].
     Refused(#[serde(borrow)] Box<Closed<'a>>, #[serde(borrow)] DecisionFacts<'a>),
+    /// The last attempt of a request ended, and what the request would have cost without us. Earlier versions wrote
+    /// [`Record::Priced`], which is still written of attempts that close no request.
+    Compared(#[serde(borrow)] Outcome<'a>, #[serde(borrow)] Pricing<'a>, #[serde(borrow)] Box<Comparison<'a>>),
 }
 
 /// Who asked for what.
@@ -194,6 +197,44 @@ pub struct Pricing<'a> {
     pub tier: Option<&'a str>,
     /// Why the cost is not known exactly.
     pub unknown: Option<WhyUnknown>,
+}
+
+/// A request beside what it would have cost without us.
+///
+/// What was saved is the counterfactual less the cost. Its parts by cause add up to it: the one that is not here is
+/// `route`, which is what the others leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Comparison<'a> {
+    /// The model that would have answered, with its provider; `None`: nobody knows.
+    #[serde(borrow)]
+    pub model: Option<&'a str>,
+    /// What that would have cost.
+    pub baseline: Option<NanoUsd>,
+    /// Saved because another target answered than the first of the plan; what that cost more is negative.
+    pub fallback: Option<NanoUsd>,
+    /// What attempts cost that gave no answer, as a negative amount.
+    pub retry: Option<NanoUsd>,
+    /// Saved by sending fewer tokens.
+    pub compress: NanoUsd,
+    /// Saved by our cache.
+    pub cache: NanoUsd,
+    /// What the provider's own cache took off the cost. It is no part of what was saved.
+    pub provider_cache: Option<NanoUsd>,
+    /// The arm of an experiment that the conversation is in; `None`: it is in none.
+    #[serde(borrow)]
+    pub arm: Option<&'a str>,
+    /// Where the provider's cached prefix of the conversation broke.
+    #[serde(borrow)]
+    pub lost: Option<CacheLoss<'a>>,
+}
+
+/// A cached prefix that was paid for again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CacheLoss<'a> {
+    /// What broke it, in one word.
+    pub culprit: &'a str,
+    /// What that cost.
+    pub cost: NanoUsd,
 }
 
 /// The end of a request.

@@ -9,13 +9,17 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::rollup;
+use crate::ledger::statements;
 
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 4;
+pub(super) const SCHEMA_VERSION: u32 = 6;
 
-const TABLES: &str = "
+const TABLES: &str = concat!(
+    rollup::table!(),
+    "
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY NOT NULL,
     at_ms INTEGER, team TEXT, key TEXT, project TEXT, pipeline TEXT, user TEXT, run TEXT, prompt TEXT,
@@ -23,7 +27,10 @@ CREATE TABLE requests (
     status TEXT NOT NULL,
     cost_low_nano INTEGER NOT NULL, cost_nano INTEGER, cost_high_nano INTEGER,
     http_status INTEGER, duration_ms INTEGER, first_byte_ms INTEGER, edits TEXT,
-    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT
+    reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT,
+    baseline_model TEXT, baseline_nano INTEGER, saved_fallback_nano INTEGER, saved_retry_nano INTEGER,
+    saved_compress_nano INTEGER, saved_cache_nano INTEGER, provider_cache_nano INTEGER, arm TEXT,
+    cache_lost_nano INTEGER, cache_lost_to TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -54,9 +61,14 @@ CREATE TABLE journal (
 
 CREATE VIEW requests_v1 AS SELECT
     request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
-    status, cost_low_nano, cost_nano, cost_high_nano, 0 AS saved_nano,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
     http_status, duration_ms, first_byte_ms, edits,
-    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT
@@ -67,7 +79,8 @@ CREATE VIEW attempts_v1 AS SELECT
     provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
     priced_tier, unknown_reason
 FROM attempts;
-";
+"
+);
 
 /// Opens the database at `path` for its owner, creating it if there is none.
 ///
@@ -137,7 +150,7 @@ pub fn first_id_at(at_ms: i64) -> String {
     format!("{}-{}", &at[..8], &at[8..])
 }
 
-fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
+pub(super) fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
     let refuse = |found: String| LedgerError::NotALedger { path: path.to_path_buf(), found };
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let application_id = number("application_id").map_err(|source| match source.sqlite_error_code() {
@@ -175,8 +188,9 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES}
+        "BEGIN IMMEDIATE; {TABLES} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
-         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+        statements::TABLES
     ))
 }

@@ -16,7 +16,7 @@ use crate::ledger::journal::Position;
 
 const MAGIC: [u8; 8] = *b"FRTHJRNL";
 /// Version of header, frames and records together.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Bytes before the first frame: magic, version, segment number, ledger number, checksum of these, zeros.
 pub(super) const HEADER_BYTES: u64 = 32;
 

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, Statement, ToSql, params};
 
@@ -15,6 +17,8 @@ use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::recover::{self, Damage, Left};
+use crate::ledger::retention::{self, Forgotten};
+use crate::ledger::rollup::Sums;
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::{Usage, WhyUnknown};
@@ -51,9 +55,11 @@ WHERE attempt_id = ?1";
 const INSERT_REQUEST: &str = concat!(
     "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
         surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
-        first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state)
+        first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+        baseline_model, baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano,
+        provider_cache_nano, arm, cache_lost_nano, cache_lost_to)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-        ?24, ?25, ?26, ?27, ?28, ?29)
+        ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)
     ON CONFLICT (request_id) DO UPDATE SET
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
@@ -67,7 +73,12 @@ const INSERT_REQUEST: &str = concat!(
 const UPDATE_REQUEST: &str = concat!(
     "UPDATE requests SET status = coalesce(?2, status), http_status = coalesce(?3, http_status),
         duration_ms = coalesce(?4, duration_ms), first_byte_ms = coalesce(?5, first_byte_ms),
-        edits = coalesce(?6, edits), ",
+        edits = coalesce(?6, edits), baseline_model = coalesce(?7, baseline_model),
+        baseline_nano = coalesce(?8, baseline_nano), saved_fallback_nano = coalesce(?9, saved_fallback_nano),
+        saved_retry_nano = coalesce(?10, saved_retry_nano), saved_compress_nano = coalesce(?11, saved_compress_nano),
+        saved_cache_nano = coalesce(?12, saved_cache_nano), provider_cache_nano = coalesce(?13, provider_cache_nano),
+        arm = coalesce(?14, arm), cache_lost_nano = coalesce(?15, cache_lost_nano),
+        cache_lost_to = coalesce(?16, cache_lost_to), ",
     cost_sums!(),
     " WHERE request_id = ?1"
 );
@@ -81,6 +92,9 @@ UPDATE attempts SET source = 'reported', unknown_reason = NULL, cost_low_nano = 
     output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens),
     tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
+
+const OPEN_REQUESTS: &str = "SELECT request_id FROM requests WHERE status = 'open'
+    UNION SELECT request_id FROM attempts WHERE fate = 'open'";
 
 const INTERRUPT_ATTEMPTS: &str = "
 UPDATE attempts SET fate = 'interrupted', source = 'unknown', cost_low_nano = 0, cost_nano = NULL,
@@ -154,6 +168,7 @@ impl Tables {
             for word in &reconciled {
                 writer.reconcile(word)?;
             }
+            writer.sums.write(&transaction)?;
         }
         move_position(&transaction, position)?;
         transaction.commit()
@@ -173,13 +188,24 @@ impl Tables {
     pub(super) fn interrupt_open(&mut self, position: Position) -> rusqlite::Result<(u64, u64)> {
         self.synced(|connection| {
             let transaction = connection.transaction()?;
+            let open: Vec<String> =
+                transaction.prepare(OPEN_REQUESTS)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let mut sums = Sums::new(&transaction)?;
+            open.iter().try_for_each(|id| sums.take(id))?;
             let attempts = transaction.execute(INTERRUPT_ATTEMPTS, [])?;
             let requests = transaction.execute(INTERRUPT_REQUESTS, [])?;
+            open.iter().try_for_each(|id| sums.add(id))?;
+            sums.write(&transaction)?;
             move_position(&transaction, position)?;
             transaction.execute("UPDATE journal SET program = ?1", [env!("CARGO_PKG_VERSION")])?;
             transaction.commit()?;
             Ok((attempts as u64, requests as u64))
         })
+    }
+
+    /// Deletes the rows of the months before a day; see [`retention::forget`].
+    pub(super) fn forget(&mut self, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Forgotten> {
+        retention::forget(&mut self.connection, first_kept, zone)
     }
 
     /// Rewrites the file without its free pages, in one transaction. Needs room for a second copy on the
@@ -229,6 +255,7 @@ struct Writer<'c> {
     insert_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
+    sums: Sums<'c>,
     attempt_id: String,
 }
 
@@ -240,6 +267,7 @@ impl<'c> Writer<'c> {
             insert_request: connection.prepare_cached(INSERT_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
+            sums: Sums::new(connection)?,
             attempt_id: String::with_capacity(44),
         })
     }
@@ -248,13 +276,14 @@ impl<'c> Writer<'c> {
     fn write(&mut self, change: &RequestChange<'_>) -> rusqlite::Result<()> {
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = change.id.0.as_hyphenated().encode_lower(&mut buffer);
+        self.sums.take(id)?;
         for attempt in &change.attempts {
             self.write_attempt(id, attempt)?;
         }
-        if change.facts.is_none() && self.update(id, change)? > 0 {
-            return Ok(());
+        if change.facts.is_some() || self.update(id, change)? == 0 {
+            self.insert(id, change)?;
         }
-        self.insert(id, change)
+        self.sums.add(id)
     }
 
     fn write_attempt(&mut self, request_id: &str, change: &AttemptChange<'_>) -> rusqlite::Result<()> {
@@ -349,6 +378,7 @@ impl<'c> Writer<'c> {
         let decision = change.decision.as_ref();
         let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
         let cost = change.cost();
+        let comparison = change.comparison.as_deref();
         insert(
             &mut self.insert_request,
             params![
@@ -381,6 +411,16 @@ impl<'c> Writer<'c> {
                 decision.and_then(|decision| decision.would_tier),
                 decision.and_then(|decision| decision.would_model),
                 decision.and_then(|decision| decision.state),
+                comparison.and_then(|found| found.model),
+                nano(comparison.and_then(|found| found.baseline)),
+                nano(comparison.and_then(|found| found.fallback)),
+                nano(comparison.and_then(|found| found.retry)),
+                comparison.map(|found| found.compress.0),
+                comparison.map(|found| found.cache.0),
+                nano(comparison.and_then(|found| found.provider_cache)),
+                comparison.and_then(|found| found.arm),
+                comparison.and_then(|found| found.lost).map(|lost| lost.cost.0),
+                comparison.and_then(|found| found.lost).map(|lost| lost.culprit),
             ],
         )
         .map(drop)
@@ -388,7 +428,7 @@ impl<'c> Writer<'c> {
 
     /// Brings a stored request up to date; 0 if there is none.
     fn update(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<usize> {
-        let closing = change.closing.as_ref();
+        let (closing, comparison) = (change.closing.as_ref(), change.comparison.as_deref());
         self.update_request.execute(params![
             id,
             closing.map(|closing| closing.status),
@@ -396,11 +436,23 @@ impl<'c> Writer<'c> {
             whole(closing.map(|closing| closing.duration_ms)),
             whole(closing.and_then(|closing| closing.first_byte_ms)),
             closing.map(|closing| closing.edits),
+            comparison.and_then(|found| found.model),
+            nano(comparison.and_then(|found| found.baseline)),
+            nano(comparison.and_then(|found| found.fallback)),
+            nano(comparison.and_then(|found| found.retry)),
+            comparison.map(|found| found.compress.0),
+            comparison.map(|found| found.cache.0),
+            nano(comparison.and_then(|found| found.provider_cache)),
+            comparison.and_then(|found| found.arm),
+            comparison.and_then(|found| found.lost).map(|lost| lost.cost.0),
+            comparison.and_then(|found| found.lost).map(|lost| lost.culprit),
         ])
     }
 
     fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
         let usage = UsageColumns::known(word.tokens);
+        let request_id = word.attempt.request.to_string();
+        self.sums.take(&request_id)?;
         self.reconcile_attempt.execute(params![
             word.attempt.to_string(),
             word.cost.0,
@@ -414,8 +466,10 @@ impl<'c> Writer<'c> {
             usage.0[5],
         ])?;
         let id = word.attempt.request;
-        let unchanged = RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() };
-        self.update(&id.to_string(), &unchanged).map(drop)
+        let (facts, decision, closing, comparison) = Default::default();
+        let unchanged = RequestChange { id, facts, decision, closing, comparison, attempts: Vec::new() };
+        self.update(&request_id, &unchanged)?;
+        self.sums.add(&request_id)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::wire::errors::Code;
 
 use super::estimates::Estimates;
 use super::holds::Holds;
+use super::prefixes::Prefixes;
 
 /// Shared by all requests of the process.
 pub struct Accounts {
@@ -31,6 +32,8 @@ pub struct Accounts {
     pub holds: Arc<Holds>,
     /// What estimates go by.
     pub estimates: Estimates,
+    /// Prompts that went by.
+    pub prefixes: Prefixes,
     /// Metrics.
     pub metrics: Metrics,
     /// Log.

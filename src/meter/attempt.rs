@@ -97,6 +97,11 @@ impl Settled {
         self.source == Source::Estimated && self.cost.exact.is_some() && self.fate != Fate::Failed
     }
 
+    /// The service tier whose rates it was priced at.
+    pub fn tier(&self) -> Option<ServiceTier> {
+        self.tier
+    }
+
     /// How its cost was made, or why it could not be.
     pub fn pricing(&self) -> Pricing<'static> {
         Pricing { tier: self.tier.map(ServiceTier::as_str), unknown: self.unknown }
@@ -318,6 +323,17 @@ impl Attempt {
             Some(cost - self.priced(&kept, tier).ok()?)
         });
         of_all.max(of_input).filter(|over| *over > NanoUsd::ZERO)
+    }
+
+    /// Where it went.
+    pub fn target(&self) -> &ModelRef {
+        &self.target
+    }
+
+    /// What these tokens would have cost if none had been read from a cache or written to one.
+    pub fn uncached(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
+        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, ..*usage };
+        self.priced(&plain, tier).ok()
     }
 
     fn priced(&self, usage: &Usage, tier: ServiceTier) -> Result<NanoUsd, WhyUnknown> {

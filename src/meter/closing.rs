@@ -76,6 +76,8 @@ struct RequestEvent<'a> {
     cost_usd: Option<Decimal>,
     cost_low_usd: Decimal,
     cost_high_usd: Option<Decimal>,
+    /// Against what it would have cost without us; null while either is unknown.
+    saved_usd: Option<Decimal>,
     /// Some of the cost was estimated, for want of the provider's word.
     estimated: bool,
     duration_ms: u64,
@@ -144,6 +146,7 @@ impl Meter {
             cost_usd: self.spent.exact.map(NanoUsd::decimal),
             cost_low_usd: self.spent.low.decimal(),
             cost_high_usd: self.spent.high.map(NanoUsd::decimal),
+            saved_usd: self.saved.map(NanoUsd::decimal),
             estimated: self.estimated,
             duration_ms: millis(call.arrived.elapsed()),
             first_byte_ms: self.first_byte.map(millis),

@@ -10,14 +10,16 @@ mod closing;
 pub mod estimates;
 pub mod funds;
 pub mod holds;
+pub mod prefixes;
 pub mod relay;
+pub mod savings;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -26,9 +28,9 @@ use crate::call::CallFacts;
 use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
-use crate::ledger::record::{Closed, DecisionFacts, Fate, Record, RequestFacts};
-use crate::money::CostInterval;
-use crate::plan::{ModelRef, Plan};
+use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts};
+use crate::money::{CostInterval, NanoUsd};
+use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::usage::Usage;
 use crate::task::Tier;
@@ -37,9 +39,10 @@ use crate::wire::errors::Code;
 use crate::wire::openai_reply::Facts;
 
 use accounts::Accounts;
-use attempt::Attempt;
+use attempt::{Attempt, Settled};
 use funds::{Funds, enforced};
 use holds::Running;
+use savings::{Answered, Beside, Priced};
 
 /// Accounts for one request. Dropping it settles whatever is open: the client is gone.
 pub struct Meter {
@@ -60,6 +63,10 @@ pub struct Meter {
     /// Some of the cost was estimated.
     estimated: bool,
     open: Option<Attempt>,
+    /// What the request is held against; `None`: nobody knows where it would have gone without us.
+    beside: Option<Beside>,
+    /// What was saved, once it is closed and known.
+    saved: Option<NanoUsd>,
     last_target: Option<ModelRef>,
     /// What became of the last attempt that failed, and the provider's status.
     trouble: Option<(&'static str, Option<u16>)>,
@@ -90,6 +97,8 @@ impl Meter {
             used: None,
             estimated: false,
             open: None,
+            beside: None,
+            saved: None,
             last_target: None,
             trouble: None,
             edits: String::new(),
@@ -113,6 +122,17 @@ impl Meter {
     /// The price of a model at a row, as it was when the request arrived.
     pub fn price(&self, row: &Row, target: &ModelRef) -> Option<Arc<Price>> {
         self.book.price(row.vendor(), target.model.as_str(), self.day()).cloned()
+    }
+
+    /// Holds the request against where it would have gone without us. `row` gives the providers' rows.
+    pub fn beside(&mut self, row: impl Fn(&ModelRef) -> Option<Arc<Row>>) {
+        let priced = |model: &ModelRef| Some(Priced::of(model, &*row(model)?, &self.book, self.day()));
+        let Some(baseline) = &self.plan.baseline else { return };
+        let Some(priced_baseline) = priced(baseline) else { return };
+        let first = self.plan.targets.first();
+        let planned = if first == Some(baseline) { Some(priced_baseline.clone()) } else { first.and_then(priced) };
+        let met = self.accounts.prefixes.meet(&self.call, baseline, Instant::now());
+        self.beside = Some(Beside::new(priced_baseline, planned, met));
     }
 
     /// Commits the intent of the next attempt. Only after this may its first byte leave; the body that
@@ -272,6 +292,11 @@ impl Meter {
         self.spent
     }
 
+    /// What the request saved, once it is closed; `None`: nobody knows.
+    pub fn saved(&self) -> Option<NanoUsd> {
+        self.saved
+    }
+
     /// Whether some of the cost was estimated, for want of the provider's word.
     pub fn is_estimated(&self) -> bool {
         self.estimated
@@ -296,21 +321,61 @@ impl Meter {
     fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
         let Some(mut attempt) = self.open.take() else { return };
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
-        self.spent = self.spent.plus(settled.cost);
+        let before = self.spent;
+        self.spent = before.plus(settled.cost);
         self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
         self.estimated |= settled.is_estimate();
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
-        let record = Record::Priced(attempt.outcome(&settled, now_ms(), closes), settled.pricing());
+        let is_compared = ends.is_some() && (self.beside.is_some() || self.plan.arm.is_some());
+        let comparison = is_compared.then(|| {
+            let beside = self.beside.as_ref();
+            let comparison = beside.map(|beside| self.compare(beside, &attempt, &settled, before)).unwrap_or_default();
+            self.count_saved(&comparison);
+            Box::new(Comparison { arm: self.plan.arm.map(Arm::as_str), ..comparison })
+        });
+        let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
+        let outcome = attempt.outcome(&settled, now_ms(), closes);
+        let record = match comparison {
+            Some(comparison) => Record::Compared(outcome, settled.pricing(), comparison),
+            None => Record::Priced(outcome, settled.pricing()),
+        };
         drop(self.accounts.commit(&record));
         if let Some(hold) = attempt.hold.take() {
             hold.settle(enforced(settled.cost));
         }
         attempt.tell_overshoot(&settled, &self.accounts);
+        self.saved = saved;
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some((status, http_status)) = ends {
             self.closed = true;
             self.report(status, http_status, Some(&series));
         }
+    }
+
+    /// The request beside what it would have cost without us, given what its attempts before the last did cost.
+    fn compare<'b>(
+        &self,
+        beside: &'b Beside,
+        attempt: &Attempt,
+        settled: &Settled,
+        before: CostInterval,
+    ) -> Comparison<'b> {
+        let (Some(usage), Some(tier), Some(cost)) = (settled.usage, settled.tier(), settled.cost.exact) else {
+            return beside.unknown();
+        };
+        let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
+        let chain = &self.call.view.outline.chain;
+        let comparison = beside.compare(Answered { target, usage, tier, cost, uncached }, before, chain);
+        self.accounts.prefixes.answered(&beside.met, target, &usage, Instant::now());
+        comparison
+    }
+
+    fn count_saved(&self, comparison: &Comparison<'_>) {
+        let metrics = &self.accounts.metrics;
+        if let Some((_, causes)) = savings::parts(comparison, self.spent) {
+            causes.iter().for_each(|(cause, amount)| metrics.count_saved(cause, amount.0));
+        }
+        metrics.count_saved("provider_cache", comparison.provider_cache.unwrap_or_default().0);
     }
 
     fn decision(&self) -> DecisionFacts<'_> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::accounts::Cutting;
 use super::estimates::Estimates;
+use super::prefixes::Prefixes;
 use super::*;
 use crate::budget::terms::Share;
 use crate::budget::{Ask, Budget, Charge, Every, Payer, WhenNear};
@@ -60,6 +61,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
         timezone: TimeZone::UTC,
         holds: holds::Holds::new(TimeZone::UTC).0,
         estimates: Estimates::default(),
+        prefixes: Prefixes::default(),
         metrics: Metrics::new(9),
         log: Log::to(Box::new(sink.clone())),
         cutting: Cutting::default(),
@@ -100,12 +102,7 @@ fn unasked(folder: &Path) -> (Arc<Row>, ModelRef) {
 }
 
 /// What a call is settled at that was answered by `facts`.
-async fn settling(
-    accounts: &Arc<Accounts>,
-    folder: &Path,
-    body: &'static [u8],
-    facts: &Facts,
-) -> (Attempt, attempt::Settled) {
+async fn settling(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], facts: &Facts) -> (Attempt, Settled) {
     let (row, target) = unasked(folder);
     let call = call_of(body);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));

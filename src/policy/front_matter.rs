@@ -16,9 +16,9 @@ use super::paths::Paths;
 use super::rules::{Rule, TokenRange, Tools, When};
 
 /// Keys of the front matter.
-pub(super) const KEYS: [&str; 5] = ["applies_to", "default", "confidence", "treat_as_auto", "rules"];
+pub(super) const KEYS: [&str; 6] = ["applies_to", "default", "confidence", "treat_as_auto", "holdout", "rules"];
 /// Keys whose rooms are not built.
-pub(super) const NOT_BUILT: [&str; 6] = ["promotion", "rollout", "holdout", "run", "compress", "error_budget"];
+pub(super) const NOT_BUILT: [&str; 5] = ["promotion", "rollout", "run", "compress", "error_budget"];
 pub(super) const APPLIES_TO: [&str; 4] = ["teams", "projects", "pipelines", "keys"];
 pub(super) const RULE: [&str; 4] = ["when", "use", "protected", "because"];
 pub(super) const WHEN: [&str; 4] = ["keywords", "globs", "tools", "prompt_tokens"];
@@ -31,6 +31,7 @@ pub(super) struct FrontMatter {
     pub default: Option<Tier>,
     pub confidence: Option<f32>,
     pub treat_as_auto: Vec<GlobMatcher>,
+    pub holdout_ppm: u32,
     pub rules: Vec<Rule>,
     /// Whether it says anything, right or wrong.
     pub is_there: bool,
@@ -102,6 +103,7 @@ pub(super) fn read(findings: &mut Findings<'_>, text: &str, first_line: u32) -> 
             "applies_to" => front.applies_to = Some((applies_to(findings, value), key.place)),
             "default" => front.default = tier(findings, "default", &value),
             "confidence" => front.confidence = confidence(findings, &value),
+            "holdout" => front.holdout_ppm = holdout(findings, &value).unwrap_or_default(),
             "treat_as_auto" => front.treat_as_auto = treat_as_auto(findings, value),
             _ => front.rules = rules(findings, value),
         }
@@ -184,6 +186,19 @@ fn confidence(findings: &mut Findings<'_>, node: &Node<'_>) -> Option<f32> {
         findings.report(node.place, format!("`confidence` is {}; wanted {WANTED}", found(text)));
     }
     number
+}
+
+/// A share, in millionths.
+fn holdout(findings: &mut Findings<'_>, node: &Node<'_>) -> Option<u32> {
+    const WANTED: &str = "a share from 0 to 0.5, such as `0.01`";
+    let text = findings.text("holdout", node, WANTED)?;
+    let is_decimal =
+        text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let share = text.parse().ok().filter(|share: &f64| is_decimal && (0.0..=0.5).contains(share));
+    if share.is_none() {
+        findings.report(node.place, format!("`holdout` is {}; wanted {WANTED}", found(text)));
+    }
+    share.map(|share| (share * 1e6).round() as u32)
 }
 
 /// `true` or `false`.

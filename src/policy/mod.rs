@@ -65,6 +65,8 @@ pub struct Policy {
     pub confidence: Option<f32>,
     /// Names of models that are routed as if the client had asked for `auto`.
     pub treat_as_auto: Vec<GlobMatcher>,
+    /// The share of sessions that get no levers, in millionths: what levers save is measured against them.
+    pub holdout_ppm: u32,
     /// In the order of the file; the first that matches decides.
     pub rules: Vec<Rule>,
     /// Kinds of work, in the order of the file; their ids are distinct.

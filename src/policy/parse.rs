@@ -409,6 +409,7 @@ impl<'a> Reader<'a> {
             default: front.default.unwrap_or(Tier::Frontier),
             confidence: front.confidence,
             treat_as_auto: front.treat_as_auto,
+            holdout_ppm: front.holdout_ppm,
             rules: front.rules,
             tasks: self.tasks,
             tests: self.tests,

@@ -47,6 +47,7 @@ pub struct Outline {
 impl Outline {
     /// Takes note of the next message: its speaker, its whole text, and where its content stands.
     pub fn message(&mut self, speaker: Speaker, text: &str, content: Option<Range<usize>>) {
+        let (before, bytes) = (self.chain.last(), self.chain.bytes.1);
         self.chain.append(text.as_bytes());
         match speaker {
             Speaker::Instructions => {
@@ -57,6 +58,8 @@ impl Outline {
             Speaker::User => {
                 if self.user_turns == 0 {
                     self.chain.anchor = self.chain.last();
+                    self.chain.opening = before;
+                    self.chain.bytes.0 = bytes;
                 }
                 self.user_turns = self.user_turns.saturating_add(1);
                 self.previous_user = std::mem::replace(&mut self.last_user, content);
@@ -83,6 +86,29 @@ pub struct Chain {
     length: usize,
     /// The link of the first user turn: the same for all requests of a conversation; 0 while there is none.
     pub anchor: u64,
+    /// The link of what stands before the first user turn: what conversations of one agent share; 0 where nothing does.
+    pub opening: u64,
+    /// Bytes of the messages up to there, and of all of them.
+    pub bytes: (u64, u64),
+    /// What a provider reads before the messages, wherever it stands in the body: tools and the format of the answer.
+    pub head: Head,
+}
+
+/// Tools and format, hashed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Head {
+    /// A hash of both; 0: there is neither.
+    pub hash: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Head {
+    /// Takes note of one of them: `place` tells them apart, in whichever order they come.
+    pub fn with(&mut self, place: u64, text: &str) {
+        self.hash ^= xxh3_64_with_seed(text.as_bytes(), place);
+        self.bytes += text.len() as u64;
+    }
 }
 
 impl Chain {
@@ -90,6 +116,7 @@ impl Chain {
         let link = xxh3_64_with_seed(message, self.last());
         self.links[self.length % CHAIN_LINKS] = link;
         self.length += 1;
+        self.bytes.1 += message.len() as u64;
     }
 
     /// The link of the last message; 0 while there is none.

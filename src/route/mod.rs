@@ -98,6 +98,18 @@ pub fn choose(
     }
 }
 
+/// The model that a call would go to if nobody chose for the client: the one that it asked for, or the first one of the
+/// tier that it asked for; what is left to us is work of the policy's `default` tier. What may not be used is passed over
+/// as in a plan. `None`: there is none.
+pub fn baseline(asked: &Asked, default: Tier, tiers: &Tiers, allowed: Allowed<'_>) -> Option<ModelRef> {
+    let within = Within { tiers, allowed };
+    match asked {
+        Asked::Exact(known) => within.first(known),
+        Asked::Tier(tier) => within.first_of(*tier),
+        Asked::Auto => default.upward().find_map(|tier| within.first_of(tier)),
+    }
+}
+
 /// What plans are made of.
 #[derive(Clone, Copy)]
 struct Within<'a> {
@@ -115,6 +127,15 @@ impl Within<'_> {
             [] => Err(NoPlan::EmptyTier(tier)),
             models => self.of_team(models.to_vec()),
         }
+    }
+
+    fn first_of(self, tier: Tier) -> Option<ModelRef> {
+        let is_granted = self.allowed.tiers.is_none_or(|granted| granted.contains(&tier));
+        if is_granted { self.first(self.tiers.models(tier)) } else { None }
+    }
+
+    fn first(self, models: &[ModelRef]) -> Option<ModelRef> {
+        models.iter().find(|model| self.allowed.provider.is_none_or(|may_use| may_use(model))).cloned()
     }
 
     fn of_team(self, targets: Vec<ModelRef>) -> Result<Vec<ModelRef>, NoPlan> {

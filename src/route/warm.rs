@@ -11,6 +11,8 @@ use crate::task::Tier;
 
 /// Shorter prefixes are in no provider's cache. <https://platform.openai.com/docs/guides/prompt-caching>
 pub const CACHED_PREFIX_TOKENS_MIN: u64 = 1_024;
+/// Cached prefixes end at multiples of so many tokens.
+pub const CACHED_PREFIX_TOKENS_STEP: u64 = 128;
 /// Output tokens that a step is taken to have where nothing is known of it. Few: a step that writes more saves more.
 pub const OUTPUT_TOKENS_EXPECTED: u64 = 256;
 

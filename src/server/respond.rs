@@ -34,6 +34,7 @@ const REASON: HeaderName = HeaderName::from_static("x-farthing-reason");
 const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
 const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
 const BUDGET_RESETS: HeaderName = HeaderName::from_static("x-farthing-budget-resets");
+const SAVED: HeaderName = HeaderName::from_static("x-farthing-saved-usd");
 const COST_SOURCE: HeaderName = HeaderName::from_static("x-farthing-cost-source");
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
@@ -208,6 +209,9 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
         match cost.exact {
             Some(cost) => set(headers, COST, cost.decimal().as_str()),
             None => set(headers, COST, "unknown"),
+        }
+        if let Some(saved) = decision.saved {
+            set(headers, SAVED, saved.decimal().as_str());
         }
         if decision.estimated {
             headers.insert(COST_SOURCE, HeaderValue::from_static("estimated"));

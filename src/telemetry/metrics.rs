@@ -60,6 +60,7 @@ pub struct Metrics {
     prompt_tokens: IntCounterVec,
     cost: CounterVec,
     estimated_cost: CounterVec,
+    saved: GaugeVec,
     unpriced: IntCounterVec,
     overshoot: CounterVec,
     time_to_first_token: HistogramVec,
@@ -238,6 +239,13 @@ impl Metrics {
                 "The part of farthing_cost_usd_total that was estimated here, for want of the provider's word",
                 &["provider", "model"],
             ),
+            saved: gauges(
+                &r,
+                "farthing_saved_usd_total",
+                "Dollars saved against what requests would have cost, by cause; a cause that costs falls. provider_cache is \
+                 the provider's doing and no part of the others",
+                &["cause"],
+            ),
             unpriced: counts(
                 &r,
                 "farthing_unpriced_attempts_total",
@@ -392,6 +400,13 @@ impl Metrics {
             drop(self.policies.remove_label_values(&[gone]));
         }
         *live = versions;
+    }
+
+    /// Adds nano-dollars to what a cause saved; less than nothing where it cost.
+    pub fn count_saved(&self, cause: &str, nano_usd: i64) {
+        if nano_usd != 0 {
+            self.saved.with_label_values(&[cause]).add(nano_usd as f64 / 1e9);
+        }
     }
 
     /// Counts an attempt whose cost is not known.

@@ -34,6 +34,11 @@ pub enum BodyError {
 /// What the usage edit inserts after a member.
 pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
 
+/// Which part of what is read before the messages.
+const HEAD_TOOLS: u64 = 1;
+/// See [`HEAD_TOOLS`].
+const HEAD_FORMAT: u64 = 2;
+
 /// Reads a request body.
 ///
 /// # Errors
@@ -259,7 +264,7 @@ impl Reader {
         if s.peek() != Some(b'{') {
             return Ok(s.pass()?);
         }
-        s.object::<BodyError>(|s, key| {
+        let at = s.object::<BodyError>(|s, key| {
             if key.decode() == "type" {
                 let kind = s.string_or_skip()?.map(RawStr::decode);
                 self.view.outline.wants_json = matches!(kind.as_deref(), Some("json_object" | "json_schema"));
@@ -268,6 +273,7 @@ impl Reader {
                 Ok(s.pass()?)
             }
         })?;
+        self.view.outline.chain.head.with(HEAD_FORMAT, s.text(at));
         Ok(())
     }
 
@@ -292,7 +298,8 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.pass()?);
         }
-        s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        let at = s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        self.view.outline.chain.head.with(HEAD_TOOLS, s.text(at));
         Ok(())
     }
 

@@ -50,7 +50,7 @@ async fn the_log_event_of_a_request_has_every_name_and_figure_in_its_place() {
         "attempts": 2, "edits": "", "body_bytes": ASK.len(),
         "input_tokens": 1000, "cached_input_tokens": 300, "cache_write_tokens": 20,
         "output_tokens": 70, "reasoning_tokens": 6,
-        "cost_usd": cost, "cost_low_usd": cost, "cost_high_usd": cost, "estimated": false,
+        "cost_usd": cost, "cost_low_usd": cost, "cost_high_usd": cost, "estimated": false, "saved_usd": "0",
     });
     assert_eq!(json!(event), expected);
 }

@@ -33,6 +33,7 @@ mod reconciling;
 mod relay;
 mod relay_bodies;
 mod reload;
+mod reporting;
 mod retries;
 mod routing;
 mod routing_explained;

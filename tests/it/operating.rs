@@ -56,6 +56,7 @@ fn scraped() -> String {
     series.count_attempt("completed");
     series.count_tokens(&Usage::default());
     series.count_cost(1, Source::Reported);
+    metrics.count_saved("route", 1);
     series.time(None, std::time::Duration::ZERO);
     metrics.count_decision(None, None, "exact-model");
     metrics.count_request("t", "chat.completions", "ok");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::simulator::Replay;
 use crate::simulator::workload::{Label, Workload};
+use crate::wire::openai_chat;
 
 /// Sessions that run side by side.
 const SESSIONS_AT_ONCE: usize = 8;
@@ -45,6 +47,8 @@ pub struct Played {
     pub failed: usize,
     /// The labels of requests by the id that the gateway gave them.
     pub labels: BTreeMap<String, Label>,
+    /// The bodies of requests by the same ids, which sort by time.
+    pub sent: BTreeMap<String, Bytes>,
 }
 
 impl Script {
@@ -94,6 +98,7 @@ impl Script {
                         true => played.answered += 1,
                         false => played.failed += 1,
                     }
+                    played.sent.extend(answer.id.clone().map(|id| (id, turn.body.clone())));
                     played.labels.extend(answer.id.zip(turn.label));
                     bar.inc(1);
                 }
@@ -106,8 +111,27 @@ impl Script {
             all.answered += played.answered;
             all.failed += played.failed;
             all.labels.extend(played.labels);
+            all.sent.extend(played.sent);
         }
         all
+    }
+}
+
+impl Played {
+    /// Sends the same bodies in the same order to the provider at `address`, all of them to `model`. False if one of them
+    /// is not answered.
+    pub async fn send_again(&self, address: SocketAddr, model: &str) -> bool {
+        let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        for body in self.sent.values() {
+            let Ok(view) = openai_chat::read(body) else { return false };
+            let Range { start, end } = view.model_at;
+            let body = [&body[..start], format!("\"{model}\"").as_bytes(), &body[end..]].concat().into();
+            let answer = send(&client, address, &[], &Turn { body, label: None }).await;
+            if !answer.is_some_and(|answer| answer.complete) {
+                return false;
+            }
+        }
+        true
     }
 }
 

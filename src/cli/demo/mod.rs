@@ -18,12 +18,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::agents::Script;
+use self::agents::{Played, Script};
 use self::savings::UNROUTED;
 use self::summary::Summary;
 use super::{Format, counted, fail};
 use crate::app::{self, Running as Gateway, StartError};
 use crate::config;
+use crate::money::NanoUsd;
 use crate::simulator::workload::{SESSIONS_DEFAULT, Workload};
 use crate::simulator::{Latency, ModelScript, PriceList, Provider, Recordings, Replay, Reply, Running as Simulator};
 use crate::telemetry::log::Log;
@@ -98,13 +99,24 @@ async fn play(arguments: &Arguments, script: &Script, recordings: &Recordings, r
     let bar = progress(script.requests());
     let played = script.play(gateway.listen, &bar).await;
     bar.finish_and_clear();
-    let summary = Summary::read(&gateway.accounts().ledger, &[main.invoice(), backup.invoice()], &played)?;
+    let measured = measure(recordings, &played).await?;
+    let invoices = [main.invoice(), backup.invoice()];
+    let summary = Summary::read(&gateway.accounts().ledger, &invoices, &played, measured)?;
     summary.print(arguments.format);
     if !arguments.once {
         serve_on(&gateway, &folder, arguments.format).await?;
     }
     gateway.stop().await.map_err(|error| error.to_string())?;
     Ok(summary.equal() && played.failed == 0)
+}
+
+/// What the requests cost at a provider that has seen none of them, all at the model that answers where nothing is routed.
+async fn measure(recordings: &Recordings, played: &Played) -> Result<NanoUsd, String> {
+    let cold = provider(recordings, 0, Mishap::Never).start().await.map_err(|error| error.to_string())?;
+    if !played.send_again(cold.address(), UNROUTED).await {
+        return Err("a request could not be sent again without routing".to_owned());
+    }
+    Ok(cold.invoice().total())
 }
 
 /// Whether a provider has a bad moment in the middle of the workload.

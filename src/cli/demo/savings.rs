@@ -1,33 +1,38 @@
-//! What attempts cost, and what the same tokens would have cost without routing or without the providers' cache.
+//! What requests cost and what they would have cost without Farthing, as the ledger has it.
 //!
-//! Without routing, everything goes to the first model of the tier that the policies default to, with the same tokens and
-//! the same cached share. Without the cache, all input that the answering model read from it or wrote to it is paid in full.
-//! The two are counted apart, each against what was spent, so that neither claims the other's part.
+//! The ledger's counterfactual is computed for each request when it ends. The same bodies are also sent to a simulated
+//! provider of their own, all at the model that answers where nothing is routed, so that what was computed can be held
+//! against what was measured.
 
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::cost::{Book, cost_of};
 use crate::money::NanoUsd;
-use crate::reply::usage::{ServiceTier, Usage};
 
 /// The model that answers where nothing is routed: the first of the frontier tier.
 pub const UNROUTED: &str = "gpt-5.6-sol";
 
 /// Money of some requests.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Spending {
     /// Which requests, and what routing took off each.
     requests: BTreeMap<String, NanoUsd>,
+    /// Requests of which nobody knows what they would have cost; they count as what they did cost.
+    pub unknown: usize,
     /// What was spent.
     pub spent: NanoUsd,
-    /// What it would have cost without routing.
+    /// What it would have cost without Farthing.
     pub unrouted: NanoUsd,
-    /// What the providers' caches took off.
-    pub by_cache: NanoUsd,
+    /// What the difference is made of: `route`, `fallback`, `retry`, `compress`, `cache`.
+    by_cause: [NanoUsd; CAUSES.len()],
+    /// What the providers' own caches took off what was spent. Not Farthing's doing.
+    pub by_provider_cache: NanoUsd,
 }
+
+/// What saves or costs, in the ledger's words.
+pub const CAUSES: [&str; 5] = ["route", "fallback", "retry", "compress", "cache"];
 
 impl Spending {
     /// How many requests.
@@ -40,36 +45,43 @@ impl Spending {
         self.requests.get(request).copied().unwrap_or_default()
     }
 
-    /// What routing took off.
-    pub fn by_route(&self) -> NanoUsd {
+    /// What Farthing took off.
+    pub fn saved(&self) -> NanoUsd {
         self.unrouted - self.spent
     }
 
-    /// What both took off.
-    pub fn saved(&self) -> NanoUsd {
-        self.by_route() + self.by_cache
+    /// The same by cause.
+    pub fn causes(&self) -> impl Iterator<Item = (&'static str, NanoUsd)> + '_ {
+        CAUSES.into_iter().zip(self.by_cause)
     }
 
     /// The figures as JSON, for a line that also has a name.
     pub fn json(&self) -> Value {
         json!({
             "requests": self.requests(), "spent_nano_usd": self.spent.0, "unrouted_nano_usd": self.unrouted.0,
-            "saved_nano_usd": self.json_saved(),
+            "saved_nano_usd": self.json_saved(), "provider_cache_nano_usd": self.by_provider_cache.0,
         })
     }
 
     /// What was saved, by cause.
     pub fn json_saved(&self) -> Value {
-        json!({
-            "route": self.by_route().0, "provider_prefix_cache": self.by_cache.0, "total": self.saved().0,
-        })
+        let mut saved = json!({ "total": self.saved().0 });
+        for (cause, amount) in self.causes() {
+            saved[cause] = json!(amount.0);
+        }
+        saved
     }
 
-    fn add(&mut self, request: &str, attempt: &Amounts) {
-        *self.requests.entry(request.to_owned()).or_default() += attempt.unrouted - attempt.spent;
-        self.spent += attempt.spent;
-        self.unrouted += attempt.unrouted;
-        self.by_cache += attempt.by_cache;
+    fn add(&mut self, request: &str, amounts: &Amounts) {
+        self.requests.insert(request.to_owned(), amounts.by_cause.map_or(NanoUsd::ZERO, |causes| causes[0]));
+        self.unknown += usize::from(amounts.by_cause.is_none());
+        self.spent += amounts.spent;
+        self.unrouted += amounts.spent;
+        for (sum, amount) in self.by_cause.iter_mut().zip(amounts.by_cause.unwrap_or_default()) {
+            *sum += amount;
+            self.unrouted += amount;
+        }
+        self.by_provider_cache += amounts.by_provider_cache;
     }
 }
 
@@ -95,21 +107,22 @@ pub struct Savings {
     pub all: Spending,
 }
 
-/// Money of one attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Money of one request; `by_cause` is `None` where any of it is not known.
+#[derive(Clone, Copy, Default)]
 struct Amounts {
     spent: NanoUsd,
-    unrouted: NanoUsd,
-    by_cache: NanoUsd,
+    by_cause: Option<[NanoUsd; CAUSES.len()]>,
+    by_provider_cache: NanoUsd,
 }
 
 impl Savings {
-    /// Reads every request with its attempts. An attempt whose cost is not known counts as nothing on either side.
+    /// Reads every request.
     pub fn read(views: &Connection) -> rusqlite::Result<Self> {
         let mut statement = views.prepare(
-            "select r.request_id, r.team, r.task, r.tier, a.model, a.cost_nano, a.input_tokens, a.cached_input_tokens, \
-             a.cache_write_tokens, a.cache_write_1h_tokens, a.output_tokens, a.reasoning_tokens \
-             from requests_v1 r left join attempts_v1 a using (request_id)",
+            "select request_id, team, task, tier, \
+             (select model from attempts_v1 a where a.request_id = r.request_id order by attempt_id desc limit 1), \
+             coalesce(cost_nano, 0), coalesce(provider_cache_nano, 0), saved_route_nano, saved_fallback_nano, \
+             saved_retry_nano, saved_compress_nano, saved_cache_nano from requests_v1 r",
         )?;
         let mut rows = statement.query([])?;
         let (mut tasks, mut teams, mut all) = (BTreeMap::new(), BTreeMap::new(), Spending::default());
@@ -117,10 +130,13 @@ impl Savings {
             let request: String = row.get(0)?;
             let team: Option<String> = row.get(1)?;
             let work = Work { task: row.get(2)?, tier: row.get(3)?, model: row.get(4)? };
-            let model = work.model.as_deref().unwrap_or_default();
-            let amounts = match row.get(5)? {
-                Some(cost) => amounts(model, NanoUsd(cost), usage_of(row)?.as_ref()),
-                None => Amounts::default(),
+            let amount = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(NanoUsd));
+            let causes = [amount(7)?, amount(8)?, amount(9)?, amount(10)?, amount(11)?];
+            let known = causes.iter().all(Option::is_some);
+            let amounts = Amounts {
+                spent: NanoUsd(row.get(5)?),
+                by_cause: known.then(|| causes.map(Option::unwrap_or_default)),
+                by_provider_cache: NanoUsd(row.get(6)?),
             };
             all.add(&request, &amounts);
             teams.entry(team.unwrap_or_default()).or_insert_with(Spending::default).add(&request, &amounts);
@@ -136,86 +152,20 @@ fn dearest_first<K>(lines: BTreeMap<K, Spending>) -> Vec<(K, Spending)> {
     lines
 }
 
-/// The attempt's tokens, where they are known.
-fn usage_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Usage>> {
-    let tokens = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::unsigned_abs));
-    let (Some(input_tokens), Some(output_tokens)) = (tokens(6)?, tokens(10)?) else { return Ok(None) };
-    Ok(Some(Usage {
-        input_tokens,
-        cached_input_tokens: tokens(7)?.unwrap_or_default(),
-        cache_write_tokens: tokens(8)?.unwrap_or_default(),
-        cache_write_1h_tokens: tokens(9)?.unwrap_or_default(),
-        output_tokens,
-        reasoning_tokens: tokens(11)?.unwrap_or_default(),
-    }))
-}
-
-/// What one attempt saved. Nothing is claimed where tokens or a list price are not known.
-fn amounts(model: &str, spent: NanoUsd, usage: Option<&Usage>) -> Amounts {
-    let Some(usage) = usage else { return Amounts { spent, unrouted: spent, by_cache: NanoUsd::ZERO } };
-    let uncached = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, ..*usage };
-    let by_cache = match *usage == uncached {
-        true => NanoUsd::ZERO,
-        false => list_price(model, &uncached).map_or(NanoUsd::ZERO, |full| full - spent),
-    };
-    Amounts { spent, unrouted: list_price(UNROUTED, usage).unwrap_or(spent), by_cache }
-}
-
-/// At list price, which is what the demo's providers charge.
-fn list_price(model: &str, usage: &Usage) -> Option<NanoUsd> {
-    let price = Book::builtin().price("openai", model, jiff::Zoned::now().date())?;
-    cost_of(price, usage, ServiceTier::Standard, 0).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const USAGE: Usage = Usage {
-        input_tokens: 3_000,
-        cached_input_tokens: 1_024,
-        cache_write_tokens: 976,
-        cache_write_1h_tokens: 0,
-        output_tokens: 100,
-        reasoning_tokens: 0,
-    };
-
     #[test]
-    fn a_routed_attempt_saves_by_route_at_the_same_cached_share_and_by_the_cache_at_its_own_price() {
-        // Luna: 0.20 a million in, 0.02 cached, 0.25 written, 1.20 out. Sol: 4, 0.40, 5 and 20.
-        let spent = NanoUsd(1_000 * 200 + 1_024 * 20 + 976 * 250 + 100 * 1_200);
-        let found = amounts("gpt-5.6-luna", spent, Some(&USAGE));
-        let unrouted = NanoUsd(1_000 * 4_000 + 1_024 * 400 + 976 * 5_000 + 100 * 20_000);
-        let by_cache = NanoUsd(1_024 * (200 - 20) - 976 * (250 - 200));
-        assert_eq!(found, Amounts { spent, unrouted, by_cache });
-        assert_eq!(list_price("gpt-5.6-luna", &USAGE), Some(spent));
-    }
-
-    #[test]
-    fn the_unrouted_model_saves_nothing_by_route() {
-        let spent = list_price(UNROUTED, &USAGE).expect("a list price");
-        assert_eq!(amounts(UNROUTED, spent, Some(&USAGE)).unrouted, spent);
-    }
-
-    #[test]
-    fn an_attempt_without_tokens_or_cache_claims_nothing() {
-        let spent = NanoUsd(7);
-        let nothing = Amounts { spent, unrouted: spent, by_cache: NanoUsd::ZERO };
-        assert_eq!(amounts("gpt-5.6-luna", spent, None), nothing);
-        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, ..USAGE };
-        assert_eq!(amounts("gpt-5.6-luna", spent, Some(&plain)).by_cache, NanoUsd::ZERO);
-    }
-
-    #[test]
-    fn causes_add_up_over_any_lines() {
+    fn causes_add_up_and_what_is_not_known_claims_nothing() {
         let mut all = Spending::default();
-        for (id, spent) in [("a", 5), ("b", 11), ("b", 0)] {
-            all.add(id, &Amounts { spent: NanoUsd(spent), unrouted: NanoUsd(20), by_cache: NanoUsd(3) });
+        let known = |route| Some([route, -2, -1, 0, 0].map(NanoUsd));
+        for (id, spent, by_cause) in [("a", 5, known(15)), ("b", 11, known(-4)), ("c", 7, None)] {
+            all.add(id, &Amounts { spent: NanoUsd(spent), by_cause, by_provider_cache: NanoUsd(3) });
         }
-        assert_eq!(
-            (all.requests(), all.spent, all.by_route(), all.saved()),
-            (2, NanoUsd(16), NanoUsd(44), NanoUsd(53))
-        );
-        assert_eq!(["a", "b", "c"].map(|id| all.by_route_of(id).0), [15, 29, 0]);
+        assert_eq!((all.requests(), all.unknown, all.spent), (3, 1, NanoUsd(23)));
+        assert_eq!((all.unrouted, all.saved(), all.by_provider_cache), (NanoUsd(28), NanoUsd(5), NanoUsd(9)));
+        assert_eq!(all.causes().map(|(_, amount)| amount).sum::<NanoUsd>(), all.saved());
+        assert_eq!(["a", "b", "c", "d"].map(|id| all.by_route_of(id).0), [15, -4, 0, 0]);
     }
 }

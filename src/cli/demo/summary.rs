@@ -11,7 +11,7 @@ use super::agents::Played;
 use super::agreement::Agreement;
 use super::policies;
 use super::savings::{Savings, Spending, UNROUTED};
-use crate::cli::Format;
+use crate::cli::{Format, counted};
 use crate::cost::{Book, Rates, Terms};
 use crate::ledger::{Ledger, LedgerError};
 use crate::money::{NanoUsd, PicoUsd};
@@ -42,6 +42,8 @@ pub struct Summary {
     attempts: i64,
     /// Attempts whose cost is not known.
     uncertain: i64,
+    /// What the requests cost where all of them went to [`UNROUTED`].
+    measured: NanoUsd,
     ledger: NanoUsd,
     invoice: NanoUsd,
     invoice_lines: usize,
@@ -50,12 +52,13 @@ pub struct Summary {
 
 impl Summary {
     /// Reads the ledger's views, once they show everything.
-    pub fn read(ledger: &Ledger, invoices: &[Invoice], played: &Played) -> Result<Self, String> {
+    pub fn read(ledger: &Ledger, invoices: &[Invoice], played: &Played, measured: NanoUsd) -> Result<Self, String> {
         let text = |error: LedgerError| error.to_string();
         ledger.sync_views(SYNC_TIMEOUT).map_err(text)?;
         let views = ledger.views().map_err(text)?;
         let policy = policies::of_the_workload()?;
         Self::query(&views, &policy, invoices, played)
+            .map(|summary| Self { measured, ..summary })
             .map_err(|error| format!("the ledger's views cannot be read: {error}"))
     }
 
@@ -75,6 +78,7 @@ impl Summary {
             requests: views.query_row("select count(*) from requests_v1", [], |row| row.get(0))?,
             attempts,
             uncertain,
+            measured: NanoUsd::ZERO,
             ledger,
             invoice: invoices.iter().map(Invoice::total).sum(),
             invoice_lines: invoices.iter().map(|invoice| invoice.lines.len()).sum(),
@@ -98,12 +102,17 @@ impl Summary {
     fn print_tables(&self) {
         say!("\n{}", self.task_table());
         say!("\n{}", self.team_table());
+        say!(
+            "Teams share prefixes: whoever comes first pays for the write, so that their figures differ from run to run."
+        );
         let mut kinds = blank(&["Kind of token", "Tokens", "US dollars"]);
         for (name, (tokens, cost)) in KINDS.iter().zip(&self.kinds) {
             kinds.add_row([(*name).to_owned(), grouped(*tokens as i64), dollars(*cost)]);
         }
         say!("\n{kinds}");
-        say!("\n{}\n", self.cause_table());
+        say!("\n{}", self.cause_table());
+        self.print_measured();
+        say!("");
         self.agreement.lines().iter().for_each(|line| say!("{line}"));
         let again = self.attempts - self.requests;
         say!(
@@ -137,17 +146,15 @@ impl Summary {
     }
 
     fn team_table(&self) -> Table {
-        let mut table =
-            blank(&["Team", "Requests", "Spent, US$", "Unrouted, US$", "Saved by route", "by prefix cache"]);
+        let mut table = blank(&["Team", "Requests", "Unrouted, US$", "Spent, US$", "Saved, US$"]);
         let all = [("all", &self.savings.all)];
         for (team, of) in self.savings.teams.iter().map(|(team, of)| (team.as_str(), of)).chain(all) {
             table.add_row([
                 team.to_owned(),
                 grouped(of.requests() as i64),
-                dollars(of.spent),
                 dollars(of.unrouted),
-                dollars(of.by_route()),
-                dollars(of.by_cache),
+                dollars(of.spent),
+                dollars(of.saved()),
             ]);
         }
         table
@@ -157,15 +164,29 @@ impl Summary {
     fn cause_table(&self) -> Table {
         let of = &self.savings.all;
         let mut table = blank(&["By cause", "US dollars"]);
-        for (name, amount) in [
-            ("without routing and prefix cache".to_owned(), of.spent + of.saved()),
-            (format!("saved by route: same tokens and cached share at {UNROUTED}"), of.by_route()),
-            ("saved by provider prefix cache: cached input at its model's full price".to_owned(), of.by_cache),
-            ("spent".to_owned(), of.spent),
-        ] {
-            table.add_row([name, dollars(amount)]);
+        table.add_row([format!("all at {UNROUTED}, with what its cache would have held"), dollars(of.unrouted)]);
+        for (cause, amount) in of.causes().filter(|(cause, amount)| *cause == "route" || amount.0 != 0) {
+            table.add_row([format!("saved by {cause}"), dollars(amount)]);
         }
+        table.add_row(["spent".to_owned(), dollars(of.spent)]);
         table
+    }
+
+    /// The counterfactual beside its measurement, and what is no part of it.
+    fn print_measured(&self) {
+        let of = &self.savings.all;
+        say!(
+            "unrouted ${} computed request by request; ${} measured: the same bodies, all at {UNROUTED}, at a provider of their own",
+            dollars(of.unrouted),
+            dollars(self.measured)
+        );
+        say!(
+            "the providers' own prefix caches took another ${} off what was spent, which is no part of what was saved",
+            dollars(of.by_provider_cache)
+        );
+        if of.unknown > 0 {
+            say!("{} have no counterfactual and claim no saving", counted(of.unknown, "request"));
+        }
     }
 
     fn json(&self) -> Value {
@@ -190,6 +211,7 @@ impl Summary {
             "requests": self.requests, "attempts": self.attempts, "uncertain_attempts": self.uncertain, "failed": self.failed,
             "invoice_lines": self.invoice_lines, "by_team": lines(&self.teams), "by_model": lines(&self.models),
             "unrouted_nano_usd": self.savings.all.unrouted.0, "saved_nano_usd": self.savings.all.json_saved(),
+            "provider_cache_nano_usd": self.savings.all.by_provider_cache.0, "measured_unrouted_nano_usd": self.measured.0,
             "tasks": tasks.collect::<Vec<_>>(), "teams": teams.collect::<Vec<_>>(), "agreement": self.agreement.json(),
             "by_kind": KINDS.iter().zip(&self.kinds).map(kind).collect::<Vec<_>>(),
         })

@@ -94,6 +94,7 @@ fn decided_by(why: Why, policy: &Policy) -> String {
         Why::NamedTask => "the task that the client named".to_owned(),
         Why::Task => "the classifier".to_owned(),
         Why::Ambiguous => format!("the default, {}, since no rule and no task claims it", policy.default),
+        Why::HeldOut => format!("the default, {}, since the policy holds its session out", policy.default),
         Why::Observed => format!("the default, {}, since levers only watch here", policy.default),
         Why::Refused => "nobody: it is refused".to_owned(),
         Why::Rule(number) => {

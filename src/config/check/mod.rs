@@ -76,6 +76,7 @@ pub(super) fn check_bookkeeping(
     let bookkeeping = Bookkeeping {
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
+        timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
     };
     findings.or_problems(bookkeeping)
 }

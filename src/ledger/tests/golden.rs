@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
-use crate::ledger::record::{KnownTokens, Pricing, Reconciled};
+use crate::ledger::record::{CacheLoss, Comparison, KnownTokens, Pricing, Reconciled};
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::WhyUnknown;
 
@@ -99,6 +99,17 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         export: "usage.jsonl",
     };
     let closing = Closing { first_byte_ms: None, ..all_closing() };
+    let compared = Comparison {
+        model: Some("openai/gpt-5.6-sol"),
+        baseline: Some(NanoUsd(11)),
+        fallback: Some(NanoUsd(-12)),
+        retry: Some(NanoUsd(-13)),
+        compress: NanoUsd(14),
+        cache: NanoUsd(15),
+        provider_cache: Some(NanoUsd(16)),
+        arm: Some("holdout"),
+        lost: Some(CacheLoss { culprit: "model", cost: NanoUsd(17) }),
+    };
     vec![
         ("the first intent", Record::Intent(Intent { request: Some(full), ..intent })),
         (
@@ -125,6 +136,8 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("priced, unknown", Record::Priced(nothing_known, Pricing { tier: None, unknown: Some(WhyUnknown::Price) })),
         ("reconciled, without tokens", Record::Reconciled(Reconciled { tokens: KnownTokens::default(), ..word })),
         ("planned", Record::Planned(Intent { request: Some(full), ..intent }, watched)),
+        ("compared", Record::Compared(outcome, Pricing { tier: Some("flex"), unknown: None }, Box::new(compared))),
+        ("compared, unknown", Record::Compared(nothing_known, Pricing::default(), Box::default())),
         ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),
     ]
 }

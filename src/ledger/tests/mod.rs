@@ -13,6 +13,8 @@ mod power;
 mod reconciling;
 mod rows;
 mod speed;
+mod stating;
+mod summing;
 mod upgrading;
 
 use std::path::Path;

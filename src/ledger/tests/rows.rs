@@ -19,7 +19,7 @@ fn a_request_that_begins_and_ends_is_two_full_rows() {
             cost_low_nano, cost_nano, cost_high_nano, saved_nano, http_status, duration_ms, first_byte_ms, edits
          FROM requests_v1",
         &["1790000000000|data-platform|ops|warehouse|orders_daily|-|run-7|triage|log-parsing|lightweight|\
-           orders_daily@3f2c|chat.completions|auto|ok|77|77|77|0|200|812|130|"],
+           orders_daily@3f2c|chat.completions|auto|ok|77|77|77|-|200|812|130|"],
     );
     check_rows(
         &ledger,
@@ -106,7 +106,7 @@ fn the_same_records_in_separate_batches_give_the_same_rows() {
     };
     assert_eq!(of(whole, "requests_v1"), of(split, "requests_v1"));
     assert_eq!(of(whole, "attempts_v1"), of(split, "attempts_v1"));
-    check_rows(&ledger, COSTS, &["ok|42|42|42|0", "ok|42|42|42|0"]);
+    check_rows(&ledger, COSTS, &["ok|42|42|42|-", "ok|42|42|42|-"]);
 }
 
 #[test]
@@ -114,10 +114,10 @@ fn an_open_attempt_costs_between_nothing_and_its_bound() {
     let (_folder, ledger) = fresh();
     let id = RequestId::new();
     append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 5, None), intent(attempt(id, 2))]);
-    check_rows(&ledger, COSTS, &["open|5|-|1005|0"]);
+    check_rows(&ledger, COSTS, &["open|5|-|1005|-"]);
     check_rows(&ledger, FATES, &["completed|reported|5|5|5|1000", "open|unknown|0|-|1000|1000"]);
     append(&ledger, &[outcome(attempt(id, 2), 6, Some(closing()))]);
-    check_rows(&ledger, COSTS, &["ok|11|11|11|0"]);
+    check_rows(&ledger, COSTS, &["ok|11|11|11|-"]);
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn a_request_without_attempts_costs_nothing_and_one_given_up_keeps_its_attempts_
     let (refused, given_up) = (RequestId::new(), RequestId::new());
     append(&ledger, &[closed(refused)]);
     append(&ledger, &[intent(attempt(given_up, 1)), outcome(attempt(given_up, 1), 9, None)]);
-    check_rows(&ledger, COSTS, &["ok|0|0|0|0", "open|9|9|9|0"]);
+    check_rows(&ledger, COSTS, &["ok|0|0|0|-", "open|9|9|9|-"]);
     append(&ledger, &[closed(given_up)]);
-    check_rows(&ledger, COSTS, &["ok|0|0|0|0", "ok|9|9|9|0"]);
+    check_rows(&ledger, COSTS, &["ok|0|0|0|-", "ok|9|9|9|-"]);
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn an_outcome_after_the_close_still_counts() {
     let (_folder, ledger) = fresh();
     let id = RequestId::new();
     append(&ledger, &[intent(attempt(id, 1)), intent(attempt(id, 2)), outcome(attempt(id, 1), 9, Some(closing()))]);
-    check_rows(&ledger, COSTS, &["ok|9|-|1009|0"]);
+    check_rows(&ledger, COSTS, &["ok|9|-|1009|-"]);
     append(&ledger, &[outcome(attempt(id, 2), 3, None)]);
-    check_rows(&ledger, COSTS, &["ok|12|12|12|0"]);
+    check_rows(&ledger, COSTS, &["ok|12|12|12|-"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_outcome_whose_intent_was_lost_is_a_row_all_the_same() {
     let (_folder, ledger) = fresh();
     let id = RequestId::new();
     append(&ledger, &[outcome(attempt(id, 1), 9, Some(closing()))]);
-    check_rows(&ledger, COSTS, &["ok|9|9|9|0"]);
+    check_rows(&ledger, COSTS, &["ok|9|9|9|-"]);
     check_rows(&ledger, FATES, &["completed|reported|9|9|9|-"]);
 }
 
@@ -157,7 +157,7 @@ fn an_intent_told_twice_neither_stops_the_ledger_nor_doubles_the_row() {
     append(&ledger, &[intent(attempt(id, 1))]);
     sync(&ledger);
     append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 9, Some(closing()))]);
-    check_rows(&ledger, COSTS, &["ok|9|9|9|0"]);
+    check_rows(&ledger, COSTS, &["ok|9|9|9|-"]);
     check_rows(&ledger, FATES, &["completed|reported|9|9|9|1000"]);
 }
 
@@ -170,7 +170,7 @@ fn the_providers_word_replaces_an_estimate_and_shows_an_overshoot() {
     let word =
         Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens: usage.into(), cost: NanoUsd(1_200), export: "e" };
     append(&ledger, &[Record::Reconciled(word)]);
-    check_rows(&ledger, COSTS, &["ok|1200|1200|1200|0"]);
+    check_rows(&ledger, COSTS, &["ok|1200|1200|1200|-"]);
     check_rows(
         &ledger,
         "SELECT fate, source, cost_nano, overshoot_nano, input_tokens, output_tokens, export FROM attempts_v1",

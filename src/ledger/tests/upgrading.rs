@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, encode};
-use crate::ledger::migrate::{Step, migrate, version};
+use crate::ledger::migrate::{STEPS, Step, migrate, version};
 use crate::ledger::schema::SCHEMA_VERSION;
 use crate::ledger::segment;
 
@@ -55,6 +55,25 @@ fn an_older_ledger_is_upgraded_and_its_journal_replayed() {
     assert_eq!(rows(&views, "SELECT program FROM journal"), [env!("CARGO_PKG_VERSION")]);
     let (_folder, new) = fresh();
     assert_eq!(layout(&views), layout(&new.views().expect("the views open")));
+}
+
+#[test]
+fn every_earlier_version_is_upgraded_to_the_tables_of_today_with_the_sums_of_its_rows() {
+    let (_folder, new) = fresh();
+    let today = layout(&new.views().expect("the views open"));
+    for left in 1..SCHEMA_VERSION {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        version_1(folder.path());
+        let mut database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+        migrate(&mut database, &STEPS[..left as usize - 1]).expect("it steps");
+        assert_eq!(version(&database).expect("it reads"), left);
+        drop(database);
+        let (ledger, _) = open(folder.path());
+        let views = ledger.views().expect("the views open");
+        assert_eq!(layout(&views), today, "from version {left}");
+        assert_eq!(rows(&views, "SELECT sum(requests), sum(attempts), sum(cost_nano) FROM rollup"), ["2|2|16"]);
+        assert_eq!(rows(&views, "SELECT DISTINCT saved_nano, baseline_model FROM requests_v1"), ["-|-"]);
+    }
 }
 
 #[test]
@@ -116,7 +135,7 @@ fn an_older_ledger_whose_journal_cannot_be_replayed_stays_as_it_was() {
     std::fs::write(&journal, &bytes).expect("it writes");
     check_refused(
         folder.path(),
-        "ledger `DIR/farthing.db.journal-000003` has version 9, and this program reads up to 2; start the program \
+        "ledger `DIR/farthing.db.journal-000003` has version 9, and this program reads up to 3; start the program \
          that wrote it, or restore a backup from before the upgrade",
     );
     let database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
@@ -142,6 +161,6 @@ fn steps_are_taken_all_or_none_and_only_once() {
 
 #[test]
 fn the_steps_lead_to_the_version_of_today() {
-    let to: Vec<u32> = crate::ledger::migrate::STEPS.iter().map(|step| step.to).collect();
+    let to: Vec<u32> = STEPS.iter().map(|step| step.to).collect();
     assert_eq!(to, (2..=SCHEMA_VERSION).collect::<Vec<_>>());
 }

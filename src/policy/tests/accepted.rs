@@ -53,6 +53,7 @@ fn a_file_may_say_everything() {
 applies_to: { teams: [data], projects: [orders], pipelines: [daily, weekly], keys: [ci] }
 default: reasoning
 confidence: 0.6
+holdout: 0.01
 treat_as_auto: [\"gpt-5.6*\", claude-opus-4]
 rules:
   - { when: { keywords: [drop table, delete from] }, use: frontier, protected: true, because: \"high stakes\" }
@@ -74,11 +75,12 @@ rules:
     let AppliesTo { teams, projects, pipelines, keys } = &policy.applies_to;
     assert_eq!((teams.len(), projects.len(), pipelines.len(), keys.len()), (1, 1, 2, 1));
     assert_eq!((policy.default, policy.confidence), (Tier::Reasoning, Some(0.6)));
+    assert_eq!(policy.holdout_ppm, 10_000);
     assert!(policy.treats_as_auto("openai/gpt-5.6-sol", "gpt-5.6-sol") && !policy.treats_as_auto("gpt-5", "gpt-5"));
     assert_eq!(policy.rules.len(), 2);
     assert!(policy.rules[0].protected && !policy.rules[1].protected);
     assert_eq!(policy.rules[0].because.as_deref(), Some("high stakes"));
-    assert_eq!(policy.rules[1].at, Place { line: 8, column: 5 });
+    assert_eq!(policy.rules[1].at, Place { line: 9, column: 5 });
     assert_eq!(policy.tasks[0].examples, ["The job died", "it died again"]);
     let parsing = policy.task("log-parsing").unwrap();
     assert_eq!((parsing.text.as_str(), parsing.max_output, parsing.protected), ("Log parsing", Some(800), true));

@@ -163,13 +163,14 @@ fn front_matter_with_mistakes() {
         "applies_to: {}",
         "applies_to: { pipeline: [x], teams: [], projects: daily, keys: [\"a*\", ''] }",
         "treat_as_auto: [\"gpt-[5\"]",
-        "promotion: evidence\nrollout: { canary: 0.05 }\nholdout: 0.01\nrun: { max_calls: 40 }\ncompress: balanced\nerror_budget: { routing: 0.02 }",
+        "holdout: 60%",
+        "promotion: evidence\nrollout: { canary: 0.05 }\nrun: { max_calls: 40 }\ncompress: balanced\nerror_budget: { routing: 0.02 }",
         "default: frontier\ndefault: reasoning",
         "default: [frontier",
         "- a list",
         "just words",
     ]), @r#"
-    p.md:2:1: unknown key `defualt`; wanted one of `applies_to`, `default`, `confidence`, `treat_as_auto`, `rules`; did you mean `default`?
+    p.md:2:1: unknown key `defualt`; wanted one of `applies_to`, `default`, `confidence`, `treat_as_auto`, `holdout`, `rules`; did you mean `default`?
     p.md:2:10: `default` is `fronteir`; wanted `frontier`, `reasoning` or `lightweight`; did you mean `frontier`?
     p.md:3:13: `confidence` is `60%`; wanted a number from 0 to 1, such as `0.6`
     p.md:4:16: `treat_as_auto` is a plain value; wanted a list of models, such as `["gpt-5.6*"]`
@@ -183,12 +184,12 @@ fn front_matter_with_mistakes() {
     p.md:2:65: `a*` is a pattern; wanted names in full, so that one policy wins
     p.md:2:71: an entry of `keys` is empty; wanted a list of names, such as `[orders_daily]`
     p.md:2:17: `gpt-[5` is no pattern (unclosed character class; missing ']'); wanted one such as `gpt-5.6*`
+    p.md:2:10: `holdout` is `60%`; wanted a share from 0 to 0.5, such as `0.01`
     p.md:2:1: `promotion` is not available in this version
     p.md:3:1: `rollout` is not available in this version
-    p.md:4:1: `holdout` is not available in this version
-    p.md:5:1: `run` is not available in this version
-    p.md:6:1: `compress` is not available in this version
-    p.md:7:1: `error_budget` is not available in this version
+    p.md:4:1: `run` is not available in this version
+    p.md:5:1: `compress` is not available in this version
+    p.md:6:1: `error_budget` is not available in this version
     p.md:3:1: `default` occurs twice; first in line 2
     p.md:2:10: not YAML: unclosed bracket '['
     p.md:2:1: `front matter` is a list; wanted keys such as `default: frontier`

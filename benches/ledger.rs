@@ -1,0 +1,267 @@
+//! What the ledger costs a request, and how fast it answers finance.
+//!
+//! `cargo bench --bench ledger -- [--requests 5000000] [--only commit|settle|report]`
+//!
+//! Commits: the time of one append in both modes of durability (with `power` until the disk has it). Settling: requests a
+//! second through journal, tables and sums, with the CPU that this takes and the bytes that a request leaves. Reports: over
+//! a month of generated requests, each time after the file was dropped from the page cache; by what sums are kept for, and
+//! by what only the rows know.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use farthing::config::{Durability, WhenItFails};
+use farthing::ids::{AttemptId, RequestId};
+use farthing::ledger::record::{
+    Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Record, RequestFacts,
+};
+use farthing::ledger::{Ledger, LedgerOptions, open_views, rollup};
+use farthing::money::{CostInterval, NanoUsd};
+use farthing::reply::usage::{Source, Usage};
+use farthing::report::{By, Report};
+use jiff::tz::TimeZone;
+
+/// The first moment of November 2026, and of December.
+const MONTH: (i64, i64) = (1_793_491_200_000, 1_796_083_200_000);
+
+/// Measures the ledger.
+#[derive(Parser)]
+struct Arguments {
+    /// Requests of the month that is reported on
+    #[arg(long, default_value_t = 5_000_000)]
+    requests: u64,
+    /// Requests that are settled
+    #[arg(long, default_value_t = 100_000)]
+    settled: u64,
+    /// Only this part: commit, settle, report
+    #[arg(long)]
+    only: Option<String>,
+    /// Cargo says so
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let wants = |part: &str| arguments.only.as_deref().is_none_or(|only| only == part);
+    if wants("commit") {
+        commits(Durability::Process, 20_000);
+        commits(Durability::Power, 500);
+    }
+    if wants("settle") {
+        settle(arguments.settled);
+    }
+    if wants("report") {
+        reports(arguments.requests);
+    }
+}
+
+fn open(folder: &Path, durability: Durability) -> Ledger {
+    let options = LedgerOptions { path: folder.join("farthing.db"), durability, when_it_fails: WhenItFails::Deny };
+    Ledger::open(&options).expect("the ledger opens").0
+}
+
+fn commits(durability: Durability, count: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), durability);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut took: Vec<Duration> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let id = AttemptId { request: RequestId::new(), ordinal: 1 };
+        let began = Instant::now();
+        ledger.append(&planned(id)).expect("it is taken");
+        if let Some(secured) = ledger.secured() {
+            runtime.block_on(secured.wait()).expect("it reaches the disk");
+        }
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    let at = |share: usize| took[(count * share / 1000).min(count - 1)];
+    println!("commit, {durability:?}: median {:?}, 99 % {:?}, 99.9 % {:?}", at(500), at(990), at(999));
+}
+
+fn settle(count: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), Durability::Process);
+    let (began, cpu_before) = (Instant::now(), cpu());
+    for _ in 0..count {
+        let id = AttemptId { request: RequestId::new(), ordinal: 1 };
+        ledger.append(&planned(id)).expect("it is taken");
+        ledger.append(&settled(id)).expect("it is taken");
+    }
+    ledger.sync_views(Duration::from_secs(600)).expect("the views catch up");
+    let (wall, cpu) = (began.elapsed(), cpu() - cpu_before);
+    let a_second = count as f64 / wall.as_secs_f64();
+    println!(
+        "settle: {a_second:.0} requests a second, {:.1} µs of CPU a request",
+        cpu.as_secs_f64() * 1e6 / count as f64
+    );
+    ledger.close().expect("it closes");
+    let size = folder.path().join("farthing.db").metadata().expect("it is there").len();
+    println!("bytes: {} a request in the tables", size / count);
+}
+
+fn planned(id: AttemptId) -> Record<'static> {
+    let facts = RequestFacts {
+        id: id.request,
+        at_ms: 1_794_000_000_000,
+        team: "data-platform",
+        key: "ops",
+        project: Some("warehouse"),
+        pipeline: Some("orders_daily"),
+        user: None,
+        run: Some("run-7"),
+        prompt: Some("triage"),
+        task: Some("log-parsing"),
+        tier: Some("lightweight"),
+        policy: Some("orders_daily@3f2c"),
+        surface: "chat.completions",
+        model: "auto",
+    };
+    let intent = Intent {
+        request: Some(facts),
+        attempt: id,
+        at_ms: 1_794_000_000_001,
+        provider: "openai",
+        model: "gpt-5.6-luna",
+        input_tokens_bound: Some(1_000),
+        output_tokens_bound: Some(500),
+        bound: Some(NanoUsd(1_000_000)),
+        price_version: Some("openai/gpt-5.6-luna@builtin-2026-11"),
+    };
+    let decision = DecisionFacts {
+        reason: "task",
+        confidence_ppm: Some(910_000),
+        needs_strong_ppm: Some(80_000),
+        session: Some("00000000000004d2"),
+        would_tier: None,
+        would_model: None,
+        state: None,
+    };
+    Record::Planned(intent, decision)
+}
+
+fn settled(id: AttemptId) -> Record<'static> {
+    let cost = CostInterval::exactly(NanoUsd(212_000));
+    let closing =
+        Closing { status: "ok", http_status: 200, cost, duration_ms: 812, first_byte_ms: Some(130), edits: "model" };
+    let outcome = Outcome {
+        attempt: id,
+        at_ms: 1_794_000_000_900,
+        fate: Fate::Completed,
+        provider_status: Some(200),
+        usage: Some(Usage { input_tokens: 812, cached_input_tokens: 400, output_tokens: 90, ..Usage::default() }),
+        source: Source::Reported,
+        cost,
+        price_version: None,
+        service_tier: Some("standard"),
+        discount_ppm: 0,
+        tokenizer: None,
+        provider_request_id: Some("req_0123456789abcdef"),
+        overshoot: None,
+        closes: Some(closing),
+    };
+    let comparison = Comparison {
+        model: Some("openai/gpt-5.6-sol"),
+        baseline: Some(NanoUsd(5_000_000)),
+        fallback: Some(NanoUsd::ZERO),
+        retry: Some(NanoUsd::ZERO),
+        provider_cache: Some(NanoUsd(72_000)),
+        ..Comparison::default()
+    };
+    Record::Compared(outcome, Pricing { tier: Some("standard"), unknown: None }, Box::new(comparison))
+}
+
+/// CPU time of the whole process so far.
+fn cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").expect("it reads");
+    let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: utime and stime, in hundredths of a second.
+    let ticks: u64 = [11, 12].into_iter().filter_map(|at| fields.get(at)?.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn reports(requests: u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    open(folder.path(), Durability::Process).close().expect("it closes");
+    let path = folder.path().join("farthing.db");
+    let began = Instant::now();
+    generate(&path, requests);
+    let size = path.metadata().expect("it is there").len();
+    println!("{requests} requests generated in {:.0?}, {} MB", began.elapsed(), size >> 20);
+    let views = open_views(&path).expect("the views open");
+    let sums: i64 = views.query_row("SELECT count(*) FROM rollup", [], |row| row.get(0)).expect("sums");
+    println!("{sums} sums");
+    drop(views);
+    for by in
+        [&[By::Team][..], &[By::Team, By::Model], &[By::Day, By::Team], &[By::Month, By::Team, By::Cause], &[By::User]]
+    {
+        let mut took: Vec<Duration> = (0..3).map(|_| report(&path, by)).collect();
+        took.sort_unstable();
+        let words: Vec<&str> = by.iter().map(|by| by.as_str()).collect();
+        println!("report --by {}: {:.2?} cold (median of 3)", words.join(","), took[1]);
+    }
+}
+
+/// Teams, projects, tasks, tiers and models of which hundreds of combinations are in use, twenty thousand users.
+fn generate(path: &Path, requests: u64) {
+    let database = rusqlite::Connection::open(path).expect("it opens");
+    let step = (MONTH.1 - MONTH.0) as f64 / requests as f64;
+    database
+        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; BEGIN;")
+        .expect("it begins");
+    let numbers = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {requests}),
+         r AS (SELECT i, CAST({} + i * {step} AS INTEGER) AS at FROM n),
+         d AS (SELECT i, at, printf('%08x-%04x-7%03x-8000-%012x', at >> 16, at & 65535, i & 4095, i) AS id FROM r)",
+        MONTH.0
+    );
+    database
+        .execute(
+            &format!(
+                "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
+                    surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms, first_byte_ms,
+                    edits, reason, confidence_ppm, needs_strong_ppm, session, baseline_model, baseline_nano,
+                    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano)
+                 {numbers} SELECT id, at, 'team-' || (i % 20), 'key-' || (i % 20), 'project-' || (i % 40), 'orders_daily',
+                    'user-' || (i % 20000), 'run-' || (i / 9), 'triage', 'task-' || (i % 7), iif(i % 3, 'lightweight', 'frontier'),
+                    'orders_daily@3f2c', 'chat.completions', 'auto', 'ok', 212000, 212000, 212000, 200, 812, 130, 'model',
+                    'task', 910000, 80000, '00000000000004d2', 'openai/gpt-5.6-sol', 5000000, 0, 0, 0, 0, 72000 FROM d"
+            ),
+            [],
+        )
+        .expect("requests");
+    database
+        .execute(
+            &format!(
+                "INSERT INTO attempts (attempt_id, request_id, at_ms, provider, model, fate, input_tokens, cached_input_tokens,
+                    cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, cost_low_nano, cost_nano,
+                    cost_high_nano, source, price_version, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
+                    provider_status, provider_request_id, service_tier, discount_ppm, priced_tier)
+                 {numbers} SELECT id || '-1', id, at, 'openai', iif(i % 3, 'gpt-5.6-luna', 'gpt-5.6-sol'), 'completed', 812, 400,
+                    0, 0, 90, 0, 212000, 212000, 212000, 'reported', 'openai/gpt-5.6-luna@builtin-2026-11', 1000000, 1000, 500,
+                    at + 900, 200, 'req_0123456789abcdef', 'standard', 0, 'standard' FROM d"
+            ),
+            [],
+        )
+        .expect("attempts");
+    database.execute_batch(rollup::FILL).expect("sums");
+    database.execute_batch("COMMIT; PRAGMA journal_mode = WAL;").expect("it commits");
+}
+
+fn report(path: &Path, by: &[By]) -> Duration {
+    // https://www.gnu.org/software/coreutils/manual/html_node/dd-invocation.html: drops what is cached of the whole file.
+    let dropped = Command::new("dd")
+        .arg(format!("if={}", path.display()))
+        .args(["iflag=nocache", "count=0", "status=none"])
+        .status();
+    assert!(dropped.is_ok_and(|status| status.success()), "the page cache could not be dropped");
+    let began = Instant::now();
+    let views = open_views(path).expect("the views open");
+    let lines = rollup::lines(&views, by, MONTH.0, MONTH.1).expect("lines");
+    let report = Report::of(by, lines, &TimeZone::UTC);
+    assert!(!report.table().is_empty(), "a report");
+    began.elapsed()
+}

@@ -1,0 +1,309 @@
+//! `farthing report`: what was spent and saved, by whatever lines are wanted, off a ledger that may be in use or a copy.
+//!
+//! Reading is `ledger::rollup`'s, grouping and writing `report`'s; here are the arguments and the words for people.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use jiff::Span;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::{counted, fail, find_config, print_problems};
+use crate::config;
+use crate::ledger::{LedgerError, open_views, rollup};
+use crate::money::NanoUsd;
+use crate::report::causal::{Effect, Interval, effects};
+use crate::report::focus::{self, Charge};
+use crate::report::forecast::{DAYS_MIN, Forecast, forecast};
+use crate::report::{By, Line, Report, date_of, midnight};
+use crate::telemetry::log::now_ms;
+
+/// Printed under `farthing report --help`.
+pub const AFTER_HELP: &str = "\
+Reads a ledger that a gateway has open, or a backup. Days, weeks and months are those of `timezone` in
+the configuration. A request counts once it has ended, in the period in which it arrived. What nobody
+knows the cost of is no cost: it stands between two amounts in a column of its own. `saved` is against
+what the client asked for, `provider_cache` what the provider's own cache took off, which is no part of
+it. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
+
+By: team, project, pipeline, key, user, prompt, model, tier, task, cause, cache_loss, day, week, month.
+
+Example:
+  farthing report
+  farthing report --by team,model --since 2026-11-01 --until 2026-11-30
+  farthing report --by month --format json --ledger /backups/farthing-2026-11-27.db
+  farthing report --format focus > focus-2026-11.csv
+  farthing report --by team --forecast
+  farthing report --causal";
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What lines are told apart by, several with commas between them
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = by, default_value = "team")]
+    by: Vec<By>,
+    /// The first day; else that of the month of the last one
+    #[arg(long, value_name = "DAY")]
+    since: Option<Date>,
+    /// The last day, itself included; else today
+    #[arg(long, value_name = "DAY")]
+    until: Option<Date>,
+    /// Say as well what the month of the last day will have cost at its end
+    #[arg(long)]
+    forecast: bool,
+    /// Instead, what levers really save: sessions with them against those that policies hold out (`holdout`)
+    #[arg(long, conflicts_with_all = ["by", "forecast"])]
+    causal: bool,
+    /// The ledger or a copy of it; else the configuration's
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// The configuration that names the ledger and the time zone; else FARTHING_CONFIG, else ./farthing.yaml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs
+    Json,
+    /// FinOps Open Cost and Usage Specification 1.2, a row a day, team, project and model
+    Focus,
+}
+
+fn by(word: &str) -> Result<By, String> {
+    By::parse(word).ok_or_else(|| {
+        let known = By::ALL.map(|(_, word)| word);
+        let hint = crate::problem::nearest_hint(word, known.iter().copied());
+        format!("wanted one of {}{hint}", known.join(", "))
+    })
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let books = match config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref()) {
+        Ok(books) => books,
+        Err(problems) => {
+            print_problems(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    let path = arguments.ledger.clone().unwrap_or(books.ledger.path);
+    if !path.exists() {
+        return fail(format_args!("there is no ledger at `{}`", path.display()));
+    }
+    let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
+    let asked = Asked::of(arguments, &zone, now_ms());
+    if asked.until < asked.since {
+        return fail(format_args!("`--until {}` is before `--since {}`", asked.until, asked.since));
+    }
+    let told = open_views(&path).and_then(|views| asked.told(&views, arguments));
+    match told {
+        Ok(text) => {
+            say!("{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error),
+    }
+}
+
+/// What is wanted, with its days.
+struct Asked<'z> {
+    since: Date,
+    until: Date,
+    now_ms: i64,
+    zone: &'z TimeZone,
+}
+
+impl<'z> Asked<'z> {
+    fn of(arguments: &Arguments, zone: &'z TimeZone, now_ms: i64) -> Self {
+        let until = arguments.until.unwrap_or_else(|| date_of(now_ms, zone));
+        Self { since: arguments.since.unwrap_or_else(|| until.first_of_month()), until, now_ms, zone }
+    }
+
+    fn told(&self, views: &Connection, arguments: &Arguments) -> Result<String, LedgerError> {
+        if arguments.causal {
+            return self.causal(views, arguments.format);
+        }
+        if arguments.format == Format::Focus {
+            return self.focus(views);
+        }
+        let report = Report::of(&arguments.by, self.lines(views, &arguments.by, self.since, self.until)?, self.zone);
+        let forecast = if arguments.forecast { Some(self.forecast(views)?) } else { None };
+        Ok(match arguments.format {
+            Format::Json => {
+                let mut told = report.json();
+                told["since"] = json!(self.since.to_string());
+                told["until"] = json!(self.until.to_string());
+                if let Some(forecast) = &forecast {
+                    told["forecast"] = forecast.json();
+                }
+                told.to_string()
+            }
+            Format::Csv => report.csv(),
+            Format::Table | Format::Focus => {
+                let days = format!("{} to {}", self.since, self.until);
+                let forecast = forecast.map(|forecast| format!("\n{}", forecast.words())).unwrap_or_default();
+                format!(
+                    "{}\n{days}, {}{forecast}",
+                    report.table(),
+                    counted(report.total.requests.unsigned_abs(), "request")
+                )
+            }
+        })
+    }
+
+    fn lines(&self, views: &Connection, by: &[By], first: Date, last: Date) -> Result<Vec<Line>, LedgerError> {
+        let beyond = last.saturating_add(Span::new().days(1));
+        rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone))
+    }
+
+    fn causal(&self, views: &Connection, format: Format) -> Result<String, LedgerError> {
+        let beyond = self.until.saturating_add(Span::new().days(1));
+        let sessions = rollup::sessions(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
+        let effects = effects(sessions);
+        if format == Format::Json {
+            return Ok(json!({ "policies": effects.iter().map(json_of).collect::<Vec<_>>() }).to_string());
+        }
+        if effects.is_empty() {
+            return Ok("no policy holds sessions out: `holdout: 0.01` in its front matter does".to_owned());
+        }
+        Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn focus(&self, views: &Connection) -> Result<String, LedgerError> {
+        let by = [By::Day, By::Team, By::Project, By::Model];
+        let report = Report::of(&by, self.lines(views, &by, self.since, self.until)?, self.zone);
+        let charges = report.rows.iter().filter_map(|row| {
+            let [day, team, project, model] = row.names.as_slice() else { return None };
+            Some(Charge { day: day.parse().ok()?, team, project, model, figures: &row.figures })
+        });
+        Ok(focus::csv(charges, self.zone))
+    }
+
+    /// Of the month of the last day, by its days that are over.
+    fn forecast(&self, views: &Connection) -> Result<Told, LedgerError> {
+        let month = self.until.first_of_month();
+        let end = month.saturating_add(Span::new().months(1));
+        let today = date_of(self.now_ms, self.zone).min(end);
+        let last = end.saturating_sub(Span::new().days(1));
+        let by_day = Report::of(&[By::Day], self.lines(views, &[By::Day], month, last)?, self.zone);
+        let cost_of = |day: Date| {
+            let name = day.to_string();
+            by_day.rows.iter().find(|row| row.names[0] == name).map_or(0, |row| row.figures.cost)
+        };
+        let days: Vec<i64> = month.series(Span::new().days(1)).take_while(|day| *day < today).map(cost_of).collect();
+        let left = (midnight(end, self.zone) - self.now_ms).max(0) as f64 / 86_400_000.0;
+        let (spent, days_over) = (by_day.total.cost, days.len());
+        Ok(Told { month, spent, days_over, forecast: forecast(spent, &days, left) })
+    }
+}
+
+/// One policy's effect in words.
+fn words_of(effect: &Effect) -> String {
+    let dollars = |nano: f64| format!("${}", NanoUsd(nano as i64));
+    let (with, without) = effect.sessions;
+    let unknown = match effect.unknown {
+        0 => String::new(),
+        unknown => format!("; {} of unknown cost left out", counted(unknown as u64, "session")),
+    };
+    let sessions =
+        format!("{}: {} with levers, {without} held out{unknown}", effect.policy, counted(with as u64, "session"));
+    let computed = effect.computed.map_or_else(|| "nothing".to_owned(), dollars);
+    match &effect.measured {
+        Some(Interval { low, value, high }) => format!(
+            "{sessions}: measured {} saved a session, 95 % between {} and {} whenever one looks; computed {computed}",
+            dollars(*value),
+            dollars(*low),
+            dollars(*high)
+        ),
+        None => format!(
+            "{sessions}: computed {computed} saved a session; too few to measure it, {} more in the smaller arm are wanted",
+            effect.missing()
+        ),
+    }
+}
+
+fn json_of(effect: &Effect) -> Value {
+    let nano = |amount: Option<f64>| amount.map(|amount| amount.round() as i64);
+    json!({
+        "policy": effect.policy, "sessions": effect.sessions.0, "held_out": effect.sessions.1, "unknown": effect.unknown,
+        "mean_nano": nano(effect.means.0), "held_out_mean_nano": nano(effect.means.1),
+        "computed_saved_nano": nano(effect.computed), "measured_saved_nano": nano(effect.measured.map(|m| m.value)),
+        "measured_low_nano": nano(effect.measured.map(|m| m.low)), "measured_high_nano": nano(effect.measured.map(|m| m.high)),
+        "missing_sessions": effect.missing(),
+    })
+}
+
+/// A forecast in words.
+struct Told {
+    month: Date,
+    spent: i64,
+    days_over: usize,
+    forecast: Option<Forecast>,
+}
+
+impl Told {
+    fn words(&self) -> String {
+        let month = self.month.strftime("%Y-%m");
+        let days = counted(self.days_over as u64, "whole day");
+        match self.forecast {
+            None => format!("{month}: {days} say too little for a forecast; wanted {DAYS_MIN}"),
+            Some(Forecast { low, expected, high }) => format!(
+                "{month}: ${} spent, about ${} at its end, 95 % between ${} and ${} (a straight line through {days})",
+                NanoUsd(self.spent),
+                NanoUsd(expected),
+                NanoUsd(low),
+                NanoUsd(high)
+            ),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let nano = |of: fn(&Forecast) -> i64| self.forecast.as_ref().map(of);
+        json!({
+            "month": self.month.strftime("%Y-%m").to_string(), "whole_days": self.days_over, "spent_nano": self.spent,
+            "low_nano": nano(|f| f.low), "expected_nano": nano(|f| f.expected), "high_nano": nano(|f| f.high),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn without_days_it_is_the_month_so_far_in_the_configured_zone() {
+        let arguments = Arguments {
+            by: vec![By::Team],
+            since: None,
+            until: None,
+            forecast: false,
+            causal: false,
+            ledger: None,
+            config: None,
+            format: Format::Table,
+        };
+        let zone = TimeZone::get("America/New_York").expect("a zone");
+        let now: Timestamp = "2026-12-01T03:00:00Z".parse().expect("a moment");
+        let asked = Asked::of(&arguments, &zone, now.as_millisecond());
+        assert_eq!((asked.since.to_string(), asked.until.to_string()), ("2026-11-01".into(), "2026-11-30".into()));
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_answered_with_those_that_are() {
+        assert_eq!(by("cache_loss"), Ok(By::CacheLoss));
+        assert!(by("teem").expect_err("no word").contains("`team`"));
+    }
+}

@@ -1,0 +1,95 @@
+//! `farthing ledger rerate`: what a price that was wrong makes a difference of, booked and not rewritten.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::{Format, counted, fail, find_config, print_problems};
+use crate::config;
+use crate::cost::Book;
+use crate::ledger::statements::{Books, Rerating};
+use crate::money::NanoUsd;
+use crate::report::date_of;
+use crate::telemetry::log::now_ms;
+
+/// Printed under `farthing ledger rerate --help`.
+pub const AFTER_HELP: &str = "\
+Prices the attempts of some days anew by the rows of a price file (docs/ledger.md) and books the
+difference as adjustments, a day, team, project and model each. Rows and closed statements stay as they
+are; the team's next statement has the adjustments. Models that the file does not name, attempts that
+a provider's export has settled, and attempts without a known price are left alone. Doing it again books
+nothing, doing it with another file books the difference to that one. A gateway may have the ledger open.
+
+Example:
+  farthing ledger rerate --since 2026-11-01 --until 2026-11-15 --prices corrected.yaml";
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The first day
+    #[arg(long, value_name = "DAY")]
+    since: Date,
+    /// The last day, itself included; else today
+    #[arg(long, value_name = "DAY")]
+    until: Option<Date>,
+    /// The price file
+    #[arg(long, value_name = "FILE")]
+    prices: PathBuf,
+    /// The configuration that names the ledger and the time zone; else FARTHING_CONFIG, else ./farthing.yaml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let name = arguments.prices.display().to_string();
+    let read = config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref()).and_then(|books| {
+        let text = std::fs::read_to_string(&arguments.prices).map_err(|error| {
+            vec![crate::problem::Problem {
+                file: name.clone(),
+                line: 0,
+                column: 0,
+                message: format!("cannot be read: {error}"),
+            }]
+        })?;
+        Ok((books, Book::parse(&name, &text)?))
+    });
+    let (books, rows) = match read {
+        Ok(read) => read,
+        Err(problems) => {
+            print_problems(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    let path = books.ledger.path;
+    if !path.exists() {
+        return fail(format_args!("there is no ledger at `{}`", path.display()));
+    }
+    let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
+    let until = arguments.until.unwrap_or_else(|| date_of(now_ms(), &zone));
+    let file = arguments.prices.file_name().unwrap_or_default().to_string_lossy();
+    let rerating = Rerating { days: (arguments.since, until), zone: &zone, file: &file, rows: &rows };
+    match Books::open(&path).and_then(|mut books| books.rerate(&rerating, now_ms())) {
+        Ok(done) => {
+            match arguments.format {
+                Format::Json => say!(
+                    "{}",
+                    json!({ "attempts": done.attempts, "adjustments": done.booked, "difference_nano": done.difference })
+                ),
+                Format::Table => say!(
+                    "{} priced anew; {} booked, ${} together",
+                    counted(done.attempts, "attempt"),
+                    counted(done.booked, "adjustment"),
+                    NanoUsd(done.difference)
+                ),
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error),
+    }
+}

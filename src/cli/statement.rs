@@ -1,0 +1,297 @@
+//! `farthing statement close|show|list`: what teams owe for a month, written down once.
+//!
+//! What is done is in `ledger::statements`; here are the arguments and the words for people.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::{counted, fail, find_config, print_problems};
+use crate::config;
+use crate::ledger::open_views;
+use crate::ledger::statements::{self, Books, Month, Statement, StatementError};
+use crate::money::NanoUsd;
+use crate::report::Figures;
+use crate::report::write::escaped;
+use crate::telemetry::log::now_ms;
+
+/// Printed under `farthing statement --help`.
+pub const AFTER_HELP: &str = "\
+A statement has a line for each project and model of a team's month, in the `timezone` of the
+configuration. Once it is closed nothing changes it, the database refuses: what an export or a
+re-rating corrects later is a line of the next statement, with the month that it corrects. A gateway
+may have the ledger open. Columns that end in `_nano` are whole nano-dollars.
+
+Example:
+  farthing statement close --month 2026-11
+  farthing statement show --month 2026-11 --team data-platform --format csv
+  farthing statement list";
+
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Close a month that is over, for one team or for all that have no statement of it yet
+    Close {
+        #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+        month: Date,
+        #[arg(long)]
+        team: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print a closed statement
+    Show {
+        #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+        month: Date,
+        #[arg(long)]
+        team: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List closed statements
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// The configuration that names the ledger and the time zone; else FARTHING_CONFIG, else ./farthing.yaml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The ledger or a copy of it; else the configuration's
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// How a statement is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs
+    Json,
+}
+
+/// The first day of `2026-11`.
+fn month(text: &str) -> Result<Date, String> {
+    format!("{text}-01").parse().map_err(|_| "wanted a month such as 2026-11".to_owned())
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let (Action::Close { common, .. } | Action::Show { common, .. } | Action::List { common }) = &arguments.action;
+    let books = match config::load_bookkeeping(find_config(common.config.as_ref()).as_deref()) {
+        Ok(books) => books,
+        Err(problems) => {
+            print_problems(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    let path = common.ledger.clone().unwrap_or(books.ledger.path);
+    if !path.exists() {
+        return fail(format_args!("there is no ledger at `{}`", path.display()));
+    }
+    let told = match &arguments.action {
+        Action::Close { month, team, common } => {
+            let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
+            let month = Month { first: *month, zone, zone_name: books.timezone };
+            let closed = Books::open(&path).and_then(|mut books| books.close(&month, team.as_deref(), now_ms()));
+            closed.map(|closed| told_closed(&closed, &month, common.format))
+        }
+        Action::Show { month, team, common } => {
+            let month = format!("{:04}-{:02}", month.year(), month.month());
+            let found = open_views(&path)
+                .map_err(StatementError::from)
+                .and_then(|views| statements::show(&views, team, &month));
+            match found {
+                Ok(None) => {
+                    return fail(format_args!(
+                        "team `{team}` has no statement for {month}; `farthing statement close` makes one"
+                    ));
+                }
+                found => found.map(|found| found.map(|statement| told(&statement, common.format)).unwrap_or_default()),
+            }
+        }
+        Action::List { common } => {
+            let listed = open_views(&path).map_err(StatementError::from).and_then(|views| statements::list(&views));
+            listed.map(|listed| told_list(&listed, common.format))
+        }
+    };
+    match told {
+        Ok(text) => {
+            say!("{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error),
+    }
+}
+
+fn told_closed(closed: &[Statement], month: &Month, format: Format) -> String {
+    match format {
+        Format::Json => {
+            json!({ "month": month.name(), "closed": closed.iter().map(json_of).collect::<Vec<_>>() }).to_string()
+        }
+        Format::Csv => csv(closed),
+        Format::Table if closed.is_empty() => format!("{}: there was nothing to close", month.name()),
+        Format::Table => {
+            let tables: Vec<String> = closed.iter().map(|statement| told(statement, format)).collect();
+            format!("{}\n\n{} closed", tables.join("\n\n"), counted(closed.len(), "statement"))
+        }
+    }
+}
+
+fn told(statement: &Statement, format: Format) -> String {
+    match format {
+        Format::Json => json_of(statement).to_string(),
+        Format::Csv => csv(std::slice::from_ref(statement)),
+        Format::Table => {
+            let mut table = blank(&[
+                "kind",
+                "month",
+                "project",
+                "model",
+                "requests",
+                "input",
+                "output",
+                "cost, US$",
+                "uncertain, US$",
+                "saved, US$",
+            ]);
+            for line in &statement.lines {
+                let model = if line.provider.is_empty() {
+                    "(no call)".to_owned()
+                } else {
+                    format!("{}/{}", line.provider, line.model)
+                };
+                let project = if line.project.is_empty() { "(none)" } else { line.project.as_str() };
+                let names = [line.kind.clone(), line.month.clone(), project.to_owned(), model];
+                table.add_row(names.into_iter().chain(cells(&line.figures)));
+            }
+            let total = statement.total();
+            table.add_row(["total", "", "", ""].map(str::to_owned).into_iter().chain(cells(&total)));
+            let closed = moment(statement.closed_ms);
+            format!(
+                "statement {} of {}, {} ({}), closed {closed}\n{table}",
+                statement.id, statement.team, statement.month, statement.timezone
+            )
+        }
+    }
+}
+
+fn cells(of: &Figures) -> [String; 6] {
+    let dollars = |nano: i64| NanoUsd(nano).to_string();
+    let uncertain = match of.uncertain {
+        0 => String::new(),
+        _ => format!("{}..{}", dollars(of.uncertain_low), dollars(of.uncertain_high)),
+    };
+    [
+        of.requests.to_string(),
+        of.input_tokens.to_string(),
+        of.output_tokens.to_string(),
+        dollars(of.cost),
+        uncertain,
+        dollars(of.saved()),
+    ]
+}
+
+fn told_list(listed: &[Statement], format: Format) -> String {
+    match format {
+        Format::Json => {
+            let of = |s: &Statement| json!({ "statement": s.id, "team": s.team, "month": s.month, "timezone": s.timezone, "closed_ms": s.closed_ms });
+            json!(listed.iter().map(of).collect::<Vec<_>>()).to_string()
+        }
+        Format::Csv | Format::Table => {
+            let mut table = blank(&["statement", "month", "team", "closed"]);
+            for statement in listed {
+                table.add_row([
+                    statement.id.to_string(),
+                    statement.month.clone(),
+                    statement.team.clone(),
+                    moment(statement.closed_ms),
+                ]);
+            }
+            table.to_string()
+        }
+    }
+}
+
+fn csv(statements: &[Statement]) -> String {
+    let mut out = csv::Writer::from_writer(Vec::new());
+    let names = ["statement", "team", "kind", "month", "project", "provider", "model", "note"];
+    // What is written to memory is written.
+    let _ = out.write_record(names.into_iter().chain(Figures::NAMES));
+    for statement in statements {
+        for line in &statement.lines {
+            let note = line.note.as_deref().unwrap_or_default();
+            let names = [&statement.team, &line.kind, &line.month, &line.project, &line.provider, &line.model]
+                .map(|name| escaped(name));
+            let figures = line.figures.all().map(|number| number.to_string());
+            let row = [statement.id.to_string()].into_iter().chain(names).chain([escaped(note)]).chain(figures);
+            drop(out.write_record(row));
+        }
+    }
+    String::from_utf8(out.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+fn json_of(statement: &Statement) -> Value {
+    let figures = |of: &Figures| {
+        let mut value = json!({});
+        for (name, number) in Figures::NAMES.into_iter().zip(of.all()) {
+            value[name] = json!(number);
+        }
+        value
+    };
+    let line = |line: &statements::StatementLine| {
+        let mut value = figures(&line.figures);
+        for (name, text) in [
+            ("kind", &line.kind),
+            ("month", &line.month),
+            ("project", &line.project),
+            ("provider", &line.provider),
+            ("model", &line.model),
+        ] {
+            value[name] = json!(text);
+        }
+        value["note"] = json!(line.note);
+        value
+    };
+    json!({
+        "statement": statement.id, "team": statement.team, "month": statement.month, "timezone": statement.timezone,
+        "closed_ms": statement.closed_ms, "lines": statement.lines.iter().map(line).collect::<Vec<_>>(),
+        "total": figures(&statement.total()),
+    })
+}
+
+fn moment(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).unwrap_or_default().strftime("%FT%TZ").to_string()
+}
+
+fn blank(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    for column in table.column_iter_mut().skip(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,521 @@
+//! Monthly statements: what a team owes for a month, written down once and never changed.
+//!
+//! Closing copies the sums of the month (`rollup`) into lines that triggers of the database keep as they are. What changes
+//! afterwards (an export that is reconciled late, a re-rating) becomes lines of the team's next statement, each with the month
+//! that it corrects: what the sums of a closed month are now, less what was written of it. Re-rating changes no row either;
+//! it books the difference by day ([`rerate`]).
+//!
+//! All of it may be done while a gateway has the ledger open: SQLite lets one write at a time, and these tables are not the
+//! gateway's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBehavior, params};
+
+use crate::cost::cost_of;
+use crate::cost::{Book, Rows};
+use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::migrate::version;
+use crate::ledger::schema::{SCHEMA_VERSION, first_id_at, is_fresh};
+use crate::reply::usage::{ServiceTier, Usage};
+use crate::report::{Figures, SLOT_MS, date_of, midnight};
+
+/// How far a request's time may lie from the one in its id.
+const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
+/// How long a gateway that is writing is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The tables, also of an older ledger that gets them.
+pub(super) const TABLES: &str = "
+CREATE TABLE statements (
+    statement_id INTEGER PRIMARY KEY, team TEXT NOT NULL, month TEXT NOT NULL, timezone TEXT NOT NULL,
+    from_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, closed_ms INTEGER, UNIQUE (team, month)
+) STRICT;
+
+-- `usage`: of the statement's own month; `correction`: of an earlier one; `rerate`: a difference that was booked.
+CREATE TABLE statement_lines (
+    statement_id INTEGER NOT NULL, line INTEGER NOT NULL, kind TEXT NOT NULL, month TEXT NOT NULL,
+    project TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, note TEXT,
+    requests INTEGER NOT NULL, attempts INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL, cost_nano INTEGER NOT NULL, uncertain INTEGER NOT NULL,
+    uncertain_low_nano INTEGER NOT NULL, uncertain_high_nano INTEGER NOT NULL, unbounded INTEGER NOT NULL,
+    compared INTEGER NOT NULL, baseline_nano INTEGER NOT NULL, saved_route_nano INTEGER NOT NULL,
+    saved_fallback_nano INTEGER NOT NULL, saved_retry_nano INTEGER NOT NULL, saved_compress_nano INTEGER NOT NULL,
+    saved_cache_nano INTEGER NOT NULL, provider_cache_nano INTEGER NOT NULL, cache_lost_nano INTEGER NOT NULL,
+    PRIMARY KEY (statement_id, line)
+) STRICT, WITHOUT ROWID;
+
+-- What re-rating booked: the difference of a day, and the statement that has it.
+CREATE TABLE adjustments (
+    adjustment_id INTEGER PRIMARY KEY, booked_ms INTEGER NOT NULL, day TEXT NOT NULL, team TEXT NOT NULL,
+    project TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, cost_nano INTEGER NOT NULL, note TEXT NOT NULL,
+    statement_id INTEGER
+) STRICT;
+
+CREATE TRIGGER statements_stay BEFORE UPDATE ON statements WHEN OLD.closed_ms IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+CREATE TRIGGER statements_remain BEFORE DELETE ON statements
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+CREATE TRIGGER statement_lines_end BEFORE INSERT ON statement_lines
+WHEN (SELECT closed_ms FROM statements WHERE statement_id = NEW.statement_id) IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+CREATE TRIGGER statement_lines_stay BEFORE UPDATE ON statement_lines
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+CREATE TRIGGER statement_lines_remain BEFORE DELETE ON statement_lines
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+CREATE TRIGGER adjustments_stay BEFORE UPDATE ON adjustments
+WHEN OLD.statement_id IS NOT NULL OR NEW.cost_nano <> OLD.cost_nano OR NEW.day <> OLD.day OR NEW.team <> OLD.team
+BEGIN SELECT RAISE(ABORT, 'what is booked never changes'); END;
+CREATE TRIGGER adjustments_remain BEFORE DELETE ON adjustments
+BEGIN SELECT RAISE(ABORT, 'what is booked never changes'); END;
+";
+
+/// Why a statement could not be closed or shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatementError {
+    /// The ledger cannot be opened, read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Its tables are of an earlier version.
+    #[error(
+        "the ledger's tables have version {found}, and statements need {wanted}; start this program's gateway once"
+    )]
+    TooOld {
+        /// What was found.
+        found: u32,
+        /// What is needed.
+        wanted: u32,
+    },
+    /// The month goes on.
+    #[error("{month} is not over in `{zone}`; wanted a month that is")]
+    NotOver {
+        /// The month.
+        month: String,
+        /// The zone.
+        zone: String,
+    },
+}
+
+impl From<rusqlite::Error> for StatementError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(database_error("write statements to")(error))
+    }
+}
+
+/// A month in a zone.
+#[derive(Clone, Debug)]
+pub struct Month {
+    /// Its first day.
+    pub first: Date,
+    /// The zone that it begins and ends in.
+    pub zone: TimeZone,
+    /// The zone's name.
+    pub zone_name: String,
+}
+
+impl Month {
+    /// As statements spell it.
+    pub fn name(&self) -> String {
+        name_of(self.first)
+    }
+
+    /// Its first moment and the first one behind it, in milliseconds since the Unix epoch.
+    pub fn span(&self) -> (i64, i64) {
+        let next = self.first.first_of_month().saturating_add(jiff::Span::new().months(1));
+        (midnight(self.first.first_of_month(), &self.zone), midnight(next, &self.zone))
+    }
+}
+
+fn name_of(day: Date) -> String {
+    format!("{:04}-{:02}", day.year(), day.month())
+}
+
+/// One line of a statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StatementLine {
+    /// `usage`, `correction` or `rerate`.
+    pub kind: String,
+    /// The month that it is about.
+    pub month: String,
+    /// Project; empty: none.
+    pub project: String,
+    /// Provider row.
+    pub provider: String,
+    /// Model.
+    pub model: String,
+    /// What there is to say about it.
+    pub note: Option<String>,
+    /// Its figures.
+    pub figures: Figures,
+}
+
+/// A statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Statement {
+    /// Its number.
+    pub id: i64,
+    /// Who pays.
+    pub team: String,
+    /// The month.
+    pub month: String,
+    /// The zone that the month began and ended in.
+    pub timezone: String,
+    /// When it was closed, in milliseconds since the Unix epoch.
+    pub closed_ms: i64,
+    /// Its lines.
+    pub lines: Vec<StatementLine>,
+}
+
+impl Statement {
+    /// The sum of its lines.
+    pub fn total(&self) -> Figures {
+        let mut total = Figures::default();
+        self.lines.iter().for_each(|line| total.add(&line.figures));
+        total
+    }
+}
+
+/// A connection that may write statements, beside a gateway that has the ledger open.
+pub struct Books(Connection);
+
+/// What lines of a month are told apart by: project, provider, model.
+type Group = (String, String, String);
+
+impl Books {
+    /// Opens the ledger at `path`, which must be of this version.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError::TooOld`]; those of opening the ledger.
+    pub fn open(path: &Path) -> Result<Self, StatementError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(database_error("open"))?;
+        connection.busy_timeout(BUSY)?;
+        if is_fresh(&connection, path)? {
+            let found = "it is empty".to_owned();
+            return Err(LedgerError::NotALedger { path: path.to_path_buf(), found }.into());
+        }
+        let found = version(&connection)?;
+        if found < SCHEMA_VERSION {
+            return Err(StatementError::TooOld { found, wanted: SCHEMA_VERSION });
+        }
+        // What is written down for people is on the disk when they are told.
+        connection.execute_batch("PRAGMA synchronous = FULL")?;
+        Ok(Self(connection))
+    }
+
+    /// Closes the month for `team`, or for every team that has anything to be stated; those that have a statement keep it.
+    /// Gives the statements that were written.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError::NotOver`] before the month's end; SQLite's.
+    pub fn close(&mut self, month: &Month, team: Option<&str>, now_ms: i64) -> Result<Vec<Statement>, StatementError> {
+        let (from_ms, until_ms) = month.span();
+        if now_ms < until_ms {
+            return Err(StatementError::NotOver { month: month.name(), zone: month.zone_name.clone() });
+        }
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let teams = match team {
+            Some(team) => vec![team.to_owned()],
+            None => teams(&transaction, (from_ms, until_ms))?,
+        };
+        let mut written = Vec::new();
+        for team in teams {
+            let known = "SELECT EXISTS (SELECT 1 FROM statements WHERE team = ?1 AND month = ?2)";
+            if transaction.query_row(known, [&team, &month.name()], |row| row.get::<_, bool>(0))? {
+                continue;
+            }
+            transaction.execute(
+                "INSERT INTO statements (team, month, timezone, from_ms, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![team, month.name(), month.zone_name, from_ms, until_ms],
+            )?;
+            let id = transaction.last_insert_rowid();
+            let mut lines = usage(&transaction, &team, &month.name(), (from_ms, until_ms))?;
+            lines.extend(corrections(&transaction, &team)?);
+            lines.extend(booked(&transaction, &team, &month.name(), id)?);
+            for (number, line) in (1_i64..).zip(&lines) {
+                insert(&transaction, id, number, line)?;
+            }
+            transaction.execute("UPDATE statements SET closed_ms = ?2 WHERE statement_id = ?1", params![id, now_ms])?;
+            let timezone = month.zone_name.clone();
+            written.push(Statement { id, team, month: month.name(), timezone, closed_ms: now_ms, lines });
+        }
+        transaction.commit()?;
+        Ok(written)
+    }
+
+    /// Books what attempts of `days` would have cost by the rows of a price file, less what they did cost and what was
+    /// booked before. Rows stay as they are. Attempts whose provider's own word is in the ledger are left alone, and so are
+    /// those whose price nobody knew.
+    ///
+    /// Doing it again books nothing; doing it with another file books the difference.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
+    pub fn rerate(&mut self, rerating: &Rerating<'_>, now_ms: i64) -> Result<Rerated, StatementError> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (wanted, mut rerated) = differences(&transaction, rerating)?;
+        let before = booked_before(&transaction, rerating)?;
+        let nothing = wanted.keys().chain(before.keys()).map(|key| (key, 0)).collect::<BTreeMap<_, i64>>();
+        for (key, _) in nothing {
+            let amount = wanted.get(key).copied().unwrap_or_default() - before.get(key).copied().unwrap_or_default();
+            if amount == 0 {
+                continue;
+            }
+            let (day, team, project, provider, model) = key;
+            transaction.execute(
+                "INSERT INTO adjustments (booked_ms, day, team, project, provider, model, cost_nano, note)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![now_ms, day, team, project, provider, model, amount, format!("re-rated by {}", rerating.file)],
+            )?;
+            rerated.booked += 1;
+            rerated.difference += amount;
+        }
+        transaction.commit()?;
+        Ok(rerated)
+    }
+}
+
+/// All statements without their lines, newest month first.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn list(views: &Connection) -> Result<Vec<Statement>, StatementError> {
+    let sql = "SELECT statement_id, team, month, timezone, closed_ms FROM statements ORDER BY month DESC, team";
+    let all: Vec<Statement> = views.prepare(sql)?.query_map([], head)?.collect::<Result<_, _>>()?;
+    Ok(all)
+}
+
+/// The statement of a team for a month, if it is closed.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn show(views: &Connection, team: &str, month: &str) -> Result<Option<Statement>, StatementError> {
+    let sql = "SELECT statement_id, team, month, timezone, closed_ms FROM statements WHERE team = ?1 AND month = ?2";
+    let Some(mut statement) = views.query_row(sql, [team, month], head).optional()? else { return Ok(None) };
+    let sql = format!(
+        "SELECT kind, month, project, provider, model, note, {} FROM statement_lines WHERE statement_id = ?1 ORDER BY line",
+        Figures::NAMES.join(", ")
+    );
+    let line = |row: &Row<'_>| {
+        Ok(StatementLine {
+            kind: row.get(0)?,
+            month: row.get(1)?,
+            project: row.get(2)?,
+            provider: row.get(3)?,
+            model: row.get(4)?,
+            note: row.get(5)?,
+            figures: figures_at(row, 6)?,
+        })
+    };
+    statement.lines = views.prepare(&sql)?.query_map([statement.id], line)?.collect::<Result<_, _>>()?;
+    Ok(Some(statement))
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<Statement> {
+    Ok(Statement {
+        id: row.get(0)?,
+        team: row.get(1)?,
+        month: row.get(2)?,
+        timezone: row.get(3)?,
+        closed_ms: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
+        lines: Vec::new(),
+    })
+}
+
+/// Teams with anything in the span, with anything booked and not stated, or with an earlier statement that may want
+/// correcting.
+fn teams(connection: &Connection, (from_ms, until_ms): (i64, i64)) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT DISTINCT team FROM rollup WHERE slot >= ?1 AND slot < ?2
+         UNION SELECT team FROM adjustments WHERE statement_id IS NULL UNION SELECT team FROM statements ORDER BY 1";
+    connection.prepare(sql)?.query_map([from_ms / SLOT_MS, until_ms / SLOT_MS], |row| row.get(0))?.collect()
+}
+
+/// The sums of a team's span.
+fn sums(
+    connection: &Connection,
+    team: &str,
+    (from_ms, until_ms): (i64, i64),
+) -> rusqlite::Result<BTreeMap<Group, Figures>> {
+    let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
+    let sql = format!(
+        "SELECT project, provider, model, {sums} FROM rollup WHERE slot >= ?1 AND slot < ?2 AND team = ?3 GROUP BY 1, 2, 3"
+    );
+    let group = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), figures_at(row, 3)?));
+    connection.prepare(&sql)?.query_map(params![from_ms / SLOT_MS, until_ms / SLOT_MS, team], group)?.collect()
+}
+
+fn usage(connection: &Connection, team: &str, month: &str, span: (i64, i64)) -> rusqlite::Result<Vec<StatementLine>> {
+    let groups = sums(connection, team, span)?.into_iter().filter(|(_, figures)| !figures.is_zero());
+    Ok(groups.map(|group| line_of("usage", month, group, None)).collect())
+}
+
+/// What the sums of the team's closed months are now, less what statements say of them.
+fn corrections(connection: &Connection, team: &str) -> rusqlite::Result<Vec<StatementLine>> {
+    let sql =
+        "SELECT month, from_ms, until_ms FROM statements WHERE team = ?1 AND closed_ms IS NOT NULL ORDER BY month";
+    let columns = |row: &Row<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
+    let closed: Vec<(String, (i64, i64))> =
+        connection.prepare(sql)?.query_map([team], columns)?.collect::<Result<_, _>>()?;
+    let mut lines = Vec::new();
+    for (month, span) in closed {
+        let mut groups = sums(connection, team, span)?;
+        for (group, stated) in stated(connection, team, &month)? {
+            groups.entry(group).or_default().take(&stated);
+        }
+        let changed = groups.into_iter().filter(|(_, figures)| !figures.is_zero());
+        let note = Some("changed since its statement was closed".to_owned());
+        lines.extend(changed.map(|group| line_of("correction", &month, group, note.clone())));
+    }
+    Ok(lines)
+}
+
+/// What the team's statements say of a month, re-ratings left out.
+fn stated(connection: &Connection, team: &str, month: &str) -> rusqlite::Result<BTreeMap<Group, Figures>> {
+    let sums = Figures::NAMES.map(|name| format!("sum(l.{name})")).join(", ");
+    let sql = format!(
+        "SELECT l.project, l.provider, l.model, {sums} FROM statement_lines l JOIN statements s USING (statement_id)
+         WHERE s.team = ?1 AND l.month = ?2 AND l.kind <> 'rerate' GROUP BY 1, 2, 3"
+    );
+    let group = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), figures_at(row, 3)?));
+    connection.prepare(&sql)?.query_map([team, month], group)?.collect()
+}
+
+/// The differences that were booked of days up to the month's end and that no statement has; now statement `id` has them.
+fn booked(connection: &Connection, team: &str, month: &str, id: i64) -> rusqlite::Result<Vec<StatementLine>> {
+    let sql = "SELECT substr(day, 1, 7), project, provider, model, note, sum(cost_nano) FROM adjustments
+         WHERE team = ?1 AND statement_id IS NULL AND substr(day, 1, 7) <= ?2 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5";
+    let line = |row: &Row<'_>| {
+        let figures = Figures { cost: row.get(5)?, ..Figures::default() };
+        let group = ((row.get(1)?, row.get(2)?, row.get(3)?), figures);
+        Ok(line_of("rerate", &row.get::<_, String>(0)?, group, row.get(4)?))
+    };
+    let lines: Vec<StatementLine> =
+        connection.prepare(sql)?.query_map([team, month], line)?.collect::<Result<_, _>>()?;
+    connection.execute(
+        "UPDATE adjustments SET statement_id = ?3
+         WHERE team = ?1 AND statement_id IS NULL AND substr(day, 1, 7) <= ?2",
+        params![team, month, id],
+    )?;
+    Ok(lines)
+}
+
+fn line_of(kind: &str, month: &str, (group, figures): (Group, Figures), note: Option<String>) -> StatementLine {
+    let (project, provider, model) = group;
+    StatementLine { kind: kind.to_owned(), month: month.to_owned(), project, provider, model, note, figures }
+}
+
+fn insert(connection: &Connection, id: i64, number: i64, line: &StatementLine) -> rusqlite::Result<()> {
+    let marks = vec!["?"; 8 + Figures::COUNT].join(", ");
+    let mut statement = connection.prepare_cached(&format!("INSERT INTO statement_lines VALUES ({marks})"))?;
+    let names: [&dyn rusqlite::ToSql; 8] =
+        [&id, &number, &line.kind, &line.month, &line.project, &line.provider, &line.model, &line.note];
+    let all = line.figures.all();
+    let figures = all.iter().map(|number| number as &dyn rusqlite::ToSql);
+    statement.execute(rusqlite::params_from_iter(names.into_iter().chain(figures))).map(drop)
+}
+
+fn figures_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Figures> {
+    let mut all = [0; Figures::COUNT];
+    for (place, number) in all.iter_mut().enumerate() {
+        *number = row.get(first + place)?;
+    }
+    Ok(Figures::of(all))
+}
+
+/// What is to be re-rated by what.
+#[derive(Clone, Copy)]
+pub struct Rerating<'a> {
+    /// The first day and the last one, itself included.
+    pub days: (Date, Date),
+    /// The zone that days begin in.
+    pub zone: &'a TimeZone,
+    /// The file's name, for the note.
+    pub file: &'a str,
+    /// Its rows.
+    pub rows: &'a Rows,
+}
+
+/// What a re-rating did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rerated {
+    /// Attempts whose model is in the file and whose cost was known.
+    pub attempts: u64,
+    /// Adjustments that were booked.
+    pub booked: u64,
+    /// Their sum in nano-dollars.
+    pub difference: i64,
+}
+
+/// A day, a team, a project, a provider row, a model.
+type Place = (String, String, String, String, String);
+
+fn differences(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<(BTreeMap<Place, i64>, Rerated)> {
+    let book = Book::builtin().with_user_rows(of.rows.clone());
+    let (from_ms, until_ms) = span(of);
+    let sql = "SELECT r.at_ms, r.team, r.project, a.provider, a.model, a.price_version, a.priced_tier, a.discount_ppm,
+            a.cost_nano, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens, a.cache_write_1h_tokens,
+            a.output_tokens, a.reasoning_tokens
+         FROM requests r JOIN attempts a USING (request_id)
+         WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND a.priced_tier IS NOT NULL
+            AND a.cost_nano IS NOT NULL AND a.reconciled_ms IS NULL AND a.input_tokens IS NOT NULL";
+    let mut statement = connection.prepare(sql)?;
+    let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+    let mut rows = statement.query(params![ids.0, ids.1, from_ms, until_ms])?;
+    let (mut found, mut rerated) = (BTreeMap::<Place, i64>::new(), Rerated::default());
+    while let Some(row) = rows.next()? {
+        let version: Option<String> = row.get(5)?;
+        let Some((vendor, model)) = version.as_deref().and_then(|text| text.split('@').next()?.split_once('/')) else {
+            continue;
+        };
+        if !of.rows.0.iter().any(|row| row.vendor == vendor && row.model == model) {
+            continue;
+        }
+        let day = date_of(row.get(0)?, of.zone);
+        let tokens =
+            |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(place)?.unwrap_or_default().unsigned_abs());
+        let usage = Usage {
+            input_tokens: tokens(9)?,
+            cached_input_tokens: tokens(10)?,
+            cache_write_tokens: tokens(11)?,
+            cache_write_1h_tokens: tokens(12)?,
+            output_tokens: tokens(13)?,
+            reasoning_tokens: tokens(14)?,
+        };
+        let tier = ServiceTier::from_reply(&row.get::<_, String>(6)?);
+        let discount = u32::try_from(row.get::<_, Option<i64>>(7)?.unwrap_or_default()).unwrap_or_default();
+        let Some(price) = book.price(vendor, model, day) else { continue };
+        let Ok(cost) = cost_of(price, &usage, tier, discount) else { continue };
+        rerated.attempts += 1;
+        let text = |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(place)?.unwrap_or_default());
+        let place = (day.to_string(), text(1)?, text(2)?, text(3)?, text(4)?);
+        *found.entry(place).or_default() += cost.0 - row.get::<_, i64>(8)?;
+    }
+    Ok((found, rerated))
+}
+
+/// What was booked before of the same days and of the models of the file.
+fn booked_before(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<BTreeMap<Place, i64>> {
+    let sql = "SELECT day, team, project, provider, model, sum(cost_nano) FROM adjustments
+         WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2, 3, 4, 5";
+    let place = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?), row.get(5)?));
+    let days = [of.days.0.to_string(), of.days.1.to_string()];
+    let mut all: BTreeMap<Place, i64> = connection.prepare(sql)?.query_map(days, place)?.collect::<Result<_, _>>()?;
+    all.retain(|(.., model), _| of.rows.0.iter().any(|row| row.model == *model));
+    Ok(all)
+}
+
+fn span(of: &Rerating<'_>) -> (i64, i64) {
+    let beyond = of.days.1.saturating_add(jiff::Span::new().days(1));
+    (midnight(of.days.0, of.zone), midnight(beyond, of.zone))
+}

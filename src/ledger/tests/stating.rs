@@ -1,0 +1,194 @@
+//! Statements: closed once, corrected by the next one; re-rating and forgetting change none.
+
+use jiff::civil::{Date, date};
+use jiff::tz::TimeZone;
+use rusqlite::params;
+
+use super::*;
+use crate::cost::Book;
+use crate::ledger::compact::compact;
+use crate::ledger::rollup::lines;
+use crate::ledger::schema::first_id_at;
+use crate::ledger::statements::{Books, Month, Rerating, Statement, StatementError, list, show};
+use crate::report::{By, Figures, midnight};
+
+fn month(first: Date) -> Month {
+    Month { first, zone: TimeZone::UTC, zone_name: "UTC".to_owned() }
+}
+
+const OCTOBER: Date = date(2026, 10, 1);
+const NOVEMBER: Date = date(2026, 11, 1);
+const DECEMBER: Date = date(2026, 12, 1);
+
+/// An answer of that day which cost `nano`: 1,000 tokens in and 10 out.
+fn spend(ledger: &Ledger, day: Date, team: &str, nano: i64) -> AttemptId {
+    let at_ms = midnight(day, &TimeZone::UTC) + 7_200_000;
+    let random = uuid::Uuid::now_v7().to_string();
+    let id: uuid::Uuid = format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id");
+    let id = attempt(RequestId(id), 1);
+    let (Record::Intent(intent), Record::Outcome(outcome)) = (intent(id), outcome(id, nano, Some(closing()))) else {
+        unreachable!("that is what they are")
+    };
+    let usage = Some(Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() });
+    let request = intent.request.map(|facts| RequestFacts { at_ms, team, ..facts });
+    let pricing = crate::ledger::record::Pricing { tier: Some("standard"), unknown: None };
+    append(
+        ledger,
+        &[
+            Record::Intent(Intent { request, at_ms, ..intent }),
+            Record::Priced(Outcome { at_ms, usage, discount_ppm: 0, ..outcome }, pricing),
+        ],
+    );
+    id
+}
+
+fn books(folder: &Path) -> Books {
+    Books::open(&folder.join("farthing.db")).expect("the books open")
+}
+
+fn close(folder: &Path, first: Date) -> Vec<Statement> {
+    books(folder).close(&month(first), None, midnight(DECEMBER, &TimeZone::UTC)).expect("it closes")
+}
+
+fn told(statement: &Statement) -> Vec<(String, String, i64)> {
+    statement.lines.iter().map(|line| (line.kind.clone(), line.month.clone(), line.figures.cost)).collect()
+}
+
+fn line(kind: &str, month: &str, cost: i64) -> (String, String, i64) {
+    (kind.to_owned(), month.to_owned(), cost)
+}
+
+#[test]
+fn a_month_is_closed_once_and_no_hand_changes_it() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, OCTOBER, "ops", 5);
+    spend(&ledger, date(2026, 10, 31), "data", 7);
+    spend(&ledger, NOVEMBER, "data", 11);
+    sync(&ledger);
+    let closed = close(folder.path(), OCTOBER);
+    assert_eq!(closed.iter().map(|s| (s.team.as_str(), s.total().cost)).collect::<Vec<_>>(), [("data", 7), ("ops", 5)]);
+    assert_eq!(close(folder.path(), OCTOBER), []);
+    let views = ledger.views().expect("the views open");
+    assert_eq!(show(&views, "ops", "2026-10").expect("it reads").as_ref(), closed.get(1));
+    assert_eq!(show(&views, "ops", "2026-11").expect("it reads"), None);
+    assert_eq!(list(&views).expect("it reads").len(), 2);
+    let hand = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    for sql in [
+        "UPDATE statements SET team = 'x'",
+        "DELETE FROM statements",
+        "UPDATE statement_lines SET cost_nano = 0",
+        "DELETE FROM statement_lines",
+        "INSERT INTO statement_lines SELECT statement_id, 99, kind, month, project, provider, model, note, 1, 1, 1, 1, 1, 1,
+         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
+    ] {
+        let refused = hand.execute(sql, []).expect_err(sql).to_string();
+        assert!(refused.contains("a closed statement never changes"), "{sql}: {refused}");
+    }
+}
+
+#[test]
+fn a_month_that_is_not_over_stays_open() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, NOVEMBER, "ops", 5);
+    sync(&ledger);
+    let now = midnight(DECEMBER, &TimeZone::UTC) - 1;
+    let refused = books(folder.path()).close(&month(NOVEMBER), None, now).expect_err("it goes on");
+    assert!(matches!(refused, StatementError::NotOver { .. }), "{refused}");
+}
+
+#[test]
+fn what_changes_later_is_a_line_of_the_next_statement_and_once_only() {
+    let (folder, ledger) = fresh();
+    let id = spend(&ledger, OCTOBER, "ops", 5);
+    sync(&ledger);
+    close(folder.path(), OCTOBER);
+    append(
+        &ledger,
+        &[Record::Reconciled(crate::ledger::record::Reconciled {
+            attempt: id,
+            at_ms: 9,
+            tokens: crate::ledger::record::KnownTokens::default(),
+            cost: NanoUsd(9),
+            export: "late.csv",
+        })],
+    );
+    spend(&ledger, OCTOBER, "ops", 100);
+    spend(&ledger, NOVEMBER, "ops", 1);
+    sync(&ledger);
+    let next = close(folder.path(), NOVEMBER);
+    assert_eq!(told(&next[0]), [line("usage", "2026-11", 1), line("correction", "2026-10", 104)]);
+    assert_eq!(next[0].lines[1].figures.requests, 1);
+    let december = month(DECEMBER);
+    let last = books(folder.path()).close(&december, None, december.span().1).expect("it closes");
+    assert_eq!(last.iter().map(told).collect::<Vec<_>>(), [vec![]]);
+}
+
+#[test]
+fn re_rating_books_the_difference_once_and_changes_no_row() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, OCTOBER, "ops", 5);
+    spend(&ledger, NOVEMBER, "ops", 212_000);
+    sync(&ledger);
+    close(folder.path(), OCTOBER);
+    let rerate = |input: &str, models: &str| {
+        let text = format!("- {{ model: openai/{models}, usd_per_million: {{ input: {input}, output: 1.2 }} }}");
+        let rows = Book::parse("p.yaml", &text).expect("prices");
+        let rerating =
+            Rerating { days: (OCTOBER, date(2026, 11, 30)), zone: &TimeZone::UTC, file: "p.yaml", rows: &rows };
+        let done = books(folder.path()).rerate(&rerating, 1).expect("it rates");
+        (done.attempts, done.booked, done.difference)
+    };
+    // 1,000 tokens at 0.20 a million and 10 at 1.20: 212 micro-dollars each.
+    assert_eq!(rerate("0.2", "gpt-5.6-luna"), (2, 1, 211_995));
+    assert_eq!(rerate("0.2", "gpt-5.6-luna"), (2, 0, 0));
+    assert_eq!(rerate("0.3", "gpt-5.6-luna"), (2, 2, 200_000));
+    assert_eq!(rerate("0.3", "another"), (0, 0, 0));
+    check_rows(&ledger, "SELECT cost_nano FROM attempts_v1 ORDER BY attempt_id", &["5", "212000"]);
+    let next = close(folder.path(), NOVEMBER);
+    let expected =
+        [line("usage", "2026-11", 212_000), line("rerate", "2026-10", 311_995), line("rerate", "2026-11", 100_000)];
+    assert_eq!(told(&next[0]), expected);
+    assert_eq!(next[0].lines[1].note.as_deref(), Some("re-rated by p.yaml"));
+    let hand = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    let refused = hand.execute("UPDATE adjustments SET cost_nano = ?1", params![0]).expect_err("it is booked");
+    assert!(refused.to_string().contains("what is booked never changes"), "{refused}");
+}
+
+#[test]
+fn forgotten_rows_leave_months_and_statements_as_they_were() {
+    let (folder, ledger) = fresh();
+    for day in 1..29 {
+        spend(&ledger, date(2026, 10, day), if day % 2 == 0 { "ops" } else { "data" }, i64::from(day));
+    }
+    spend(&ledger, NOVEMBER, "ops", 1_000);
+    sync(&ledger);
+    let closed = close(folder.path(), OCTOBER);
+    let by_month = |ledger: &Ledger| {
+        let views = ledger.views().expect("the views open");
+        let lines = lines(&views, &[By::Team, By::Month], 0, midnight(DECEMBER, &TimeZone::UTC)).expect("lines");
+        crate::report::Report::of(&[By::Team, By::Month], lines, &TimeZone::UTC)
+    };
+    let before = by_month(&ledger);
+    drop(ledger);
+    let done = compact(&folder.path().join("farthing.db"), Some((NOVEMBER, &TimeZone::UTC))).expect("it compacts");
+    assert_eq!((done.forgotten.requests, done.forgotten.attempts, done.forgotten.months), (28, 28, 1));
+    let (ledger, _) = open(folder.path());
+    assert_eq!(by_month(&ledger), before);
+    check_rows(&ledger, "SELECT count(*) FROM requests_v1", &["1"]);
+    let views = ledger.views().expect("the views open");
+    for statement in closed {
+        assert_eq!(show(&views, &statement.team, "2026-10").expect("it reads"), Some(statement));
+    }
+    // Nothing seems to have changed for it.
+    let next = close(folder.path(), NOVEMBER);
+    assert_eq!(next.iter().map(told).collect::<Vec<_>>(), [vec![], vec![line("usage", "2026-11", 1_000)]]);
+    assert_eq!(
+        next.iter()
+            .fold(Figures::default(), |mut sum, s| {
+                sum.add(&s.total());
+                sum
+            })
+            .cost,
+        1_000
+    );
+}

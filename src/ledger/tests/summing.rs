@@ -1,0 +1,109 @@
+//! The sums beside the rows are those of the rows, whatever becomes of a request and in however many batches.
+
+use super::*;
+use crate::ledger::export::ExportRow;
+use crate::ledger::reconcile::{Coverage, Import};
+use crate::ledger::record::{Comparison, KnownTokens, Pricing};
+use crate::ledger::rollup::{self, lines};
+use crate::report::{By, Figures};
+
+/// Of the sums that the rows give now, and of those that are kept, which would not be the same.
+#[track_caller]
+fn check_sums(ledger: &Ledger) {
+    sync(ledger);
+    let views = ledger.views().expect("the views open");
+    let of_rows = rollup::FILL.strip_prefix("INSERT INTO rollup ").expect("it fills").trim_end_matches(';');
+    let kept =
+        rows(&views, "SELECT * FROM rollup WHERE requests <> 0 OR attempts <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9");
+    assert_eq!(kept, rows(&views, &format!("{of_rows} ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9")));
+}
+
+fn total(ledger: &Ledger, by: &[By]) -> Figures {
+    sync(ledger);
+    let mut total = Figures::default();
+    let lines = lines(&ledger.views().expect("the views open"), by, 0, i64::MAX / 2 / 900_000 * 900_000);
+    lines.expect("lines").iter().for_each(|line| total.add(&line.figures));
+    total
+}
+
+/// An answer whose request would have cost `baseline` without us, at which a retry and a fallback cost something.
+fn compared<'a>(id: AttemptId, cost: i64, baseline: i64) -> Record<'a> {
+    let Record::Outcome(outcome) = outcome(id, cost, Some(closing())) else { unreachable!("that is what it is") };
+    let comparison = Comparison {
+        model: Some("openai/gpt-5.6-sol"),
+        baseline: Some(NanoUsd(baseline)),
+        fallback: Some(NanoUsd(-20)),
+        retry: Some(NanoUsd(-3)),
+        provider_cache: Some(NanoUsd(5)),
+        ..Comparison::default()
+    };
+    Record::Compared(outcome, Pricing::default(), Box::new(comparison))
+}
+
+#[test]
+fn what_was_saved_adds_up_by_cause() {
+    let (_folder, ledger) = fresh();
+    let id = attempt(RequestId::new(), 1);
+    append(&ledger, &[intent(id), compared(id, 70, 100)]);
+    let sql = "SELECT baseline_model, baseline_nano, saved_nano, saved_route_nano, saved_fallback_nano,
+        saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano FROM requests_v1";
+    check_rows(&ledger, sql, &["openai/gpt-5.6-sol|100|30|53|-20|-3|0|0|5"]);
+    let figures = total(&ledger, &[By::Team]);
+    assert_eq!((figures.cost, figures.baseline, figures.saved(), figures.compared), (70, 100, 30, 1));
+    assert_eq!((figures.saved_by, figures.provider_cache), ([53, -20, -3, 0, 0], 5));
+}
+
+#[test]
+fn what_is_not_known_is_null_and_counts_for_nothing() {
+    let (_folder, ledger) = fresh();
+    let (id, open) = (attempt(RequestId::new(), 1), attempt(RequestId::new(), 1));
+    append(&ledger, &[intent(id), outcome(id, 70, Some(closing())), intent(open), closed(RequestId::new())]);
+    check_rows(&ledger, "SELECT DISTINCT baseline_nano, saved_nano, saved_route_nano FROM requests_v1", &["-|-|-"]);
+    let figures = total(&ledger, &[By::Team]);
+    // The open one is not there yet; the refused one had no attempt.
+    assert_eq!((figures.requests, figures.attempts, figures.compared, figures.saved()), (2, 1, 0, 0));
+    check_sums(&ledger);
+}
+
+#[test]
+fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
+    let (folder, first) = fresh();
+    let ids: Vec<AttemptId> = (0..6).map(|_| attempt(RequestId::new(), 1)).collect();
+    let again = |id: AttemptId| attempt(id.request, 2);
+    append(&first, &ids.iter().map(|id| intent(*id)).collect::<Vec<_>>());
+    check_sums(&first);
+    append(&first, &[compared(ids[0], 7, 9), outcome(ids[1], 8, None), intent(again(ids[1]))]);
+    check_sums(&first);
+    append(&first, &[compared(again(ids[1]), 1, 90), outcome(ids[2], 4, Some(closing()))]);
+    check_sums(&first);
+    let copy = killed_copy(folder.path());
+    let (ledger, recovered) = open(copy.path());
+    assert_eq!(recovered.attempts_interrupted, 3);
+    check_sums(&ledger);
+    let figures = total(&ledger, &[By::Model]);
+    assert_eq!((figures.requests, figures.uncertain, figures.uncertain_high), (6, 3, 3 * BOUND.0));
+    let billed = |id: AttemptId, cost| ExportRow {
+        line: 1,
+        client_request_id: id.to_string(),
+        model: None,
+        tokens: KnownTokens { output_tokens: Some(5), ..KnownTokens::default() },
+        cost: NanoUsd(cost),
+    };
+    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage: Coverage::Partial };
+    ledger.reconcile(&import, &[billed(ids[0], 70), billed(ids[4], 11), billed(ids[5], 12)]).expect("it reconciles");
+    check_sums(&ledger);
+    let figures = total(&ledger, &[By::Model]);
+    assert_eq!((figures.uncertain, figures.cost), (1, 7 + 8 + 1 + 4 + 11 + 12));
+}
+
+#[test]
+fn rows_and_sums_give_the_same_lines_for_whatever_both_know() {
+    let (_folder, ledger) = fresh();
+    for cost in 1..9 {
+        let id = attempt(RequestId::new(), 1);
+        append(&ledger, &[intent(id), compared(id, cost, 50)]);
+    }
+    let by_rows = total(&ledger, &[By::Team, By::Prompt]);
+    assert_eq!(by_rows, total(&ledger, &[By::Team, By::Day]));
+    assert_eq!(by_rows.cost, 36);
+}

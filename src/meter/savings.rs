@@ -1,0 +1,115 @@
+//! What a request would have cost without us, and what made the difference.
+//!
+//! The counterfactual is the model that the client asked for (where the choice was ours: the first model of the policy's
+//! default tier), without our cache, uncompressed, with the tokens of the attempt that answered. It is priced by the book
+//! in force, at the service tier that the attempt was priced at, with what that model's provider would have had in its
+//! cache ([`super::prefixes`]). What is not known stays unknown.
+
+use std::sync::Arc;
+
+use super::prefixes::Met;
+use crate::cost::{Book, Price, cost_of};
+use crate::ledger::record::Comparison;
+use crate::money::{CostInterval, NanoUsd};
+use crate::plan::ModelRef;
+use crate::prompt::outline::Chain;
+use crate::providers::Row;
+use crate::reply::usage::{ServiceTier, Usage};
+
+use jiff::civil::Date;
+
+/// A model with what it charges.
+#[derive(Clone)]
+pub struct Priced {
+    model: ModelRef,
+    price: Option<Arc<Price>>,
+    discount_ppm: u32,
+}
+
+impl Priced {
+    /// Of a model at a row, by the book of a day.
+    pub fn of(model: &ModelRef, row: &Row, book: &Book, day: Date) -> Self {
+        let price = book.price(row.vendor(), model.model.as_str(), day).cloned();
+        Self { model: model.clone(), price, discount_ppm: row.discount_ppm() }
+    }
+
+    fn cost(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
+        cost_of(self.price.as_ref()?, usage, tier, self.discount_ppm).ok()
+    }
+}
+
+/// What a request is held against.
+pub struct Beside {
+    /// Where it would have gone without us, and the name of that.
+    baseline: Priced,
+    name: String,
+    /// The first target of the plan.
+    planned: Option<Priced>,
+    /// What its prompt has in common with earlier ones.
+    pub met: Met,
+}
+
+/// The attempt that ended a request.
+#[derive(Clone, Copy)]
+pub struct Answered<'a> {
+    /// Its target.
+    pub target: &'a ModelRef,
+    /// Its tokens.
+    pub usage: Usage,
+    /// The service tier that it was priced at.
+    pub tier: ServiceTier,
+    /// What it cost.
+    pub cost: NanoUsd,
+    /// What its tokens would have cost if none had been read from a cache or written to one.
+    pub uncached: Option<NanoUsd>,
+}
+
+impl Beside {
+    /// A request that would have gone to `baseline` and was planned to go to `planned`.
+    pub fn new(baseline: Priced, planned: Option<Priced>, met: Met) -> Self {
+        Self { name: baseline.model.to_string(), baseline, planned, met }
+    }
+
+    /// What nobody knows more of than where it would have gone.
+    pub fn unknown(&self) -> Comparison<'_> {
+        Comparison { model: Some(&self.name), ..Comparison::default() }
+    }
+
+    /// Holds a request whose attempts before the last cost `before`.
+    pub fn compare(&self, answered: Answered<'_>, before: CostInterval, chain: &Chain) -> Comparison<'_> {
+        let Answered { target, usage, tier, cost, uncached } = answered;
+        let at_baseline = self.met.at_baseline(chain, target, usage);
+        let is_baseline = self.baseline.model == *target && at_baseline == usage;
+        let fallback = match &self.planned {
+            Some(planned) if planned.model != *target => planned.cost(&usage, tier).map(|planned| planned - cost),
+            Some(_) => Some(NanoUsd::ZERO),
+            None => None,
+        };
+        Comparison {
+            baseline: if is_baseline { Some(cost) } else { self.baseline.cost(&at_baseline, tier) },
+            fallback,
+            retry: before.exact.map(|before| NanoUsd::ZERO - before),
+            provider_cache: uncached.map(|uncached| uncached - cost),
+            ..self.unknown()
+        }
+    }
+}
+
+/// What was saved altogether, and by each cause that is a part of it; none where it is not known.
+pub fn parts(comparison: &Comparison<'_>, spent: CostInterval) -> Option<(NanoUsd, [(&'static str, NanoUsd); 5])> {
+    let saved = comparison.baseline? - spent.exact?;
+    let (fallback, retry) = (comparison.fallback?, comparison.retry?);
+    let route = saved - fallback - retry - comparison.compress - comparison.cache;
+    let causes = [
+        ("route", route),
+        ("fallback", fallback),
+        ("retry", retry),
+        ("compress", comparison.compress),
+        ("cache", comparison.cache),
+    ];
+    Some((saved, causes))
+}
+
+#[cfg(test)]
+#[path = "savings/tests.rs"]
+mod tests;

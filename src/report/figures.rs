@@ -1,0 +1,174 @@
+//! The figures of some requests together: whole numbers that add up.
+
+/// What saves, or costs where it is negative.
+pub const CAUSES: [&str; 5] = ["route", "fallback", "retry", "compress", "cache"];
+
+/// Figures of some requests. Amounts are nano-dollars.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Figures {
+    /// Requests that ended.
+    pub requests: i64,
+    /// Their attempts.
+    pub attempts: i64,
+    /// Everything that was read.
+    pub input_tokens: i64,
+    /// The part of it that came from a provider's cache.
+    pub cached_input_tokens: i64,
+    /// The part of it that was written to one.
+    pub cache_write_tokens: i64,
+    /// Everything that was generated.
+    pub output_tokens: i64,
+    /// The part of it that was reasoning.
+    pub reasoning_tokens: i64,
+    /// What the attempts cost whose cost is known.
+    pub cost: i64,
+    /// Attempts whose cost is not known.
+    pub uncertain: i64,
+    /// What those cost at least.
+    pub uncertain_low: i64,
+    /// What those cost at most, but for the unbounded ones.
+    pub uncertain_high: i64,
+    /// Those among them that nothing bounds.
+    pub unbounded: i64,
+    /// Requests of which it is known what they would have cost.
+    pub compared: i64,
+    /// What those would have cost.
+    pub baseline: i64,
+    /// What those saved, by cause.
+    pub saved_by: [i64; CAUSES.len()],
+    /// What the providers' own caches took off: no part of what was saved.
+    pub provider_cache: i64,
+    /// What cached prefixes cost that broke.
+    pub cache_lost: i64,
+}
+
+impl Figures {
+    /// How many there are.
+    pub const COUNT: usize = 21;
+    /// Their names, as columns.
+    pub const NAMES: [&str; Self::COUNT] = [
+        "requests",
+        "attempts",
+        "input_tokens",
+        "cached_input_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "cost_nano",
+        "uncertain",
+        "uncertain_low_nano",
+        "uncertain_high_nano",
+        "unbounded",
+        "compared",
+        "baseline_nano",
+        "saved_route_nano",
+        "saved_fallback_nano",
+        "saved_retry_nano",
+        "saved_compress_nano",
+        "saved_cache_nano",
+        "provider_cache_nano",
+        "cache_lost_nano",
+    ];
+
+    /// All of them, in the order of their names.
+    pub fn all(&self) -> [i64; Self::COUNT] {
+        let [route, fallback, retry, compress, cache] = self.saved_by;
+        [
+            self.requests,
+            self.attempts,
+            self.input_tokens,
+            self.cached_input_tokens,
+            self.cache_write_tokens,
+            self.output_tokens,
+            self.reasoning_tokens,
+            self.cost,
+            self.uncertain,
+            self.uncertain_low,
+            self.uncertain_high,
+            self.unbounded,
+            self.compared,
+            self.baseline,
+            route,
+            fallback,
+            retry,
+            compress,
+            cache,
+            self.provider_cache,
+            self.cache_lost,
+        ]
+    }
+
+    /// From all of them in that order.
+    pub fn of(all: [i64; Self::COUNT]) -> Self {
+        let [
+            requests,
+            attempts,
+            input_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            output_tokens,
+            reasoning_tokens,
+            cost,
+            uncertain,
+            uncertain_low,
+            uncertain_high,
+            unbounded,
+            compared,
+            baseline,
+            route,
+            fallback,
+            retry,
+            compress,
+            cache,
+            provider_cache,
+            cache_lost,
+        ] = all;
+        Self {
+            requests,
+            attempts,
+            input_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            output_tokens,
+            reasoning_tokens,
+            cost,
+            uncertain,
+            uncertain_low,
+            uncertain_high,
+            unbounded,
+            compared,
+            baseline,
+            saved_by: [route, fallback, retry, compress, cache],
+            provider_cache,
+            cache_lost,
+        }
+    }
+
+    /// Adds others to them.
+    pub fn add(&mut self, other: &Self) {
+        self.each(other, i64::saturating_add);
+    }
+
+    /// Takes others off them.
+    pub fn take(&mut self, other: &Self) {
+        self.each(other, i64::saturating_sub);
+    }
+
+    /// What was saved altogether.
+    pub fn saved(&self) -> i64 {
+        self.saved_by.iter().sum()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_zero(&self) -> bool {
+        self.all() == [0; Self::COUNT]
+    }
+
+    fn each(&mut self, other: &Self, of: fn(i64, i64) -> i64) {
+        let (mut mine, theirs) = (self.all(), other.all());
+        for (mine, theirs) in mine.iter_mut().zip(theirs) {
+            *mine = of(*mine, theirs);
+        }
+        *self = Self::of(mine);
+    }
+}

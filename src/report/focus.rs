@@ -1,0 +1,142 @@
+//! Rows of the FinOps Open Cost and Usage Specification, version 1.2: one a day, team, project and model.
+//! <https://focus.finops.org/focus-specification/v1-2/>
+//!
+//! Quantities are thousands of tokens, input and output together. A model has several unit prices, so that none is
+//! stated. Costs that are not known are no costs: `x_UncertainLow` and `x_UncertainHigh` have their interval. What
+//! Farthing saved is beside them: it is no discount that somebody gives.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::write::escaped;
+use super::{Figures, midnight};
+use crate::money::NanoUsd;
+
+/// Every column that is written: the mandatory ones of version 1.2, the recommended and conditional ones that say
+/// something here, and ours, which begin with `x_` as the specification wants.
+pub const COLUMNS: [&str; 41] = [
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingAccountType",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "EffectiveCost",
+    "InvoiceId",
+    "InvoiceIssuerName",
+    "ListCost",
+    "PricingCategory",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "ServiceSubcategory",
+    "SkuId",
+    "SubAccountId",
+    "SubAccountName",
+    "SubAccountType",
+    "Tags",
+    "x_Requests",
+    "x_Saved",
+    "x_UncertainHigh",
+    "x_UncertainLow",
+    "x_Unbounded",
+];
+
+/// What a row is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// The day.
+    pub day: Date,
+    /// Who pays.
+    pub team: &'a str,
+    /// Project; empty: none.
+    pub project: &'a str,
+    /// Model, with its provider row before it; empty: no call was made.
+    pub model: &'a str,
+    /// The figures.
+    pub figures: &'a Figures,
+}
+
+/// All charges as CSV with a header; days and months are those of `zone`.
+pub fn csv<'a>(charges: impl IntoIterator<Item = Charge<'a>>, zone: &TimeZone) -> String {
+    let mut out = csv::Writer::from_writer(Vec::new());
+    // What is written to memory is written.
+    let _ = out.write_record(COLUMNS);
+    charges.into_iter().for_each(|charge| drop(out.write_record(row(&charge, zone))));
+    String::from_utf8(out.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
+    let Charge { day, team, project, model, figures } = *charge;
+    let (provider, name) = model.split_once('/').unwrap_or((model, model));
+    let moment = |date: Date| Timestamp::from_millisecond(midnight(date, zone)).unwrap_or_default().to_string();
+    let month = day.first_of_month();
+    let next_month = month.saturating_add(jiff::Span::new().months(1));
+    let tomorrow = day.saturating_add(jiff::Span::new().days(1));
+    let cost = amount(figures.cost);
+    let tokens = figures.input_tokens.saturating_add(figures.output_tokens);
+    COLUMNS
+        .iter()
+        .map(|column| match *column {
+            "BilledCost" | "ContractedCost" | "EffectiveCost" | "ListCost" => cost.clone(),
+            "BillingAccountId" | "BillingAccountName" => "farthing".to_owned(),
+            "BillingAccountType" => "Gateway".to_owned(),
+            "BillingCurrency" => "USD".to_owned(),
+            "BillingPeriodStart" => moment(month),
+            "BillingPeriodEnd" => moment(next_month),
+            "ChargeCategory" => "Usage".to_owned(),
+            "ChargeDescription" => escaped(&format!("{name}: {} requests", figures.requests)),
+            "ChargeFrequency" => "Usage-Based".to_owned(),
+            "ChargePeriodStart" => moment(day),
+            "ChargePeriodEnd" => moment(tomorrow),
+            "ConsumedQuantity" => tokens.to_string(),
+            "ConsumedUnit" => "Tokens".to_owned(),
+            "InvoiceIssuerName" | "ProviderName" | "PublisherName" => {
+                escaped(if provider.is_empty() { "farthing" } else { provider })
+            }
+            "PricingCategory" => "Standard".to_owned(),
+            "PricingQuantity" => thousandths(tokens),
+            "PricingUnit" => "1000 Tokens".to_owned(),
+            "ResourceId" | "ResourceName" | "SkuId" => escaped(model),
+            "ResourceType" => "Model".to_owned(),
+            "ServiceCategory" => "AI and Machine Learning".to_owned(),
+            "ServiceName" => "Large language models".to_owned(),
+            "ServiceSubcategory" => "Generative AI".to_owned(),
+            "SubAccountId" | "SubAccountName" => escaped(team),
+            "SubAccountType" => "Team".to_owned(),
+            "Tags" => serde_json::json!({ "project": project }).to_string(),
+            "x_Requests" => figures.requests.to_string(),
+            "x_Saved" => amount(figures.saved()),
+            "x_UncertainLow" => amount(figures.uncertain_low),
+            "x_UncertainHigh" => amount(figures.uncertain_high),
+            "x_Unbounded" => figures.unbounded.to_string(),
+            // `ChargeClass`: nothing here corrects an invoice; `InvoiceId`: statements have their own.
+            _ => String::new(),
+        })
+        .collect()
+}
+
+fn amount(nano: i64) -> String {
+    NanoUsd(nano).to_string()
+}
+
+fn thousandths(number: i64) -> String {
+    format!("{}.{:03}", number / 1000, number % 1000)
+}

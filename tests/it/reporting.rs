@@ -1,0 +1,143 @@
+//! What was saved, from the header of an answer to the report that finance reads; sessions that are held out.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value as Sql;
+use serde_json::Value;
+
+use crate::process::run;
+use crate::routing::{APPROVAL, LIGHT, POLICY, asks, provider, setup};
+use crate::support::{Setup, World, stop};
+
+/// Runs a command on the configuration of the world.
+fn farthing(world: &World, arguments: &[&str]) -> (bool, String) {
+    let config = world.folder.path().join("farthing.yaml").display().to_string();
+    let done = run(&[arguments, &["--config", &config]].concat());
+    let told = String::from_utf8(if done.status.success() { done.stdout } else { done.stderr }).expect("UTF-8");
+    (done.status.success(), told)
+}
+
+fn report(world: &World, arguments: &[&str]) -> Value {
+    let (good, told) = farthing(world, &[&["report", "--format", "json"], arguments].concat());
+    assert!(good, "{told}");
+    serde_json::from_str(&told).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_saving_is_the_same_in_header_row_metric_and_report() {
+    let world = setup().start().await;
+    let got = world.chat_as(asks(LIGHT), &[("x-farthing-team", "data")]).await;
+    let rows = world.rows(
+        "select baseline_model, baseline_nano - cost_nano, saved_nano, saved_route_nano, cost_nano from requests_v1",
+    );
+    let [Sql::Text(baseline), Sql::Integer(difference), Sql::Integer(saved), Sql::Integer(route), Sql::Integer(cost)] =
+        rows[0].as_slice()
+    else {
+        panic!("{rows:?}")
+    };
+    // The policy's default tier is `reasoning`.
+    assert_eq!((baseline.as_str(), difference, route), ("sim/gpt-5.6-terra", saved, saved));
+    assert!(*saved > 0);
+    assert_eq!(got.header("x-farthing-saved-usd"), farthing::money::NanoUsd(*saved).to_string());
+    let counted = world.metric("farthing_saved_usd_total", "cause=\"route\"").await;
+    assert!((counted * 1e9 - *saved as f64).abs() < 0.5, "{counted}");
+    let told = report(&world, &["--by", "team,model"]);
+    let row = &told["rows"][0];
+    assert_eq!((&row["team"], &row["model"]), (&"data".into(), &"sim/gpt-5.6-luna".into()));
+    assert_eq!(
+        (&row["saved_nano"], &row["cost_nano"], &row["requests"]),
+        (&(*saved).into(), &(*cost).into(), &1.into())
+    );
+    assert_eq!(told["total"]["saved_route_nano"], *saved);
+    stop(world.gateway).await;
+}
+
+#[tokio::test]
+async fn a_report_is_made_of_a_ledger_in_use_and_of_a_backup_alike() {
+    let world = setup().start().await;
+    for team in ["=cmd()", "data", "data"] {
+        world.chat_as(asks(LIGHT), &[("x-farthing-team", team)]).await;
+    }
+    world.rows("select 1");
+    let backup = world.folder.path().join("copy.db").display().to_string();
+    assert!(farthing(&world, &["ledger", "backup", &backup]).0);
+    let (_, live) = farthing(&world, &["report", "--format", "csv"]);
+    let (_, copied) = farthing(&world, &["report", "--format", "csv", "--ledger", &backup]);
+    assert_eq!(live, copied);
+    assert!(live.starts_with("team,requests,") && live.contains("\n'=cmd(),1,"), "{live}");
+    for arguments in
+        [&["--by", "user,day"][..], &["--by", "cause"], &["--forecast"], &["--format", "focus"], &["--causal"]]
+    {
+        let (good, told) = farthing(&world, &[&["report"], arguments].concat());
+        assert!(good && !told.is_empty(), "{arguments:?}: {told}");
+    }
+    let (good, told) = farthing(&world, &["report", "--by", "teem"]);
+    assert!(!good && told.contains("did you mean `team`"), "{told}");
+    let (good, told) = farthing(&world, &["report", "--since", "2026-11-02", "--until", "2026-11-01"]);
+    assert!(!good && told.contains("is before"), "{told}");
+    stop(world.gateway).await;
+}
+
+#[tokio::test]
+async fn a_month_that_goes_on_has_no_statement_and_one_that_is_over_and_empty_has_none_either() {
+    let world = setup().start().await;
+    world.chat(asks(LIGHT)).await;
+    world.rows("select 1");
+    let (good, told) = farthing(&world, &["statement", "close", "--month", "2999-01"]);
+    assert!(!good && told.contains("2999-01 is not over in `UTC`"), "{told}");
+    let (good, told) = farthing(&world, &["statement", "close", "--month", "2020-01"]);
+    assert!(good && told.contains("there was nothing to close"), "{told}");
+    let (good, told) =
+        farthing(&world, &["statement", "close", "--month", "2020-01", "--team", "data", "--format", "json"]);
+    assert!(good && told.contains("\"lines\":[]"), "{told}");
+    let (good, told) = farthing(&world, &["statement", "show", "--month", "2020-01", "--team", "data"]);
+    assert!(good && told.contains("statement 1 of data, 2020-01 (UTC)"), "{told}");
+    let (good, told) = farthing(&world, &["statement", "show", "--month", "2020-02", "--team", "data"]);
+    assert!(!good && told.contains("has no statement for 2020-02"), "{told}");
+    let (good, told) = farthing(&world, &["statement", "list"]);
+    assert!(good && told.contains("2020-01"), "{told}");
+    stop(world.gateway).await;
+}
+
+#[tokio::test]
+async fn a_held_out_session_stays_in_its_arm_and_has_no_levers_but_protection() {
+    let policy = POLICY.replace("default: reasoning\n", "default: reasoning\nholdout: 0.5\n");
+    let world = Setup::of(provider()).file("policies/default.md", &policy).more("policies: policies").start().await;
+    for run in 0..16 {
+        let run = format!("run-{run}");
+        let headers = [("x-farthing-run", run.as_str())];
+        for text in [LIGHT, LIGHT, APPROVAL] {
+            assert_eq!(world.chat_as(asks(text), &headers).await.status, 200);
+        }
+    }
+    let rows = world.rows("select run, arm, reason, tier, would_tier, task from requests_v1 order by request_id");
+    let text = |value: &Sql| match value {
+        Sql::Text(text) => text.clone(),
+        _ => "-".to_owned(),
+    };
+    let mut runs = BTreeMap::<String, Vec<[String; 4]>>::new();
+    for row in &rows {
+        let [run, arm, reason, tier, would, _] = row.as_slice() else { panic!("{row:?}") };
+        runs.entry(text(run)).or_default().push([arm, reason, tier, would].map(text));
+    }
+    let owned = |words: [&str; 4]| words.map(str::to_owned);
+    let with = [
+        owned(["levers", "task", "lightweight", "-"]),
+        owned(["levers", "task", "lightweight", "-"]),
+        owned(["levers", "task", "frontier", "-"]),
+    ];
+    let without = [
+        owned(["holdout", "held-out", "reasoning", "lightweight"]),
+        owned(["holdout", "held-out", "reasoning", "lightweight"]),
+        // Protected work goes where it must, held out or not.
+        owned(["holdout", "held-out", "frontier", "frontier"]),
+    ];
+    let held_out = runs.values().filter(|steps| steps[..] == without).count();
+    let acted = runs.values().filter(|steps| steps[..] == with).count();
+    assert_eq!(held_out + acted, 16, "{runs:?}");
+    assert!(held_out > 0 && acted > 0, "{held_out} of 16 are held out");
+    let (good, told) = farthing(&world, &["report", "--causal"]);
+    let expected = format!("default: {acted} sessions with levers, {held_out} held out");
+    assert!(good && told.contains(&expected) && told.contains("too few to measure it"), "{told}");
+    stop(world.gateway).await;
+}
