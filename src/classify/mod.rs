@@ -14,6 +14,7 @@
 mod alike;
 mod ask;
 mod bullets;
+mod code;
 mod examples;
 mod explain;
 pub mod features;
