@@ -47,6 +47,8 @@ impl Group {
 pub struct Features {
     /// The rows of each group, each once.
     pub rows: [Vec<u32>; Group::ALL.len()],
+    /// The ask's words as one number; 0 if it has none.
+    pub wording: u64,
     /// What the ask is about.
     pub ask: Vector,
     /// What the system prompt is about.
@@ -84,7 +86,7 @@ pub fn describe(request: &Request<'_>) -> Features {
     rows.begin(Group::Signals);
     signals(request, &parts, &words, &mut rows);
     let ask = embed(&parts.ask);
-    Features { rows: rows.done, ask, system: embed(&system) }
+    Features { rows: rows.done, wording: joined(&words), ask, system: embed(&system) }
 }
 
 /// Describes prose that says what a kind of work is, in the groups that such a line has.
@@ -95,7 +97,8 @@ pub fn describe_prose(text: &str) -> Features {
     rows.grams(&words);
     rows.begin(Group::Letters);
     letters(text, &mut rows);
-    Features { rows: rows.done, ask: embed(text), system: [0.0; crate::vectors::DIMENSIONS] }
+    let system = [0.0; crate::vectors::DIMENSIONS];
+    Features { rows: rows.done, wording: joined(&words), ask: embed(text), system }
 }
 
 /// Collects rows, each once a group.
@@ -168,6 +171,15 @@ fn words(text: &str) -> Vec<u64> {
         });
     });
     hashes
+}
+
+/// A text's words as one number, whatever stands between them; 0 if there are none.
+pub(super) fn wording(text: &str) -> u64 {
+    joined(&words(text))
+}
+
+fn joined(words: &[u64]) -> u64 {
+    words.iter().fold(0, |hash, word| join(hash, *word))
 }
 
 enum Word<'a> {

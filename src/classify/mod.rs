@@ -8,6 +8,9 @@
 //! bullet ─▶ features ─▶ kinds ──┘
 //! ```
 //!
+//! Before all that, a request that repeats what a policy says word for word belongs there (`wordings`), and a turn that says
+//! nothing by itself, such as `ok`, is taken for the last one that does.
+//!
 //! The weights are trained by `models/train/kinds.py`; `models/README.md` says on what and how good they are. Which
 //! rule or pin comes before all this, and whether a policy's own examples hold, is `route`'s business.
 
@@ -21,8 +24,10 @@ pub mod features;
 mod kinds;
 mod shape;
 mod weights;
+mod wordings;
 
 use crate::policy::Policy;
+use crate::prompt::assent::says_nothing;
 use crate::task::Tier;
 use crate::vectors::{Vector, cosine};
 
@@ -31,16 +36,18 @@ use examples::Examples;
 use features::describe;
 use kinds::Kinds;
 use weights::{Scores, Weights};
+use wordings::{CERTAIN, Wording, Wordings, wording_of};
 
 pub use alike::similarity;
 pub use explain::{Explanation, Near};
+pub use wordings::{Dispute, disputes};
 
 /// What a classifier reads of a request: bounded, decoded pieces.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Request<'a> {
     /// The last user turn: its beginning and end.
     pub last_user: &'a str,
-    /// The user turn before it.
+    /// The user turn before it that says something.
     pub previous_user: Option<&'a str>,
     /// System and developer messages.
     pub system: &'a str,
@@ -67,8 +74,23 @@ pub struct Classified {
     pub confidence: f32,
     /// How likely the best model is right where a light one is wrong.
     pub needs_strong: f32,
-    /// Whether a task was nearest, but not near enough, so that the default tier answers.
+    /// Whether no task is near enough, so that the default tier answers.
     pub ambiguous: bool,
+    /// What it was judged by.
+    pub basis: Basis,
+}
+
+/// What a request was judged by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Basis {
+    /// What it is like.
+    Likeness,
+    /// It repeats a bullet or an example word for word.
+    Words,
+    /// Its turn says nothing by itself: the last one that does, by either of the above.
+    Earlier,
+    /// Its turn says nothing by itself, and there is no other.
+    Nothing,
 }
 
 /// A policy, ready to classify requests by.
@@ -78,6 +100,7 @@ pub struct Classifier {
     /// For each kind, how much of it no bullet covers.
     uncovered: Scores,
     examples: Examples,
+    wordings: Wordings,
     tiers: Vec<Tier>,
     default: Tier,
     confidence: Option<f32>,
@@ -90,6 +113,9 @@ pub struct Described {
     scores: Scores,
     kinds: Kinds,
     about: Vector,
+    wording: Wording,
+    /// `Likeness`, unless its turn says nothing by itself.
+    basis: Basis,
 }
 
 impl Described {
@@ -97,7 +123,8 @@ impl Described {
     pub fn of(request: &Request<'_>) -> Self {
         let features = describe(request);
         let scores = Weights::built_in().requests.scores(&features);
-        Self { kinds: Kinds::of(&scores), scores, about: features.ask }
+        let wording = wording_of(request.last_user, features.wording);
+        Self { kinds: Kinds::of(&scores), scores, about: features.ask, wording, basis: Basis::Likeness }
     }
 
     /// Describes a request that is a first turn and nothing else.
@@ -119,6 +146,7 @@ impl Classifier {
         Self {
             uncovered: uncovered(&bullets),
             examples: Examples::learn(&bullets),
+            wordings: Wordings::of(policy),
             bullets,
             tiers: policy.tasks.iter().map(|task| task.tier).collect(),
             default: policy.default,
@@ -128,22 +156,45 @@ impl Classifier {
 
     /// Classifies a request.
     pub fn classify(&self, request: &Request<'_>) -> Classified {
-        self.decide(&Described::of(request))
+        let described = self.describe(request);
+        self.decide(&described, &self.shares(&described))
     }
 
-    /// Classifies a described request.
-    pub fn decide(&self, described: &Described) -> Classified {
-        let shares = self.shares(described);
+    /// Describes a request; a turn that says nothing, unless the policy has its words, as the last one that does.
+    fn describe(&self, request: &Request<'_>) -> Described {
+        let is_said = |turn: &&str| !turn.trim().is_empty() && !says_nothing(turn);
+        if request.has_images || !says_nothing(request.last_user) {
+            return Described::of(request);
+        }
+        let described = Described::of(request);
+        if self.wordings.task(&described.wording).is_some() {
+            return described;
+        }
+        let Some(before) = request.previous_user.filter(is_said) else {
+            return Described { basis: Basis::Nothing, ..described };
+        };
+        let user_turns = request.user_turns.saturating_sub(1);
+        let before = Request { last_user: before, previous_user: None, user_turns, ..*request };
+        Described { basis: Basis::Earlier, ..Described::of(&before) }
+    }
+
+    /// What comes of these shares.
+    fn decide(&self, described: &Described, shares: &[f32]) -> Classified {
         let needs_strong = described.kinds.needs_strong();
-        let masses = self.masses(&shares);
+        let masses = self.masses(shares);
         let (tier, confidence) = self.likeliest(&masses);
-        let ambiguous = confidence < self.bound(tier);
+        let ambiguous = confidence < self.bound(tier) || described.basis == Basis::Nothing;
         let tier = if ambiguous { self.default } else { tier };
         let of_tier = (0..self.tiers.len()).filter(|&task| self.tiers[task] == tier);
         let task = of_tier.max_by(|&a, &b| shares[a].total_cmp(&shares[b]));
         // Work that is likelier of no task than of this one has no name, though it has a tier.
         let task = task.filter(|&task| !ambiguous && shares[task] >= shares[self.bullets.len()]);
-        Classified { task, tier, confidence: masses[tier as usize], needs_strong, ambiguous }
+        let ambiguous = ambiguous || task.is_none() && tier == self.default;
+        let basis = match described.basis {
+            Basis::Likeness if self.wordings.task(&described.wording).is_some() => Basis::Words,
+            basis => basis,
+        };
+        Classified { task, tier, confidence: masses[tier as usize], needs_strong, ambiguous, basis }
     }
 
     /// How likely each tier is the right one, in the order of [`Tier::ALL`]: its tasks, and, for the default, none.
@@ -182,8 +233,17 @@ impl Classifier {
         scores.iter_mut().for_each(|score| *score = (*score - top).exp());
         let sum: f32 = scores.iter().sum();
         scores.iter_mut().for_each(|score| *score /= sum);
+        if let Some(task) = self.wordings.task(&described.wording) {
+            make_certain(&mut scores, task);
+        }
         scores
     }
+}
+
+/// Gives nearly all to one task.
+fn make_certain(shares: &mut [f32], task: usize) {
+    shares.iter_mut().for_each(|share| *share *= 1.0 - CERTAIN);
+    shares[task] += CERTAIN;
 }
 
 fn uncovered(bullets: &[Bullet]) -> Scores {
@@ -203,3 +263,6 @@ pub fn confidence_default(tier: Tier) -> f32 {
         Tier::Frontier | Tier::Reasoning => 0.75 * bound,
     }
 }
+
+#[cfg(test)]
+mod tests;

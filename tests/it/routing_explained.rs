@@ -156,7 +156,14 @@ fn verbose_says_why_and_what_would_change_it() {
     let tiers = found["tiers"].as_object().expect("three tiers").values();
     let sum: f64 = tiers.filter_map(Value::as_f64).sum();
     assert!((sum - 1.0).abs() < 1e-3, "{found}");
-    assert!(found["advice"].as_str().is_some_and(|advice| advice.contains("nest")), "{found}");
+    let advice = |found: &Value| found["advice"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        advice(&found).starts_with("it repeats `logs` or an example under it, in line 15, word for word"),
+        "{found}"
+    );
+    let other = classifier(&[], OTHER);
+    assert!(advice(&other).contains("nest this request under"), "{other}");
+    assert!(advice(&classifier(&[], "drop table a")).starts_with("rule 1 decides whatever tasks there are"));
     let by = |arguments: &[&str], text: &str| {
         classifier(arguments, text)["decided_by"].as_str().unwrap_or_default().to_owned()
     };
