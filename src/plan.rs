@@ -104,6 +104,12 @@ pub enum Note {
     TreatedAsAuto,
     /// It was taken for work of this tier, and for none of the tier's tasks by itself.
     Unnamed,
+    /// The turn says nothing by itself: it was taken for what the last one asks that does.
+    AsBefore,
+    /// The turn says nothing by itself, and none before it does.
+    SaysNothing,
+    /// The client named a task that the policy does not have.
+    UnknownTask,
     /// The client pinned this tier, and the work is protected.
     PinOverruled(Tier),
     /// This tier has no models: the next dearer one answers.
@@ -121,6 +127,9 @@ impl fmt::Display for Note {
         match self {
             Self::TreatedAsAuto => f.write_str("treated as auto"),
             Self::Unnamed => f.write_str("like several tasks of the tier, and none by itself"),
+            Self::AsBefore => f.write_str("as the turn before, since this one says nothing by itself"),
+            Self::SaysNothing => f.write_str("the turn says nothing by itself"),
+            Self::UnknownTask => f.write_str("unknown task"),
             Self::PinOverruled(tier) => write!(f, "protected work, so the pin to {tier} is overruled"),
             Self::NoModels(tier) => write!(f, "{tier} has no models"),
             Self::NotGranted(tier) => write!(f, "{tier} is not granted"),

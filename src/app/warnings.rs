@@ -10,6 +10,7 @@ use crate::classify;
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
 use crate::policy::{self, Policy, doubts};
+use crate::route::nested;
 use crate::task::Tier;
 
 /// The warnings about `config` with the prices of `book` as of `now`, each once.
@@ -31,6 +32,7 @@ pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>) -> Vec<Str
         // The built-in default has been looked at, and its bullets need not be compared at every start.
         if !Arc::ptr_eq(policy, policy::builtin()) {
             warnings.extend(doubts::alike(policy, &classify::similarity(policy)));
+            warnings.extend(nested::astray(policy));
         }
         if let Some(config) = config {
             warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));

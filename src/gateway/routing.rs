@@ -21,6 +21,7 @@ use crate::money::NanoUsd;
 use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
 use crate::policy::rules::Facts;
 use crate::policy::{Policy, Set, Who};
+use crate::prompt::assent::says_nothing;
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, judge};
@@ -264,7 +265,9 @@ fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place, memo: &Me
     let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
     place.rule(rule, call.view.outline.user_turns);
     let signs = Signs { rule, named, classified };
-    (judge(&policy.policy, signs), classified)
+    let mut verdict = judge(&policy.policy, signs);
+    verdict.reason.notes.extend(call.who.task.as_ref().filter(|_| named.is_none()).map(|_| Note::UnknownTask));
+    (verdict, classified)
 }
 
 fn tools_of(asking: Asking<'_>) -> Vec<Cow<'_, str>> {
@@ -311,7 +314,11 @@ fn first_rule(
         return None;
     }
     let outline = &call.view.outline;
-    let last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
+    let mut last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
+    if !last_user.is_empty() && last_user.iter().all(|text| says_nothing(text)) {
+        // Who says yes means what was asked before.
+        last_user.extend(outline.previous_user.iter().flat_map(|at| openai_texts::parts(body, at)));
+    }
     let (mut results, mut room) = (Vec::new(), RULED_RESULTS_BYTES);
     let mut unread = outline.tool_results.iter().rev().peekable();
     while let Some(at) = unread.next_if(|_| room > 0) {

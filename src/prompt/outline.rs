@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::assent::says_nothing;
 use crate::limits::{CHAIN_LINKS, INSTRUCTIONS_MAX, TOOL_NAMES_MAX};
 
 /// Who speaks in a message.
@@ -30,7 +31,7 @@ pub struct Outline {
     pub instructions: Vec<Range<usize>>,
     /// Content of the last user turn; `None`: there is no such turn, or it has no content.
     pub last_user: Option<Range<usize>>,
-    /// Content of the user turn before it.
+    /// Content of the user turn before it, unless that says nothing by itself: then of the one before that, and so on.
     pub previous_user: Option<Range<usize>>,
     /// How many user turns there are.
     pub user_turns: u32,
@@ -42,11 +43,13 @@ pub struct Outline {
     pub wants_json: bool,
     /// What identifies the conversation.
     pub chain: Chain,
+    /// Whether the last user turn says nothing by itself, such as `ok`.
+    pub last_says_nothing: bool,
 }
 
 impl Outline {
-    /// Takes note of the next message: its speaker, its whole text, and where its content stands.
-    pub fn message(&mut self, speaker: Speaker, text: &str, content: Option<Range<usize>>) {
+    /// Takes note of the next message: its speaker, its whole text, its content, and where that stands.
+    pub fn message(&mut self, speaker: Speaker, text: &str, said: &str, content: Option<Range<usize>>) {
         self.chain.append(text.as_bytes());
         match speaker {
             Speaker::Instructions => {
@@ -59,7 +62,10 @@ impl Outline {
                     self.chain.anchor = self.chain.last();
                 }
                 self.user_turns = self.user_turns.saturating_add(1);
-                self.previous_user = std::mem::replace(&mut self.last_user, content);
+                let before = std::mem::replace(&mut self.last_user, content);
+                if !std::mem::replace(&mut self.last_says_nothing, says_nothing(said)) {
+                    self.previous_user = before;
+                }
                 self.tool_results.clear();
             }
             Speaker::Tool => self.tool_results.extend(content),
@@ -110,7 +116,7 @@ mod tests {
 
     fn chain(messages: &[&str]) -> Chain {
         let mut outline = Outline::default();
-        messages.iter().for_each(|text| outline.message(Speaker::User, text, None));
+        messages.iter().for_each(|text| outline.message(Speaker::User, text, "", None));
         outline.chain
     }
 
@@ -134,13 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn the_turn_before_is_the_last_that_says_something() {
+        let mut outline = Outline::default();
+        for (at, said) in ["\"drop table orders\"", "\"yes\"", "\"go on\"", "\"ok\""].into_iter().enumerate() {
+            outline.message(Speaker::User, said, said, Some(at..at + 1));
+        }
+        assert_eq!((outline.last_user, outline.previous_user), (Some(3..4), Some(0..1)));
+    }
+
+    #[test]
     fn tool_results_belong_to_the_last_user_turn() {
         let mut outline = Outline::default();
-        outline.message(Speaker::User, "u", Some(0..1));
-        outline.message(Speaker::Tool, "t", Some(1..2));
-        outline.message(Speaker::User, "v", Some(2..3));
-        outline.message(Speaker::Other, "a", Some(3..4));
-        outline.message(Speaker::Tool, "s", Some(4..5));
+        outline.message(Speaker::User, "u", "said", Some(0..1));
+        outline.message(Speaker::Tool, "t", "said", Some(1..2));
+        outline.message(Speaker::User, "v", "said", Some(2..3));
+        outline.message(Speaker::Other, "a", "said", Some(3..4));
+        outline.message(Speaker::Tool, "s", "said", Some(4..5));
         assert_eq!((outline.last_user, outline.previous_user, outline.user_turns), (Some(2..3), Some(0..1), 2));
         assert_eq!(outline.tool_results.iter().map(|at| at.start).collect::<Vec<_>>(), [4]);
     }

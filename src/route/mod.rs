@@ -5,6 +5,7 @@
 //! `providers`, which target of a plan is up.
 
 pub mod examples;
+pub mod nested;
 pub mod verdict;
 pub mod warm;
 

@@ -248,7 +248,8 @@ impl Reader {
         if speaker == Speaker::Instructions && self.view.system_at.is_none() {
             self.view.system_at.clone_from(&content);
         }
-        self.view.outline.message(speaker, s.text(at), content);
+        let said = content.clone().map_or("", |at| s.text(at));
+        self.view.outline.message(speaker, s.text(at), said, content);
         Ok(())
     }
 

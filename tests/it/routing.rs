@@ -251,3 +251,22 @@ async fn odd_conversations_are_the_default_tiers_work_and_never_fail() {
         assert_eq!(told, (TERRA, "ambiguous"), "{body}: {}", got.text());
     }
 }
+
+#[tokio::test]
+async fn a_turn_that_says_nothing_keeps_the_tier_of_what_was_asked_before() {
+    let world = setup().start().await;
+    let talk = |turns: &[&str]| {
+        let messages: Vec<Value> = turns
+            .iter()
+            .enumerate()
+            .map(|(at, text)| json!({"role": if at % 2 == 0 { "user" } else { "assistant" }, "content": text}))
+            .collect();
+        json!({"model": "auto", "messages": messages}).to_string()
+    };
+    let as_before = "task; as the turn before, since this one says nothing by itself";
+    check(&world.chat(talk(&[LIGHT, "Shall I go on?", "ok"])).await, LUNA, as_before);
+    check(&world.chat(talk(&[HARD, "Shall I look deeper?", "Ja bitte"])).await, SOL, as_before);
+    check(&world.chat(talk(&[HARD, "a", "go on", "b", "continue", "c", "👍"])).await, SOL, as_before);
+    check(&world.chat(talk(&["hi"])).await, TERRA, "ambiguous; the turn says nothing by itself");
+    check(&world.chat(talk(&["drop table orders", "Are you sure?", "yes"])).await, SOL, RULE);
+}

@@ -25,7 +25,7 @@ use crate::prompt::json::{JsonError, Scanner, WholeNumber};
 use crate::prompt::view::Claims;
 use crate::reply::usage::Usage;
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED};
-use crate::server::{Said, attribute};
+use crate::server::{Said, asides, attribute};
 use crate::telemetry::log::now_ms;
 use crate::tokens::{Memo, count_request, encoding_for, estimate};
 use crate::wire::openai_chat;
@@ -200,22 +200,28 @@ impl Explainer {
         let finding = plan.finding.as_ref();
         let share = |ppm: u32| f64::from(ppm) / 1e6;
         let asking = Asking { call, body, key: self.key.as_ref(), book: &self.book };
-        let explanation = decided.classified.filter(|_| self.verbose).map(|_| decided.explanation(asking));
+        // What it looks like is known even where a name decides.
+        let explanation = (self.verbose || decided.classified.is_none()).then(|| decided.explanation(asking));
+        let needs_strong = decided.classified.or(explanation.as_ref().map(|found| found.classified));
+        let needs_strong = needs_strong.map(|found| share((found.needs_strong * 1e6).round() as u32));
         serde_json::to_string(&Decision {
             id,
             task: plan.task(),
             tier: plan.tier.map(|tier| tier.as_str()),
             model: model.map(ToString::to_string),
             confidence: finding.map(|finding| share(finding.confidence_ppm)),
-            needs_strong: finding.map(|finding| share(finding.needs_strong_ppm)),
-            reason: plan.reason.to_string(),
+            needs_strong,
+            reason: format!("{}{}", plan.reason, asides(&call.who)),
             policy: finding.map(|finding| &*finding.policy),
             not_granted: call.who.ignored.clone(),
             would_tier: plan.would.as_ref().and_then(|would| would.tier).map(|tier| tier.as_str()),
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
             tokens: Tokens { prompt },
             estimated_usd: model.and_then(|model| self.cost(call, model, prompt)).and_then(number),
-            classifier: explanation.as_ref().map(|explanation| Classifier::of(explanation, decided)),
+            classifier: explanation
+                .as_ref()
+                .filter(|_| self.verbose)
+                .map(|explanation| Classifier::of(explanation, decided)),
         })
     }
 
