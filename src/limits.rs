@@ -145,6 +145,8 @@ pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
 pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Most problems that are told of a file; the others are counted.
+pub const PROBLEMS_SHOWN_MAX: usize = 100;
 /// Longest word of a request that is taken for a path when a policy's globs are held against it, in bytes.
 pub const POLICY_PATH_BYTES_MAX: usize = 4096;
 /// Largest policy file that is read, in bytes.
