@@ -15,7 +15,7 @@ use super::headings::{self, Meaning};
 use super::options;
 use super::outline::{self, Block, Bullet, Lines};
 use super::words::{slug, split_arrow, unquoted};
-use super::{AppliesTo, Expected, Policy, PolicyTest, Task, doubts};
+use super::{AppliesTo, Expected, Policy, PolicyTest, Rules, Task, doubts};
 
 /// Hex digits of the hash in a version.
 const VERSION_DIGITS: usize = 4;
@@ -213,7 +213,8 @@ impl<'a> Reader<'a> {
                 "protected" => {
                     protected = front_matter::switch(&mut self.findings, "protected", value).unwrap_or(false);
                 }
-                _ => max_output = self.max_output(value),
+                "max_output" => max_output = self.max_output(value),
+                _ => front_matter::unread(&mut self.findings, key),
             }
         }
         let has_id = written.iter().any(|(key, _)| key.text == "id");
@@ -313,8 +314,13 @@ impl<'a> Reader<'a> {
         let at = place_of(bullet);
         let (text, written) = options::split(&mut self.findings, bullet, &options::TEST, &[]);
         let mut advisory = false;
-        for (_, value) in &written {
-            advisory = front_matter::switch(&mut self.findings, "advisory", value).unwrap_or(false);
+        for (key, value) in &written {
+            match &*key.text {
+                "advisory" => {
+                    advisory = front_matter::switch(&mut self.findings, "advisory", value).unwrap_or(false);
+                }
+                _ => front_matter::unread(&mut self.findings, key),
+            }
         }
         if let Some(nested) = bullet.nested.first() {
             let message = "a bullet under a test; examples to learn from stand under the bullets of a tier";
@@ -398,6 +404,11 @@ impl<'a> Reader<'a> {
             let message = "says nothing about any work; wanted a heading such as `## Lightweight model` with bullets";
             self.findings.report(Place { line: 0, column: 0 }, message);
         }
+        let rules = Rules::new(front.rules).unwrap_or_else(|why| {
+            let message = format!("the words of all rules cannot be searched for at once ({why}); wanted fewer");
+            self.findings.report(Place { line: 0, column: 0 }, message);
+            Rules::default()
+        });
         self.findings.none()?;
         let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let policy = Policy {
@@ -409,7 +420,7 @@ impl<'a> Reader<'a> {
             default: front.default.unwrap_or(Tier::Frontier),
             confidence: front.confidence,
             treat_as_auto: front.treat_as_auto,
-            rules: front.rules,
+            rules,
             tasks: self.tasks,
             tests: self.tests,
         };

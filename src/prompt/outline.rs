@@ -30,6 +30,8 @@ pub struct Outline {
     pub instructions: Vec<Range<usize>>,
     /// Content of the last user turn; `None`: there is no such turn, or it has no content.
     pub last_user: Option<Range<usize>>,
+    /// Contents of the user's messages right before it, with nobody else's between: they are one turn with it.
+    pub last_user_began: Vec<Range<usize>>,
     /// Content of the user turn before it.
     pub previous_user: Option<Range<usize>>,
     /// How many user turns there are.
@@ -38,10 +40,14 @@ pub struct Outline {
     pub tool_results: Vec<Range<usize>>,
     /// Names of the tools that are offered.
     pub tools: Vec<Range<usize>>,
+    /// Whether more tools are offered than these.
+    pub more_tools: bool,
     /// Whether the answer must be JSON.
     pub wants_json: bool,
     /// What identifies the conversation.
     pub chain: Chain,
+    /// Whether nobody has spoken since the last user turn, so that it may still go on.
+    pub is_users_turn: bool,
 }
 
 impl Outline {
@@ -60,10 +66,18 @@ impl Outline {
                 }
                 self.user_turns = self.user_turns.saturating_add(1);
                 self.previous_user = std::mem::replace(&mut self.last_user, content);
+                if std::mem::replace(&mut self.is_users_turn, true) {
+                    self.last_user_began.extend(self.previous_user.clone());
+                } else {
+                    self.last_user_began.clear();
+                }
                 self.tool_results.clear();
             }
-            Speaker::Tool => self.tool_results.extend(content),
-            Speaker::Other => {}
+            Speaker::Tool => {
+                self.is_users_turn = false;
+                self.tool_results.extend(content);
+            }
+            Speaker::Other => self.is_users_turn = false,
         }
     }
 
@@ -71,6 +85,8 @@ impl Outline {
     pub fn tool(&mut self, name: Range<usize>) {
         if self.tools.len() < TOOL_NAMES_MAX {
             self.tools.push(name);
+        } else {
+            self.more_tools = true;
         }
     }
 }
@@ -131,6 +147,27 @@ mod tests {
         assert_eq!(all.earlier().count(), CHAIN_LINKS - 1);
         assert_eq!(all.earlier().position(|link| link == earlier.last()), Some(2));
         assert_eq!(Chain::default().earlier().count(), 0);
+    }
+
+    #[test]
+    fn messages_of_the_user_in_a_row_are_one_turn() {
+        let mut outline = Outline::default();
+        let mut says = |speaker, at: usize| {
+            outline.message(speaker, "x", Some(at..at + 1));
+            outline.last_user_began.iter().map(|at| at.start).collect::<Vec<_>>()
+        };
+        for (speaker, at, expected) in [
+            (Speaker::User, 0, &[][..]),
+            (Speaker::Other, 1, &[]),
+            (Speaker::User, 2, &[]),
+            (Speaker::Instructions, 3, &[]),
+            (Speaker::User, 4, &[2]),
+            (Speaker::User, 5, &[2, 4]),
+            (Speaker::Tool, 6, &[2, 4]),
+            (Speaker::User, 7, &[]),
+        ] {
+            assert_eq!(says(speaker, at), expected, "{at}");
+        }
     }
 
     #[test]

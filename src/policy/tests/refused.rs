@@ -228,6 +228,33 @@ fn rules_with_mistakes() {
 }
 
 #[test]
+fn patterns_that_no_compiler_should_see() {
+    let braces = |depth: usize| format!("[\"{}a{}\"]", "{".repeat(depth), "}".repeat(depth));
+    let (deep, deepest) = (braces(300), braces(10_000));
+    assert_snapshot!(front(&[
+        &format!("treat_as_auto: {deep}"),
+        &format!("rules:\n  - {{ when: {{ globs: {deepest} }}, use: frontier }}"),
+        &format!("rules:\n  - {{ when: {{ tools: {deepest} }}, use: frontier }}"),
+    ]), @r#"
+    p.md:2:17: `{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{…` is no pattern (it has 300 braces within each other; wanted at most 8); wanted one such as `gpt-5.6*`
+    p.md:3:23: `{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{…` is no pattern (it has 20004 bytes; wanted at most 1024)
+    p.md:3:23: `{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{…` is no pattern (it has 20001 bytes; wanted at most 1024)
+    "#);
+}
+
+#[test]
+fn a_reason_that_no_header_can_carry() {
+    assert_snapshot!(front(&["rules:\n  - { when: { tools: [x] }, use: frontier, because: \"a\\nb\" }"]), @"p.md:3:53: `because` has a control character or a line break; wanted a sentence in quotes");
+}
+
+#[test]
+fn very_many_problems() {
+    let told = problems(&format!("## Frontier\n{}", "- \n".repeat(5_000)));
+    assert_eq!(told.lines().count(), 101);
+    assert!(told.ends_with("p.md: 4900 more problems are not shown"), "{told}");
+}
+
+#[test]
 fn front_matter_in_the_wrong_place() {
     assert_snapshot!(each(&[
         "---\ndefault: frontier\n## Lightweight\n- x\n",
