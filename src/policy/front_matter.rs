@@ -73,6 +73,40 @@ pub(super) fn split(text: &str) -> Result<Parts<'_>, u32> {
     }
 }
 
+/// What begins a file as front matter nearly does, and why it is none.
+pub(super) fn near_miss(text: &str) -> Option<(Place, String)> {
+    const WANTED: &str = "wanted a line of `---` and nothing else";
+    let (index, line) = lines(text).enumerate().find(|(_, line)| !line.trim().is_empty())?;
+    let line = line.trim_end();
+    let bare = line.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    let rest = bare.strip_prefix("---");
+    let message = match rest {
+        Some("") if bare.len() == line.len() => return None,
+        Some("") if line[..line.len() - bare.len()].chars().all(|c| matches!(c, ' ' | '\t')) => {
+            format!("`---` is indented; {WANTED}")
+        }
+        Some("") => format!("characters that nobody sees stand in front of `---`; {WANTED}"),
+        // A line across the page.
+        Some(rest) if rest.trim_start().starts_with('-') => return None,
+        Some(_) => format!("{} begins no front matter; {WANTED}", found(bare)),
+        None if bare == "+++" => format!("`+++` begins no front matter; {WANTED}"),
+        None => return None,
+    };
+    Some((Place { line: u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1), column: 1 }, message))
+}
+
+/// Characters without width that editors leave behind.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
+}
+
+/// The key of the front matter that a line begins with.
+pub(super) fn key_of(line: &str) -> Option<&'static str> {
+    let line = line.trim_start_matches(is_invisible);
+    let (word, _) = line.split_once([':', '='])?;
+    KEYS.into_iter().chain(NOT_BUILT).find(|key| *key == word.trim_end())
+}
+
 /// Lines with their ends, which are LF, CRLF or CR.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
