@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use crate::classify;
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
-use crate::policy::{Policy, doubts};
+use crate::policy::{self, Policy, doubts};
 use crate::task::Tier;
 
 /// The warnings about `config` with the prices of `book` as of `now`, each once.
@@ -28,7 +28,10 @@ pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
 pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>) -> Vec<String> {
     let mut warnings = Vec::new();
     for policy in policies {
-        warnings.extend(doubts::alike(policy, &classify::similarity(policy)));
+        // The built-in default has been looked at, and its bullets need not be compared at every start.
+        if !Arc::ptr_eq(policy, policy::builtin()) {
+            warnings.extend(doubts::alike(policy, &classify::similarity(policy)));
+        }
         if let Some(config) = config {
             warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));
         }

@@ -1,9 +1,9 @@
 //! The policies in force, each with what recognises its tasks. Replaced whole; a request takes one snapshot.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::classify::Classifier;
-use crate::policy::{Policy, Set, Who};
+use crate::policy::{self, Policy, Set, Who};
 
 /// All policies in force together.
 pub struct Live {
@@ -15,8 +15,7 @@ pub struct Live {
 pub struct InForce {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// What recognises its tasks.
-    pub classifier: Classifier,
+    classifier: OnceLock<Classifier>,
     /// Its version, for rows that outlive it.
     pub version: Arc<str>,
     /// The ids of its tasks, in their order.
@@ -24,9 +23,13 @@ pub struct InForce {
 }
 
 impl Live {
-    /// Compiles every policy of a set.
+    /// Compiles the policies that somebody wrote. The built-in default is there for everyone, also where nothing is ever
+    /// routed: it waits for the first request that it is to judge.
     pub fn new(set: Set) -> Self {
-        let in_force = set.policies().iter().map(|policy| Arc::new(InForce::of(Arc::clone(policy)))).collect();
+        let in_force: Vec<_> = set.policies().iter().map(|policy| Arc::new(InForce::of(Arc::clone(policy)))).collect();
+        for written in in_force.iter().filter(|one| !Arc::ptr_eq(&one.policy, policy::builtin())) {
+            written.classifier();
+        }
         Self { set, in_force }
     }
 
@@ -44,9 +47,14 @@ impl Live {
 }
 
 impl InForce {
+    /// What recognises its tasks; made when it is first asked for, in some ten milliseconds, with the tables that it reads.
+    pub fn classifier(&self) -> &Classifier {
+        self.classifier.get_or_init(|| Classifier::compile(&self.policy))
+    }
+
     fn of(policy: Arc<Policy>) -> Self {
         Self {
-            classifier: Classifier::compile(&policy),
+            classifier: OnceLock::new(),
             version: policy.version.as_str().into(),
             tasks: policy.tasks.iter().map(|task| task.id.as_str().into()).collect(),
             policy,

@@ -85,7 +85,7 @@ impl Routing {
     /// The refusal that the client gets.
     pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
         let place = self.conversations.locate(asking.call, now);
-        let held = place.held(now);
+        let held = self.conversations.held(&place, now);
         self.decide_at(asking, place, held)
     }
 
@@ -245,9 +245,8 @@ impl Decided {
     /// Why the request was taken for what it was. `asking` is what was decided.
     pub fn explanation(&self, asking: Asking<'_>) -> Explanation {
         let tools = tools_of(asking);
-        let explain = |request: &Request<'_>| self.policy.classifier.explain(self.policy(), request);
-        let tools = borrowed(&tools);
-        reading(asking.call, asking.body, &tools[..tools.len().min(CLASSIFIED_TOOLS_MAX)], explain)
+        let explain = |request: &Request<'_>| self.policy.classifier().explain(self.policy(), request);
+        reading(asking.call, asking.body, &borrowed(&tools), explain)
     }
 
     /// The id of the task that the request was taken for.
@@ -268,9 +267,7 @@ fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdi
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
-    let classified = reading(call, body, &tools[..tools.len().min(CLASSIFIED_TOOLS_MAX)], |request| {
-        policy.classifier.classify(request)
-    });
+    let classified = reading(call, body, &tools, |request| policy.classifier().classify(request));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
     let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
@@ -302,7 +299,7 @@ fn reading<T>(call: &CallFacts, body: &[u8], tools: &[&str], classify: impl FnOn
         previous_user: previous_user.as_deref(),
         system: &system,
         tool_results: &results,
-        tools,
+        tools: &tools[..tools.len().min(CLASSIFIED_TOOLS_MAX)],
         wants_json: outline.wants_json,
         user_turns: outline.user_turns,
         has_images: call.view.attachments.images > 0,

@@ -35,12 +35,13 @@ pub struct Session {
 impl State {
     /// The state as rows keep it; `None`: there is nothing to keep.
     pub fn of(held: &Held, resting: Vec<String>) -> Option<String> {
-        let models = Tier::ALL.into_iter().filter_map(|tier| {
-            let warm = held.of(tier)?;
-            Some((tier.to_string(), (warm.model.to_string(), warm.tokens)))
+        let session = held.tier.map(|tier| {
+            let models = Tier::ALL.into_iter().filter_map(|tier| {
+                let warm = held.of(tier)?;
+                Some((tier.to_string(), (warm.model.to_string(), warm.tokens)))
+            });
+            Session { tier: Some(tier.to_string()), models: models.collect() }
         });
-        let session = Session { tier: held.tier.map(|tier| tier.to_string()), models: models.collect() };
-        let session = Some(session).filter(|session| session.tier.is_some());
         let state = Self { session, resting };
         if state == Self::default() { None } else { serde_json::to_string(&state).ok() }
     }

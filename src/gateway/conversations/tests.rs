@@ -48,11 +48,15 @@ impl Test {
     /// The call is answered by the frontier; gives its conversation, and the tokens that were warm before.
     fn answered(&self, call: &CallFacts, seconds: u64) -> (u64, u64) {
         let place = self.conversations.locate(call, self.at(seconds));
-        let (id, held) = (place.id.expect("a conversation"), place.held(self.at(seconds)));
+        let (id, held) = (place.id.expect("a conversation"), self.conversations.held(&place, self.at(seconds)));
         let tokens = held.of(Tier::Frontier).map_or(0, |warm| warm.tokens);
         let tier = Some(Tier::Frontier);
         self.conversations.answered(place, &self.policy, tier, (&model(), 5_000), self.at(seconds));
         (id, tokens)
+    }
+
+    fn moment(&self, seconds: u64) -> Moment {
+        self.conversations.moment(self.at(seconds))
     }
 
     fn is_under_way(&self, call: &CallFacts, seconds: u64) -> bool {
@@ -91,8 +95,8 @@ fn nobody_is_in_somebody_elses_conversation() {
     assert!(test.is_under_way(&named("t"), 1) && !test.is_under_way(&named("u"), 1));
     // Even where the key is the same.
     let place = test.conversations.locate(&named("t"), test.at(1));
-    assert!(test.conversations.get(place.key, place.tenant, test.at(1)).is_some());
-    assert!(test.conversations.get(place.key, place.tenant ^ 1, test.at(1)).is_none());
+    assert!(test.conversations.get(place.key, place.tenant, test.moment(1)).is_some());
+    assert!(test.conversations.get(place.key, place.tenant ^ 1, test.moment(1)).is_none());
 }
 
 #[test]
@@ -106,5 +110,5 @@ fn conversations_without_end_take_bounded_room_and_the_newest_stay() {
     let held: usize = shards.map(|shard| shard.young.len() + shard.old.len()).sum();
     assert!(held <= CONVERSATIONS_MAX, "{held}");
     let last = u64::try_from(CONVERSATIONS_MAX).expect("it fits") * 3 - 1;
-    assert!(test.conversations.get(last << 44 ^ last, 1, test.at(0)).is_some());
+    assert!(test.conversations.get(last << 44 ^ last, 1, test.moment(0)).is_some());
 }
