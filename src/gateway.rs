@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::config::{Config, Key};
+use crate::cost::Book;
+use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
@@ -39,7 +41,7 @@ use crate::wire::openai_reply::Facts;
 
 use live::Live;
 use refusals::{failed_reply, status_of};
-use routing::{Asking, Routing};
+use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
 
@@ -49,7 +51,7 @@ pub struct Gateway {
     accounts: Arc<Accounts>,
     providers: Providers,
     health: Health,
-    routing: Routing,
+    routing: Arc<Routing>,
 }
 
 /// What goes back to the client.
@@ -110,7 +112,7 @@ impl Outcome {
 impl Gateway {
     /// Assembles the hallway.
     pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers, policies: Set) -> Self {
-        let routing = Routing::new(Arc::clone(&config), policies);
+        let routing = Arc::new(Routing::new(Arc::clone(&config), policies));
         Self { config, accounts, providers, health: Health::default(), routing }
     }
 
@@ -138,8 +140,7 @@ impl Gateway {
     pub async fn answer(&self, call: Call, key: Option<&Key>) -> Reply {
         let facts = Arc::clone(&call.facts);
         let book = self.accounts.book.load_full();
-        let asking = Asking { call: &facts, body: &call.body, key, book: &book };
-        let (mut plan, remembered) = match self.routing.decide(asking, Clock::now()) {
+        let (mut plan, remembered) = match self.decide(&call, key, &book).await {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.no_plan(&call, error),
         };
@@ -158,6 +159,26 @@ impl Gateway {
             drop(secured.await);
         }
         reply
+    }
+
+    /// *classify* and *choose*: at once, or where much is to be read, away from the threads that serve and in a place.
+    /// Dropping the future gives up the waiting; deciding that has begun goes on to its end and keeps its place.
+    async fn decide(&self, call: &Call, key: Option<&Key>, book: &Arc<Book>) -> Result<Decided, ApiError> {
+        if bytes_read(&call.facts) <= DECIDED_AT_ONCE_BYTES_MAX {
+            let asking = Asking { call: &call.facts, body: &call.body, key, book };
+            return self.routing.decide(asking, Clock::now());
+        }
+        let place = call.held.decoders().acquire_owned().await;
+        let (routing, facts, body) = (Arc::clone(&self.routing), Arc::clone(&call.facts), call.body.clone());
+        let (key, book) = (key.cloned(), Arc::clone(book));
+        let decide = move || {
+            let asking = Asking { call: &facts, body: &body, key: key.as_ref(), book: &book };
+            let decided = routing.decide(asking, Clock::now());
+            drop(place);
+            decided
+        };
+        let broke_off = |_| Err(ApiError::new(Code::Internal, "deciding where the request goes broke off"));
+        tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
     }
 
     /// The targets of a plan that will not be called, but as the last hope.

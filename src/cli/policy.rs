@@ -112,7 +112,7 @@ fn print_table(tried: &[(&Policy, Vec<Tried>)], problems: &[Problem]) {
     for (policy, all) in tried {
         let failing = all.iter().filter(|tried| !tried.holds);
         let (advisory, failed): (Vec<_>, Vec<_>) = failing.partition(|tried| policy.tests[tried.test].advisory);
-        failed.iter().for_each(|tried| eprintln!("{}", tried.as_problem(policy)));
+        failed.iter().for_each(|tried| super::complain(tried.as_problem(policy)));
         advisory.iter().for_each(|tried| say!("warning: {}", tried.as_problem(policy)));
     }
     for (policy, all) in tried {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::limits::{POLICY_BYTES_MAX, POLICY_FILES_MAX};
 use crate::policy::{self, Policy, Set, Verify};
-use crate::problem::Problem;
+use crate::problem::{Problem, first_of};
 
 use super::{about_all, secrets};
 
@@ -35,7 +35,7 @@ pub fn load(folder: &Path, verify: Verify<'_>) -> Result<(Set, Vec<Problem>), Ve
         }
     }
     if !problems.is_empty() {
-        return Err(problems);
+        return Err(first_of(problems));
     }
     Set::new(policies).map(|set| (set, warnings))
 }

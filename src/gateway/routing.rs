@@ -2,6 +2,7 @@
 //! both come through here.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,9 @@ use crate::call::CallFacts;
 use crate::classify::{Classified, Explanation, Memo, Request};
 use crate::config::{Config, Key, Mode};
 use crate::cost::{Book, cost_of};
-use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
+use crate::limits::{
+    CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TOOLS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES,
+};
 use crate::money::NanoUsd;
 use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
 use crate::policy::rules::Facts;
@@ -28,7 +31,7 @@ use crate::route::verdict::{Signs, Verdict, judge};
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
 use crate::route::{Allowed, Asked, NoPlan, Standing, choose};
 use crate::task::Tier;
-use crate::tokens;
+use crate::tokens::PromptSize;
 use crate::wire::errors::ApiError;
 use crate::wire::openai_texts;
 
@@ -114,7 +117,10 @@ impl Routing {
         };
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let notes = as_auto.then_some(Note::TreatedAsAuto);
-        let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
+        let needs = verdict.and_then(|verdict| policy.policy.tasks.get(verdict.task?)?.max_output);
+        let step =
+            Step { prompt_tokens: prompt_tokens(call), output_tokens: output_expected(call.view.output_limit, needs) };
+        let acting = self.acting(asking, routed, verdict, (&held, step)).map(|plan| noted(plan, notes));
         let mut plan = match mode {
             Mode::Enforce => acting.map_err(refusal_of)?,
             Mode::Observe => self.watching(asking, written, policy.policy.default, acting.ok()).map_err(refusal_of)?,
@@ -126,10 +132,15 @@ impl Routing {
     }
 
     /// What levers that act make of the call.
-    fn acting(&self, asking: Asking<'_>, asked: Asked, verdict: Option<&Verdict>, held: &Held) -> Result<Plan, NoPlan> {
+    fn acting(
+        &self,
+        asking: Asking<'_>,
+        asked: Asked,
+        verdict: Option<&Verdict>,
+        (held, step): (&Held, Step),
+    ) -> Result<Plan, NoPlan> {
         let call = asking.call;
         let price = |model: &ModelRef, usage: &Usage| self.price(asking.book, call.at_ms, model, usage);
-        let step = Step { prompt_tokens: prompt_tokens(call), output_tokens: output_expected(call.view.output_limit) };
         let standing = Standing { held, step, price: &price };
         self.allowed(call.who.team.as_str(), asking.key, |allowed| {
             choose(asked, verdict, Some(standing), &self.config.tiers, allowed)
@@ -293,14 +304,14 @@ fn reading<T>(call: &CallFacts, body: &[u8], tools: &[&str], classify: impl FnOn
         previous_user: previous_user.as_deref(),
         system: &system,
         tool_results: &results,
-        tools,
+        tools: &tools[..tools.len().min(CLASSIFIED_TOOLS_MAX)],
         wants_json: outline.wants_json,
         user_turns: outline.user_turns,
         has_images: call.view.attachments.images > 0,
     })
 }
 
-/// The place of the first rule that matches. Texts are decoded only if there are rules, the last user turn whole; where
+/// The place of the first rule that matches. Texts are decoded only for rules that read them, the last user turn whole; where
 /// tool results are too long to be read again, a rule that `earlier` steps of the turn matched still does.
 fn first_rule(
     policy: &InForce,
@@ -314,7 +325,13 @@ fn first_rule(
         return None;
     }
     let outline = &call.view.outline;
-    let mut last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
+    let prompt_tokens = PromptSize::of(&call.view, call.body_bytes).ample();
+    let without_texts = Facts { tools, more_tools: outline.more_tools, prompt_tokens, ..Facts::default() };
+    if !rules.read_texts(&without_texts, |_| true) {
+        return rules.first_match(&without_texts);
+    }
+    let last_user = outline.last_user_began.iter().chain(&outline.last_user);
+    let mut last_user: Vec<_> = last_user.flat_map(|at| openai_texts::parts(body, at)).collect();
     if !last_user.is_empty() && last_user.iter().all(|text| says_nothing(text)) {
         // Who says yes means what was asked before.
         last_user.extend(outline.previous_user.iter().flat_map(|at| openai_texts::parts(body, at)));
@@ -326,17 +343,21 @@ fn first_rule(
         results.extend(openai_texts::parts(body, at));
     }
     let (last_user, results) = (borrowed(&last_user), borrowed(&results));
-    let facts = Facts {
-        last_user_turn: &last_user,
-        tool_results: &results,
-        tools,
-        prompt_tokens: tokens::ample_estimate(call.body_bytes as u64),
-    };
-    let found = rules.iter().position(|rule| rule.when.matches(&facts));
+    let facts = Facts { last_user_turn: &last_user, tool_results: &results, ..without_texts };
+    let found = rules.first_match(&facts);
     let still = unread.peek().and(earlier);
     found.into_iter().chain(still).min()
 }
 
+/// How many bytes of a body are gone through to decide where it goes.
+pub fn bytes_read(call: &CallFacts) -> usize {
+    let outline = &call.view.outline;
+    let turn = outline.last_user_began.iter().chain(&outline.last_user).chain(&outline.previous_user);
+    let texts = turn.chain(&outline.instructions).map(Range::len).sum::<usize>();
+    let results = outline.tool_results.iter().map(Range::len).sum::<usize>();
+    let tools = outline.tools.iter().map(Range::len).sum::<usize>();
+    texts.saturating_add(results).saturating_add(tools)
+}
 fn borrowed<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
     texts.iter().map(AsRef::as_ref).collect()
 }
@@ -366,7 +387,7 @@ fn noted(mut plan: Plan, note: Option<Note>) -> Plan {
 
 /// An estimate, for comparing prices.
 fn prompt_tokens(call: &CallFacts) -> u64 {
-    tokens::estimate(call.body_bytes as u64)
+    PromptSize::of(&call.view, call.body_bytes).about()
 }
 
 /// The name without its provider.
@@ -377,11 +398,13 @@ fn bare<'n>(asked: &'n Asked, name: &'n str) -> &'n str {
     }
 }
 
-fn output_expected(limit: WholeNumber) -> u64 {
-    match limit {
-        WholeNumber::Is(limit) => limit.min(OUTPUT_TOKENS_EXPECTED),
-        WholeNumber::Absent | WholeNumber::Odd => OUTPUT_TOKENS_EXPECTED,
-    }
+/// How much a step is taken to write: what is usual, or less where the client or the policy's task sets a bound.
+fn output_expected(limit: WholeNumber, needs: Option<u32>) -> u64 {
+    let limit = match limit {
+        WholeNumber::Is(limit) => limit,
+        WholeNumber::Absent | WholeNumber::Odd => u64::MAX,
+    };
+    OUTPUT_TOKENS_EXPECTED.min(limit).min(needs.map_or(u64::MAX, u64::from))
 }
 
 fn millionths(share: f32) -> u32 {

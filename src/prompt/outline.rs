@@ -31,6 +31,8 @@ pub struct Outline {
     pub instructions: Vec<Range<usize>>,
     /// Content of the last user turn; `None`: there is no such turn, or it has no content.
     pub last_user: Option<Range<usize>>,
+    /// Contents of the user's messages right before it, with nobody else's between: they are one turn with it.
+    pub last_user_began: Vec<Range<usize>>,
     /// Content of the user turn before it, unless that says nothing by itself: then of the one before that, and so on.
     pub previous_user: Option<Range<usize>>,
     /// How many user turns there are.
@@ -39,12 +41,16 @@ pub struct Outline {
     pub tool_results: Vec<Range<usize>>,
     /// Names of the tools that are offered.
     pub tools: Vec<Range<usize>>,
+    /// Whether more tools are offered than these.
+    pub more_tools: bool,
     /// Whether the answer must be JSON.
     pub wants_json: bool,
     /// What identifies the conversation.
     pub chain: Chain,
     /// Whether the last user turn says nothing by itself, such as `ok`.
     pub last_says_nothing: bool,
+    /// Whether nobody has spoken since the last user turn, so that it may still go on.
+    pub is_users_turn: bool,
 }
 
 impl Outline {
@@ -63,13 +69,21 @@ impl Outline {
                 }
                 self.user_turns = self.user_turns.saturating_add(1);
                 let before = std::mem::replace(&mut self.last_user, content);
+                if std::mem::replace(&mut self.is_users_turn, true) {
+                    self.last_user_began.extend(before.clone());
+                } else {
+                    self.last_user_began.clear();
+                }
                 if !std::mem::replace(&mut self.last_says_nothing, says_nothing(said)) {
                     self.previous_user = before;
                 }
                 self.tool_results.clear();
             }
-            Speaker::Tool => self.tool_results.extend(content),
-            Speaker::Other => {}
+            Speaker::Tool => {
+                self.is_users_turn = false;
+                self.tool_results.extend(content);
+            }
+            Speaker::Other => self.is_users_turn = false,
         }
     }
 
@@ -77,6 +91,8 @@ impl Outline {
     pub fn tool(&mut self, name: Range<usize>) {
         if self.tools.len() < TOOL_NAMES_MAX {
             self.tools.push(name);
+        } else {
+            self.more_tools = true;
         }
     }
 }
@@ -146,6 +162,27 @@ mod tests {
             outline.message(Speaker::User, said, said, Some(at..at + 1));
         }
         assert_eq!((outline.last_user, outline.previous_user), (Some(3..4), Some(0..1)));
+    }
+
+    #[test]
+    fn messages_of_the_user_in_a_row_are_one_turn() {
+        let mut outline = Outline::default();
+        let mut says = |speaker, at: usize| {
+            outline.message(speaker, "x", "x", Some(at..at + 1));
+            outline.last_user_began.iter().map(|at| at.start).collect::<Vec<_>>()
+        };
+        for (speaker, at, expected) in [
+            (Speaker::User, 0, &[][..]),
+            (Speaker::Other, 1, &[]),
+            (Speaker::User, 2, &[]),
+            (Speaker::Instructions, 3, &[]),
+            (Speaker::User, 4, &[2]),
+            (Speaker::User, 5, &[2, 4]),
+            (Speaker::Tool, 6, &[2, 4]),
+            (Speaker::User, 7, &[]),
+        ] {
+            assert_eq!(says(speaker, at), expected, "{at}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::classify::{Basis, Classified, Classifier, Dispute, Request, disputes}
 use crate::policy::rules::Facts;
 use crate::policy::{Policy, Task};
 use crate::problem::Problem;
-use crate::tokens::ample_estimate;
+use crate::tokens::PromptSize;
 
 use super::verdict::{Signs, judge};
 
@@ -54,9 +54,10 @@ fn elsewhere(policy: &Policy, classifier: &Classifier, task: &Task, text: &str) 
         last_user_turn: &[text],
         tool_results: &[],
         tools: &[],
-        prompt_tokens: ample_estimate(text.len() as u64),
+        more_tools: false,
+        prompt_tokens: PromptSize::of_text(text).ample(),
     };
-    let rule = policy.rules.iter().position(|rule| rule.when.matches(&facts));
+    let rule = policy.rules.first_match(&facts);
     let verdict = judge(policy, Signs { rule, named: None, classified });
     if verdict.tier == task.tier {
         return None;

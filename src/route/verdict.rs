@@ -73,7 +73,7 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
 mod tests {
     use super::*;
     use crate::policy::rules::When;
-    use crate::policy::{Rule, Task, builtin};
+    use crate::policy::{Rule, Rules, Task, builtin};
     use crate::problem::Place;
 
     const AT: Place = Place { line: 1, column: 1 };
@@ -90,7 +90,7 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             default: Tier::Reasoning,
-            rules: vec![rule(Tier::Lightweight, false), rule(Tier::Reasoning, true)],
+            rules: Rules::new(vec![rule(Tier::Lightweight, false), rule(Tier::Reasoning, true)]).unwrap(),
             tasks: vec![
                 task("logs", Tier::Lightweight, false),
                 task("sql", Tier::Frontier, true),

@@ -69,6 +69,46 @@ async fn one_bad_file_keeps_every_policy_as_it_was_and_says_where() {
 }
 
 #[tokio::test]
+async fn a_pattern_that_no_compiler_should_see_fails_the_reload_and_nothing_else() {
+    let world = world(&[("orders.md", GOOD)]).await;
+    let braces = |depth: usize| format!("[\"{}a{}\"]", "{".repeat(depth), "}".repeat(depth));
+    write(&world, "x.md", &format!("---\nrules: [{{ when: {{ globs: {} }}, use: frontier }}]\n---\n", braces(10_000)));
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("x.md:2:27: `{{{"), "{failed}");
+    write(&world, "x.md", &format!("---\ntreat_as_auto: {}\n---\n", braces(300)));
+    let failed = world.logged("reload_failed", 2).await;
+    assert!(
+        failed["problems"].to_string().contains("it has 300 braces within each other; wanted at most 8"),
+        "{failed}"
+    );
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+    assert_eq!(world.metric("farthing_policy_reload_failures_total", "").await, 2.0);
+}
+
+#[test]
+fn check_takes_it_quietly_that_nobody_reads_its_complaints() {
+    let folder = house(&[("bad.md", &format!("## Frontier\n{}", "- \n".repeat(20_000)))]);
+    let policy = folder.path().join("policies/bad.md");
+    let mut check = Command::new(FARTHING)
+        .arg("check")
+        .arg(&policy)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(check.stderr.take());
+    assert_eq!(check.wait().expect("an exit status").code(), Some(1));
+    let told = run(&["check", &policy.display().to_string()]);
+    let (_, told) = told_lines(&told);
+    assert_eq!(told.len(), 101);
+    assert!(told[100].ends_with("bad.md: 19900 more problems are not shown"), "{}", told[100]);
+}
+
+fn told_lines(output: &Output) -> (Vec<String>, Vec<String>) {
+    let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect();
+    (lines(&output.stdout), lines(&output.stderr))
+}
+
+#[tokio::test]
 async fn a_config_map_is_swapped_as_a_whole() {
     let world =
         world(&[("..first/orders.md", GOOD), ("..second/orders.md", "## Reasoning\n- Log parsing\n"), ("b.md", GOOD)])

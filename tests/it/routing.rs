@@ -124,6 +124,59 @@ async fn rules_look_at_the_last_user_turn_and_the_tool_results_after_it() {
 }
 
 #[tokio::test]
+async fn no_shape_of_a_request_hides_what_a_rule_protects() {
+    let world = setup().start().await;
+    let user = |text: Value| json!({"role": "user", "content": text});
+    let body = |messages: Value| json!({"model": "auto", "messages": messages}).to_string();
+    // Messages in a row are one turn, and so are the parts of one.
+    for last in [json!("go"), json!(""), json!(null), json!([])] {
+        check(&world.chat(body(json!([user(json!("please drop table orders")), user(last)]))).await, SOL, RULE);
+    }
+    let split = json!([{"type": "text", "text": "please drop"}, {"type": "text", "text": "table orders"}]);
+    check(&world.chat(body(json!([user(split)]))).await, SOL, RULE);
+    check(&world.chat(body(json!([user(json!("please drop")), user(json!("table orders"))]))).await, SOL, RULE);
+    // What tools were called before, and more of them than anybody has.
+    let functions = json!([{"name": "deploy_orders", "parameters": {}}]);
+    check(&world.chat(with(LIGHT, json!({"functions": functions}))).await, SOL, "rule 2");
+    let tool = |n: usize| json!({"type": "function", "function": {"name": format!("t{n}")}});
+    let mut tools: Vec<Value> = (0..300).map(tool).collect();
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, LUNA, "task");
+    tools.push(json!({"type": "function", "function": {"name": "deploy_orders"}}));
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, SOL, "rule 2");
+    tools = (0..5_000).map(tool).collect();
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, SOL, "rule 2");
+}
+
+#[tokio::test]
+async fn a_large_turn_is_read_to_its_end() {
+    let world = setup().start().await;
+    let filler = "x.y a.b/c ".repeat(100_000);
+    check(&world.chat(asks(&format!("{filler} drop table a"))).await, SOL, RULE);
+    check(&world.chat(asks(&filler)).await, TERRA, "ambiguous");
+}
+
+#[tokio::test]
+async fn an_image_is_as_long_as_its_tokens_and_not_as_its_bytes() {
+    let policy = "---\nrules: [{ when: { prompt_tokens: { over: 20000 } }, use: frontier }]\ndefault: reasoning\n---\n";
+    let world = Setup::of(provider()).file("policies/default.md", policy).more("policies: policies").start().await;
+    let image = |bytes: usize| {
+        let url = format!("data:image/png;base64,{}", "A".repeat(bytes));
+        json!([{"type": "text", "text": OTHER}, {"type": "image_url", "image_url": {"url": url}}])
+    };
+    let body =
+        |content: Value| json!({"model": "auto", "messages": [{"role": "user", "content": content}]}).to_string();
+    check(&world.chat(body(image(400_000))).await, TERRA, "ambiguous");
+    check(&world.chat(asks(&"word ".repeat(20_000))).await, SOL, "rule 1");
+    // What was sent as an image is in no cache as a text.
+    let mut messages =
+        vec![json!({"role": "user", "content": image(400_000)}), json!({"role": "assistant", "content": "ok"})];
+    let pinned = json!({"model": "frontier", "messages": messages[..1]}).to_string();
+    check(&world.chat(pinned).await, SOL, "pinned-tier");
+    messages.push(json!({"role": "user", "content": OTHER}));
+    check(&world.chat(json!({"model": "auto", "messages": messages}).to_string()).await, TERRA, "ambiguous");
+}
+
+#[tokio::test]
 async fn a_pin_beats_the_classifier_but_not_protected_work() {
     let world = setup().start().await;
     let light = [("x-farthing-tier", "lightweight")];

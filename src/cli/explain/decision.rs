@@ -27,7 +27,7 @@ use crate::reply::usage::Usage;
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED};
 use crate::server::{Said, asides, attribute};
 use crate::telemetry::log::now_ms;
-use crate::tokens::{Memo, count_request, encoding_for, estimate};
+use crate::tokens::{Memo, PromptSize, count_request, encoding_for};
 use crate::wire::openai_chat;
 
 use super::found::Classifier;
@@ -196,7 +196,9 @@ impl Explainer {
     ) -> serde_json::Result<String> {
         let plan = &decided.plan;
         let model = self.first_up(&plan.targets);
-        let prompt = model.map_or_else(|| estimate(body.len() as u64), |model| self.count(model, body, memo));
+        let prompt = model
+            .and_then(|model| self.count(model, body, memo))
+            .unwrap_or_else(|| PromptSize::of(&call.view, body.len()).about());
         let finding = plan.finding.as_ref();
         let share = |ppm: u32| f64::from(ppm) / 1e6;
         let asking = Asking { call, body, key: self.key.as_ref(), book: &self.book };
@@ -231,11 +233,10 @@ impl Explainer {
         targets.iter().find(|target| !rests(target)).or(targets.last())
     }
 
-    fn count(&self, model: &ModelRef, body: &[u8], memo: &mut Memo) -> u64 {
+    fn count(&self, model: &ModelRef, body: &[u8], memo: &mut Memo) -> Option<u64> {
         let vendor = self.config.provider(model.provider.as_str()).map_or("", |row| row.vendor.as_str());
         let (encoding, _) = encoding_for(vendor, model.model.as_str());
-        let counted = (body.len() <= COUNTED_BODY_BYTES_MAX).then(|| count_request(encoding, body, memo).ok());
-        counted.flatten().unwrap_or_else(|| estimate(body.len() as u64))
+        (body.len() <= COUNTED_BODY_BYTES_MAX).then(|| count_request(encoding, body, memo).ok()).flatten()
     }
 
     fn cost(&self, call: &CallFacts, model: &ModelRef, prompt: u64) -> Option<NanoUsd> {

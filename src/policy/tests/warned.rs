@@ -17,6 +17,19 @@ fn a_list_of_what_a_tier_does_not_do_is_prose() {
 }
 
 #[test]
+fn what_looks_like_more_than_prose() {
+    assert_snapshot!(warnings(
+        "# Reasoning about orders\n- not a task\n## Frontier\n- x\n\n```\n## Lightweight\ndefault: frontier\n```\n\n> ## Reasoning\n## Notes\n- \"y\" → frontier\n"
+    ), @r#"
+    p.md:2:3: the bullets under `# Reasoning about orders` are not read; wanted `## Reasoning about orders`
+    p.md:7:1: `## Lightweight` stands in code and is not read
+    p.md:8:1: `default:` stands in code and is not read; wanted it between two lines of `---` at the top of the file
+    p.md:11:3: `## Reasoning` stands in a quotation and is not read
+    p.md:13:3: the bullet looks like a test and stands in no section; wanted it under `## Examples`
+    "#);
+}
+
+#[test]
 fn rules_behind_broader_ones() {
     let rules = |rules: &[&str]| {
         let rules = rules.iter().map(|when| format!("  - {{ when: {when}, use: frontier }}\n")).collect::<String>();
