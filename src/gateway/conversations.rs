@@ -48,6 +48,8 @@ struct Entry {
     /// The rule that matched last, by its place, and how many user turns there were.
     ruled: Option<(usize, u32)>,
     last: Option<Tier>,
+    /// The dearest tier that any of its work belongs in.
+    reached: Option<Tier>,
     models: [Option<(ModelRef, u64, Instant)>; Tier::ALL.len()],
 }
 
@@ -61,12 +63,13 @@ pub struct Place {
     anchor: u64,
     entry: Option<Entry>,
     ruled: Option<(usize, u32)>,
+    reached: Option<Tier>,
 }
 
 impl Place {
     /// Outside of all conversations.
     pub fn nowhere() -> Self {
-        Self { id: None, key: 0, tenant: 0, anchor: 0, entry: None, ruled: None }
+        Self { id: None, key: 0, tenant: 0, anchor: 0, entry: None, ruled: None, reached: None }
     }
 
     /// The policy version that the conversation began with, if it is under way.
@@ -85,6 +88,16 @@ impl Place {
         self.ruled = rule.map(|rule| (rule, user_turns));
     }
 
+    /// The dearest tier that any of its work belongs in.
+    pub fn reached(&self) -> Option<Tier> {
+        self.reached
+    }
+
+    /// Notes that some of it belongs in this one.
+    pub fn reach(&mut self, tier: Tier) {
+        self.reached = Some(tier);
+    }
+
     /// Where the conversation has been, as of `now`.
     pub fn held(&self, now: Instant) -> Held {
         let Some(entry) = &self.entry else { return Held::default() };
@@ -94,7 +107,7 @@ impl Place {
                 Warm { model, tokens: if is_warm { tokens } else { 0 } }
             })
         });
-        Held { tier: entry.last, models }
+        Held { tier: entry.last, models, rise: None }
     }
 }
 
@@ -102,7 +115,10 @@ impl Conversations {
     /// Finds the conversation that a request belongs to.
     pub fn locate(&self, call: &CallFacts, now: Instant) -> Place {
         let (tenant, chain) = (tenant(call), &call.view.outline.chain);
-        let place = |key, id, entry| Place { id: Some(id), key, tenant, anchor: chain.anchor, entry, ruled: None };
+        let place = |key, id, entry: Option<Entry>| {
+            let reached = entry.as_ref().and_then(|entry| entry.reached);
+            Place { id: Some(id), key, tenant, anchor: chain.anchor, entry, ruled: None, reached }
+        };
         if call.view.messages == 0 {
             return Place::nowhere();
         }
@@ -129,7 +145,7 @@ impl Conversations {
         (model, tokens): (&ModelRef, u64),
         now: Instant,
     ) {
-        let Place { id: Some(id), key, tenant, anchor, entry, ruled } = place else { return };
+        let Place { id: Some(id), key, tenant, anchor, entry, ruled, reached } = place else { return };
         let models = match entry {
             // Another prefix than before: what was warm is of no use.
             Some(entry) if entry.anchor == anchor => (entry.models, entry.last),
@@ -140,8 +156,8 @@ impl Conversations {
         if let Some(tier) = tier {
             models[tier as usize] = Some((model.clone(), tokens, now));
         }
-        let entry =
-            Entry { tenant, id, seen: now, policy: Arc::clone(policy), anchor, ruled, last: tier.or(last), models };
+        let (policy, last) = (Arc::clone(policy), tier.or(last));
+        let entry = Entry { tenant, id, seen: now, policy, anchor, ruled, last, reached, models };
         self.shard(key).put(key, entry, now);
     }
 

@@ -99,7 +99,8 @@ fn nobody_is_in_somebody_elses_conversation() {
 fn conversations_without_end_take_bounded_room_and_the_newest_stay() {
     let test = Test::new();
     for n in 0..u64::try_from(CONVERSATIONS_MAX).expect("it fits") * 3 {
-        let place = Place { id: Some(n), key: n << 44 ^ n, tenant: 1, anchor: 0, entry: None, ruled: None };
+        let place =
+            Place { id: Some(n), key: n << 44 ^ n, tenant: 1, anchor: 0, entry: None, ruled: None, reached: None };
         test.conversations.answered(place, &test.policy, None, (&model(), 1), test.at(0));
     }
     let shards = test.conversations.shards.iter().map(|shard| shard.lock().expect("it is free"));
