@@ -18,15 +18,16 @@ use tokio::sync::watch as switch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::classify;
 use crate::config::Config;
-use crate::config::policies;
+use crate::config::policies::{self, Known};
 use crate::cost::Book;
 use crate::gateway::Gateway;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::limits::CUT_GRACE;
 use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
-use crate::policy::{Set, Verify};
+use crate::policy::{Failed, Set, Verify, doubts};
 use crate::problem::Problem;
 use crate::providers::Providers;
 use crate::route::examples;
@@ -35,8 +36,11 @@ use crate::server::{Admission, KeyRing, Server, tls};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 
-/// Holds policies against their tests.
-pub const VERIFY: Verify<'static> = &examples::verify;
+/// Holds policies against their tests, and their bullets against each other.
+pub const VERIFY: Verify<'static> = &|policy| {
+    let alike = doubts::alike(policy, &classify::similarity(policy)).into_iter();
+    examples::verify(policy).into_iter().chain(alike.map(|problem| Failed { problem, advisory: true })).collect()
+};
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +86,13 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let config = Arc::new(config);
     let shares = descriptors::shares(descriptors::raise());
     // Before anything that takes time: a change from here on is noticed.
-    let seen = watch::Seen::now(&config, file.as_deref());
+    let mut seen = watch::Seen::now(&config, file.as_deref());
     let tls = config.server.tls.as_ref().map(tls::read).transpose().map_err(StartError::Tls)?.map(tls::Doors::new);
     let book = read_book(config.prices.as_deref()).map_err(StartError::Prices)?;
-    let (policies, doubts) = read_policies(config.policies.as_deref()).map_err(StartError::Policies)?;
+    let source = file.as_deref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
+    policies::are_there(&config, &source).map_err(|problem| StartError::Policies(vec![problem]))?;
+    let (policies, doubts) =
+        read_policies_again(config.policies.as_deref(), &mut seen.known).map_err(StartError::Policies)?;
     config.providers.iter().for_each(|row| book.read_ahead(&row.vendor));
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
@@ -236,7 +243,11 @@ pub fn read_book(file: Option<&Path>) -> Result<Book, Vec<Problem>> {
 
 /// The routing policies of a folder over the built-in default, or that alone; and what they probably do not mean.
 pub fn read_policies(folder: Option<&Path>) -> Result<(Set, Vec<Problem>), Vec<Problem>> {
-    folder.map_or_else(|| Ok((Set::builtin(), Vec::new())), |folder| policies::load(folder, VERIFY))
+    read_policies_again(folder, &mut Known::default())
+}
+
+fn read_policies_again(folder: Option<&Path>, known: &mut Known) -> Result<(Set, Vec<Problem>), Vec<Problem>> {
+    folder.map_or_else(|| Ok((Set::builtin(), Vec::new())), |folder| policies::load_again(folder, VERIFY, known))
 }
 
 fn lines(problems: &[Problem]) -> String {

@@ -3,17 +3,18 @@
 //! Each is looked at a few times a second and read again where it differs, or at once on SIGHUP. What is wrong with a file
 //! goes to the log and the metrics, and what was in force stays. Beside that, the ledger's delays are told.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use crate::config::policies::{self, Stamp};
+use crate::config::policies::{self, Known, Stamp};
 use crate::config::{self, Config, TlsFiles};
 use crate::limits::RELOAD_TIMEOUT;
 use crate::meter::accounts::Accounts;
-use crate::policy::Set;
+use crate::policy::{Set, builtin};
 use crate::problem::Problem;
 use crate::server::{KeyRing, Server, tls};
 
@@ -22,6 +23,8 @@ use super::{VERIFY, aside, read_book, warnings};
 /// How often the files that are read again are looked at. Policies are read at the second look that finds them changed
 /// and alike, so that two of these and the reading stay within a second.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+/// Looks after which what does not come to rest is read as it is; three seconds.
+const LOOKS_MAX: u32 = 10;
 /// What is read again, as `farthing_reload_failures_total` names it.
 pub(super) const RELOADED: [&str; 4] = ["config", "prices", "policies", "tls"];
 
@@ -55,11 +58,12 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
         Watch::new(&server, "prices", file.clone(), seen.prices, move || versions(&[&file]), reload).forever()
     });
     let policies = config.policies.clone().map(|folder| {
-        let reload = of_file(&folder, reload_policies);
+        let (known, of_folder) = (Mutex::new(seen.known), folder.clone());
+        let reload: Reload = Arc::new(move |server| reload_policies(server, &of_folder, &known));
         let watch =
             Watch::new(&server, "policies", folder.clone(), seen.policies, move || policies::stamp(&folder), reload);
         // A file that is being written may be a good policy at half its length.
-        Watch { comes_to_rest: true, ..watch }.forever()
+        Watch { looks: Looks { comes_to_rest: true, ..watch.looks }, ..watch }.forever()
     });
     let certificates = tls.zip(config.server.tls.clone()).map(|(doors, files)| {
         let paths: Vec<PathBuf> = files.paths().map(Path::to_path_buf).collect();
@@ -100,13 +104,32 @@ struct Watch<V> {
     /// What is named where reading does not come to an end.
     path: PathBuf,
     look: Arc<dyn Fn() -> V + Send + Sync>,
+    looks: Looks<V>,
+    reload: Reload,
+}
+
+/// What looking found, and what of it was read.
+#[derive(Clone)]
+struct Looks<V> {
     /// As it was when it was last looked at.
     seen: V,
     /// As it was when it was last read.
     read: V,
+    /// Looks since it was last read that found it changed.
+    changed: u32,
     /// It is read again at the second look that finds it changed and alike, not at the first.
     comes_to_rest: bool,
-    reload: Reload,
+}
+
+impl<V: PartialEq> Looks<V> {
+    /// Whether it is read again now: somebody `asked`, it changed, or it does not come to rest.
+    fn finds(&mut self, now: V, asked: bool) -> bool {
+        let is_changed = now != self.read;
+        self.changed = if is_changed { self.changed + 1 } else { 0 };
+        let is_at_rest = !self.comes_to_rest || now == self.seen || self.changed >= LOOKS_MAX;
+        self.seen = now;
+        asked || is_changed && is_at_rest
+    }
 }
 
 impl<V: Clone + PartialEq + Send + 'static> Watch<V> {
@@ -118,8 +141,8 @@ impl<V: Clone + PartialEq + Send + 'static> Watch<V> {
         look: impl Fn() -> V + Send + Sync + 'static,
         reload: Reload,
     ) -> Self {
-        let (server, look, read) = (Arc::clone(server), Arc::new(look), seen.clone());
-        Self { server, what, path, look, seen, read, comes_to_rest: false, reload }
+        let looks = Looks { read: seen.clone(), seen, changed: 0, comes_to_rest: false };
+        Self { server: Arc::clone(server), what, path, look: Arc::new(look), looks, reload }
     }
 
     async fn forever(mut self) {
@@ -129,31 +152,37 @@ impl<V: Clone + PartialEq + Send + 'static> Watch<V> {
                 () = tokio::time::sleep(WATCH_INTERVAL) => false,
                 Some(()) = async { hang_ups.as_mut()?.recv().await } => true,
             };
-            let look_and_read = {
-                let (server, look, reload) =
-                    (Arc::clone(&self.server), Arc::clone(&self.look), Arc::clone(&self.reload));
-                let (seen, read, comes_to_rest) = (self.seen.clone(), self.read.clone(), self.comes_to_rest);
-                move || {
-                    let now = look();
-                    let is_due = asked || now != read && (now == seen || !comes_to_rest);
-                    if is_due {
-                        reload(&server);
-                    }
-                    (now, is_due)
+            let (server, look, reload) = (Arc::clone(&self.server), Arc::clone(&self.look), Arc::clone(&self.reload));
+            let mut looks = self.looks.clone();
+            let look_and_read = move || {
+                let is_due = looks.finds(look(), asked);
+                // What is read is known to be read also if reading it panics: it would again.
+                let panicked = is_due && catch_unwind(AssertUnwindSafe(|| reload(&server))).is_err();
+                if is_due {
+                    (looks.read, looks.changed) = (looks.seen.clone(), 0);
                 }
+                (looks, panicked)
             };
-            if let Some((now, is_read)) = aside::run(look_and_read, RELOAD_TIMEOUT, || self.tell_stuck()).await {
-                if is_read {
-                    self.read = now.clone();
+            if let Some((looks, panicked)) = aside::run(look_and_read, RELOAD_TIMEOUT, || self.tell_stuck()).await {
+                self.looks = looks;
+                if panicked {
+                    let broken =
+                        about(&self.path, "reading it broke off by a fault of Farthing's; what was in force stays");
+                    self.tell_failed(broken);
                 }
-                self.seen = now;
             }
         }
     }
 
     fn tell_stuck(&self) {
-        let stuck = about(&self.path, "reading it does not come to an end; what was in force stays");
-        reload_failed(&self.server, self.what, &[stuck]);
+        self.tell_failed(about(&self.path, "reading it does not come to an end; what was in force stays"));
+    }
+
+    fn tell_failed(&self, problem: Problem) {
+        if self.what == "policies" {
+            self.server.gateway.accounts().metrics.policy_reload_failures.inc();
+        }
+        reload_failed(&self.server, self.what, &[problem]);
     }
 }
 
@@ -162,6 +191,8 @@ pub(super) struct Seen {
     config: Vec<Option<Version>>,
     prices: Vec<Option<Version>>,
     policies: Stamp,
+    /// The policies as they were read at the start.
+    pub(super) known: Known,
     tls: Vec<Option<Version>>,
 }
 
@@ -173,6 +204,7 @@ impl Seen {
             config: versions(file.as_slice()),
             prices: versions(config.prices.as_deref().as_slice()),
             policies: config.policies.as_deref().map(policies::stamp).unwrap_or_default(),
+            known: Known::default(),
             tls: versions(&tls),
         }
     }
@@ -227,10 +259,20 @@ fn reload_prices(server: &Server, file: &Path) {
     }
 }
 
-/// Reads the whole folder; one bad file leaves all policies as they were.
-fn reload_policies(server: &Server, folder: &Path) {
+/// Reads what changed in the folder; one bad file leaves all policies as they were, and so does a folder that has lost
+/// them all: nobody means that, and it happens while a folder is moved or mounted.
+fn reload_policies(server: &Server, folder: &Path, known: &Mutex<Known>) {
     let accounts = server.gateway.accounts();
-    match policies::load(folder, VERIFY) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let in_force = server.gateway.routing().live.load();
+    let had_policies = in_force.set().policies().iter().any(|policy| !Arc::ptr_eq(policy, builtin()));
+    let loaded = policies::load_again(folder, VERIFY, &mut known).and_then(|(set, found)| match known.is_empty() {
+        true if had_policies => {
+            Err(vec![about(folder, "the folder has lost all its policies; what was in force stays")])
+        }
+        _ => Ok((set, found)),
+    });
+    match loaded {
         Ok((set, found)) => {
             let versions = versions_of(&set);
             let doubts = warnings::of_policies(set.policies(), Some(server.gateway.config()));
@@ -261,4 +303,34 @@ fn reload_failed(server: &Server, what: &str, problems: &[Problem]) {
     accounts.metrics.reload_failures.with_label_values(&[what]).inc();
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     accounts.log.event("reload_failed", &json!({ "file": what, "problems": problems }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each look finds, and whether it is read then.
+    #[track_caller]
+    fn check(comes_to_rest: bool, looks: &[(u32, bool)]) {
+        let mut state = Looks { seen: 0, read: 0, changed: 0, comes_to_rest };
+        for (number, (now, expected)) in looks.iter().enumerate() {
+            let found = state.finds(*now, false);
+            assert_eq!(found, *expected, "look {number} at {looks:?}");
+            if found {
+                (state.read, state.changed) = (state.seen, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_changes_is_read_once_and_where_it_has_to_come_to_rest_at_the_second_look() {
+        check(false, &[(0, false), (1, true), (1, false), (2, true)]);
+        check(true, &[(0, false), (1, false), (1, true), (1, false), (2, false), (3, false), (3, true)]);
+    }
+
+    #[test]
+    fn what_never_comes_to_rest_is_read_all_the_same() {
+        let looks: Vec<_> = (1..=25).map(|now| (now, now % LOOKS_MAX == 0)).collect();
+        check(true, &looks);
+    }
 }

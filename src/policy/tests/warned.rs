@@ -70,3 +70,16 @@ fn tiers_without_models() {
     p.md:4:5: work goes to `lightweight`, and `tiers` has no model there
     "#);
 }
+
+#[test]
+fn teams_and_keys_that_nobody_has_heard_of() {
+    let of = |names: &str| {
+        let policy = good(&format!("---\napplies_to: {{ {names} }}\n---\n## Lightweight\n- x\n"));
+        lines(&doubts::applies_to_nobody(&policy, &["support", "data"], &["ci"]))
+    };
+    assert_snapshot!(of("teams: [suport, support, elsewhere], keys: [cii, ci, nightly]"), @r#"
+    p.md: `applies_to` names the team `suport`, which is not declared; did you mean `support`?
+    p.md: `applies_to` names the key `cii`, and no key of the configuration has that name; did you mean `ci`?
+    p.md: `applies_to` names the key `nightly`, and no key of the configuration has that name
+    "#);
+}
