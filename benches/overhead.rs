@@ -38,7 +38,7 @@ struct Arguments {
     /// Fewer and shorter rounds, for a first look
     #[arg(long)]
     quick: bool,
-    /// Only cases whose name contains this: small, medium, large, paced, burst
+    /// Only cases whose name contains this: small, medium, large, paced, burst, auto, cold, warm
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// How the figures are printed

@@ -90,10 +90,10 @@ pub enum ReplyBody {
 
 /// Where a call stands after the providers were asked.
 enum Outcome {
-    Whole { status: StatusCode, headers: HeaderMap, json: Bytes, meter: Meter },
+    Whole { status: StatusCode, headers: HeaderMap, json: Bytes, meter: Box<Meter> },
     Stream { status: StatusCode, headers: HeaderMap, relay: Box<Relay> },
-    Failed { failure: Failure, meter: Meter },
-    NotHeld { meter: Meter },
+    Failed { failure: Failure, meter: Box<Meter> },
+    NotHeld { meter: Box<Meter> },
 }
 
 impl Outcome {
@@ -126,7 +126,7 @@ impl Gateway {
 
     /// Puts other policies in force, all at once, for the requests that come from now on and belong to no conversation.
     pub fn replace_policies(&self, policies: Set) {
-        let live = Live::after(policies, &self.routing.live.load());
+        let live = Live::after(policies, self.routing.live.load().in_force());
         self.routing.live.store(Arc::new(live));
     }
 
@@ -146,7 +146,8 @@ impl Gateway {
         };
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
-        let meter = Meter::open(&self.accounts, &facts, &plan);
+        // It is handed on from step to step: better its address than all of it.
+        let meter = Box::new(Meter::open(&self.accounts, &facts, &plan));
         let outcome = self.ask(call, &plan, meter).await;
         if let Some(model) = outcome.answered_by() {
             self.routing.answered(remembered, model, Clock::now());
@@ -171,7 +172,7 @@ impl Gateway {
     }
 
     /// *hold* and *call*, over retries and fallbacks, until an answer begins or nothing is left to try.
-    async fn ask(&self, call: Call, plan: &Plan, mut meter: Meter) -> Outcome {
+    async fn ask(&self, call: Call, plan: &Plan, mut meter: Box<Meter>) -> Outcome {
         let mut attempts = Attempts::new(&plan.targets);
         let mut failure = Failure::Connect { why: "no target is up" };
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
@@ -218,11 +219,11 @@ impl Gateway {
     async fn read(
         &self,
         mut answer: Answer,
-        mut meter: Meter,
+        mut meter: Box<Meter>,
         outbound: &Outbound,
         row: &Arc<Row>,
         timing: Timing,
-    ) -> Result<Outcome, Box<(Meter, Failure)>> {
+    ) -> Result<Outcome, Box<(Box<Meter>, Failure)>> {
         meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
         match answer.body {
             Answered::Stream(events) => {

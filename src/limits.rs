@@ -123,10 +123,16 @@ pub const CLASSIFIED_RESULTS_MAX: usize = 4;
 /// How much of the tool results rules look at, in bytes of raw JSON, the newest ones first; the last user turn they
 /// always see whole.
 pub const RULED_RESULTS_BYTES: usize = 128 << 10;
-/// Most conversations that are remembered, at some 200 bytes each.
-pub const CONVERSATIONS_MAX: usize = 65_536;
+/// Most conversations that are remembered, at 111 bytes each: what fills their tables (sixteen, twice) as far as
+/// tables are filled, 6.4 MB in all.
+pub const CONVERSATIONS_MAX: usize = 2 * 16 * 1_792;
+/// Most models that conversations remember to have been answered by; tiers have far fewer.
+pub const REMEMBERED_MODELS_MAX: usize = 1_024;
 /// How long a conversation may pause before it is forgotten, and with it the version of the policy that it began with.
 pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a conversation that never pauses that long keeps the version of the policy that it began with: a run may be
+/// named alike for ever.
+pub const CONVERSATION_POLICY_MAX: Duration = Duration::from_secs(4 * 3600);
 /// How long a provider is taken to keep the prefix of a conversation in its cache after using it.
 pub const WARM_PREFIX: Duration = Duration::from_secs(5 * 60);
 /// Most values that one metric label takes before the rest become `other`.
@@ -143,8 +149,9 @@ pub const LEDGER_RECORD_BYTES_MAX: usize = 16 << 10;
 pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most findings that a look through a ledger lists; all are counted.
 pub const LEDGER_FINDINGS_MAX: usize = 100;
-/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory.
-pub const LEDGER_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
+/// at about 2 KB each until they are written.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 256 << 10;
 /// Longest word of a request that is taken for a path when a policy's globs are held against it, in bytes.
 pub const POLICY_PATH_BYTES_MAX: usize = 4096;
 /// Largest policy file that is read, in bytes.

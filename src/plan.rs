@@ -1,5 +1,6 @@
 //! Where a call will be sent, in which order, and why.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -151,6 +152,15 @@ impl Reason {
     pub fn of(why: Why) -> Self {
         Self { why, because: None, notes: Vec::new() }
     }
+
+    /// The same as [`Display`](fmt::Display) writes, which is one word for most.
+    pub fn wording(&self) -> Cow<'static, str> {
+        match self {
+            Self { why: Why::Rule(_), .. } => self.to_string().into(),
+            Self { why, because: None, notes } if notes.is_empty() => why.as_str().into(),
+            _ => self.to_string().into(),
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -216,10 +226,10 @@ impl Plan {
     }
 
     /// Why, as rows have it: where levers only watch, with why they would have done otherwise.
-    pub fn told(&self) -> String {
+    pub fn told(&self) -> Cow<'static, str> {
         match &self.would {
-            Some(would) => format!("{}; would: {}", self.reason, would.reason),
-            None => self.reason.to_string(),
+            Some(would) => format!("{}; would: {}", self.reason, would.reason).into(),
+            None => self.reason.wording(),
         }
     }
 
@@ -243,6 +253,9 @@ mod tests {
             "rule 2 (destructive SQL is high stakes); protected work, so the pin to lightweight is overruled; \
              reasoning has no models"
         );
+        for reason in [reason, Reason::of(Why::Task), Reason::of(Why::Rule(3))] {
+            assert_eq!(reason.wording(), reason.to_string());
+        }
         assert_eq!(Reason::of(Why::Task).to_string(), "task");
     }
 

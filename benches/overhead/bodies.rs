@@ -11,7 +11,10 @@ pub const PACED_MODEL: &str = "gpt-5.6-terra";
 pub const BURST_MODEL: &str = "gpt-5.6-sol";
 /// Events of a stream, terminator included.
 pub const STREAM_EVENTS: usize = 64;
-/// What stands in the last user turn of a template; digits replace it, so that each turn differs.
+/// What answers where the gateway chooses, by tier: models of the provider of whole answers.
+pub const TIER_MODELS: [(&str, &str); 3] =
+    [("frontier", "gpt-5"), ("reasoning", "gpt-5-mini"), ("lightweight", "gpt-5-nano")];
+/// What stands in the user turn of a template that differs from request to request; digits replace it.
 pub const MARK: &str = "turn-000000000000";
 
 /// One kind of request.
@@ -22,10 +25,34 @@ pub enum Case {
     Large,
     Paced,
     Burst,
+    /// `auto`, with the built-in policy: each request begins a conversation.
+    Cold(Size),
+    /// The same: each request is another turn of a conversation that the gateway knows.
+    Warm(Size),
+}
+
+/// How long a conversation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    Small,
+    Medium,
+    Large,
 }
 
 impl Case {
-    pub const ALL: [Self; 5] = [Self::Small, Self::Medium, Self::Large, Self::Paced, Self::Burst];
+    pub const ALL: [Self; 11] = [
+        Self::Small,
+        Self::Medium,
+        Self::Large,
+        Self::Paced,
+        Self::Burst,
+        Self::Cold(Size::Small),
+        Self::Cold(Size::Medium),
+        Self::Cold(Size::Large),
+        Self::Warm(Size::Small),
+        Self::Warm(Size::Medium),
+        Self::Warm(Size::Large),
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -34,6 +61,12 @@ impl Case {
             Self::Large => "large",
             Self::Paced => "stream, paced",
             Self::Burst => "stream, burst",
+            Self::Cold(Size::Small) => "small auto, cold",
+            Self::Cold(Size::Medium) => "medium auto, cold",
+            Self::Cold(Size::Large) => "large auto, cold",
+            Self::Warm(Size::Small) => "small auto, warm",
+            Self::Warm(Size::Medium) => "medium auto, warm",
+            Self::Warm(Size::Large) => "large auto, warm",
         }
     }
 
@@ -41,12 +74,17 @@ impl Case {
         matches!(self, Self::Paced | Self::Burst)
     }
 
+    /// Whether the gateway chooses the model.
+    pub fn is_routed(self) -> bool {
+        matches!(self, Self::Cold(_) | Self::Warm(_))
+    }
+
     /// Requests of one round at full length.
     pub fn requests(self, in_flight: usize) -> usize {
         let at_32 = match self {
-            Self::Small => 6000,
-            Self::Medium => 3000,
-            Self::Large => 800,
+            Self::Small | Self::Cold(Size::Small) | Self::Warm(Size::Small) => 6000,
+            Self::Medium | Self::Cold(Size::Medium) | Self::Warm(Size::Medium) => 3000,
+            Self::Large | Self::Cold(Size::Large) | Self::Warm(Size::Large) => 800,
             Self::Paced => 320,
             Self::Burst => 2000,
         };
@@ -65,30 +103,63 @@ impl Case {
             Self::Large => Some((4.0, 3.0)),
             Self::Paced => Some((1.3, 1.1)),
             Self::Burst => None,
+            Self::Cold(Size::Small) | Self::Warm(Size::Small) => Some((4.5, 3.2)),
+            Self::Cold(Size::Medium) | Self::Warm(Size::Medium) => Some((4.7, 3.7)),
+            Self::Cold(Size::Large) | Self::Warm(Size::Large) => Some((5.0, 4.3)),
         }
     }
 
-    /// The body, with [`MARK`] in its last user turn.
+    /// The body, with [`MARK`] in its last user turn, and in the first where that begins a conversation.
     pub fn body(self) -> String {
-        let ask = format!("{MARK}: the load of orders_daily failed again last night. What should I look at first?");
         match self {
-            Self::Small => chat(WHOLE_MODEL, vec![system(900), user(&ask)], 0),
-            Self::Medium => {
-                let mut messages = vec![system(6000)];
-                messages.extend((0..5).flat_map(|n| [user(&prose(n, 700)), assistant(&prose(n + 50, 1700))]));
-                messages.push(user(&ask));
-                chat(WHOLE_MODEL, messages, 6)
-            }
-            Self::Large => {
-                let mut messages = vec![system(8000), user(&prose(1, 900))];
-                messages.extend((0..63).flat_map(call_and_result));
-                messages.push(user(&ask));
-                chat(WHOLE_MODEL, messages, 12)
-            }
-            Self::Paced => stream(PACED_MODEL, vec![system(900), user(&ask)]),
-            Self::Burst => stream(BURST_MODEL, vec![system(900), user(&ask)]),
+            Self::Small => Size::Small.chat(WHOLE_MODEL, vec![system(900)]),
+            Self::Medium => Size::Medium.chat(WHOLE_MODEL, Size::Medium.history("")),
+            Self::Large => Size::Large.chat(WHOLE_MODEL, Size::Large.history("")),
+            Self::Paced => stream(PACED_MODEL, vec![system(900), user(&ask())]),
+            Self::Burst => stream(BURST_MODEL, vec![system(900), user(&ask())]),
+            Self::Cold(Size::Small) => Size::Small.chat("auto", vec![system(900)]),
+            Self::Cold(size) => size.chat("auto", size.history(&format!("{MARK} "))),
+            Self::Warm(size) => size.chat("auto", size.history("")),
         }
     }
+
+    /// A request that goes before a round, so that the round's are turns of a conversation which is known.
+    pub fn first(self) -> Option<String> {
+        let Self::Warm(size) = self else { return None };
+        Some(chat("auto", size.history(""), size.tools()))
+    }
+}
+
+impl Size {
+    fn tools(self) -> usize {
+        match self {
+            Self::Small => 0,
+            Self::Medium => 6,
+            Self::Large => 12,
+        }
+    }
+
+    /// What was said before; its first user turn begins with `first`.
+    fn history(self, first: &str) -> Vec<Value> {
+        let user = |n: usize, length: usize| user(&format!("{}{}", if n < 2 { first } else { "" }, prose(n, length)));
+        match self {
+            Self::Small => vec![system(900), user(1, 60), assistant(&prose(50, 200))],
+            Self::Medium => {
+                let turns = (1..6).flat_map(|n| [user(n, 700), assistant(&prose(n + 50, 1700))]);
+                std::iter::once(system(6000)).chain(turns).collect()
+            }
+            Self::Large => [system(8000), user(1, 900)].into_iter().chain((0..63).flat_map(call_and_result)).collect(),
+        }
+    }
+
+    fn chat(self, model: &str, mut messages: Vec<Value>) -> String {
+        messages.push(user(&ask()));
+        chat(model, messages, self.tools())
+    }
+}
+
+fn ask() -> String {
+    format!("{MARK}: the load of orders_daily failed again last night. What should I look at first?")
 }
 
 fn chat(model: &str, messages: Vec<Value>, tools: usize) -> String {

@@ -31,15 +31,14 @@ impl Round {
     }
 }
 
-/// A request whose last user turn is numbered in place.
+/// A request whose user turns are numbered in place.
 struct Template {
     bytes: Vec<u8>,
-    digits_at: usize,
+    digits_at: Vec<usize>,
 }
 
 impl Template {
-    fn new(case: Case, address: SocketAddr) -> Self {
-        let body = case.body();
+    fn new(body: &str, address: SocketAddr) -> Self {
         let head = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer sk-bench-of-overhead\r\n\
              content-type: application/json\r\naccept: application/json\r\nuser-agent: OpenAI/Python 2.9.0\r\n\
@@ -48,23 +47,30 @@ impl Template {
              x-stainless-async: false\r\nx-stainless-retry-count: 0\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let mark = body.find(MARK).expect("every body has the mark");
-        let digits_at = head.len() + mark + "turn-".len();
+        let digits_at = body.match_indices(MARK).map(|(mark, _)| head.len() + mark + "turn-".len()).collect();
         Self { bytes: [head.as_bytes(), body.as_bytes()].concat(), digits_at }
     }
 
     fn number(&mut self, turn: u64) {
         let digits = format!("{turn:012}");
-        self.bytes[self.digits_at..self.digits_at + digits.len()].copy_from_slice(digits.as_bytes());
+        for &at in &self.digits_at {
+            self.bytes[at..at + digits.len()].copy_from_slice(digits.as_bytes());
+        }
     }
 }
 
-/// Sends `requests` requests over `in_flight` connections, one at a time on each.
+/// Sends `requests` requests over `in_flight` connections, one at a time on each; before them the case's first one, if
+/// it has one.
 ///
 /// # Errors
 ///
 /// The first reply that was not 200 or did not come.
 pub async fn round(address: SocketAddr, case: Case, in_flight: usize, requests: usize) -> io::Result<Round> {
+    if let Some(first) = case.first() {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(&Template::new(&first, address).bytes).await?;
+        tokio::time::timeout(PATIENCE, reply(&mut stream, &mut vec![0; 4096])).await??;
+    }
     let left = Rc::new(Cell::new(requests));
     let connections = LocalSet::new();
     let mut streams = Vec::new();
@@ -76,7 +82,9 @@ pub async fn round(address: SocketAddr, case: Case, in_flight: usize, requests: 
     let began = Instant::now();
     let tasks: Vec<_> = streams
         .into_iter()
-        .map(|stream| connections.spawn_local(connection(stream, Template::new(case, address), Rc::clone(&left))))
+        .map(|stream| {
+            connections.spawn_local(connection(stream, Template::new(&case.body(), address), Rc::clone(&left)))
+        })
         .collect();
     connections.await;
     let took = began.elapsed();
@@ -161,7 +169,7 @@ pub async fn first_reply(address: SocketAddr) -> io::Result<Duration> {
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
     };
-    stream.write_all(&Template::new(Case::Small, address).bytes).await?;
+    stream.write_all(&Template::new(&Case::Small.body(), address).bytes).await?;
     tokio::time::timeout(PATIENCE, reply(&mut stream, &mut vec![0; 4096])).await??;
     Ok(began.elapsed())
 }

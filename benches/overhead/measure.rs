@@ -102,7 +102,11 @@ pub struct Beside {
     /// Allocations a request: case, yardstick, gateway.
     pub allocations: Vec<(&'static str, f64, f64)>,
     pub idle_mb: f64,
+    /// While every request named its model, so that no classifier was read.
+    pub peak_named_mb: f64,
     pub peak_mb: f64,
+    /// At rest behind the last case.
+    pub rest_mb: f64,
     pub first_reply_ms: Interval,
 }
 
@@ -141,7 +145,7 @@ async fn measure(plan: &Plan) -> Result<Figures, Box<dyn Error>> {
     let mut answered = 1;
     tokio::time::sleep(REST).await;
     let (idle_mb, _) = proxies[1].1.memory()?;
-    let mut cases = Vec::new();
+    let (mut cases, mut peak_named_mb) = (Vec::new(), idle_mb);
     for &case in &plan.cases {
         for &in_flight in &plan.in_flight {
             let requests = ((case.requests(in_flight) as f64 * plan.scale) as usize).max(in_flight);
@@ -156,8 +160,12 @@ async fn measure(plan: &Plan) -> Result<Figures, Box<dyn Error>> {
                     samples[place].push(sample(&proxies[place].1, case, in_flight, requests).await?);
                 }
             }
-            answered += (requests / 4 + 1 + requests * plan.rounds) as u64;
+            let first = if case.first().is_some() { plan.rounds + 1 } else { 0 };
+            answered += (requests / 4 + 1 + requests * plan.rounds + first) as u64;
             eprintln!("{}, {in_flight} in flight: done", case.name());
+            if !case.is_routed() {
+                (_, peak_named_mb) = proxies[1].1.memory()?;
+            }
             let names = proxies.iter().map(|(name, _)| name.clone());
             cases.push(CaseFigures {
                 case: case.name(),
@@ -171,14 +179,16 @@ async fn measure(plan: &Plan) -> Result<Figures, Box<dyn Error>> {
             });
         }
     }
-    let (_, peak_mb) = proxies[1].1.memory()?;
+    let (rest_mb, peak_mb) = proxies[1].1.memory()?;
     let settled = settled(&home, answered).await?;
     drop(proxies);
     let beside = if plan.beside_cpu {
         Some(Beside {
             allocations: allocations(plan, &provider.addresses, &upstreams).await?,
             idle_mb,
+            peak_named_mb,
             peak_mb,
+            rest_mb,
             first_reply_ms: starts(program, &provider.addresses).await?,
         })
     } else {

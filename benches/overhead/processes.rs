@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use super::bodies::{BURST_MODEL, Case, PACED_MODEL, WHOLE_MODEL};
+use super::bodies::{BURST_MODEL, Case, PACED_MODEL, TIER_MODELS, WHOLE_MODEL};
 
 /// A process that is killed when it is dropped.
 pub struct Process {
@@ -71,7 +71,7 @@ impl Process {
     /// Where a case's requests go: the gateway has one door for all, the others one for each provider.
     pub fn door(&self, case: Case) -> SocketAddr {
         let wanted = match case {
-            Case::Small | Case::Medium | Case::Large => 0,
+            Case::Small | Case::Medium | Case::Large | Case::Cold(_) | Case::Warm(_) => 0,
             Case::Paced => 1,
             Case::Burst => 2,
         };
@@ -151,10 +151,14 @@ impl Home {
         text += &format!("ledger: {{ path: ledger.db, {settings} }}\nproviders:\n");
         let rows = [("whole", WHOLE_MODEL), ("paced", PACED_MODEL), ("burst", BURST_MODEL)];
         for ((row, model), address) in rows.into_iter().zip(providers) {
+            let of_tiers = TIER_MODELS.iter().filter(|_| row == "whole").map(|(_, model)| format!(", \"{model}\""));
+            let models = format!("\"{model}\"{}", of_tiers.collect::<String>());
             text += &format!(
-                "  {row}: {{ protocol: openai, vendor: openai, base_url: \"http://{address}/v1\", models: [\"{model}\"] }}\n"
+                "  {row}: {{ protocol: openai, vendor: openai, base_url: \"http://{address}/v1\", models: [{models}] }}\n"
             );
         }
+        text += "tiers:\n";
+        text.extend(TIER_MODELS.map(|(tier, model)| format!("  {tier}: [whole/{model}]\n")));
         let config = kept.path().join("farthing.yaml");
         fs::write(&config, text)?;
         Ok(Self { folder: kept.path().to_owned(), config, listen, _kept: kept })

@@ -88,7 +88,10 @@ fn beside_table(beside: &Beside) -> Table {
         ]);
     }
     table.add_row(["resident, idle".into(), format!("{:.1} MB", beside.idle_mb), mark(beside.idle_mb, IDLE_MB)]);
+    let named = mark(beside.peak_named_mb, LOADED_MB);
+    table.add_row(["resident, peak, models named".into(), format!("{:.1} MB", beside.peak_named_mb), named]);
     table.add_row(["resident, peak".into(), format!("{:.1} MB", beside.peak_mb), mark(beside.peak_mb, LOADED_MB)]);
+    table.add_row(["resident, at rest afterwards".into(), format!("{:.1} MB", beside.rest_mb), String::new()]);
     table.add_row([
         "start to first reply".into(),
         format!("{} ms", interval(beside.first_reply_ms, 1)),

@@ -8,8 +8,8 @@ use globset::GlobMatcher;
 
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
-use crate::plan::{ModelRef, Tiers};
-pub use crate::problem::Place;
+pub use crate::plan::{ModelRef, Tiers};
+use crate::problem::Place;
 use crate::task::Tier;
 
 /// Everything that `farthing.yaml` and the environment decide.

@@ -4,6 +4,8 @@
 //! is that row alone. Else the whole name is bare, and every row whose patterns match it serves it,
 //! in file order. `auto` and tiers are not names of models; `route` knows them.
 
+use globset::GlobMatcher;
+
 use super::{Config, ProviderConfig};
 
 /// A row and the name that its provider knows the model by.
@@ -42,8 +44,15 @@ impl<'a> Iterator for Resolution<'a> {
 impl ProviderConfig {
     /// Whether this row's patterns match a bare name.
     pub fn serves(&self, bare: &str) -> bool {
-        self.models.iter().any(|pattern| pattern.is_match(bare))
+        self.models.iter().any(|pattern| covers(pattern, bare))
     }
+}
+
+/// Whether a pattern matches a name. Most are names themselves, and every request asks each row.
+fn covers(pattern: &GlobMatcher, name: &str) -> bool {
+    let text = pattern.glob().glob();
+    let is_name = !text.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'!' | b'\\'));
+    if is_name { text == name } else { pattern.is_match(name) }
 }
 
 impl Config {

@@ -1,9 +1,9 @@
 //! The policies in force, each with what recognises its tasks. Replaced whole; a request takes one snapshot.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::classify::Classifier;
-use crate::policy::{Policy, Set, Who};
+use crate::policy::{self, Policy, Set, Who};
 use crate::route::rises::Rises;
 
 /// All policies in force together.
@@ -16,8 +16,7 @@ pub struct Live {
 pub struct InForce {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// What recognises its tasks.
-    pub classifier: Classifier,
+    classifier: OnceLock<Classifier>,
     /// Its version, for rows that outlive it.
     pub version: Arc<str>,
     /// The ids of its tasks, in their order.
@@ -26,18 +25,26 @@ pub struct InForce {
 }
 
 impl Live {
-    /// Compiles every policy of a set.
+    /// Compiles the policies that somebody wrote. The built-in default is there for everyone, also where nothing is ever
+    /// routed: it waits for the first request that it is to judge.
     pub fn new(set: Set) -> Self {
-        let in_force = set.policies().iter().map(|policy| Arc::new(InForce::of(Arc::clone(policy)))).collect();
+        Self::after(set, &[])
+    }
+
+    /// The same, but for those that are in force `before`: what is known of one stays with it.
+    pub fn after(set: Set, before: &[Arc<InForce>]) -> Self {
+        let known = |policy: &Arc<Policy>| before.iter().find(|known| Arc::ptr_eq(&known.policy, policy));
+        let in_force = |policy| known(policy).map_or_else(|| Arc::new(InForce::of(Arc::clone(policy))), Arc::clone);
+        let in_force: Vec<_> = set.policies().iter().map(in_force).collect();
+        for written in in_force.iter().filter(|one| !Arc::ptr_eq(&one.policy, policy::builtin())) {
+            written.classifier();
+        }
         Self { set, in_force }
     }
 
-    /// Compiles those of a set that are not in force already. What is known of one stays with it.
-    pub fn after(set: Set, before: &Self) -> Self {
-        let known = |policy: &Arc<Policy>| before.in_force.iter().find(|known| Arc::ptr_eq(&known.policy, policy));
-        let compiled = |policy| known(policy).map_or_else(|| Arc::new(InForce::of(Arc::clone(policy))), Arc::clone);
-        let in_force = set.policies().iter().map(compiled).collect();
-        Self { set, in_force }
+    /// All of them.
+    pub fn in_force(&self) -> &[Arc<InForce>] {
+        &self.in_force
     }
 
     /// The policies.
@@ -59,9 +66,14 @@ impl InForce {
         self.rises.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What recognises its tasks; made when it is first asked for, in some ten milliseconds, with the tables that it reads.
+    pub fn classifier(&self) -> &Classifier {
+        self.classifier.get_or_init(|| Classifier::compile(&self.policy))
+    }
+
     fn of(policy: Arc<Policy>) -> Self {
         Self {
-            classifier: Classifier::compile(&policy),
+            classifier: OnceLock::new(),
             version: policy.version.as_str().into(),
             tasks: policy.tasks.iter().map(|task| task.id.as_str().into()).collect(),
             rises: Mutex::default(),
@@ -80,7 +92,7 @@ mod tests {
         let policy = |name: &str| Arc::new(parse(name, "## Lightweight\n- Log parsing\n").expect("it is good").0);
         let (a, b) = (policy("a.md"), policy("b.md"));
         let before = Live::new(Set::new([Arc::clone(&a), b]).expect("they differ"));
-        let after = Live::after(Set::new([a, policy("b.md")]).expect("they differ"), &before);
+        let after = Live::after(Set::new([a, policy("b.md")]).expect("they differ"), before.in_force());
         let is_same = |name| {
             let of = |live: &Live| live.select(Who { pipeline: Some(name), ..Who::default() });
             Arc::ptr_eq(&of(&before), &of(&after))

@@ -85,7 +85,7 @@ impl Routing {
     /// The refusal that the client gets.
     pub fn decide(&self, asking: Asking<'_>, now: Instant) -> Result<Decided, ApiError> {
         let place = self.conversations.locate(asking.call, now);
-        let held = place.held(now);
+        let held = self.conversations.held(&place, now);
         self.decide_at(asking, place, held)
     }
 
@@ -110,7 +110,7 @@ impl Routing {
         }
         let judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
-            _ => Some(judge_call(&policy, asking, &mut place)),
+            _ => Some(judge_call(&policy, asking, &mut place, &mut held)),
         };
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let wanted = verdict.filter(|_| routed == Asked::Auto).map(|verdict| verdict.tier);
@@ -258,7 +258,7 @@ impl Decided {
     /// Why the request was taken for what it was. `asking` is what was decided.
     pub fn explanation(&self, asking: Asking<'_>) -> Explanation {
         let tools = tools_of(asking);
-        let explain = |request: &Request<'_>| self.policy.classifier.explain(self.policy(), request);
+        let explain = |request: &Request<'_>| self.policy.classifier().explain(self.policy(), request);
         reading(asking.call, asking.body, &borrowed(&tools), explain)
     }
 
@@ -276,14 +276,17 @@ impl Remembered {
 }
 
 /// *classify*: rules, then the task that the client names, then what the words are like.
-fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place) -> (Verdict, Classified) {
+fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place, held: &mut Held) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
-    let classified = reading(call, body, &tools, |request| policy.classifier.classify(request));
+    let classified = reading(call, body, &tools, |request| policy.classifier().classify(request));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
-    let rule = first_rule(policy, asking, &tools, place.ruled(call.view.outline.user_turns), |_| true);
+    let earlier = if place.id.is_some() { place.ruled(call.view.outline.user_turns) } else { held.ruled };
+    let (found, still) = first_rule(policy, asking, &tools, earlier, |_| true);
+    let rule = found.into_iter().chain(still).min();
+    held.ruled = still.filter(|_| rule != found);
     place.rule(rule, call.view.outline.user_turns);
     let signs = Signs { rule, named, classified };
     (judge(&policy.policy, signs), classified)
@@ -319,19 +322,20 @@ fn reading<T>(call: &CallFacts, body: &[u8], tools: &[&str], classify: impl FnOn
     })
 }
 
-/// The place of the first rule of those that count that matches. Texts are decoded only if there are any, the last user
-/// turn whole; where tool results are too long to be read again, a rule that `earlier` steps of the turn matched still does.
+/// The place of the first rule of those that count that matches, and of one that `earlier` steps of the turn matched and
+/// that still does, since tool results are too long to be read again. Texts are decoded only if there are any such rules,
+/// the last user turn whole.
 fn first_rule(
     policy: &InForce,
     asking: Asking<'_>,
     tools: &[&str],
     earlier: Option<usize>,
     counts: impl Fn(&Rule) -> bool,
-) -> Option<usize> {
+) -> (Option<usize>, Option<usize>) {
     let Asking { call, body, .. } = asking;
     let rules = &policy.policy.rules;
     if !rules.iter().any(&counts) {
-        return None;
+        return (None, None);
     }
     let outline = &call.view.outline;
     let last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
@@ -349,8 +353,7 @@ fn first_rule(
         prompt_tokens: tokens::ample_estimate(call.body_bytes as u64),
     };
     let found = rules.iter().position(|rule| counts(rule) && rule.when.matches(&facts));
-    let still = unread.peek().and(earlier);
-    found.into_iter().chain(still).min()
+    (found, unread.peek().and(earlier))
 }
 
 fn borrowed<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
@@ -379,7 +382,10 @@ fn whose(call: &CallFacts) -> Who<'_> {
 fn noting_unbound(mut plan: Plan, policy: &InForce, asking: Asking<'_>) -> Plan {
     let Some(tier) = plan.tier.filter(|_| plan.reason.why == Why::ExactModel) else { return plan };
     let would_bind = |rule: &Rule| rule.protected && tier.is_below(rule.tier);
-    let rule = first_rule(policy, asking, &borrowed(&tools_of(asking)), None, would_bind);
+    if !policy.policy.rules.iter().any(would_bind) {
+        return plan;
+    }
+    let (rule, _) = first_rule(policy, asking, &borrowed(&tools_of(asking)), None, would_bind);
     plan.reason.notes.extend(rule.map(|rule| Note::NotBound(u32::try_from(rule + 1).unwrap_or(u32::MAX))));
     plan
 }

@@ -21,6 +21,9 @@ pub struct State {
     /// Where such conversations mostly go on to, if that decided where this one begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rise: Option<Rising>,
+    /// The rule that an earlier step of the turn matched, counted from 1, if the texts of this one do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ruled: Option<usize>,
     /// Targets of the plan whose circuits are open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resting: Vec<String>,
@@ -51,14 +54,16 @@ pub struct Rising {
 impl State {
     /// The state as rows keep it; `None`: there is nothing to keep.
     pub fn of(held: &Held, resting: Vec<String>) -> Option<String> {
-        let models = Tier::ALL.into_iter().filter_map(|tier| {
-            let warm = held.of(tier)?;
-            Some((tier.to_string(), (warm.model.to_string(), warm.tokens)))
+        let session = held.tier.map(|tier| {
+            let models = Tier::ALL.into_iter().filter_map(|tier| {
+                let warm = held.of(tier)?;
+                Some((tier.to_string(), (warm.model.to_string(), warm.tokens)))
+            });
+            Session { tier: Some(tier.to_string()), models: models.collect() }
         });
-        let session = Session { tier: held.tier.map(|tier| tier.to_string()), models: models.collect() };
-        let session = Some(session).filter(|session| session.tier.is_some());
         let rise = held.rise.map(|rise| Rising { from: rise.from.to_string(), to: rise.to.to_string(), ppm: rise.ppm });
-        let state = Self { session, rise, resting };
+        let ruled = held.ruled.map(|rule| rule + 1);
+        let state = Self { session, rise, ruled, resting };
         if state == Self::default() { None } else { serde_json::to_string(&state).ok() }
     }
 
@@ -76,6 +81,7 @@ impl State {
         if let Some(Rising { from, to, ppm }) = &self.rise {
             held.rise = Some(Rise { from: tier_of(from)?, to: tier_of(to)?, ppm: *ppm });
         }
+        held.ruled = self.ruled.and_then(|number| number.checked_sub(1));
         let Some(session) = &self.session else { return Ok(held) };
         held.tier = session.tier.as_ref().map(tier_of).transpose()?;
         for (tier, (model, tokens)) in &session.models {
@@ -103,6 +109,8 @@ mod tests {
         let held = serde_json::from_str::<State>(text).unwrap().held().unwrap();
         assert_eq!(held.rise, Some(Rise { from: Tier::Reasoning, to: Tier::Frontier, ppm: 750_000 }));
         assert_eq!(State::of(&held, Vec::new()).as_deref(), Some(text));
+        let held = serde_json::from_str::<State>(r#"{"ruled":2}"#).unwrap().held().unwrap();
+        assert_eq!((held.ruled, State::of(&held, Vec::new()).as_deref()), (Some(1), Some(r#"{"ruled":2}"#)));
     }
 
     #[test]

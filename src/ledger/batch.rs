@@ -52,6 +52,8 @@ impl<'a> RequestChange<'a> {
     fn attempt(&mut self, id: AttemptId) -> &mut AttemptChange<'a> {
         let found = self.attempts.iter().position(|attempt| attempt.id == id);
         let place = found.unwrap_or_else(|| {
+            // Most have one, and a vector that grows by itself begins with room for four.
+            self.attempts.reserve_exact(1);
             self.attempts.push(AttemptChange { id, intent: None, outcome: None, pricing: Pricing::default() });
             self.attempts.len() - 1
         });

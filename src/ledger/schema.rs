@@ -167,7 +167,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // NORMAL in WAL mode syncs at checkpoints only: the journal, not SQLite, keeps what was appended.
     connection.execute_batch(
         "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000;
-         PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -4096; PRAGMA mmap_size = 0;
+         PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;
          PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;",
     )
 }

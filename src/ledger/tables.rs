@@ -6,7 +6,8 @@
 
 use std::path::Path;
 
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Connection, Statement, ToSql, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
@@ -264,37 +265,40 @@ impl<'c> Writer<'c> {
         let (intent, outcome) = (change.intent.as_ref(), change.outcome.as_ref());
         let usage = UsageColumns::of(outcome.and_then(|outcome| outcome.usage));
         let cost = change.cost();
-        let inserted = self.insert_attempt.execute(params![
-            self.attempt_id.as_str(),
-            request_id,
-            intent.map(|intent| intent.at_ms).or(outcome.map(|outcome| outcome.at_ms)),
-            intent.map(|intent| intent.provider),
-            intent.map(|intent| intent.model),
-            outcome.and_then(|outcome| outcome.price_version).or(intent.and_then(|intent| intent.price_version)),
-            nano(intent.and_then(|intent| intent.bound)),
-            whole(intent.and_then(|intent| intent.input_tokens_bound)),
-            whole(intent.and_then(|intent| intent.output_tokens_bound)),
-            outcome.map_or("open", |outcome| outcome.fate.as_str()),
-            outcome.map_or("unknown", |outcome| outcome.source.as_str()),
-            cost.low.0,
-            nano(cost.exact),
-            nano(cost.high),
-            outcome.map(|outcome| outcome.at_ms),
-            outcome.and_then(|outcome| outcome.provider_status),
-            outcome.and_then(|outcome| outcome.provider_request_id),
-            outcome.and_then(|outcome| outcome.tokenizer),
-            nano(outcome.and_then(|outcome| outcome.overshoot)),
-            usage.0[0],
-            usage.0[1],
-            usage.0[2],
-            usage.0[3],
-            usage.0[4],
-            usage.0[5],
-            outcome.and_then(|outcome| outcome.service_tier),
-            outcome.map(|outcome| outcome.discount_ppm),
-            change.pricing.tier,
-            change.pricing.unknown.map(WhyUnknown::as_str),
-        ])?;
+        let inserted = insert(
+            &mut self.insert_attempt,
+            params![
+                self.attempt_id.as_str(),
+                request_id,
+                intent.map(|intent| intent.at_ms).or(outcome.map(|outcome| outcome.at_ms)),
+                intent.map(|intent| intent.provider),
+                intent.map(|intent| intent.model),
+                outcome.and_then(|outcome| outcome.price_version).or(intent.and_then(|intent| intent.price_version)),
+                nano(intent.and_then(|intent| intent.bound)),
+                whole(intent.and_then(|intent| intent.input_tokens_bound)),
+                whole(intent.and_then(|intent| intent.output_tokens_bound)),
+                outcome.map_or("open", |outcome| outcome.fate.as_str()),
+                outcome.map_or("unknown", |outcome| outcome.source.as_str()),
+                cost.low.0,
+                nano(cost.exact),
+                nano(cost.high),
+                outcome.map(|outcome| outcome.at_ms),
+                outcome.and_then(|outcome| outcome.provider_status),
+                outcome.and_then(|outcome| outcome.provider_request_id),
+                outcome.and_then(|outcome| outcome.tokenizer),
+                nano(outcome.and_then(|outcome| outcome.overshoot)),
+                usage.0[0],
+                usage.0[1],
+                usage.0[2],
+                usage.0[3],
+                usage.0[4],
+                usage.0[5],
+                outcome.and_then(|outcome| outcome.service_tier),
+                outcome.map(|outcome| outcome.discount_ppm),
+                change.pricing.tier,
+                change.pricing.unknown.map(WhyUnknown::as_str),
+            ],
+        )?;
         // An intent that is told twice must not stop the ledger, nor hide the outcome.
         if inserted == 0 { self.end_attempt(change).map(drop) } else { Ok(()) }
     }
@@ -345,8 +349,9 @@ impl<'c> Writer<'c> {
         let decision = change.decision.as_ref();
         let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
         let cost = change.cost();
-        self.insert_request
-            .execute(params![
+        insert(
+            &mut self.insert_request,
+            params![
                 id,
                 facts.map(|facts| facts.at_ms).or_else(first_at),
                 facts.map(|facts| facts.team),
@@ -376,8 +381,9 @@ impl<'c> Writer<'c> {
                 decision.and_then(|decision| decision.would_tier),
                 decision.and_then(|decision| decision.would_model),
                 decision.and_then(|decision| decision.state),
-            ])
-            .map(drop)
+            ],
+        )
+        .map(drop)
     }
 
     /// Brings a stored request up to date; 0 if there is none.
@@ -411,6 +417,18 @@ impl<'c> Writer<'c> {
         let unchanged = RequestChange { id, facts: None, decision: None, closing: None, attempts: Vec::new() };
         self.update(&id.to_string(), &unchanged).map(drop)
     }
+}
+
+/// Executes an insert, half of whose values are null in most rows: what is not bound is null.
+fn insert(statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+    for (place, value) in values.iter().enumerate() {
+        if !matches!(value.to_sql()?, ToSqlOutput::Borrowed(ValueRef::Null) | ToSqlOutput::Owned(Value::Null)) {
+            statement.raw_bind_parameter(place + 1, value)?;
+        }
+    }
+    let inserted = statement.raw_execute();
+    statement.clear_bindings();
+    inserted
 }
 
 /// The six token columns in the order of the statements; all null where the provider said nothing.

@@ -12,6 +12,7 @@ pub mod relay;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +45,8 @@ pub struct Meter {
     call: Arc<CallFacts>,
     plan: Arc<Plan>,
     /// The plan's reason, conversation and would-be model as rows spell them.
-    reason: String,
-    session: Option<String>,
+    reason: Cow<'static, str>,
+    session: Option<Session>,
     would_model: Option<String>,
     attempts: u16,
     /// What the settled attempts cost together.
@@ -77,7 +78,7 @@ impl Meter {
             call: Arc::clone(call),
             plan: Arc::clone(plan),
             reason: plan.told(),
-            session: plan.session.map(|session| format!("{session:016x}")),
+            session: plan.session.map(Session::of),
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
             attempts: 0,
             spent: CostInterval::NOTHING,
@@ -273,7 +274,7 @@ impl Meter {
             reason: &self.reason,
             confidence_ppm: finding.map(|finding| finding.confidence_ppm),
             needs_strong_ppm: finding.map(|finding| finding.needs_strong_ppm),
-            session: self.session.as_deref(),
+            session: self.session.as_ref().map(Session::as_str),
             would_tier: plan.would.as_ref().and_then(|would| would.tier).map(Tier::as_str),
             would_model: self.would_model.as_deref(),
             state: plan.state.as_deref(),
@@ -312,6 +313,20 @@ fn task_of<'a>(call: &'a CallFacts, plan: &'a Plan) -> Option<&'a str> {
     match &plan.finding {
         Some(_) => plan.task(),
         None => call.who.task.as_deref(),
+    }
+}
+
+/// A conversation's hash in sixteen digits, as rows and the log spell it.
+struct Session([u8; 16]);
+
+impl Session {
+    fn of(hash: u64) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        Self(std::array::from_fn(|place| DIGITS[(hash >> (60 - 4 * place) & 15) as usize]))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

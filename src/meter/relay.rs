@@ -62,7 +62,7 @@ pub struct Relay {
     upstream: Arriving,
     decoder: Decoder,
     held: HeldBytes,
-    meter: Meter,
+    meter: Box<Meter>,
     rules: Rules,
     /// What has been taken and not been passed on.
     ready: Option<Bytes>,
@@ -107,7 +107,7 @@ impl Relay {
     /// # Errors
     ///
     /// The meter back, with its attempt still open, and the failure.
-    pub async fn open(unread: Unread, meter: Meter, rules: Rules) -> Result<Self, Box<(Meter, Failure)>> {
+    pub async fn open(unread: Unread, meter: Box<Meter>, rules: Rules) -> Result<Self, Box<(Box<Meter>, Failure)>> {
         let Unread { events: upstream, held } = unread;
         let first_byte_deadline = rules.first_byte_deadline;
         let cut = Box::pin(meter.cut());

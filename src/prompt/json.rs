@@ -65,8 +65,11 @@ impl<'a> Scanner<'a> {
 
     /// Starts before the first character of `bytes`, which must be UTF-8.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, JsonError> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|e| JsonError { what: "found bytes that are not UTF-8", at: e.valid_up_to() })?;
+        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| {
+            // Where they are is for the slower reader to say.
+            let at = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+            JsonError { what: "found bytes that are not UTF-8", at }
+        })?;
         Ok(Self::new(text))
     }
 

@@ -135,7 +135,7 @@ fn check_step(held: Held, wanted: Tier, tiers: &Tiers, expected: (&[&str], Tier,
 fn on(tier: Tier, name: &str, tokens: u64) -> Held {
     let mut models = Held::default().models;
     models[tier as usize] = Some(Warm { model: model(name), tokens });
-    Held { tier: Some(tier), models, rise: None }
+    Held { tier: Some(tier), models, ..Held::default() }
 }
 
 #[track_caller]

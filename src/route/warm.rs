@@ -29,6 +29,8 @@ pub struct Held {
     pub models: [Option<Warm>; Tier::ALL.len()],
     /// Where conversations like it mostly go on to; `None`: they stay where they begin, or nobody has looked.
     pub rise: Option<Rise>,
+    /// The rule that an earlier step of its turn matched, by its place, where the texts that are read do not say.
+    pub ruled: Option<usize>,
 }
 
 /// A model that knows the conversation.

@@ -31,15 +31,24 @@ pub struct Said {
 /// Reads all headers once.
 pub fn read(headers: HeaderMap) -> Said {
     let mut said = Said { forward: Vec::with_capacity(headers.len()), ..Said::default() };
-    let mut last = HOST;
+    let mut last = (HOST, false);
     for (name, value) in headers {
-        // A name stands before the first of its values only.
-        last = name.unwrap_or(last);
-        if passes(&last) {
-            said.note_session(last.as_str(), &value);
-            said.forward.push((last.clone(), value));
-        } else {
-            said.note(last.as_str(), &value);
+        let passing = match name {
+            Some(name) if passes(&name) => Some(name),
+            Some(name) => {
+                last = (name, false);
+                None
+            }
+            // A name stands before the first of its values only.
+            None => last.1.then(|| said.forward.last().map(|(name, _)| name.clone())).flatten(),
+        };
+        match passing {
+            Some(name) => {
+                last.1 = true;
+                said.note_session(name.as_str(), &value);
+                said.forward.push((name, value));
+            }
+            None => said.note(last.0.as_str(), &value),
         }
     }
     said

@@ -138,7 +138,8 @@ impl Server {
             (&Method::POST, "/v1/chat/completions") => {
                 // Before the body is read: whoever would be refused need not send it.
                 self.admission.has_room()?;
-                self.chat(id, request, key.as_deref(), request_body).await
+                // By itself: what waits around it, in layers, is moved several times.
+                Box::pin(self.chat(id, request, key.as_deref(), request_body)).await
             }
             (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {

@@ -218,6 +218,8 @@ async fn a_rule_that_a_long_turn_matched_holds_until_the_user_speaks_again() {
     let rule = "rule 1 (destructive SQL is high stakes)";
     check(&world.chat(reads(&mut talk, "drop table orders")).await, SOL, rule);
     check(&world.chat(reads(&mut talk, &"all is well ".repeat(20_000))).await, SOL, rule);
+    let state = world.rows("select state like '%\"ruled\":1%' from requests_v1 order by request_id");
+    assert_eq!(state, [[Sql::Null], [Sql::Integer(1)]]);
     check(&world.chat(talk.goes_on(LIGHT)).await, LUNA, "task");
 }
 

@@ -34,12 +34,15 @@ fn rules_behind_broader_ones() {
         "{ prompt_tokens: { over: 50 } }",
         "{ globs: [\"*.sql\", \"*.py\"] }",
         "{ globs: [\"*.sql\"] }",
+        "{ globs: [\"**\"] }",
+        "{ globs: [\"*.md\"] }",
     ]), @r#"
     p.md:4:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
     p.md:5:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
     p.md:8:5: this rule never decides: the one in line 7 matches whatever it does; wanted it in front of that one
     p.md:10:5: this rule never decides: the one in line 9 matches whatever it does; wanted it in front of that one
     p.md:13:5: this rule never decides: the one in line 12 matches whatever it does; wanted it in front of that one
+    p.md:15:5: this rule never decides: the one in line 14 matches whatever it does; wanted it in front of that one
     "#);
 }
 

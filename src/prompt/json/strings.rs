@@ -109,12 +109,19 @@ impl Marks {
         if (a.any() | b.any() | c.any() | d.any()).to_bitmask() == 0 {
             return Self::default();
         }
-        [d, c, b, a].map(Self::of).into_iter().fold(Self::default(), |above, marks| Self {
-            quotes: above.quotes << FIRST | marks.quotes,
-            backslashes: above.backslashes << FIRST | marks.backslashes,
-            controls: above.controls << FIRST | marks.controls,
-            ns: above.ns << FIRST | marks.ns,
-        })
+        let bits = |[a, b, c, d]: [u8x16; 4]| {
+            let [a, b, c, d] = [a, b, c, d].map(|mask| u64::from(mask.to_bitmask()));
+            a | b << FIRST | c << (2 * FIRST) | d << (3 * FIRST)
+        };
+        // Almost no block has any.
+        let controls = [a.controls, b.controls, c.controls, d.controls];
+        let has_controls = (a.controls | b.controls | c.controls | d.controls).to_bitmask() != 0;
+        Self {
+            quotes: bits([a.quotes, b.quotes, c.quotes, d.quotes]),
+            backslashes: bits([a.backslashes, b.backslashes, c.backslashes, d.backslashes]),
+            controls: if has_controls { bits(controls) } else { 0 },
+            ns: bits([a.ns, b.ns, c.ns, d.ns]),
+        }
     }
 
     fn are_none(self) -> bool {
@@ -131,7 +138,9 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Looks at the next `width` bytes; gives the string's length if it ends there.
+    /// Looks at the next `width` bytes; gives the string's length if it ends there. Part of the loop around it, or its
+    /// result would go through memory for each block.
+    #[inline(always)]
     fn step(&mut self, marks: Marks, width: usize) -> Result<Option<usize>, Broken> {
         if marks.are_none() && !self.open_escape {
             self.at += width;
@@ -141,16 +150,12 @@ impl Reading<'_> {
         let quotes = marks.quotes & !escapes;
         // Bits up to the closing quote, or all.
         let inside = below(quotes);
-        let control = marks.controls & inside;
-        if escapes & inside != 0 {
-            self.escaped = true;
-            // The three that nearly all of them are show in the bits: a loop over each would mispredict again.
-            let common = marks.quotes | marks.backslashes | marks.ns;
-            self.check_escapes(escapes & inside & below(control) & !common)?;
-        }
-        if control != 0 {
-            let at = self.at + control.trailing_zeros() as usize;
-            return Err(Broken { what: "found a control character in a string", at });
+        self.escaped |= escapes & inside != 0;
+        // The three that nearly all of them are show in the bits: a loop over each would mispredict again.
+        let common = marks.quotes | marks.backslashes | marks.ns;
+        let (control, rare) = (marks.controls & inside, escapes & inside & !common);
+        if control | rare != 0 {
+            self.check(control, rare)?;
         }
         if quotes != 0 {
             return Ok(Some(self.at + quotes.trailing_zeros() as usize + 1));
@@ -173,6 +178,17 @@ impl Reading<'_> {
             carried
         };
         escapes
+    }
+
+    /// Checks escaped characters up to a control character, which none may be.
+    #[cold]
+    fn check(&self, control: u64, escapes: u64) -> Result<(), Broken> {
+        self.check_escapes(escapes & below(control))?;
+        if control == 0 {
+            return Ok(());
+        }
+        let at = self.at + control.trailing_zeros() as usize;
+        Err(Broken { what: "found a control character in a string", at })
     }
 
     /// Checks the escaped characters whose bits are set.
