@@ -258,7 +258,7 @@ fn what_is_no_policy_and_no_folder_is_told_as_what_it_is() {
     assert!(told(&checked, folder.path()).0.contains("warning: policies: the folder has no policies"));
     let text = fs::read_to_string(&config).expect("a file").replace("policies: policies", "policies: polices");
     fs::write(&config, text).expect("a file");
-    let at = "farthing.yaml:4:11: `policies` is `polices`; wanted a folder that is there; did you mean `policies`?";
+    let at = "farthing.yaml:5:11: `policies` is `polices`; wanted a folder that is there; did you mean `policies`?";
     check(&["check", "--config", &config], at);
     check(&["serve", "--config", &config], &format!("farthing: {at}"));
 }

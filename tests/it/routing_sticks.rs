@@ -120,7 +120,7 @@ async fn a_row_has_the_targets_that_rest() {
     let ill = || Provider::openai().model(script("gpt-5.6-sol", [Reply::status(503)]));
     let world = Setup::of(ill())
         .and("spare", Provider::openai().model(script("gpt-5.6-sol", [Reply::text("ok")])))
-        .dispatch("retries: 0, circuit: { failures: 1, cool_down: 1h }")
+        .dispatch("retries: 0, circuit: { failures: 1, cool_down: 15m }")
         .tiers("frontier: [sim/gpt-5.6-sol, spare/gpt-5.6-sol]")
         .start()
         .await;
