@@ -104,11 +104,11 @@ pub fn load_again(folder: &Path, verify: Verify<'_>, known: &mut Known) -> Resul
     Ok((set, warnings))
 }
 
+/// What a file holds, or why it is not a policy.
+type Text = Result<String, String>;
+
 /// The texts of all policies of a folder at one moment: files that are replaced together are read together.
-fn snapshot(
-    folder: &Path,
-    read: impl Fn(&Path) -> Result<String, String>,
-) -> Result<Vec<(PathBuf, Result<String, String>)>, Problem> {
+fn snapshot(folder: &Path, read: impl Fn(&Path) -> Text) -> Result<Vec<(PathBuf, Text)>, Problem> {
     for _ in 0..READ_TRIES {
         let before = stamp(folder);
         let texts: Vec<_> = files(folder)?
@@ -161,7 +161,7 @@ fn is_nearly_default(policy: &Policy) -> bool {
     policy.name != DEFAULT && is_of_its_name && strsim::damerau_levenshtein(&name, DEFAULT) <= 1
 }
 
-fn read(file: &Path) -> Result<String, String> {
+fn read(file: &Path) -> Text {
     let unreadable = |error| format!("cannot read it: {}", secrets::reason(&error));
     if file.file_name().is_none_or(|name| name.to_str().is_none()) {
         return Err("the file's name is not UTF-8; wanted a name that requests can carry".to_owned());
