@@ -128,7 +128,8 @@ impl Gateway {
 
     /// Puts other policies in force, all at once, for the requests that come from now on and belong to no conversation.
     pub fn replace_policies(&self, policies: Set) {
-        self.routing.live.store(Arc::new(Live::new(policies)));
+        let live = Live::after(policies, self.routing.live.load().in_force());
+        self.routing.live.store(Arc::new(live));
     }
 
     /// What decides where calls go.

@@ -140,6 +140,9 @@ pub const CONVERSATIONS_MAX: usize = 2 * 16 * 1_792;
 pub const REMEMBERED_MODELS_MAX: usize = 1_024;
 /// How long a conversation may pause before it is forgotten, and with it the version of the policy that it began with.
 pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a conversation that never pauses that long keeps the version of the policy that it began with: a run may be
+/// named alike for ever.
+pub const CONVERSATION_POLICY_MAX: Duration = Duration::from_secs(4 * 3600);
 /// How long a provider is taken to keep the prefix of a conversation in its cache after using it.
 pub const WARM_PREFIX: Duration = Duration::from_secs(5 * 60);
 /// Most values that one metric label takes before the rest become `other`.

@@ -23,7 +23,8 @@ use crate::limits::{
 use crate::money::NanoUsd;
 use crate::plan::{Finding, ModelRef, Note, Plan, Reason, Why, Would};
 use crate::policy::rules::Facts;
-use crate::policy::{Policy, Set, Who};
+use crate::policy::{Policy, Rule, Set, Who};
+use crate::problem::shown_name;
 use crate::prompt::assent::says_nothing;
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
@@ -58,6 +59,8 @@ pub struct Decided {
     place: Place,
     held: Held,
     prompt_tokens: u64,
+    /// The tier that its work belongs in, where the choice was ours.
+    wanted: Option<Tier>,
 }
 
 /// A call that asks where to go.
@@ -97,7 +100,7 @@ impl Routing {
     /// # Errors
     ///
     /// The refusal that the client gets.
-    pub fn decide_at(&self, asking: Asking<'_>, mut place: Place, held: Held) -> Result<Decided, ApiError> {
+    pub fn decide_at(&self, asking: Asking<'_>, mut place: Place, mut held: Held) -> Result<Decided, ApiError> {
         let Asking { call, key, .. } = asking;
         let policy = place.policy().map_or_else(|| self.live.load().select(whose(call)), Arc::clone);
         let name = &*call.view.model;
@@ -113,14 +116,23 @@ impl Routing {
         }
         let judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
-            _ => Some(judge_call(&policy, asking, &mut place, &self.memo)),
+            _ => Some(judge_call(&policy, asking, (&mut place, &mut held), &self.memo)),
         };
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
-        let notes = as_auto.then_some(Note::TreatedAsAuto);
+        let wanted = verdict.filter(|_| routed == Asked::Auto).map(|verdict| verdict.tier);
+        if place.id.is_some() {
+            held.rise = wanted.and_then(|tier| policy.rises().of(tier));
+        }
+        let unknown = verdict.and_then(|_| unknown_task(&policy, call));
+        let notes = as_auto.then_some(Note::TreatedAsAuto).into_iter().chain(unknown);
         let needs = verdict.and_then(|verdict| policy.policy.tasks.get(verdict.task?)?.max_output);
         let step =
             Step { prompt_tokens: prompt_tokens(call), output_tokens: output_expected(call.view.output_limit, needs) };
-        let acting = self.acting(asking, routed, verdict, (&held, step)).map(|plan| noted(plan, notes));
+        let acting = self.acting(asking, routed, verdict, (&held, step));
+        let acting = acting.map(|plan| noting_unbound(noted(plan, notes), &policy, asking));
+        held.rise = held
+            .rise
+            .filter(|rise| acting.as_ref().is_ok_and(|plan| plan.reason.notes.contains(&Note::BeginsAbove(rise.from))));
         let mut plan = match mode {
             Mode::Enforce => acting.map_err(refusal_of)?,
             Mode::Observe => self.watching(asking, written, policy.policy.default, acting.ok()).map_err(refusal_of)?,
@@ -128,7 +140,7 @@ impl Routing {
         plan.finding = judged.as_ref().map(|(verdict, classified)| finding(&policy, verdict, *classified));
         plan.session = place.id;
         let (classified, prompt_tokens) = (judged.map(|(_, classified)| classified), prompt_tokens(call));
-        Ok(Decided { plan, classified, policy, place, held, prompt_tokens })
+        Ok(Decided { plan, classified, policy, place, held, prompt_tokens, wanted })
     }
 
     /// What levers that act make of the call.
@@ -155,14 +167,18 @@ impl Routing {
         })?;
         plan.would = acting.and_then(|acting| {
             let model = acting.targets.into_iter().next()?;
-            Some(Would { tier: acting.tier, model })
+            Some(Would { tier: acting.tier, model, reason: acting.reason })
         });
         Ok(plan)
     }
 
-    /// Remembers which model answered.
+    /// Remembers which model answered; where levers only watch, which one would have.
     pub fn answered(&self, decided: Remembered, model: &ModelRef, now: Instant) {
-        let Remembered { policy, place, prompt_tokens, tier, .. } = decided;
+        let Remembered { policy, mut place, prompt_tokens, tier, would, wanted, .. } = decided;
+        if let Some(wanted) = wanted.filter(|_| place.id.is_some()) {
+            place.reach(policy.rises().count(place.reached(), wanted));
+        }
+        let model = would.as_ref().unwrap_or(model);
         self.conversations.answered(place, &policy, tier, (model, prompt_tokens), now);
     }
 
@@ -230,14 +246,22 @@ pub struct Remembered {
     held: Held,
     prompt_tokens: u64,
     tier: Option<Tier>,
+    /// Where levers only watch: the model that would have answered.
+    would: Option<ModelRef>,
+    wanted: Option<Tier>,
 }
 
 impl Decided {
     /// Parts the plan from what is remembered once it was carried out.
     pub fn into_parts(self) -> (Plan, Remembered) {
-        let Self { plan, policy, place, held, prompt_tokens, .. } = self;
-        let tier = plan.tier.filter(|_| plan.reason.why != Why::ExactModel);
-        (plan, Remembered { policy, place, held, prompt_tokens, tier })
+        let Self { plan, policy, place, held, prompt_tokens, wanted, .. } = self;
+        let (tier, why) = match &plan.would {
+            Some(would) => (would.tier, would.reason.why),
+            None => (plan.tier, plan.reason.why),
+        };
+        let tier = tier.filter(|_| !matches!(why, Why::ExactModel | Why::Observed));
+        let would = plan.would.as_ref().map(|would| would.model.clone());
+        (plan, Remembered { policy, place, held, prompt_tokens, tier, would, wanted })
     }
 
     /// The policy that the call falls under.
@@ -266,19 +290,25 @@ impl Remembered {
 }
 
 /// *classify*: rules, then the task that the client names, then what the words are like.
-fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place, memo: &Memo) -> (Verdict, Classified) {
+fn judge_call(
+    policy: &InForce,
+    asking: Asking<'_>,
+    (place, held): (&mut Place, &mut Held),
+    memo: &Memo,
+) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
     let classified = reading(call, body, &tools, |request| policy.classifier().classify_remembered(request, memo));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
-    let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
+    let earlier = if place.id.is_some() { place.ruled(call.view.outline.user_turns) } else { held.ruled };
+    let (found, still) = first_rule(policy, asking, &tools, earlier, |_| true);
+    let rule = found.into_iter().chain(still).min();
+    held.ruled = still.filter(|_| rule != found);
     place.rule(rule, call.view.outline.user_turns);
     let signs = Signs { rule, named, classified };
-    let mut verdict = judge(&policy.policy, signs);
-    verdict.reason.notes.extend(call.who.task.as_ref().filter(|_| named.is_none()).map(|_| Note::UnknownTask));
-    (verdict, classified)
+    (judge(&policy.policy, signs), classified)
 }
 
 fn tools_of(asking: Asking<'_>) -> Vec<Cow<'_, str>> {
@@ -311,24 +341,26 @@ fn reading<T>(call: &CallFacts, body: &[u8], tools: &[&str], classify: impl FnOn
     })
 }
 
-/// The place of the first rule that matches. Texts are decoded only for rules that read them, the last user turn whole; where
-/// tool results are too long to be read again, a rule that `earlier` steps of the turn matched still does.
+/// The place of the first rule of those that count that matches, and of one that `earlier` steps of the turn matched and
+/// that still does, since tool results are too long to be read again. Texts are decoded only for rules that read them,
+/// the last user turn whole.
 fn first_rule(
     policy: &InForce,
-    call: &CallFacts,
-    body: &[u8],
+    asking: Asking<'_>,
     tools: &[&str],
     earlier: Option<usize>,
-) -> Option<usize> {
+    counts: impl Fn(&Rule) -> bool,
+) -> (Option<usize>, Option<usize>) {
+    let Asking { call, body, .. } = asking;
     let rules = &policy.policy.rules;
-    if rules.is_empty() {
-        return None;
+    if !rules.iter().any(&counts) {
+        return (None, None);
     }
     let outline = &call.view.outline;
     let prompt_tokens = PromptSize::of(&call.view, call.body_bytes).ample();
     let without_texts = Facts { tools, more_tools: outline.more_tools, prompt_tokens, ..Facts::default() };
-    if !rules.read_texts(&without_texts, |_| true) {
-        return rules.first_match(&without_texts);
+    if !rules.read_texts(&without_texts, &counts) {
+        return (rules.first_match_of(&without_texts, &counts), None);
     }
     let last_user = outline.last_user_began.iter().chain(&outline.last_user);
     let mut last_user: Vec<_> = last_user.flat_map(|at| openai_texts::parts(body, at)).collect();
@@ -344,9 +376,7 @@ fn first_rule(
     }
     let (last_user, results) = (borrowed(&last_user), borrowed(&results));
     let facts = Facts { last_user_turn: &last_user, tool_results: &results, ..without_texts };
-    let found = rules.first_match(&facts);
-    let still = unread.peek().and(earlier);
-    found.into_iter().chain(still).min()
+    (rules.first_match_of(&facts, &counts), unread.peek().and(earlier))
 }
 
 /// How many bytes of a body are gone through to decide where it goes.
@@ -380,8 +410,27 @@ fn whose(call: &CallFacts) -> Who<'_> {
     }
 }
 
-fn noted(mut plan: Plan, note: Option<Note>) -> Plan {
-    note.into_iter().for_each(|note| plan.reason.notes.insert(0, note));
+/// Says of a call that names a cheaper model outright that a protected rule matches it.
+fn noting_unbound(mut plan: Plan, policy: &InForce, asking: Asking<'_>) -> Plan {
+    let Some(tier) = plan.tier.filter(|_| plan.reason.why == Why::ExactModel) else { return plan };
+    let would_bind = |rule: &Rule| rule.protected && tier.is_below(rule.tier);
+    if !policy.policy.rules.iter().any(would_bind) {
+        return plan;
+    }
+    let (rule, _) = first_rule(policy, asking, &borrowed(&tools_of(asking)), None, would_bind);
+    plan.reason.notes.extend(rule.map(|rule| Note::NotBound(u32::try_from(rule + 1).unwrap_or(u32::MAX))));
+    plan
+}
+
+/// The task that the client names, if the policy has none of that id.
+fn unknown_task(policy: &InForce, call: &CallFacts) -> Option<Note> {
+    let named = call.who.task.as_deref()?;
+    let is_known = policy.policy.task(named).is_some();
+    (!is_known).then(|| Note::UnknownTask(shown_name(named).unwrap_or("…").into()))
+}
+
+fn noted(mut plan: Plan, notes: impl IntoIterator<Item = Note>) -> Plan {
+    plan.reason.notes.splice(..0, notes);
     plan
 }
 

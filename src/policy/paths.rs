@@ -52,7 +52,8 @@ impl Paths {
     }
 
     pub(super) fn cover(&self, other: &Self) -> bool {
-        other.written.iter().all(|glob| self.written.contains(glob))
+        let is_any = |glob: &String| matches!(&**glob, "**" | "**/*");
+        self.written.iter().any(is_any) || other.written.iter().all(|glob| self.written.contains(glob))
     }
 }
 

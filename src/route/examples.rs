@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn an_example_is_as_long_as_it_is() {
+        check(
+            "---\nrules:\n  - { when: { prompt_tokens: { under: 1 } }, use: frontier }\n---\n## Lightweight\n\
+             - Translating texts\n## Examples\n- \"Translate this letter into French\" → lightweight\n",
+            &[],
+        );
+    }
+
+    #[test]
     fn an_advisory_example_that_fails_is_told_as_such() {
         let text =
             "## Frontier\n- Designing architectures\n## Examples\n- \"hi there\" → lightweight {advisory: true}\n";

@@ -109,6 +109,20 @@ fn told_lines(output: &Output) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
+async fn a_folder_that_has_lost_all_its_policies_changes_nothing() {
+    let world = world(&[("orders.md", GOOD)]).await;
+    let file = world.folder.path().join("policies/orders.md");
+    fs::remove_file(&file).expect("it goes");
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("lost all its policies"), "{failed}");
+    assert_eq!(world.metric("farthing_policy_reload_failures_total", "").await, 1.0);
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+    fs::write(&file, GOOD).expect("a writable file");
+    world.logged("policies_reloaded", 1).await;
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+}
+
+#[tokio::test]
 async fn a_config_map_is_swapped_as_a_whole() {
     let world =
         world(&[("..first/orders.md", GOOD), ("..second/orders.md", "## Reasoning\n- Log parsing\n"), ("b.md", GOOD)])
@@ -263,4 +277,28 @@ fn the_shipped_policies_hold_their_examples() {
     let tried = run(&["policy", "test", &shipped]);
     let (stdout, stderr) = told(&tried, Path::new(""));
     assert_eq!((tried.status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");
+}
+
+#[test]
+fn what_is_no_policy_and_no_folder_is_told_as_what_it_is() {
+    let folder = house(&[]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let check = |arguments: &[&str], expected: &str| {
+        let checked = run(arguments);
+        let (_, stderr) = told(&checked, folder.path());
+        assert_eq!((checked.status.code(), stderr.trim_end()), (Some(1), expected), "{arguments:?}");
+    };
+    let config = path("farthing.yaml");
+    let wanted = "farthing.yaml: is no policy; wanted `farthing check --config farthing.yaml` for a configuration";
+    check(&["check", &config], wanted);
+    check(&["check", &path("nosuch.md")], "nosuch.md: cannot read it: there is no such file");
+    check(&["check", "/dev/null"], "/dev/null: it is no regular file; wanted a policy");
+    check(&["policy", "test", &path("policies")], "policies: has no policies; wanted some to try");
+    let checked = run(&["check", &path("policies")]);
+    assert!(told(&checked, folder.path()).0.contains("warning: policies: the folder has no policies"));
+    let text = fs::read_to_string(&config).expect("a file").replace("policies: policies", "policies: polices");
+    fs::write(&config, text).expect("a file");
+    let at = "farthing.yaml:5:11: `policies` is `polices`; wanted a folder that is there; did you mean `policies`?";
+    check(&["check", "--config", &config], at);
+    check(&["serve", "--config", &config], &format!("farthing: {at}"));
 }

@@ -199,11 +199,31 @@ async fn a_task_that_the_client_names_is_believed_within_its_grants() {
     check(&got, SOL, "named-task");
 }
 
+fn hash() -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// [`setup`] with one key, [`SECRET`], of the team `data`.
 async fn keyed(more: &str) -> World {
-    use sha2::{Digest, Sha256};
-    let hash: String = Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash();
     setup().more(&format!("keys: [ {{ sha256: {hash}, team: data, {more} }} ]")).start().await
+}
+
+#[tokio::test]
+async fn a_policy_may_be_for_a_key_and_a_key_may_act_where_its_team_watches() {
+    let world = keyed("name: ci, mode: enforce").await;
+    let of_key = "---\napplies_to: { keys: [ci] }\n---\n## Lightweight\n- Novel failure diagnosis\n  - \"The job died with an error that is in no runbook\"\n";
+    std::fs::write(world.folder.path().join("policies/of_key.md"), of_key).expect("a file");
+    world.logged("policies_reloaded", 1).await;
+    check(&world.chat_as(asks(HARD), &[("x-api-key", SECRET)]).await, LUNA, "task");
+    let hash = hash();
+    let world = setup()
+        .more("teams: { data: { mode: observe } }")
+        .more(&format!("keys: [ {{ sha256: {hash}, team: data, mode: enforce }} ]"))
+        .start()
+        .await;
+    check(&world.chat_as(asks(LIGHT), &[("x-api-key", SECRET)]).await, LUNA, "task");
 }
 
 #[tokio::test]
@@ -230,6 +250,37 @@ async fn a_tier_without_models_falls_upward() {
 }
 
 #[tokio::test]
+async fn a_task_that_the_policy_lacks_is_told_and_replaces_none() {
+    let world = setup().start().await;
+    let got = world.chat_as(asks(LIGHT), &[("x-farthing-task", "triage")]).await;
+    check(&got, LUNA, "task; the policy has no task `triage`");
+    assert_eq!(got.header("x-farthing-task"), "logs");
+    assert_eq!(world.logged("request", 1).await["task"], json!("logs"));
+    assert_eq!(world.rows("select task from requests_v1"), [[Sql::Text("logs".to_owned())]]);
+    assert!(world.metric("farthing_decisions_total", "reason=\"task\",task=\"logs\",tier=\"lightweight\"").await > 0.0);
+    let got = world.chat_as(asks(OTHER), &[("x-farthing-task", "triage")]).await;
+    check(&got, TERRA, "ambiguous; the policy has no task `triage`");
+}
+
+#[tokio::test]
+async fn exact_names_are_the_clients_word_and_protected_rules_say_that_they_matched() {
+    let world = setup().models("gpt-*").start().await;
+    let named = |text: &str, model: &str| with(text, json!({"model": model}));
+    let unbound = "exact-model; protected rule 1 does not bind exact names";
+    check(&world.chat(named("drop table a", "gpt-5.6-terra")).await, TERRA, unbound);
+    check(&world.chat(named("drop table a", "sim/gpt-5.6-luna")).await, LUNA, unbound);
+    check(&world.chat(named(LIGHT, "gpt-5.6-luna")).await, LUNA, "exact-model");
+    // Names that are treated as auto are bound, whatever tier the client pins.
+    let routed = format!("{RULE}; treated as auto");
+    let got = world.chat(named("drop table a", "gpt-5.6-sol")).await;
+    check(&got, SOL, &format!("{RULE}; treated as auto"));
+    let pinned = [("x-farthing-tier", "lightweight")];
+    let got = world.chat_as(named("drop table a", "claude-haiku-5"), &pinned).await;
+    assert_eq!(got.header("x-farthing-model"), SOL, "{routed}");
+    assert!(got.header("x-farthing-reason").contains("the pin to lightweight is overruled"));
+}
+
+#[tokio::test]
 async fn names_that_a_policy_treats_as_auto_are_routed() {
     let world = setup().models("gpt-*").start().await;
     for name in ["gpt-5.6-sol", "sim/gpt-5.6-sol", "claude-opus-5"] {
@@ -239,6 +290,8 @@ async fn names_that_a_policy_treats_as_auto_are_routed() {
     check(&world.chat(with(LIGHT, json!({"model": "gpt-5.6-terra"}))).await, TERRA, "exact-model");
     let got = world.chat(with(LIGHT, json!({"model": "mistral"}))).await;
     assert_eq!((got.status, got.code()), (404, "model_not_found".to_owned()));
+    let got = world.chat(with(LIGHT, json!({"model": "light"}))).await;
+    assert!(got.text().contains("did you mean `lightweight`?"), "{}", got.text());
 }
 
 #[tokio::test]
@@ -261,17 +314,23 @@ async fn observed_calls_go_where_they_were_sent_and_say_what_would_have_been() {
     let got = world.chat_as(with(LIGHT, json!({"model": "gpt-5.6-sol"})), &watched).await;
     check(&got, SOL, "exact-model");
     assert_eq!((got.header("x-farthing-would-tier"), got.header("x-farthing-would-model")), ("lightweight", LUNA));
+    assert_eq!(got.header("x-farthing-would-reason"), "task; treated as auto");
     assert_eq!(got.header("x-farthing-edits"), "");
     check(&world.chat_as(asks(LIGHT), &watched).await, TERRA, "observed");
     let pinned = [watched[0], ("x-farthing-tier", "lightweight")];
     let got = world.chat_as(asks("drop table a"), &pinned).await;
     check(&got, LUNA, "pinned-tier");
     assert_eq!(got.header("x-farthing-would-model"), SOL);
+    let overruled = format!("{RULE}; protected work, so the pin to lightweight is overruled");
+    assert_eq!(got.header("x-farthing-would-reason"), overruled);
     let got = world.chat_as(asks(LIGHT), &[("x-farthing-team", "acting")]).await;
     check(&got, LUNA, "task");
     assert_eq!(got.header("x-farthing-would-model"), "");
     let event = world.logged("request", 1).await;
     assert_eq!((&event["would_tier"], &event["would_model"]), (&json!("lightweight"), &json!(LUNA)));
+    assert_eq!(event["would_reason"], json!("task; treated as auto"));
+    let would = world.metric("farthing_would_decisions_total", "reason=\"rule\",task=\"none\",tier=\"frontier\"").await;
+    assert!((would - 1.0).abs() < f64::EPSILON, "{would}");
     let rows =
         world.rows("select coalesce(would_tier || ' ' || would_model, '-') from requests_v1 order by request_id");
     let would: Vec<_> = rows.into_iter().flatten().collect();
@@ -281,6 +340,14 @@ async fn observed_calls_go_where_they_were_sent_and_say_what_would_have_been() {
         [format!("lightweight {LUNA}"), format!("lightweight {LUNA}"), format!("frontier {SOL}"), "-".to_owned()]
             .map(|t| text(&t))
     );
+    let reasons = world.rows("select reason from requests_v1 order by request_id");
+    let expected = [
+        "exact-model; would: task; treated as auto".to_owned(),
+        "observed; would: task".to_owned(),
+        format!("pinned-tier; would: {overruled}"),
+        "task".to_owned(),
+    ];
+    assert_eq!(reasons.into_iter().flatten().collect::<Vec<_>>(), expected.map(|reason| text(&reason)));
 }
 
 #[tokio::test]

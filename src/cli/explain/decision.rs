@@ -98,6 +98,8 @@ struct Decision<'a> {
     would_tier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_reason: Option<String>,
     tokens: Tokens,
     estimated_usd: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,6 +220,7 @@ impl Explainer {
             not_granted: call.who.ignored.clone(),
             would_tier: plan.would.as_ref().and_then(|would| would.tier).map(|tier| tier.as_str()),
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
+            would_reason: plan.would.as_ref().map(|would| would.reason.to_string()),
             tokens: Tokens { prompt },
             estimated_usd: model.and_then(|model| self.cost(call, model, prompt)).and_then(number),
             classifier: explanation

@@ -47,12 +47,15 @@ fn rules_behind_broader_ones() {
         "{ prompt_tokens: { over: 50 } }",
         "{ globs: [\"*.sql\", \"*.py\"] }",
         "{ globs: [\"*.sql\"] }",
+        "{ globs: [\"**\"] }",
+        "{ globs: [\"*.md\"] }",
     ]), @r#"
     p.md:4:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
     p.md:5:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
     p.md:8:5: this rule never decides: the one in line 7 matches whatever it does; wanted it in front of that one
     p.md:10:5: this rule never decides: the one in line 9 matches whatever it does; wanted it in front of that one
     p.md:13:5: this rule never decides: the one in line 12 matches whatever it does; wanted it in front of that one
+    p.md:15:5: this rule never decides: the one in line 14 matches whatever it does; wanted it in front of that one
     "#);
 }
 
@@ -81,5 +84,18 @@ fn tiers_without_models() {
     ), @r#"
     p.md: unclear work goes to `reasoning`, the default, and `tiers` has no model there
     p.md:4:5: work goes to `lightweight`, and `tiers` has no model there
+    "#);
+}
+
+#[test]
+fn teams_and_keys_that_nobody_has_heard_of() {
+    let of = |names: &str| {
+        let policy = good(&format!("---\napplies_to: {{ {names} }}\n---\n## Lightweight\n- x\n"));
+        lines(&doubts::applies_to_nobody(&policy, &["support", "data"], &["ci"]))
+    };
+    assert_snapshot!(of("teams: [suport, support, elsewhere], keys: [cii, ci, nightly]"), @r#"
+    p.md: `applies_to` names the team `suport`, which is not declared; did you mean `support`?
+    p.md: `applies_to` names the key `cii`, and no key of the configuration has that name; did you mean `ci`?
+    p.md: `applies_to` names the key `nightly`, and no key of the configuration has that name
     "#);
 }
