@@ -4,7 +4,7 @@ use crate::policy::Policy;
 use crate::task::Tier;
 
 use super::features::material_of;
-use super::{Classified, Classifier, Described, Request};
+use super::{Classified, Classifier, Request};
 
 /// Everything that led to a classification.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub struct Near {
 impl Classifier {
     /// Classifies a request and says why.
     pub fn explain(&self, policy: &Policy, request: &Request<'_>) -> Explanation {
-        let described = Described::of(request);
+        let described = self.describe(request);
         let shares = self.shares(&described);
         let tiers = self.masses(&shares);
         let (likeliest, _) = self.likeliest(&tiers);

@@ -89,6 +89,8 @@ pub struct Described {
     scores: Scores,
     kinds: Kinds,
     about: Vector,
+    /// Rows of the n-grams of the ask: words, letters, ends; empty unless it was described in full.
+    grams: [Vec<u32>; 3],
 }
 
 impl Described {
@@ -96,12 +98,18 @@ impl Described {
     pub fn of(request: &Request<'_>) -> Self {
         let features = describe(request);
         let scores = Weights::built_in().requests.scores(&features);
-        Self { kinds: Kinds::of(&scores), scores, about: features.ask }
+        Self { kinds: Kinds::of(&scores), scores, about: features.ask, grams: Default::default() }
     }
 
-    /// Describes a request that is a first turn and nothing else.
+    /// Describes a request with its n-grams, which only a policy with many examples looks at.
+    fn in_full(request: &Request<'_>) -> Self {
+        let [words, letters, ends, ..] = describe(request).rows;
+        Self { grams: [words, letters, ends], ..Self::of(request) }
+    }
+
+    /// Describes a request that is a first turn and nothing else, in full.
     fn of_text(text: &str) -> Self {
-        Self::of(&Request { last_user: text, user_turns: 1, ..Request::default() })
+        Self::in_full(&Request { last_user: text, user_turns: 1, ..Request::default() })
     }
 
     /// From 0, nothing in common, to about 1.
@@ -115,9 +123,10 @@ impl Classifier {
     /// Reads a policy's bullets and examples: about 0.1 ms each.
     pub fn compile(policy: &Policy) -> Self {
         let bullets: Vec<Bullet> = policy.tasks.iter().map(Bullet::of).collect();
+        let uncovered = uncovered(&bullets);
         Self {
-            uncovered: uncovered(&bullets),
-            examples: Examples::learn(&bullets),
+            examples: Examples::learn(&bullets, |example| prose_scores(&bullets, &uncovered, example)),
+            uncovered,
             bullets,
             tiers: policy.tasks.iter().map(|task| task.tier).collect(),
             default: policy.default,
@@ -127,7 +136,11 @@ impl Classifier {
 
     /// Classifies a request.
     pub fn classify(&self, request: &Request<'_>) -> Classified {
-        self.decide(&Described::of(request))
+        self.decide(&self.describe(request))
+    }
+
+    fn describe(&self, request: &Request<'_>) -> Described {
+        if self.examples.have_grams() { Described::in_full(request) } else { Described::of(request) }
     }
 
     /// Classifies a described request.
@@ -166,23 +179,31 @@ impl Classifier {
 
     /// How likely the request belongs to each task, and, last, to none; they add up to 1.
     fn shares(&self, described: &Described) -> Vec<f32> {
-        let matching = Weights::built_in().matching;
-        let kinds = &described.kinds.0;
-        let mut scores = Vec::with_capacity(self.bullets.len() + 1);
-        for bullet in &self.bullets {
-            let covered: f32 = kinds.iter().zip(bullet.weights).map(|(share, weight)| share * weight).sum();
-            let topic = cosine(&bullet.about, &described.about);
-            scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic);
-        }
-        let rest = self.examples.add(described, &mut scores);
-        let left: f32 = kinds.iter().zip(self.uncovered).map(|(share, left)| share * left).sum();
-        scores.push(matching.sharpness * (left + 1e-4).ln() + matching.none + rest);
+        let mut scores = prose_scores(&self.bullets, &self.uncovered, described);
+        self.examples.weigh(described, &mut scores);
         let top = scores.iter().copied().fold(f32::MIN, f32::max);
         scores.iter_mut().for_each(|score| *score = (*score - top).exp());
         let sum: f32 = scores.iter().sum();
-        scores.iter_mut().for_each(|score| *score /= sum);
+        let doubt = Weights::built_in().doubt;
+        #[expect(clippy::cast_precision_loss, reason = "a policy has a few hundred tasks at most")]
+        let even = doubt / scores.len() as f32;
+        scores.iter_mut().for_each(|score| *score = (1.0 - doubt) * *score / sum + even);
         scores
     }
+}
+
+/// How near a request is to each bullet's prose, and, last, to what none of them covers.
+fn prose_scores(bullets: &[Bullet], uncovered: &Scores, described: &Described) -> Vec<f32> {
+    let matching = Weights::built_in().matching;
+    let kinds = &described.kinds.0;
+    let share_of = |weights: &Scores| kinds.iter().zip(weights).map(|(share, weight)| share * weight).sum::<f32>();
+    let mut scores = Vec::with_capacity(bullets.len() + 1);
+    for bullet in bullets {
+        let topic = cosine(&bullet.about, &described.about);
+        scores.push(matching.sharpness * (share_of(&bullet.weights) + 1e-4).ln() + matching.topic * topic);
+    }
+    scores.push(matching.sharpness * (share_of(uncovered) + 1e-4).ln() + matching.none);
+    scores
 }
 
 fn uncovered(bullets: &[Bullet]) -> Scores {
