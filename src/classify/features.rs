@@ -478,7 +478,7 @@ mod tests {
                 user_turns: 1,
                 ..Request::default()
             },
-            0xb8cb_d530_8a46_5559,
+            0x27e3_85e5_7bc7_ed1f,
         );
     }
 

@@ -119,6 +119,8 @@ pub struct Described {
     wording: Wording,
     /// `Likeness`, unless its turn says nothing by itself.
     basis: Basis,
+    /// Rows of the n-grams of the ask: words, letters, ends; empty unless it was described in full.
+    grams: [Vec<u32>; 3],
 }
 
 impl Described {
@@ -130,12 +132,18 @@ impl Described {
     /// Describes a request whose pieces may have been read before; it comes out the same.
     fn read(request: &Request<'_>, memo: Option<&Memo>) -> Self {
         let (scores, about, wording) = pieces::score(request, memo);
-        Self { kinds: Kinds::of(&scores), scores, about, wording, basis: Basis::Likeness }
+        Self { kinds: Kinds::of(&scores), scores, about, wording, basis: Basis::Likeness, grams: Default::default() }
     }
 
-    /// Describes a request that is a first turn and nothing else.
+    /// Describes a request with its n-grams, which only a policy with many examples looks at.
+    fn in_full(request: &Request<'_>, memo: Option<&Memo>) -> Self {
+        let [words, letters, ends, ..] = features::describe(request).rows;
+        Self { grams: [words, letters, ends], ..Self::read(request, memo) }
+    }
+
+    /// Describes a request that is a first turn and nothing else, in full.
     fn of_text(text: &str) -> Self {
-        Self::of(&Request { last_user: text, user_turns: 1, ..Request::default() })
+        Self::in_full(&Request { last_user: text, user_turns: 1, ..Request::default() }, None)
     }
 
     /// From 0, nothing in common, to about 1.
@@ -149,9 +157,10 @@ impl Classifier {
     /// Reads a policy's bullets and examples: about 0.1 ms each.
     pub fn compile(policy: &Policy) -> Self {
         let bullets: Vec<Bullet> = policy.tasks.iter().map(Bullet::of).collect();
+        let uncovered = uncovered(&bullets);
         Self {
-            uncovered: uncovered(&bullets),
-            examples: Examples::learn(&bullets),
+            examples: Examples::learn(&bullets, |example| prose_scores(&bullets, &uncovered, example)),
+            uncovered,
             wordings: Wordings::of(policy),
             bullets,
             tiers: policy.tasks.iter().map(|task| task.tier).collect(),
@@ -175,7 +184,11 @@ impl Classifier {
     /// Describes a request; a turn that says nothing, unless the policy has its words, as the last one that does.
     fn describe(&self, request: &Request<'_>, memo: Option<&Memo>) -> Described {
         let is_said = |turn: &&str| !turn.trim().is_empty() && !says_nothing(turn);
-        let described = Described::read(request, memo);
+        let read = |request: &Request<'_>| match self.examples.have_grams() {
+            true => Described::in_full(request, memo),
+            false => Described::read(request, memo),
+        };
+        let described = read(request);
         let says_something = request.has_images || !says_nothing(request.last_user);
         if says_something || self.wordings.task(&described.wording).is_some() {
             return described;
@@ -185,7 +198,7 @@ impl Classifier {
         };
         let user_turns = request.user_turns.saturating_sub(1);
         let before = Request { last_user: before, previous_user: None, user_turns, ..*request };
-        Described { basis: Basis::Earlier, ..Described::read(&before, memo) }
+        Described { basis: Basis::Earlier, ..read(&before) }
     }
 
     /// What comes of these shares.
@@ -228,21 +241,15 @@ impl Classifier {
 
     /// How likely the request belongs to each task, and, last, to none; they add up to 1.
     fn shares(&self, described: &Described) -> Vec<f32> {
-        let matching = Weights::built_in().matching;
-        let kinds = &described.kinds.0;
-        let mut scores = Vec::with_capacity(self.bullets.len() + 1);
-        for bullet in &self.bullets {
-            let covered = dot(kinds, &bullet.weights);
-            let topic = cosine(&bullet.about, &described.about);
-            scores.push(matching.sharpness * (covered + 1e-4).ln() + matching.topic * topic);
-        }
-        let rest = self.examples.add(described, &mut scores);
-        let left = dot(kinds, &self.uncovered);
-        scores.push(matching.sharpness * (left + 1e-4).ln() + matching.none + rest);
+        let mut scores = prose_scores(&self.bullets, &self.uncovered, described);
+        self.examples.weigh(described, &mut scores);
         let top = scores.iter().copied().fold(f32::MIN, f32::max);
         scores.iter_mut().for_each(|score| *score = (*score - top).exp());
         let sum: f32 = scores.iter().sum();
-        scores.iter_mut().for_each(|score| *score /= sum);
+        let doubt = Weights::built_in().doubt;
+        #[expect(clippy::cast_precision_loss, reason = "a policy has a few hundred tasks at most")]
+        let even = doubt / scores.len() as f32;
+        scores.iter_mut().for_each(|score| *score = (1.0 - doubt) * *score / sum + even);
         if let Some(task) = self.wordings.task(&described.wording) {
             make_certain(&mut scores, task);
         }
@@ -254,6 +261,19 @@ impl Classifier {
 fn make_certain(shares: &mut [f32], task: usize) {
     shares.iter_mut().for_each(|share| *share *= 1.0 - CERTAIN);
     shares[task] += CERTAIN;
+}
+
+/// How near a request is to each bullet's prose, and, last, to what none of them covers.
+fn prose_scores(bullets: &[Bullet], uncovered: &Scores, described: &Described) -> Vec<f32> {
+    let matching = Weights::built_in().matching;
+    let kinds = &described.kinds.0;
+    let mut scores = Vec::with_capacity(bullets.len() + 1);
+    for bullet in bullets {
+        let topic = cosine(&bullet.about, &described.about);
+        scores.push(matching.sharpness * (dot(kinds, &bullet.weights) + 1e-4).ln() + matching.topic * topic);
+    }
+    scores.push(matching.sharpness * (dot(kinds, uncovered) + 1e-4).ln() + matching.none);
+    scores
 }
 
 fn uncovered(bullets: &[Bullet]) -> Scores {

@@ -181,7 +181,7 @@ fn what_arguments_say_wrongly_is_told_as_it_is_to_clients() {
         lines[0]["reason"].as_str().unwrap_or_default().to_owned()
     };
     assert_eq!(reason(&["--tier", "light"]), "task; unknown tier");
-    assert_eq!(reason(&["--task", "logz"]), "task; unknown task");
+    assert_eq!(reason(&["--task", "logz"]), "task; the policy has no task `logz`");
 }
 
 #[test]
