@@ -26,6 +26,8 @@ use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::config::{Config, Key};
+use crate::cost::Book;
+use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::relay::{Relay, Rules, Unread};
@@ -41,7 +43,7 @@ use crate::wire::openai_reply::Facts;
 use hold::Purse;
 use live::Live;
 use refusals::{failed_reply, status_of};
-use routing::{Asking, Routing};
+use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
 
@@ -51,7 +53,7 @@ pub struct Gateway {
     accounts: Arc<Accounts>,
     providers: Providers,
     health: Health,
-    routing: Routing,
+    routing: Arc<Routing>,
 }
 
 /// What goes back to the client.
@@ -115,7 +117,7 @@ impl Outcome {
 impl Gateway {
     /// Assembles the hallway.
     pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers, policies: Set) -> Self {
-        let routing = Routing::new(Arc::clone(&config), policies);
+        let routing = Arc::new(Routing::new(Arc::clone(&config), policies));
         Self { config, accounts, providers, health: Health::default(), routing }
     }
 
@@ -131,7 +133,8 @@ impl Gateway {
 
     /// Puts other policies in force, all at once, for the requests that come from now on and belong to no conversation.
     pub fn replace_policies(&self, policies: Set) {
-        self.routing.live.store(Arc::new(Live::new(policies)));
+        let live = Live::after(policies, self.routing.live.load().in_force());
+        self.routing.live.store(Arc::new(live));
     }
 
     /// What decides where calls go.
@@ -149,8 +152,7 @@ impl Gateway {
             Err(error) => return self.no_plan(&call, error),
         };
         let downgrade = self.is_to_downgrade(&purse, &facts);
-        let asking = Asking { call: &facts, body: &call.body, key, book: &book, downgrade };
-        let (mut plan, remembered) = match self.routing.decide(asking, Clock::now()) {
+        let (mut plan, remembered) = match self.decide(&call, key, &book, downgrade).await {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.no_plan(&call, error),
         };
@@ -171,6 +173,32 @@ impl Gateway {
             drop(secured.await);
         }
         reply
+    }
+
+    /// *classify* and *choose*: at once, or where much is to be read, away from the threads that serve and in a place.
+    /// Dropping the future gives up the waiting; deciding that has begun goes on to its end and keeps its place.
+    async fn decide(
+        &self,
+        call: &Call,
+        key: Option<&Key>,
+        book: &Arc<Book>,
+        downgrade: bool,
+    ) -> Result<Decided, ApiError> {
+        if bytes_read(&call.facts) <= DECIDED_AT_ONCE_BYTES_MAX {
+            let asking = Asking { call: &call.facts, body: &call.body, key, book, downgrade };
+            return self.routing.decide(asking, Clock::now());
+        }
+        let place = call.held.decoders().acquire_owned().await;
+        let (routing, facts, body) = (Arc::clone(&self.routing), Arc::clone(&call.facts), call.body.clone());
+        let (key, book) = (key.cloned(), Arc::clone(book));
+        let decide = move || {
+            let asking = Asking { call: &facts, body: &body, key: key.as_ref(), book: &book, downgrade };
+            let decided = routing.decide(asking, Clock::now());
+            drop(place);
+            decided
+        };
+        let broke_off = |_| Err(ApiError::new(Code::Internal, "deciding where the request goes broke off"));
+        tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
     }
 
     /// The targets of a plan that will not be called, but as the last hope.

@@ -80,7 +80,7 @@ pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub const H2_CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 /// How long connections without a request stay open once draining has begun, and once more after they were asked to end.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
-/// Most bodies, of requests and of answers, that are decoded at once; each may need up to 16 MiB for the window of its encoding.
+/// Most bodies, of requests and of answers, that are decoded at once, or gone through away from the threads that serve; each may need up to 16 MiB for the window of its encoding.
 pub const DECODERS_MAX: usize = 8;
 /// How long a client may pause while sending its body.
 pub const BODY_READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -112,8 +112,8 @@ pub const CALIBRATED_MODELS_MAX: usize = 256;
 pub const CHAIN_LINKS: usize = 32;
 /// Most system and developer messages that are classified by.
 pub const INSTRUCTIONS_MAX: usize = 4;
-/// Most tools that are offered whose names are read.
-pub const TOOL_NAMES_MAX: usize = 256;
+/// Most tools that are offered whose names are read; a request with more counts as one that offers any tool.
+pub const TOOL_NAMES_MAX: usize = 4096;
 /// How much of a request's texts a classifier reads, in bytes of raw JSON at the start and at the end of each.
 pub const CLASSIFIED_TURN_BYTES: (usize, usize) = (4 << 10, 2 << 10);
 /// The same of the user turn before it, of each tool result, and of each system message.
@@ -125,6 +125,11 @@ pub const CLASSIFIED_TURNS_MAX: usize = 1_024;
 /// Most other texts (system prompts, earlier turns, beginnings of material), at 300 bytes each, and as many tool results,
 /// at 100 bytes each.
 pub const CLASSIFIED_PIECES_MAX: usize = 4_096;
+/// Most tools that a classifier counts.
+pub const CLASSIFIED_TOOLS_MAX: usize = 256;
+/// Most bytes of a body that are gone through on a thread that serves to decide where it goes; what has more is decided
+/// elsewhere, in one of the [`DECODERS_MAX`] places.
+pub const DECIDED_AT_ONCE_BYTES_MAX: usize = 128 << 10;
 /// How much of the tool results rules look at, in bytes of raw JSON, the newest ones first; the last user turn they
 /// always see whole.
 pub const RULED_RESULTS_BYTES: usize = 128 << 10;
@@ -135,6 +140,9 @@ pub const CONVERSATIONS_MAX: usize = 2 * 16 * 1_792;
 pub const REMEMBERED_MODELS_MAX: usize = 1_024;
 /// How long a conversation may pause before it is forgotten, and with it the version of the policy that it began with.
 pub const CONVERSATION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a conversation that never pauses that long keeps the version of the policy that it began with: a run may be
+/// named alike for ever.
+pub const CONVERSATION_POLICY_MAX: Duration = Duration::from_secs(4 * 3600);
 /// How long a provider is taken to keep the prefix of a conversation in its cache after using it.
 pub const WARM_PREFIX: Duration = Duration::from_secs(5 * 60);
 /// Most ends of prompts that are remembered in order to know what another model would have had in its cache, at some 50
@@ -157,6 +165,12 @@ pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
 /// at about 2 KB each until they are written.
 pub const LEDGER_BATCH_BYTES_MAX: usize = 256 << 10;
+/// Most problems that are told of a file; the others are counted.
+pub const PROBLEMS_SHOWN_MAX: usize = 100;
+/// Longest pattern that a file may have for names or paths, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+/// Most braces within each other in such a pattern.
+pub const PATTERN_BRACES_MAX: usize = 8;
 /// Longest word of a request that is taken for a path when a policy's globs are held against it, in bytes.
 pub const POLICY_PATH_BYTES_MAX: usize = 4096;
 /// Largest policy file that is read, in bytes.
@@ -167,8 +181,11 @@ pub const POLICY_FILES_MAX: usize = 256;
 pub const POLICY_TASKS_MAX: usize = 256;
 /// Most examples, and most tests, of a policy.
 pub const POLICY_EXAMPLES_MAX: usize = 4096;
-/// Most rules of a policy: each may go through a request's text.
+/// Most rules of a policy. A request's text is gone through for all of them together: once for keywords, once for paths.
 pub const POLICY_RULES_MAX: usize = 64;
+/// Most patterns in the `globs` and `tools` of a policy's rules together: a path that has the letters of all of them is
+/// held against each.
+pub const POLICY_PATTERNS_MAX: usize = 1024;
 /// Most entries of one list in a policy's front matter.
 pub const POLICY_LIST_MAX: usize = 256;
 /// Highest budget, in dollars: sums of that size are far from the largest amount that a row holds.

@@ -103,12 +103,18 @@ impl Why {
 }
 
 /// What made a plan differ from what was decided or asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Note {
     /// The policy treats the model that the client named as `auto`.
     TreatedAsAuto,
+    /// The client named this task, and the policy has none of that id.
+    UnknownTask(Box<str>),
     /// It was taken for work of this tier, and for none of the tier's tasks by itself.
     Unnamed,
+    /// The turn says nothing by itself: it was taken for what the last one asks that does.
+    AsBefore,
+    /// The turn says nothing by itself, and none before it does.
+    SaysNothing,
     /// The client pinned this tier, and the work is protected.
     PinOverruled(Tier),
     /// This tier has no models: the next dearer one answers.
@@ -121,19 +127,36 @@ pub enum Note {
     BudgetNear(Tier),
     /// This tier would do, and leaving the model whose cache is warm would cost more than it saves.
     StaysWarm(Tier),
+    /// This tier would do, and conversations that begin there mostly go on to where this one begins.
+    BeginsAbove(Tier),
+    /// Another model of the tier comes first, and going there would cost more than staying on the one that answered last.
+    KeepsModel,
+    /// Another model of the tier answered last, and going on with the tier's first one costs less.
+    LeavesModel,
+    /// The protected rule at this place, counted from 1, matches, and the client named a cheaper model outright.
+    NotBound(u32),
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TreatedAsAuto => f.write_str("treated as auto"),
+            Self::UnknownTask(name) => write!(f, "the policy has no task `{name}`"),
             Self::Unnamed => f.write_str("like several tasks of the tier, and none by itself"),
+            Self::AsBefore => f.write_str("as the turn before, since this one says nothing by itself"),
+            Self::SaysNothing => f.write_str("the turn says nothing by itself"),
             Self::PinOverruled(tier) => write!(f, "protected work, so the pin to {tier} is overruled"),
             Self::NoModels(tier) => write!(f, "{tier} has no models"),
             Self::NotGranted(tier) => write!(f, "{tier} is not granted"),
             Self::NoProvider(tier) => write!(f, "the team may use no provider of {tier}"),
             Self::BudgetNear(tier) => write!(f, "the budget is nearly spent, so that {tier} is not used"),
             Self::StaysWarm(tier) => write!(f, "{tier} would do, but a cold prefix costs more than it saves"),
+            Self::BeginsAbove(tier) => {
+                write!(f, "{tier} would do, but most that begins there moves up, and would pay for its prefix twice")
+            }
+            Self::KeepsModel => f.write_str("stays on the model that answered last, which costs no more here"),
+            Self::LeavesModel => f.write_str("back to the first model of the tier, which costs less here"),
+            Self::NotBound(rule) => write!(f, "protected rule {rule} does not bind exact names"),
         }
     }
 }
@@ -212,6 +235,8 @@ pub struct Would {
     pub tier: Option<Tier>,
     /// The first model that would have been tried.
     pub model: ModelRef,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// The targets of a call in fallback order; never empty but where the call is refused.
@@ -254,6 +279,14 @@ impl Plan {
         }
     }
 
+    /// Why, as rows have it: where levers only watch, with why they would have done otherwise.
+    pub fn told(&self) -> Cow<'static, str> {
+        match &self.would {
+            Some(would) => format!("{}; would: {}", self.reason, would.reason).into(),
+            None => self.reason.wording(),
+        }
+    }
+
     /// The task kind that the policy took it for.
     pub fn task(&self) -> Option<&str> {
         self.finding.as_ref()?.task.as_deref()
@@ -289,5 +322,15 @@ mod tests {
             assert_eq!(reason.wording(), reason.to_string());
         }
         assert_eq!(Reason::of(Why::Task).to_string(), "task");
+    }
+
+    #[test]
+    fn a_row_has_both_reasons_where_levers_only_watch() {
+        let model = ModelRef { provider: ProviderId::from("p"), model: ModelId::from("m") };
+        let plan = Plan::new(None, vec![model.clone()], Reason::of(Why::Observed));
+        assert_eq!(plan.told(), "observed");
+        let reason = Reason { notes: vec![Note::TreatedAsAuto], ..Reason::of(Why::Task) };
+        let plan = Plan { would: Some(Would { tier: None, model, reason }), ..plan };
+        assert_eq!(plan.told(), "observed; would: task; treated as auto");
     }
 }

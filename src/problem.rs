@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::limits::PROBLEMS_SHOWN_MAX;
+
 /// Where something stands in a file: 1-based line and column.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place {
@@ -58,6 +60,17 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The first of many problems, and how many more there are: a report is read by people, and goes into a line of the log.
+pub fn first_of(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(PROBLEMS_SHOWN_MAX);
+    if more > 0 {
+        problems.truncate(PROBLEMS_SHOWN_MAX);
+        let file = problems.last().map(|last| last.file.clone()).unwrap_or_default();
+        problems.push(Problem::of_file(&file, format!("{more} more problems are not shown")));
+    }
+    problems
+}
+
 /// `; did you mean \`x\`?` for the candidate nearest to `word`, or nothing if none is near.
 pub fn nearest_hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map_or_else(String::new, |candidate| format!("; did you mean `{candidate}`?"))
@@ -96,6 +109,17 @@ mod tests {
         let message = "unknown key `a\nb\u{1b}[2Jé`".to_owned();
         let problem = Problem { file: "f".to_owned(), line: 2, column: 1, message };
         assert_eq!(problem.to_string(), "f:2:1: unknown key `a\\nb\\u{1b}[2Jé`");
+    }
+
+    #[test]
+    fn of_many_problems_the_first_are_told_and_the_others_counted() {
+        let problems = |count: u32| {
+            let place = |line| Place { line, column: 1 };
+            (1..=count).map(|line| Problem::at("f", place(line), "wrong")).collect::<Vec<_>>()
+        };
+        assert_eq!(first_of(problems(100)).len(), 100);
+        let told = first_of(problems(87_000));
+        assert_eq!((told.len(), told[100].to_string().as_str()), (101, "f: 86900 more problems are not shown"));
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub fn policy(input: &[u8]) {
         assert!(!matches!(&test.expected, Expected::Task(id) if policy.task(id).is_none()), "{test:?}");
     }
     let facts = rules::Facts { last_user_turn: &[text], tools: &[text], ..rules::Facts::default() };
-    rules::first_match(&policy.rules, &facts);
+    policy.rules.first_match(&facts);
 }
 
 fn lies_inside(problem: &Problem, text: &str) {

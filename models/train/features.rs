@@ -13,7 +13,7 @@ fn main() {
     let mut out = stdout().lock();
     for line in stdin().lock().lines() {
         let line: Value = serde_json::from_str(&line.expect("UTF-8")).expect("JSON");
-        let Features { rows, ask, system } = match line["text"].as_str() {
+        let Features { rows, ask, system, .. } = match line["text"].as_str() {
             Some(prose) => describe_prose(prose),
             None => requests::with_request(&line, describe),
         };

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::*;
+use crate::config;
 use crate::simulator::{ModelScript, Provider, Reply, Running as Simulator};
 
 const ASK: &str = r#"{"model":"gpt-5.6-luna","messages":[{"role":"user","content":"hi"}]}"#;

@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::classify;
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
-use crate::policy::{self, Policy, doubts};
+use crate::policy::{Policy, doubts};
 use crate::task::Tier;
 
 /// The warnings about `config` with the prices of `book` as of `now`, each once.
@@ -24,16 +23,21 @@ pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
     warnings
 }
 
-/// What policies say and probably do not mean; without a configuration nothing is known of the tiers' models.
+/// What policies say and probably do not mean, beside what their own files tell; without a configuration nothing is known
+/// of the tiers' models, or of who asks.
 pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>) -> Vec<String> {
     let mut warnings = Vec::new();
     for policy in policies {
-        // The built-in default has been looked at, and its bullets need not be compared at every start.
-        if !Arc::ptr_eq(policy, policy::builtin()) {
-            warnings.extend(doubts::alike(policy, &classify::similarity(policy)));
-        }
         if let Some(config) = config {
             warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));
+            let teams = config.teams.iter().map(|team| team.id.as_str());
+            let of_keys = config.keys.iter().map(|key| key.team.as_str());
+            let keys = config.keys.iter().map(|key| key.id.as_str());
+            warnings.extend(doubts::applies_to_nobody(
+                policy,
+                &teams.chain(of_keys).collect::<Vec<_>>(),
+                &keys.collect::<Vec<_>>(),
+            ));
         }
     }
     warnings.iter().map(ToString::to_string).collect()

@@ -4,7 +4,8 @@ use crate::policy::Policy;
 use crate::task::Tier;
 
 use super::features::material_of;
-use super::{Classified, Classifier, Described, Request};
+use super::wordings::CERTAIN;
+use super::{Basis, Classified, Classifier, Described, Request, make_certain};
 
 /// Everything that led to a classification.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub struct Explanation {
     pub bound: f32,
     /// What is attached: `log levels`, `a table`, …
     pub material: Vec<&'static str>,
+    /// The task whose bullet or example the request repeats word for word.
+    pub repeats: Option<usize>,
+    /// For each task, whether the request would go to it if it were nested under it as an example.
+    pub if_nested: Vec<bool>,
 }
 
 /// One task, as near as it is.
@@ -43,7 +48,7 @@ pub struct Near {
 impl Classifier {
     /// Classifies a request and says why.
     pub fn explain(&self, policy: &Policy, request: &Request<'_>) -> Explanation {
-        let described = Described::of(request);
+        let described = self.describe(request, None);
         let shares = self.shares(&described);
         let tiers = self.masses(&shares);
         let (likeliest, _) = self.likeliest(&tiers);
@@ -67,7 +72,7 @@ impl Classifier {
         nearest.sort_by(|a, b| b.share.total_cmp(&a.share));
         debug_assert_eq!(policy.tasks.len(), self.bullets.len());
         Explanation {
-            classified: self.decide(&described),
+            classified: self.decide(&described, &shares),
             kinds: described.kinds.best(3),
             nearest,
             none: shares.last().copied().unwrap_or(1.0),
@@ -75,7 +80,16 @@ impl Classifier {
             likeliest,
             bound: self.bound(likeliest),
             material: material_of(request),
+            repeats: self.wordings.task(&described.wording),
+            if_nested: (0..self.bullets.len()).map(|task| self.would_go_to(task, &described, &shares)).collect(),
         }
+    }
+
+    /// Whether a request would go to a task if it were nested under it as an example, and stood nowhere else.
+    fn would_go_to(&self, task: usize, described: &Described, shares: &[f32]) -> bool {
+        let mut nested = shares.to_vec();
+        make_certain(&mut nested, task);
+        self.wordings.are_free(&described.wording) && self.decide(described, &nested).task == Some(task)
     }
 }
 
@@ -86,34 +100,64 @@ impl Explanation {
         share(0) - share(1).max(self.none)
     }
 
-    /// A sentence for the author of the policy: what to write so that such a request goes elsewhere.
+    /// A sentence for the author of the policy: what to write so that such a request goes elsewhere. To nest it is only
+    /// advised where that was tried and changes what becomes of it.
     pub fn advice(&self, policy: &Policy) -> String {
-        let Some(near) = self.nearest.first() else {
+        let Some(first) = self.nearest.first() else {
             return "the policy has no tasks: add a bullet under a tier's heading".to_owned();
         };
-        let id = |near: &Near| format!("`{}`", policy.tasks[near.task].id);
+        let Classified { task, tier, ambiguous, basis, .. } = self.classified;
+        let id = |task: usize| format!("`{}`", policy.tasks[task].id);
         let of_likeliest = self.nearest.iter().find(|near| policy.tasks[near.task].tier == self.likeliest);
-        let nearest = id(of_likeliest.unwrap_or(near));
-        let Classified { task, tier, ambiguous, .. } = self.classified;
+        let nearest = of_likeliest.unwrap_or(first).task;
+        let kind = self.kinds.first().map_or("nothing known", |kind| kind.0);
+        if basis == Basis::Nothing {
+            return format!(
+                "the turn says nothing by itself, and no turn before it does, so that {} answers: have the client name \
+                 the work by `x-farthing-task`, or the tier by `x-farthing-tier`",
+                policy.default
+            );
+        }
+        if let Some(task) = self.repeats {
+            let at = policy.tasks[task].at.line;
+            let move_it = format!("it repeats {} or an example under it, in line {at}, word for word", id(task));
+            return if self.classified.task == Some(task) {
+                format!("{move_it}: to send it elsewhere, move that there")
+            } else {
+                format!("{move_it}, and `confidence` is {:.2}: lower that to {CERTAIN:.2} or less", self.bound)
+            };
+        }
+        let nest_under = |task: usize, else_: &str| match self.if_nested[task] {
+            true => format!("nest this request under {} as an example{else_}", id(task)),
+            false => format!(
+                "nesting it as an example would not change that: write a rule, or name the work by `x-farthing-task`{else_}"
+            ),
+        };
         match task {
-            _ if ambiguous => format!(
-                "{} has {:.3}, and work leaves {} from {:.3} on: nest this request under {nearest} as an example, or \
-                 lower `confidence`",
-                self.likeliest, self.tiers[self.likeliest as usize], policy.default, self.bound
+            _ if ambiguous && self.likeliest != policy.default => format!(
+                "{} has {:.3}, and work leaves {} from {:.3} on: {}",
+                self.likeliest,
+                self.tiers[self.likeliest as usize],
+                policy.default,
+                self.bound,
+                nest_under(nearest, ", or lower `confidence`")
             ),
-            Some(_) => format!(
-                "to send it elsewhere, nest it as an example under the bullet that it belongs to, or write a rule; next \
-                 nearest is {}",
-                self.nearest.get(1).map_or("none".to_owned(), id)
-            ),
+            Some(task) => {
+                let next = self.nearest.iter().find(|near| near.task != task);
+                let next = next.map_or("none".to_owned(), |near| id(near.task));
+                let can_nest = self.if_nested.iter().enumerate().any(|(other, goes)| other != task && *goes);
+                let nest = if can_nest { "nest it as an example under the bullet that it belongs to, or " } else { "" };
+                format!("to send it elsewhere, {nest}write a rule; next nearest is {next}")
+            }
             None if tier != policy.default => format!(
-                "it is like the bullets of {tier} together and like none of them by itself (nearest {nearest}): nest it \
-                 as an example under the bullet that it belongs to"
+                "it is like the bullets of {tier} together and like none of them by itself: where it belongs to the \
+                 nearest, {}",
+                nest_under(nearest, "")
             ),
             None => format!(
-                "it looks like {}, which no bullet covers (nearest {}): add a bullet that names this work",
-                self.kinds.first().map_or("nothing known", |kind| kind.0),
-                id(near)
+                "it looks like {kind}, and no bullet is near enough: where it belongs to the nearest, {}, else add a \
+                 bullet that names this work, with this request under it",
+                nest_under(first.task, "")
             ),
         }
     }

@@ -51,6 +51,8 @@ impl Group {
 pub struct Features {
     /// The rows of each group, each once.
     pub rows: [Vec<u32>; Group::ALL.len()],
+    /// The ask's words as one number; 0 if it has none.
+    pub wording: u64,
     /// What the ask is about.
     pub ask: Vector,
     /// What the system prompt is about.
@@ -70,7 +72,7 @@ pub fn describe(request: &Request<'_>) -> Features {
     rows[Group::Previous as usize] = scratch.grams_of(Group::Previous, &previous, usize::MAX).to_vec();
     rows[Group::Material as usize] = rows_of_material(&parts.material, &mut scratch).to_vec();
     rows[Group::Signals as usize] = rows_of_signals(request, &parts.shapes, asked.signs, &mut scratch).to_vec();
-    Features { rows, ask: embed(&parts.ask), system: embed(&system) }
+    Features { rows, wording: asked.wording(), ask: embed(&parts.ask), system: embed(&system) }
 }
 
 /// Describes prose that says what a kind of work is, in the groups that such a line has.
@@ -80,7 +82,7 @@ pub fn describe_prose(text: &str) -> Features {
     let mut rows: [Vec<u32>; Group::ALL.len()] = Default::default();
     rows[Group::Words as usize] = scratch.grams(Group::Words, &asked.words).to_vec();
     rows[Group::Letters as usize] = scratch.letters(&asked.letters).to_vec();
-    Features { rows, ask: embed(text), system: [0.0; crate::vectors::DIMENSIONS] }
+    Features { rows, wording: asked.wording(), ask: embed(text), system: [0.0; crate::vectors::DIMENSIONS] }
 }
 
 /// The last user turn and what tools returned after it, taken apart.
@@ -142,6 +144,11 @@ impl Asked {
             is_dense: !is_ascii && ask.chars().any(|c| is_dense(u32::from(c))),
         };
         Self { words, letters, signs }
+    }
+
+    /// Its words as one number; 0 if there are none.
+    pub fn wording(&self) -> u64 {
+        joined(self.words.iter().copied())
     }
 }
 
@@ -307,6 +314,15 @@ fn join(a: u64, b: u64) -> u64 {
     (a.rotate_left(23) ^ b).wrapping_mul(0xA24B_AED4_963E_E407)
 }
 
+/// A text's words as one number, whatever stands between them; 0 if there are none.
+pub(super) fn wording(text: &str) -> u64 {
+    joined(Words::of(text).map(Word::hash))
+}
+
+fn joined(words: impl Iterator<Item = u64>) -> u64 {
+    words.fold(0, join)
+}
+
 #[derive(Clone, Copy)]
 enum Word<'a> {
     Number,
@@ -462,7 +478,7 @@ mod tests {
                 user_turns: 1,
                 ..Request::default()
             },
-            0xb8cb_d530_8a46_5559,
+            0x27e3_85e5_7bc7_ed1f,
         );
     }
 

@@ -140,7 +140,7 @@ mod tests {
                     user_turns: 2,
                     ..Request::default()
                 };
-                let (remembered, plain) = (Described::remembered(&request, &memo), Described::of(&request));
+                let (remembered, plain) = (Described::read(&request, Some(&memo)), Described::of(&request));
                 let bits = |described: &Described| described.scores.map(f32::to_bits);
                 assert_eq!(bits(&remembered), bits(&plain), "round {round}, text {n}");
                 assert_eq!(remembered.about.map(f32::to_bits), plain.about.map(f32::to_bits));

@@ -14,6 +14,7 @@ use super::features::{
 };
 use super::memo::{Memo, Remembering};
 use super::weights::{COLUMNS, Scores, Weights};
+use super::wordings::{Wording, wording_of};
 use crate::vectors::{Vector, embed};
 
 /// A user turn, read.
@@ -23,6 +24,7 @@ pub(super) struct Turn {
     ask: Scores,
     /// What its ask is about.
     about: Vector,
+    wording: Wording,
     signs: Signs,
     /// What it attaches, and what that adds.
     shapes: Shapes,
@@ -37,12 +39,14 @@ impl Turn {
         let mut ask = [0.0; COLUMNS];
         rows_of_ask(&parts.ask, &asked, scratch, |group, rows| head.add_rows(group, rows, &mut ask));
         head.add_ask(&about, &mut ask);
-        Self { ask, about, signs: asked.signs, shapes: parts.shapes, material: of_material(&parts.material, scratch) }
+        let wording = wording_of(text, asked.wording());
+        let material = of_material(&parts.material, scratch);
+        Self { ask, about, wording, signs: asked.signs, shapes: parts.shapes, material }
     }
 }
 
-/// The scores of a request, before they become shares, and what it is about.
-pub(super) fn score(request: &Request<'_>, memo: Option<&Memo>) -> (Scores, Vector) {
+/// The scores of a request, before they become shares, what it is about, and how its ask is worded.
+pub(super) fn score(request: &Request<'_>, memo: Option<&Memo>) -> (Scores, Vector, Wording) {
     let head = &Weights::built_in().requests;
     let mut scratch = Rows::default();
     let turn = recall(memo, Piece::Turn, request.last_user, |text| Arc::new(Turn::of(text, &mut scratch)));
@@ -65,7 +69,7 @@ pub(super) fn score(request: &Request<'_>, memo: Option<&Memo>) -> (Scores, Vect
         scores.iter_mut().zip(piece).for_each(|(score, more)| *score += more);
     }
     head.add_rows(Group::Signals, rows_of_signals(request, &shapes, turn.signs, &mut scratch), &mut scores);
-    (scores, turn.about)
+    (scores, turn.about, turn.wording)
 }
 
 fn of_system(text: &str, scratch: &mut Rows) -> Scores {

@@ -1,4 +1,7 @@
-//! What a line looks like: prose, or one of a dozen kinds of material. One pass over its bytes.
+//! What a line looks like: prose, or one of a dozen kinds of material. One pass over its bytes; `code` has what is
+//! looked at besides where a line may be a statement of a program.
+
+use super::code::{begins_a_sentence, is_code, is_of_diff};
 
 /// Bits that a line can have; [`Shape::PROSE`] excludes nothing: a bullet can be prose.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -76,7 +79,6 @@ impl Shape {
 #[derive(Default)]
 struct Counts {
     characters: usize,
-    letters: usize,
     digits: usize,
     spaces: usize,
     /// Neither letter, digit, space nor a mark that sentences have.
@@ -88,7 +90,7 @@ struct Counts {
     level: bool,
     sql: bool,
     trace: bool,
-    statement: bool,
+    code: bool,
     clock: bool,
     early_clock: bool,
     /// `":`
@@ -103,8 +105,6 @@ struct Counts {
     arrow: bool,
     /// `://`
     scheme: bool,
-    /// `==` or `=>`
-    comparison: bool,
     /// Where the first `: ` and the first `=` stand.
     colon: Option<usize>,
     equals: Option<usize>,
@@ -113,20 +113,18 @@ struct Counts {
 /// Looks at one line that is not blank.
 pub(super) fn shape_of(line: &str) -> Shape {
     let text = line.trim();
-    let counts = count(text);
-    let last = text.chars().next_back().unwrap_or(' ');
+    let mut counts = count(text);
+    counts.code = is_code(line);
     let mut shape = Shape::default();
     shape.with(Shape::LEVEL, counts.level);
     shape.with(Shape::CLOCK, counts.clock);
     shape.with(Shape::JSON, text.starts_with(['{', '[']) || counts.member);
     shape.with(Shape::TABLE, counts.bars >= 2 || counts.tabs >= 2 || counts.commas >= 3 || counts.semicolons >= 3);
-    shape.with(
-        Shape::DIFF,
-        text.starts_with("+++") || text.starts_with("---") || text.starts_with("@@") || is_marked(text),
-    );
+    let heads_a_diff = ["+++", "---", "@@"].iter().any(|head| text.starts_with(head));
+    shape.with(Shape::DIFF, heads_a_diff || is_of_diff(text));
     shape.with(Shape::SQL, counts.sql);
     shape.with(Shape::TRACE, counts.trace || text.starts_with("at ") && counts.parenthesis);
-    shape.with(Shape::CODE, matches!(last, '{' | '}' | ';') || counts.statement);
+    shape.with(Shape::CODE, counts.code);
     shape.with(Shape::PAIR, is_pair(text, &counts));
     shape.with(Shape::MARKUP, counts.closing_tag || text.starts_with('<') && counts.angle);
     shape.with(Shape::ARROW, counts.arrow);
@@ -144,13 +142,11 @@ fn count(text: &str) -> Counts {
     while let Some(&byte) = bytes.get(at) {
         counts.characters += 1;
         if byte.is_ascii_alphabetic() {
-            counts.letters += 1;
             at += 1;
             continue;
         }
         let c = if byte.is_ascii() { char::from(byte) } else { text[at..].chars().next().unwrap_or(' ') };
         if c.is_alphabetic() {
-            counts.letters += 1;
             at += c.len_utf8();
             continue;
         }
@@ -189,12 +185,8 @@ fn count(text: &str) -> Counts {
                     '>' => {
                         counts.angle = true;
                         counts.arrow |= before == b'-';
-                        counts.comparison |= before == b'=';
                     }
-                    '=' => {
-                        counts.comparison |= before == b'=';
-                        counts.equals = counts.equals.or(Some(at));
-                    }
+                    '=' => counts.equals = counts.equals.or(Some(at)),
                     '→' => counts.arrow = true,
                     _ => {}
                 }
@@ -214,8 +206,6 @@ fn note(counts: &mut Counts, word: &[u8]) {
     match word {
         b"ERROR" | b"WARN" | b"WARNING" | b"INFO" | b"DEBUG" | b"FATAL" | b"CRITICAL" => counts.level = true,
         b"Traceback" | b"Exception" | b"panic" | b"panicked" | b"Caused" => counts.trace = true,
-        b"def" | b"class" | b"import" | b"return" | b"fn" | b"func" | b"let" | b"const" | b"var" | b"public"
-        | b"private" | b"package" | b"struct" => counts.statement = true,
         [.., b'r'] if word.ends_with(b"Error") => counts.trace = true,
         [.., b'n'] if word.ends_with(b"Exception") => counts.trace = true,
         [
@@ -232,24 +222,17 @@ fn note(counts: &mut Counts, word: &[u8]) {
 fn reads_as_prose(text: &str, counts: &Counts) -> bool {
     let dates = text.starts_with(|c: char| c.is_ascii_digit()) && counts.characters > 20 && counts.early_clock;
     let starts = ["```", "---", "+++", "@@", "$ ", ">>>", "#!"].iter().any(|start| text.starts_with(start));
-    let code = text.ends_with(['{', '}', ';']) || counts.comparison || counts.statement;
-    !(starts
+    let is_material = starts
         || text.starts_with(['{', '[', '<', '|'])
         || counts.level && (counts.clock || counts.signs > 2)
         || dates
         || counts.bars >= 2
         || counts.tabs >= 2
-        || counts.semicolons >= 3
+        || counts.code;
+    let is_listing = counts.semicolons >= 3
         || (counts.signs + counts.digits) * 100 > counts.characters * 22
-        || code && counts.letters * 10 < counts.characters * 8
-        || counts.commas >= 3 && counts.spaces < counts.commas + 2)
-}
-
-/// A list's dash stands before one space, a diff's mark before code or its indentation.
-fn is_marked(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix(['+', '-']) else { return false };
-    let is_list = rest.strip_prefix(' ').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(' '));
-    !is_list
+        || counts.commas >= 3 && counts.spaces < counts.commas + 2;
+    !is_material && (!is_listing || begins_a_sentence(text))
 }
 
 /// `name: value` or `name = value`, with a name of at most three words.
@@ -288,5 +271,19 @@ mod tests {
         check("SELECT a FROM b WHERE c = 1;", false, &["SQL", "code"]);
         check("orders.stg -> orders.mart", true, &["arrows"]);
         check("- tidy up the wording", true, &["a list"]);
+        check("[urgent] 3 orders", false, &["JSON"]);
+    }
+    #[test]
+    fn a_line_that_opens_as_a_sentence_is_prose_whatever_it_lists() {
+        for line in [
+            "turn this into a table: Mon swim 17-18 Ada; Tue -; Wed judo 16-17:30 Ben; Thu piano 15:00 Ada",
+            "Is that a legal plan? VPC 10.20.0.0/16: 10.20.0.0/20, 10.20.16.0/20, 10.20.24.0/21, 10.20.32.0/22",
+            "Are these IBANs formally fine: DE89370400440532013000,FR1420041010050500013,NL91ABNA0417164301,X",
+        ] {
+            assert!(shape_of(line).is_prose(), "{line}");
+        }
+        for line in ["a1; b2; c3; d4", "litres 41.2/3.38/4.21/188, 40.8/3.36/4.18/192, 42.0/3.35/4.10/201"] {
+            assert!(!shape_of(line).is_prose(), "{line}");
+        }
     }
 }

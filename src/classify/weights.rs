@@ -1,10 +1,11 @@
 //! The trained weights in the binary, read where they lie.
 //!
-//! Little-endian: `FARTKND1`; how many kinds there are, rows of the requests' matrix and rows of the bullets' (u32); the
+//! Little-endian: `FARTKND2`; how many kinds there are, rows of the requests' matrix and rows of the bullets' (u32); the
 //! kinds' names (u16 length, UTF-8); the temperature of the requests' scores, the coefficients of what a bullet
-//! covers, those of [`Match`], [`Weights::examples`] and [`Weights::confidence`] (f32); the two heads. A head is, all f32 but the rows: a scale for each group of features, a bias and a
-//! scale for each kind, [`COLUMNS`] 8-bit columns for each row, in front of which stand twice [`DIMENSIONS`] weights a
-//! kind for the two directions. `models/train/kinds.py` writes it.
+//! covers, those of [`Match`], [`Weights::doubt`], [`Weights::examples`], [`Weights::examples_rest`] and
+//! [`Weights::confidence`] (f32); the two heads. A head is, all f32 but the rows: a scale for each group of features, a
+//! bias and a scale for each kind, [`COLUMNS`] 8-bit columns for each row, in front of which stand twice [`DIMENSIONS`]
+//! weights a kind for the two directions. `models/train/kinds.py` writes it.
 
 use std::sync::LazyLock;
 
@@ -37,7 +38,7 @@ static PLACED: Placed = Placed { _shift: [0; SHIFT], file: *include_bytes!("../.
 static BYTES: &[u8] = &PLACED.file;
 /// Groups of features that a line of prose has: words and letters.
 const BULLET_GROUPS: usize = 2;
-const MAGIC: &[u8] = b"FARTKND1";
+const MAGIC: &[u8] = b"FARTKND2";
 /// Rows whose 8-bit weights may be summed in 16 bits.
 const ROWS_A_SUM: usize = 256;
 
@@ -51,6 +52,8 @@ pub(super) struct Weights {
     pub cover: [f32; 7],
     /// How a request is matched with bullets.
     pub matching: Match,
+    /// The part of each share that belongs to all bullets, and none, alike: any request may surprise.
+    pub doubt: f32,
     /// How much a policy's own examples count against its prose.
     pub examples: f32,
     /// How much of what they give the best bullet they give to none.
@@ -92,7 +95,7 @@ impl Weights {
         let cover = reader.floats::<7>()?;
         let [sharpness, softness, topic, none, overlap] = reader.floats()?;
         let matching = Match { sharpness, softness, topic, none, overlap };
-        let [examples, examples_rest, confidence] = reader.floats()?;
+        let [doubt, examples, examples_rest, confidence] = reader.floats()?;
         let requests = reader.head(Group::ALL.len(), kinds, rows)?;
         let bullets = reader.head(BULLET_GROUPS, kinds, bullet_rows)?;
         reader.0.is_empty().then_some(Self {
@@ -100,6 +103,7 @@ impl Weights {
             temperature,
             cover,
             matching,
+            doubt,
             examples,
             examples_rest,
             confidence,
@@ -111,7 +115,8 @@ impl Weights {
 
 /// A linear model: features in, a score for each kind out.
 pub(super) struct Head {
-    groups: Vec<f32>,
+    /// A scale for each group of features.
+    pub groups: Vec<f32>,
     bias: Scores,
     scales: Scores,
     /// For each dimension of both directions, a weight for each kind.

@@ -101,7 +101,10 @@ impl Checked {
             });
         }
         match &config.policies {
-            Some(folder) => self.path(folder, problems),
+            Some(folder) => match policies::are_there(&config, source) {
+                Ok(()) => self.path(folder, problems),
+                Err(problem) => problems.push(problem),
+            },
             None => self.policies.extend(Set::builtin().policies().iter().cloned()),
         }
         if let Some(book) = book {
@@ -112,11 +115,14 @@ impl Checked {
 
     /// A policy, or a folder of policies.
     fn path(&mut self, path: &Path, problems: &mut Vec<Problem>) {
-        let is_file = path.is_file();
-        let read = if is_file {
-            policies::load_file(path, VERIFY).map(|(policy, warnings)| (vec![Arc::new(policy)], warnings))
-        } else {
+        let read = if path.is_dir() {
             policies::load(path, VERIFY).map(|(set, warnings)| (set.policies().to_vec(), warnings))
+        } else if is_yaml(path) {
+            let name = path.display().to_string();
+            let message = format!("is no policy; wanted `farthing check --config {name}` for a configuration");
+            Err(vec![Problem::of_file(&name, message)])
+        } else {
+            policies::load_file(path, VERIFY).map(|(policy, warnings)| (vec![Arc::new(policy)], warnings))
         };
         match read {
             Ok((policies, warnings)) => {
@@ -135,6 +141,10 @@ impl Checked {
         let mut told = HashSet::new();
         self.warnings.retain(|warning| told.insert(warning.clone()));
     }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"))
 }
 
 fn describe_policy(policy: &Policy) {

@@ -90,9 +90,13 @@ fn env(name: &str) -> Option<String> {
 
 /// Prints problems, one a line.
 fn print_problems(problems: &[Problem]) {
-    for problem in problems {
-        eprintln!("{problem}");
-    }
+    problems.iter().for_each(complain);
+}
+
+/// Prints a line for people to stderr. Whoever has closed it, as `head` does, wants no more of them.
+fn complain(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// `1 key`, `2 keys`.
@@ -103,7 +107,7 @@ fn counted(number: impl TryInto<u64>, what: &str) -> String {
 
 /// Prints one error line.
 fn fail(message: impl std::fmt::Display) -> ExitCode {
-    eprintln!("farthing: {message}");
+    complain(format_args!("farthing: {message}"));
     ExitCode::FAILURE
 }
 

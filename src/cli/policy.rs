@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Format, counted, explain, print_problems};
 use crate::config::policies;
-use crate::policy::{Expected, Policy, Set};
+use crate::policy::{Expected, Policy, Set, builtin};
 use crate::problem::Problem;
 use crate::route::examples::{Tried, try_all};
 
@@ -102,7 +102,11 @@ fn read_path(path: &Path) -> Result<Vec<Arc<Policy>>, Vec<Problem>> {
     // The examples are tried below, where all of them are told and not only those that fail.
     let untried = &|_: &Policy| Vec::new();
     if path.is_dir() {
-        return policies::load(path, untried).map(|(set, _)| set.policies().to_vec());
+        let (set, _) = policies::load(path, untried)?;
+        if set.policies().iter().all(|policy| Arc::ptr_eq(policy, builtin())) {
+            return Err(vec![Problem::of_file(&path.display().to_string(), "has no policies; wanted some to try")]);
+        }
+        return Ok(set.policies().to_vec());
     }
     policies::load_file(path, untried).map(|(policy, _)| vec![Arc::new(policy)])
 }
@@ -112,7 +116,7 @@ fn print_table(tried: &[(&Policy, Vec<Tried>)], problems: &[Problem]) {
     for (policy, all) in tried {
         let failing = all.iter().filter(|tried| !tried.holds);
         let (advisory, failed): (Vec<_>, Vec<_>) = failing.partition(|tried| policy.tests[tried.test].advisory);
-        failed.iter().for_each(|tried| eprintln!("{}", tried.as_problem(policy)));
+        failed.iter().for_each(|tried| super::complain(tried.as_problem(policy)));
         advisory.iter().for_each(|tried| say!("warning: {}", tried.as_problem(policy)));
     }
     for (policy, all) in tried {

@@ -11,6 +11,7 @@ pub use crate::call::OnShort;
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
 pub use crate::plan::{ModelRef, Tiers};
+use crate::problem::Place;
 use crate::task::Tier;
 
 /// Everything that `farthing.yaml` and the environment decide.
@@ -32,6 +33,8 @@ pub struct Config {
     pub prices: Option<PathBuf>,
     /// The folder of routing policies, over the built-in default.
     pub policies: Option<PathBuf>,
+    /// Where the file names it.
+    pub policies_at: Option<Place>,
     /// Virtual keys. Empty: loopback only, any or no credential is accepted.
     pub keys: Vec<Key>,
     /// Declared teams in file order. Empty: any team comes into being when a key or claim names it.

@@ -8,10 +8,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use globset::{Glob, GlobMatcher};
+use globset::GlobMatcher;
 
 use crate::ids::{ModelId, ProviderId};
 use crate::limits::NAME_BYTES_MAX;
+use crate::policy;
 
 use super::Mode;
 
@@ -204,10 +205,7 @@ pub(super) fn pattern(text: &str) -> Result<GlobMatcher, Wanted> {
     if text.is_empty() {
         return Err("a pattern such as `gpt-*`".to_owned());
     }
-    match Glob::new(text) {
-        Ok(glob) => Ok(glob.compile_matcher()),
-        Err(error) => Err(format!("a pattern such as `gpt-*` ({})", error.kind())),
-    }
+    policy::pattern(text).map_err(|why| format!("a pattern such as `gpt-*` ({why})"))
 }
 
 /// 64 lower-case hex digits.

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::live::InForce;
 use crate::call::CallFacts;
-use crate::limits::{CONVERSATION_IDLE, CONVERSATIONS_MAX, WARM_PREFIX};
+use crate::limits::{CONVERSATION_IDLE, CONVERSATION_POLICY_MAX, CONVERSATIONS_MAX, WARM_PREFIX};
 use crate::plan::ModelRef;
 use crate::route::warm::{Held, Warm};
 use crate::task::Tier;
@@ -58,17 +58,20 @@ pub struct Place {
     anchor: u64,
     entry: Option<Entry>,
     ruled: Option<Ruled>,
+    reached: Option<Tier>,
+    /// It has kept its policy version for too long.
+    is_long: bool,
 }
 
 impl Place {
     /// Outside of all conversations.
     pub fn nowhere() -> Self {
-        Self { id: None, key: 0, tenant: 0, anchor: 0, entry: None, ruled: None }
+        Self { id: None, key: 0, tenant: 0, anchor: 0, entry: None, ruled: None, reached: None, is_long: false }
     }
 
-    /// The policy version that the conversation began with, if it is under way.
+    /// The policy version that the conversation began with, if it is under way and has not had that for too long.
     pub fn policy(&self) -> Option<&Arc<InForce>> {
-        self.entry.as_ref().map(|entry| &entry.policy)
+        self.entry.as_ref().filter(|_| !self.is_long).map(|entry| &entry.policy)
     }
 
     /// The rule that an earlier step of the last of `user_turns` matched.
@@ -79,6 +82,16 @@ impl Place {
     /// Notes the rule that this step matches.
     pub fn rule(&mut self, rule: Option<usize>, user_turns: u32) {
         self.ruled = rule.and_then(|rule| Ruled::new(rule, user_turns));
+    }
+
+    /// The dearest tier that any of its work belongs in.
+    pub fn reached(&self) -> Option<Tier> {
+        self.reached
+    }
+
+    /// Notes that some of it belongs in this one.
+    pub fn reach(&mut self, tier: Tier) {
+        self.reached = Some(tier);
     }
 }
 
@@ -92,7 +105,11 @@ impl Conversations {
     /// Finds the conversation that a request belongs to.
     pub fn locate(&self, call: &CallFacts, now: Instant) -> Place {
         let (tenant, chain, now) = (tenant(call), &call.view.outline.chain, self.moment(now));
-        let place = |key, id, entry| Place { id: Some(id), key, tenant, anchor: chain.anchor, entry, ruled: None };
+        let place = |key, id, entry: Option<Entry>| {
+            let (reached, began) = entry.as_ref().map_or((None, None), |entry| (entry.reached, Some(entry.began)));
+            let is_long = began.is_some_and(|began| !began.is_within(CONVERSATION_POLICY_MAX, now));
+            Place { id: Some(id), key, tenant, anchor: chain.anchor, entry, ruled: None, reached, is_long }
+        };
         if call.view.messages == 0 {
             return Place::nowhere();
         }
@@ -119,7 +136,7 @@ impl Conversations {
             let is_warm = entry.anchor == place.anchor && since.is_within(WARM_PREFIX, now);
             Some(Warm { model: self.names.model(model)?, tokens: if is_warm { tokens.into() } else { 0 } })
         });
-        Held { tier: entry.last, models }
+        Held { tier: entry.last, models, ..Held::default() }
     }
 
     /// Remembers that `model` of `tier` answered with a prompt of about so many tokens.
@@ -131,8 +148,9 @@ impl Conversations {
         (model, tokens): (&ModelRef, u64),
         now: Instant,
     ) {
-        let Place { id: Some(id), key, tenant, anchor, entry, ruled } = place else { return };
+        let Place { id: Some(id), key, tenant, anchor, entry, ruled, reached, is_long } = place else { return };
         let now = self.moment(now);
+        let began = entry.as_ref().filter(|_| !is_long).map_or(now, |entry| entry.began);
         let (mut models, last) = match entry {
             // Another prefix than before: what was warm is of no use.
             Some(entry) if entry.anchor != anchor => {
@@ -145,8 +163,8 @@ impl Conversations {
             let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
             models[tier as usize] = self.names.number(model).map(|model| Known { model, tokens, since: now });
         }
-        let entry =
-            Entry { tenant, id, seen: now, policy: Arc::clone(policy), anchor, ruled, last: tier.or(last), models };
+        let (policy, last) = (Arc::clone(policy), tier.or(last));
+        let entry = Entry { tenant, id, seen: now, began, policy, anchor, ruled, last, reached, models };
         self.shard(key).put(key, entry, now);
     }
 

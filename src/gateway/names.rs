@@ -30,7 +30,9 @@ impl Routing {
         // A provider's name in front says nothing of how the model is spelt.
         let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
         let near = shown.as_ref().and_then(|_| nearest(bare, known.iter().map(String::as_str)));
-        let near = near.filter(|near| self.may_ask(near, team, key).is_some());
+        // `light`.
+        let begun = || Tier::ALL.map(Tier::as_str).into_iter().find(|tier| bare.len() >= 3 && tier.starts_with(bare));
+        let near = near.or_else(begun).filter(|near| self.may_ask(near, team, key).is_some());
         let what = shown.map_or_else(|| "this model".to_owned(), |name| format!("the model `{name}`"));
         let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         let message = format!("no provider row serves {what}{hint}; `GET /v1/models` lists those that are known");

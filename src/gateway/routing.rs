@@ -2,6 +2,7 @@
 //! both come through here.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,18 +17,22 @@ use crate::call::CallFacts;
 use crate::classify::{Classified, Explanation, Memo, Request};
 use crate::config::{Config, Key, Mode};
 use crate::cost::{Book, cost_of};
-use crate::limits::{CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES};
+use crate::limits::{
+    CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TOOLS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES,
+};
 use crate::money::NanoUsd;
 use crate::plan::{Arm, Finding, ModelRef, Note, Plan, Reason, Why, Would};
 use crate::policy::rules::Facts;
-use crate::policy::{Policy, Set, Who};
+use crate::policy::{Policy, Rule, Set, Who};
+use crate::problem::shown_name;
+use crate::prompt::assent::says_nothing;
 use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, downgrade, judge};
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
 use crate::route::{Allowed, Asked, NoPlan, Standing, baseline, choose};
 use crate::task::Tier;
-use crate::tokens;
+use crate::tokens::PromptSize;
 use crate::wire::errors::ApiError;
 use crate::wire::openai_texts;
 
@@ -54,6 +59,8 @@ pub struct Decided {
     place: Place,
     held: Held,
     prompt_tokens: u64,
+    /// The tier that its work belongs in, where the choice was ours.
+    wanted: Option<Tier>,
 }
 
 /// A call that asks where to go.
@@ -95,7 +102,7 @@ impl Routing {
     /// # Errors
     ///
     /// The refusal that the client gets.
-    pub fn decide_at(&self, asking: Asking<'_>, mut place: Place, held: Held) -> Result<Decided, ApiError> {
+    pub fn decide_at(&self, asking: Asking<'_>, mut place: Place, mut held: Held) -> Result<Decided, ApiError> {
         let Asking { call, key, .. } = asking;
         let policy = place.policy().map_or_else(|| self.live.load().select(whose(call)), Arc::clone);
         let name = &*call.view.model;
@@ -111,14 +118,26 @@ impl Routing {
         }
         let mut judged = match (&routed, mode) {
             (Asked::Exact(_), Mode::Enforce) => None,
-            _ => Some(judge_call(&policy, asking, &mut place, &self.memo)),
+            _ => Some(judge_call(&policy, asking, (&mut place, &mut held), &self.memo)),
         };
         if let Some((verdict, _)) = judged.as_mut().filter(|_| asking.downgrade && routed == Asked::Auto) {
             downgrade(verdict);
         }
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
-        let notes = as_auto.then_some(Note::TreatedAsAuto);
-        let acting = self.acting(asking, routed, verdict, &held).map(|plan| noted(plan, notes));
+        let wanted = verdict.filter(|_| routed == Asked::Auto).map(|verdict| verdict.tier);
+        if place.id.is_some() {
+            held.rise = wanted.and_then(|tier| policy.rises().of(tier));
+        }
+        let unknown = verdict.and_then(|_| unknown_task(&policy, call));
+        let notes = as_auto.then_some(Note::TreatedAsAuto).into_iter().chain(unknown);
+        let needs = verdict.and_then(|verdict| policy.policy.tasks.get(verdict.task?)?.max_output);
+        let step =
+            Step { prompt_tokens: prompt_tokens(call), output_tokens: output_expected(call.view.output_limit, needs) };
+        let acting = self.acting(asking, routed, verdict, (&held, step));
+        let acting = acting.map(|plan| noting_unbound(noted(plan, notes), &policy, asking));
+        held.rise = held
+            .rise
+            .filter(|rise| acting.as_ref().is_ok_and(|plan| plan.reason.notes.contains(&Note::BeginsAbove(rise.from))));
         let arm = place.id.filter(|_| mode == Mode::Enforce && verdict.is_some());
         let arm = arm.and_then(|session| Arm::of(session, policy.policy.holdout_ppm));
         let floor = verdict.and_then(|verdict| verdict.floor);
@@ -145,14 +164,19 @@ impl Routing {
             baseline(&written, policy.policy.default, &self.config.tiers, allowed)
         });
         let (classified, prompt_tokens) = (judged.map(|(_, classified)| classified), prompt_tokens(call));
-        Ok(Decided { plan, classified, policy, place, held, prompt_tokens })
+        Ok(Decided { plan, classified, policy, place, held, prompt_tokens, wanted })
     }
 
     /// What levers that act make of the call.
-    fn acting(&self, asking: Asking<'_>, asked: Asked, verdict: Option<&Verdict>, held: &Held) -> Result<Plan, NoPlan> {
+    fn acting(
+        &self,
+        asking: Asking<'_>,
+        asked: Asked,
+        verdict: Option<&Verdict>,
+        (held, step): (&Held, Step),
+    ) -> Result<Plan, NoPlan> {
         let call = asking.call;
         let price = |model: &ModelRef, usage: &Usage| self.price(asking.book, call.at_ms, model, usage);
-        let step = Step { prompt_tokens: prompt_tokens(call), output_tokens: output_expected(call.view.output_limit) };
         let standing = Standing { held, step, price: &price };
         self.allowed(call.who.team.as_str(), asking.key, |allowed| {
             choose(asked, verdict, Some(standing), &self.config.tiers, allowed)
@@ -172,14 +196,18 @@ impl Routing {
         })?;
         plan.would = acting.and_then(|acting| {
             let model = acting.targets.into_iter().next()?;
-            Some(Would { tier: acting.tier, model })
+            Some(Would { tier: acting.tier, model, reason: acting.reason })
         });
         Ok(plan)
     }
 
-    /// Remembers which model answered.
+    /// Remembers which model answered; where levers only watch, which one would have.
     pub fn answered(&self, decided: Remembered, model: &ModelRef, now: Instant) {
-        let Remembered { policy, place, prompt_tokens, tier, .. } = decided;
+        let Remembered { policy, mut place, prompt_tokens, tier, would, wanted, .. } = decided;
+        if let Some(wanted) = wanted.filter(|_| place.id.is_some()) {
+            place.reach(policy.rises().count(place.reached(), wanted));
+        }
+        let model = would.as_ref().unwrap_or(model);
         self.conversations.answered(place, &policy, tier, (model, prompt_tokens), now);
     }
 
@@ -247,14 +275,22 @@ pub struct Remembered {
     held: Held,
     prompt_tokens: u64,
     tier: Option<Tier>,
+    /// Where levers only watch: the model that would have answered.
+    would: Option<ModelRef>,
+    wanted: Option<Tier>,
 }
 
 impl Decided {
     /// Parts the plan from what is remembered once it was carried out.
     pub fn into_parts(self) -> (Plan, Remembered) {
-        let Self { plan, policy, place, held, prompt_tokens, .. } = self;
-        let tier = plan.tier.filter(|_| plan.reason.why != Why::ExactModel);
-        (plan, Remembered { policy, place, held, prompt_tokens, tier })
+        let Self { plan, policy, place, held, prompt_tokens, wanted, .. } = self;
+        let (tier, why) = match &plan.would {
+            Some(would) => (would.tier, would.reason.why),
+            None => (plan.tier, plan.reason.why),
+        };
+        let tier = tier.filter(|_| !matches!(why, Why::ExactModel | Why::Observed));
+        let would = plan.would.as_ref().map(|would| would.model.clone());
+        (plan, Remembered { policy, place, held, prompt_tokens, tier, would, wanted })
     }
 
     /// The policy that the call falls under.
@@ -283,14 +319,22 @@ impl Remembered {
 }
 
 /// *classify*: rules, then the task that the client names, then what the words are like.
-fn judge_call(policy: &InForce, asking: Asking<'_>, place: &mut Place, memo: &Memo) -> (Verdict, Classified) {
+fn judge_call(
+    policy: &InForce,
+    asking: Asking<'_>,
+    (place, held): (&mut Place, &mut Held),
+    memo: &Memo,
+) -> (Verdict, Classified) {
     let Asking { call, body, .. } = asking;
     let tools = tools_of(asking);
     let tools = borrowed(&tools);
     let classified = reading(call, body, &tools, |request| policy.classifier().classify_remembered(request, memo));
     let named = call.who.task.as_deref();
     let named = named.and_then(|named| policy.policy.tasks.iter().position(|task| task.id == named));
-    let rule = first_rule(policy, call, body, &tools, place.ruled(call.view.outline.user_turns));
+    let earlier = if place.id.is_some() { place.ruled(call.view.outline.user_turns) } else { held.ruled };
+    let (found, still) = first_rule(policy, asking, &tools, earlier, |_| true);
+    let rule = found.into_iter().chain(still).min();
+    held.ruled = still.filter(|_| rule != found);
     place.rule(rule, call.view.outline.user_turns);
     let signs = Signs { rule, named, classified };
     (judge(&policy.policy, signs), classified)
@@ -319,28 +363,40 @@ fn reading<T>(call: &CallFacts, body: &[u8], tools: &[&str], classify: impl FnOn
         previous_user: previous_user.as_deref(),
         system: &system,
         tool_results: &results,
-        tools,
+        tools: &tools[..tools.len().min(CLASSIFIED_TOOLS_MAX)],
         wants_json: outline.wants_json,
         user_turns: outline.user_turns,
         has_images: call.view.attachments.images > 0,
     })
 }
 
-/// The place of the first rule that matches. Texts are decoded only if there are rules, the last user turn whole; where
-/// tool results are too long to be read again, a rule that `earlier` steps of the turn matched still does.
+/// The place of the first rule of those that count that matches, and of one that `earlier` steps of the turn matched and
+/// that still does, since tool results are too long to be read again. Texts are decoded only for rules that read them,
+/// the last user turn whole.
 fn first_rule(
     policy: &InForce,
-    call: &CallFacts,
-    body: &[u8],
+    asking: Asking<'_>,
     tools: &[&str],
     earlier: Option<usize>,
-) -> Option<usize> {
+    counts: impl Fn(&Rule) -> bool,
+) -> (Option<usize>, Option<usize>) {
+    let Asking { call, body, .. } = asking;
     let rules = &policy.policy.rules;
-    if rules.is_empty() {
-        return None;
+    if !rules.iter().any(&counts) {
+        return (None, None);
     }
     let outline = &call.view.outline;
-    let last_user: Vec<_> = outline.last_user.iter().flat_map(|at| openai_texts::parts(body, at)).collect();
+    let prompt_tokens = PromptSize::of(&call.view, call.body_bytes).ample();
+    let without_texts = Facts { tools, more_tools: outline.more_tools, prompt_tokens, ..Facts::default() };
+    if !rules.read_texts(&without_texts, &counts) {
+        return (rules.first_match_of(&without_texts, &counts), None);
+    }
+    let last_user = outline.last_user_began.iter().chain(&outline.last_user);
+    let mut last_user: Vec<_> = last_user.flat_map(|at| openai_texts::parts(body, at)).collect();
+    if !last_user.is_empty() && last_user.iter().all(|text| says_nothing(text)) {
+        // Who says yes means what was asked before.
+        last_user.extend(outline.previous_user.iter().flat_map(|at| openai_texts::parts(body, at)));
+    }
     let (mut results, mut room) = (Vec::new(), RULED_RESULTS_BYTES);
     let mut unread = outline.tool_results.iter().rev().peekable();
     while let Some(at) = unread.next_if(|_| room > 0) {
@@ -348,17 +404,19 @@ fn first_rule(
         results.extend(openai_texts::parts(body, at));
     }
     let (last_user, results) = (borrowed(&last_user), borrowed(&results));
-    let facts = Facts {
-        last_user_turn: &last_user,
-        tool_results: &results,
-        tools,
-        prompt_tokens: tokens::ample_estimate(call.body_bytes as u64),
-    };
-    let found = rules.iter().position(|rule| rule.when.matches(&facts));
-    let still = unread.peek().and(earlier);
-    found.into_iter().chain(still).min()
+    let facts = Facts { last_user_turn: &last_user, tool_results: &results, ..without_texts };
+    (rules.first_match_of(&facts, &counts), unread.peek().and(earlier))
 }
 
+/// How many bytes of a body are gone through to decide where it goes.
+pub fn bytes_read(call: &CallFacts) -> usize {
+    let outline = &call.view.outline;
+    let turn = outline.last_user_began.iter().chain(&outline.last_user).chain(&outline.previous_user);
+    let texts = turn.chain(&outline.instructions).map(Range::len).sum::<usize>();
+    let results = outline.tool_results.iter().map(Range::len).sum::<usize>();
+    let tools = outline.tools.iter().map(Range::len).sum::<usize>();
+    texts.saturating_add(results).saturating_add(tools)
+}
 fn borrowed<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
     texts.iter().map(AsRef::as_ref).collect()
 }
@@ -381,14 +439,33 @@ fn whose(call: &CallFacts) -> Who<'_> {
     }
 }
 
-fn noted(mut plan: Plan, note: Option<Note>) -> Plan {
-    note.into_iter().for_each(|note| plan.reason.notes.insert(0, note));
+/// Says of a call that names a cheaper model outright that a protected rule matches it.
+fn noting_unbound(mut plan: Plan, policy: &InForce, asking: Asking<'_>) -> Plan {
+    let Some(tier) = plan.tier.filter(|_| plan.reason.why == Why::ExactModel) else { return plan };
+    let would_bind = |rule: &Rule| rule.protected && tier.is_below(rule.tier);
+    if !policy.policy.rules.iter().any(would_bind) {
+        return plan;
+    }
+    let (rule, _) = first_rule(policy, asking, &borrowed(&tools_of(asking)), None, would_bind);
+    plan.reason.notes.extend(rule.map(|rule| Note::NotBound(u32::try_from(rule + 1).unwrap_or(u32::MAX))));
+    plan
+}
+
+/// The task that the client names, if the policy has none of that id.
+fn unknown_task(policy: &InForce, call: &CallFacts) -> Option<Note> {
+    let named = call.who.task.as_deref()?;
+    let is_known = policy.policy.task(named).is_some();
+    (!is_known).then(|| Note::UnknownTask(shown_name(named).unwrap_or("…").into()))
+}
+
+fn noted(mut plan: Plan, notes: impl IntoIterator<Item = Note>) -> Plan {
+    plan.reason.notes.splice(..0, notes);
     plan
 }
 
 /// An estimate, for comparing prices.
 fn prompt_tokens(call: &CallFacts) -> u64 {
-    tokens::estimate(call.body_bytes as u64)
+    PromptSize::of(&call.view, call.body_bytes).about()
 }
 
 /// The name without its provider.
@@ -399,11 +476,13 @@ fn bare<'n>(asked: &'n Asked, name: &'n str) -> &'n str {
     }
 }
 
-fn output_expected(limit: WholeNumber) -> u64 {
-    match limit {
-        WholeNumber::Is(limit) => limit.min(OUTPUT_TOKENS_EXPECTED),
-        WholeNumber::Absent | WholeNumber::Odd => OUTPUT_TOKENS_EXPECTED,
-    }
+/// How much a step is taken to write: what is usual, or less where the client or the policy's task sets a bound.
+fn output_expected(limit: WholeNumber, needs: Option<u32>) -> u64 {
+    let limit = match limit {
+        WholeNumber::Is(limit) => limit,
+        WholeNumber::Absent | WholeNumber::Odd => u64::MAX,
+    };
+    OUTPUT_TOKENS_EXPECTED.min(limit).min(needs.map_or(u64::MAX, u64::from))
 }
 
 fn millionths(share: f32) -> u32 {

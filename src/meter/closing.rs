@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Meter;
+use super::{Meter, task_of};
 use crate::ids::RequestId;
 use crate::ledger::record::Closing;
 use crate::money::{Decimal, NanoUsd};
@@ -52,6 +52,8 @@ struct RequestEvent<'a> {
     would_tier: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,7 +124,7 @@ impl Meter {
             reason: self.plan.reason.why.as_str(),
             decided: &self.reason,
             tier: self.plan.tier.map(Tier::as_str),
-            task: who.task.as_deref().or(self.plan.task()),
+            task: task_of(call, &self.plan),
             policy: self.plan.finding.as_ref().map(|finding| &*finding.policy),
             confidence_ppm: decision.confidence_ppm,
             needs_strong_ppm: decision.needs_strong_ppm,
@@ -130,6 +132,7 @@ impl Meter {
             asked_model: &call.view.model,
             would_tier: decision.would_tier,
             would_model: decision.would_model,
+            would_reason: self.plan.would.as_ref().map(|would| would.reason.to_string()),
             provider: self.last_target.as_ref().map(|target| target.provider.as_str()),
             model: self.last_target.as_ref().map(|target| target.model.as_str()),
             asked: shown_name(&call.view.model).filter(|_| self.last_target.is_none()),

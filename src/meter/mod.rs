@@ -82,14 +82,17 @@ pub struct Meter {
 impl Meter {
     /// Starts accounting for a call that has a plan.
     pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
-        let task = call.who.task.as_deref().or(plan.task());
+        let task = task_of(call, plan);
         accounts.metrics.count_decision(task, plan.tier.map(Tier::as_str), plan.reason.why.as_str());
+        if let Some(would) = &plan.would {
+            accounts.metrics.count_would(task, would.tier.map(Tier::as_str), would.reason.why.as_str());
+        }
         Self {
             accounts: Arc::clone(accounts),
             book: accounts.book.load_full(),
             call: Arc::clone(call),
             plan: Arc::clone(plan),
-            reason: plan.reason.wording(),
+            reason: plan.told(),
             session: plan.session.map(Session::of),
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
             attempts: 0,
@@ -409,12 +412,20 @@ impl Meter {
             user: who.user.as_deref(),
             run: who.run.as_deref(),
             prompt: who.prompt.as_deref(),
-            task: who.task.as_deref().or(self.plan.task()),
+            task: task_of(call, &self.plan),
             tier: self.plan.tier.map(Tier::as_str),
             policy: self.plan.finding.as_ref().map(|finding| &*finding.policy),
             surface: call.surface.as_str(),
             model: &call.view.model,
         }
+    }
+}
+
+/// The kind of work that the policy took it for; where no policy was asked, what the client calls it.
+fn task_of<'a>(call: &'a CallFacts, plan: &'a Plan) -> Option<&'a str> {
+    match &plan.finding {
+        Some(_) => plan.task(),
+        None => call.who.task.as_deref(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a policy may say and yet probably does not mean; `farthing check` tells it as warnings.
 
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest, nearest_hint};
 use crate::task::Tier;
 use crate::yaml::findings::found;
 
-use super::{Policy, Task};
+use super::{AppliesTo, Policy, Task};
 
 /// How alike two tasks are by what they mean, from 0 to 1: 1 cannot be told apart. Made by whoever can classify.
 pub type Similarity<'a> = &'a dyn Fn(&Task, &Task) -> f32;
@@ -46,6 +46,22 @@ pub fn alike(policy: &Policy, similarity: Similarity<'_>) -> Vec<Problem> {
         }
     }
     warnings
+}
+
+/// Teams and keys that a policy is for and nobody has heard of. A team need not be declared: only what is spelt nearly like
+/// one that is counts. The names of keys are all known.
+pub fn applies_to_nobody(policy: &Policy, teams: &[&str], keys: &[&str]) -> Vec<Problem> {
+    let AppliesTo { teams: of_teams, keys: of_keys, .. } = &policy.applies_to;
+    let unknown = |name: &&String, known: &[&str]| !known.contains(&name.as_str());
+    let teams = of_teams.iter().filter(|name| unknown(name, teams)).filter_map(|name| {
+        let near = nearest(name, teams.iter().copied())?;
+        Some(format!("`applies_to` names the team `{name}`, which is not declared; did you mean `{near}`?"))
+    });
+    let keys = of_keys.iter().filter(|name| unknown(name, keys)).map(|name| {
+        let hint = nearest_hint(name, keys.iter().copied());
+        format!("`applies_to` names the key `{name}`, and no key of the configuration has that name{hint}")
+    });
+    teams.chain(keys).map(|message| Problem::of_file(&policy.file, message)).collect()
 }
 
 /// Tiers that a policy sends work to although the configuration gives them no model.

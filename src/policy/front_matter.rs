@@ -2,9 +2,9 @@
 //!
 //! Everything that is wrong is reported with its place in the Markdown file, and reading goes on.
 
-use globset::{Glob, GlobMatcher};
+use globset::GlobMatcher;
 
-use crate::limits::{NAME_BYTES_MAX, POLICY_LIST_MAX, POLICY_RULES_MAX};
+use crate::limits::{NAME_BYTES_MAX, POLICY_LIST_MAX, POLICY_PATTERNS_MAX, POLICY_RULES_MAX};
 use crate::problem::{Place, nearest_hint};
 use crate::task::Tier;
 use crate::yaml::findings::{Findings, found};
@@ -13,6 +13,7 @@ use crate::yaml::{self, Key, Node, Value};
 use super::AppliesTo;
 use super::keywords::Keywords;
 use super::paths::Paths;
+use super::patterns::pattern;
 use super::rules::{Rule, TokenRange, Tools, When};
 
 /// Keys of the front matter.
@@ -73,6 +74,40 @@ pub(super) fn split(text: &str) -> Result<Parts<'_>, u32> {
     }
 }
 
+/// What begins a file as front matter nearly does, and why it is none.
+pub(super) fn near_miss(text: &str) -> Option<(Place, String)> {
+    const WANTED: &str = "wanted a line of `---` and nothing else";
+    let (index, line) = lines(text).enumerate().find(|(_, line)| !line.trim().is_empty())?;
+    let line = line.trim_end();
+    let bare = line.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    let rest = bare.strip_prefix("---");
+    let message = match rest {
+        Some("") if bare.len() == line.len() => return None,
+        Some("") if line[..line.len() - bare.len()].chars().all(|c| matches!(c, ' ' | '\t')) => {
+            format!("`---` is indented; {WANTED}")
+        }
+        Some("") => format!("characters that nobody sees stand in front of `---`; {WANTED}"),
+        // A line across the page.
+        Some(rest) if rest.trim_start().starts_with('-') => return None,
+        Some(_) => format!("{} begins no front matter; {WANTED}", found(bare)),
+        None if bare == "+++" => format!("`+++` begins no front matter; {WANTED}"),
+        None => return None,
+    };
+    Some((Place { line: u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1), column: 1 }, message))
+}
+
+/// Characters without width that editors leave behind.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
+}
+
+/// The key of the front matter that a line begins with.
+pub(super) fn key_of(line: &str) -> Option<&'static str> {
+    let line = line.trim_start_matches(is_invisible);
+    let (word, _) = line.split_once([':', '='])?;
+    KEYS.into_iter().chain(NOT_BUILT).find(|key| *key == word.trim_end())
+}
+
 /// Lines with their ends, which are LF, CRLF or CR.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
@@ -105,7 +140,8 @@ pub(super) fn read(findings: &mut Findings<'_>, text: &str, first_line: u32) -> 
             "confidence" => front.confidence = confidence(findings, &value),
             "holdout" => front.holdout_ppm = holdout(findings, &value).unwrap_or_default(),
             "treat_as_auto" => front.treat_as_auto = treat_as_auto(findings, value),
-            _ => front.rules = rules(findings, value),
+            "rules" => front.rules = rules(findings, value),
+            _ => unread(findings, &key),
         }
     }
     front
@@ -136,6 +172,11 @@ fn entries<'n>(
     good
 }
 
+/// A key that the grammar has and that nothing reads would be lost.
+pub(super) fn unread(findings: &mut Findings<'_>, key: &Key<'_>) {
+    findings.report(key.place, format!("`{}` is a key that nothing reads", key.text));
+}
+
 fn applies_to(findings: &mut Findings<'_>, node: Node<'_>) -> AppliesTo {
     const WANTED: &str = "lists of names, such as `{ pipelines: [orders_daily] }`";
     let mut applies_to = AppliesTo::default();
@@ -155,7 +196,8 @@ fn applies_to(findings: &mut Findings<'_>, node: Node<'_>) -> AppliesTo {
             "teams" => applies_to.teams = names,
             "projects" => applies_to.projects = names,
             "pipelines" => applies_to.pipelines = names,
-            _ => applies_to.keys = names,
+            "keys" => applies_to.keys = names,
+            _ => unread(findings, &key),
         }
     }
     if applies_to.is_everything() && findings.count() == before {
@@ -218,11 +260,10 @@ fn treat_as_auto(findings: &mut Findings<'_>, node: Node<'_>) -> Vec<GlobMatcher
     let written = list(findings, "treat_as_auto", node, "a list of models, such as `[\"gpt-5.6*\"]`");
     let mut globs = Vec::new();
     for (text, place) in written {
-        match Glob::new(&text) {
-            Ok(glob) => globs.push(glob.compile_matcher()),
-            Err(error) => {
-                let message =
-                    format!("{} is no pattern ({}); wanted one such as `gpt-5.6*`", found(&text), error.kind());
+        match pattern(&text) {
+            Ok(glob) => globs.push(glob),
+            Err(why) => {
+                let message = format!("{} is no pattern ({why}); wanted one such as `gpt-5.6*`", found(&text));
                 findings.report(place, message);
             }
         }
@@ -241,7 +282,29 @@ fn rules(findings: &mut Findings<'_>, node: Node<'_>) -> Vec<Rule> {
         findings.report(place, format!("`rules` has {} entries; wanted at most {POLICY_RULES_MAX}", nodes.len()));
         return Vec::new();
     }
-    nodes.into_iter().filter_map(|node| rule(findings, node, EXAMPLE)).collect()
+    let (mut rules, mut patterns) = (Vec::new(), 0);
+    for node in nodes {
+        let at = node.place;
+        let Some(rule) = rule(findings, node, EXAMPLE) else { continue };
+        patterns += rule.when.globs.as_ref().map_or(0, Paths::count) + rule.when.tools.as_ref().map_or(0, Tools::count);
+        if patterns > POLICY_PATTERNS_MAX {
+            let message = format!("one pattern too many; wanted at most {POLICY_PATTERNS_MAX} in the rules of a file");
+            findings.report(at, message);
+            break;
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// Why a rule is there; it travels in a header.
+fn reason(findings: &mut Findings<'_>, node: &Node<'_>) -> Option<String> {
+    const WANTED: &str = "a sentence in quotes";
+    let text = findings.text("because", node, WANTED)?;
+    if text.contains(char::is_control) {
+        findings.report(node.place, format!("`because` has a control character or a line break; wanted {WANTED}"));
+    }
+    Some(text.to_owned())
 }
 
 fn rule(findings: &mut Findings<'_>, node: Node<'_>, example: &str) -> Option<Rule> {
@@ -252,7 +315,8 @@ fn rule(findings: &mut Findings<'_>, node: Node<'_>, example: &str) -> Option<Ru
             "when" => when = Some(conditions(findings, value)),
             "use" => used = tier(findings, "use", &value),
             "protected" => protected = switch(findings, "protected", &value),
-            _ => because = findings.text("because", &value, "a sentence in quotes").map(str::to_owned),
+            "because" => because = reason(findings, &value),
+            _ => unread(findings, &key),
         }
     }
     if findings.count() == before {
@@ -277,7 +341,8 @@ fn conditions(findings: &mut Findings<'_>, node: Node<'_>) -> When {
             "keywords" => when.keywords = keywords(findings, value),
             "globs" => when.globs = globs(findings, value),
             "tools" => when.tools = tools(findings, value),
-            _ => when.prompt_tokens = prompt_tokens(findings, value),
+            "prompt_tokens" => when.prompt_tokens = prompt_tokens(findings, value),
+            _ => unread(findings, &key),
         }
     }
     if !names_some && findings.count() == before {
@@ -298,33 +363,24 @@ fn keywords(findings: &mut Findings<'_>, node: Node<'_>) -> Option<Keywords> {
 }
 
 fn globs(findings: &mut Findings<'_>, node: Node<'_>) -> Option<Paths> {
-    let place = node.place;
     let written = list(findings, "globs", node, "a list of paths, such as `[\"**/migrations/*.sql\"]`");
     if written.is_empty() {
         return None;
     }
-    Paths::new(&texts(&written)).map_err(|(at, why)| bad_pattern(findings, &written, (at, why), place)).ok()
+    Paths::new(&texts(&written)).map_err(|wrong| bad_pattern(findings, &written, wrong)).ok()
 }
 
 fn tools(findings: &mut Findings<'_>, node: Node<'_>) -> Option<Tools> {
-    let place = node.place;
     let written = list(findings, "tools", node, "a list of names, such as `[run_sql]`");
     if written.is_empty() {
         return None;
     }
-    Tools::new(&texts(&written)).map_err(|(at, why)| bad_pattern(findings, &written, (Some(at), why), place)).ok()
+    Tools::new(&texts(&written)).map_err(|wrong| bad_pattern(findings, &written, wrong)).ok()
 }
 
-fn bad_pattern(
-    findings: &mut Findings<'_>,
-    written: &[(String, Place)],
-    (at, why): (Option<usize>, String),
-    of: Place,
-) {
-    match at.and_then(|at| written.get(at)) {
-        Some((text, place)) => findings.report(*place, format!("{} is no pattern ({why})", found(text))),
-        None => findings.report(of, format!("the patterns cannot be used together ({why}); wanted fewer")),
-    }
+fn bad_pattern(findings: &mut Findings<'_>, written: &[(String, Place)], (at, why): (usize, String)) {
+    let (text, place) = &written[at];
+    findings.report(*place, format!("{} is no pattern ({why})", found(text)));
 }
 
 fn prompt_tokens(findings: &mut Findings<'_>, node: Node<'_>) -> Option<TokenRange> {
@@ -333,7 +389,11 @@ fn prompt_tokens(findings: &mut Findings<'_>, node: Node<'_>) -> Option<TokenRan
     let mut range = TokenRange::default();
     for (key, value) in entries(findings, "prompt_tokens", node, WANTED, &PROMPT_TOKENS) {
         let count = count(findings, &key.text, &value, u64::MAX);
-        if key.text == "over" { range.over = count } else { range.under = count }
+        match &*key.text {
+            "over" => range.over = count,
+            "under" => range.under = count,
+            _ => unread(findings, &key),
+        }
     }
     if findings.count() > before {
         return None;

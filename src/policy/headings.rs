@@ -18,7 +18,21 @@ pub(super) enum Meaning {
     Prose,
     /// Probably something, and this is why it is nothing.
     NearMiss(String),
+    /// The same if bullets stand below it; else prose.
+    NearMissWithBullets(String),
+    /// Prose, and yet somebody may wonder at what becomes of bullets below it.
+    Doubtful(String),
 }
+
+/// Words that people use for a tier or for the examples.
+const OTHER_WORDS: [(&str, &[&str]); 4] = [
+    ("frontier", &["strong", "strongest", "large", "big", "premium", "flagship", "expensive", "smart"]),
+    ("reasoning", &["thinking", "medium", "middle", "mid", "moderate"]),
+    ("lightweight", &["light", "lite", "fast", "fastest", "quick", "cheap", "cheapest", "small", "mini"]),
+    (EXAMPLES, &["tests", "test", "cases", "samples", "evals"]),
+];
+/// Words behind such a word that leave its meaning as it is.
+const MEANINGLESS: [&str; 7] = ["", "model", "models", "tier", "tiers", "work", "tasks"];
 
 /// What a heading of this level with this text means.
 pub(super) fn meaning(level: usize, text: &str) -> Meaning {
@@ -30,7 +44,16 @@ pub(super) fn meaning(level: usize, text: &str) -> Meaning {
             (Some(tier), 2) => Meaning::Tier(tier),
             (None, 2) => Meaning::Examples,
             // A document may well be called `Reasoning about orders`.
-            (_, 1) => Meaning::Prose,
+            (_, 1) => {
+                let shown = hashes(level, text);
+                let message = format!("the bullets under `{shown}` are not read; wanted `#{shown}`");
+                let is_sure = MEANINGLESS.contains(&second.as_str()) || text.contains(['(', ':', '–', '—']);
+                if is_sure { Meaning::NearMissWithBullets(message) } else { Meaning::Doubtful(message) }
+            }
+            (None, _) if second.is_empty() => Meaning::NearMissWithBullets(format!(
+                "the bullets under `{}` are no tests; wanted `## Examples`",
+                hashes(level, text)
+            )),
             (Some(_), _) => wrong(format!("`{}` begins with a tier; wanted `## {}`", hashes(level, text), text.trim())),
             (None, _) => Meaning::Prose,
         };
@@ -53,10 +76,17 @@ pub(super) fn meaning(level: usize, text: &str) -> Meaning {
     let numbered = Tier::ALL.into_iter().find(|tier| {
         second == tier.as_str() && (matches!(first.as_str(), "the" | "tier" | "model" | "our") || is_number(&first))
     });
+    let is_other = |words: &[&str]| words.contains(&first.as_str()) && MEANINGLESS.contains(&second.as_str());
+    let other = OTHER_WORDS.iter().find(|(_, words)| is_other(words)).map(|(word, _)| *word);
     match numbered {
         None if matches!(second.as_str(), "model" | "models" | "tier") => wrong(format!(
             "`{}` names no tier; wanted `Frontier`, `Reasoning` or `Lightweight` as its first word",
             hashes(level, text)
+        )),
+        None if other.is_some() => Meaning::NearMissWithBullets(format!(
+            "the bullets under `{}` are not read; wanted `## {}`",
+            hashes(level, text),
+            capitalised(other.unwrap_or_default())
         )),
         Some(tier) => wrong(format!(
             "`{}` has its tier in second place; wanted `{}` as its first word",

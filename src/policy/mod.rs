@@ -1,7 +1,7 @@
 //! Routing policies: Markdown that people review, read into what requests are routed by.
 //!
 //! The text of a file comes in; a [`Policy`] goes out, or everything that is wrong with the file at once, each with its
-//! place. [`Set`] holds the policies of a directory and says which one a request falls under; [`rules::first_match`]
+//! place. [`Set`] holds the policies of a directory and says which one a request falls under; [`Rules::first_match`]
 //! answers what no classifier needs to. What a task's words mean is `classify`'s business, reading the directory
 //! `config`'s, and swapping the live set `app`'s. The grammar is documented in `routing-policies/README.md`.
 
@@ -13,6 +13,7 @@ mod options;
 mod outline;
 mod parse;
 mod paths;
+mod patterns;
 pub mod rules;
 mod set;
 mod words;
@@ -27,7 +28,8 @@ use crate::task::Tier;
 pub use keywords::Keywords;
 pub use parse::parse;
 pub use paths::Paths;
-pub use rules::Rule;
+pub use patterns::pattern;
+pub use rules::{Rule, Rules};
 pub use set::{Set, Who};
 
 /// `routing-policies/default.md` as it was when this was built.
@@ -68,7 +70,7 @@ pub struct Policy {
     /// The share of sessions that get no levers, in millionths: what levers save is measured against them.
     pub holdout_ppm: u32,
     /// In the order of the file; the first that matches decides.
-    pub rules: Vec<Rule>,
+    pub rules: Rules,
     /// Kinds of work, in the order of the file; their ids are distinct.
     pub tasks: Vec<Task>,
     /// What the file says of itself; it never goes live while one of these fails.

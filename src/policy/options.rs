@@ -3,7 +3,7 @@
 //! Braces are options if they name an option; `{{ ds }}`, `{customer}` and whatever else people write in braces stays
 //! text. What was probably meant as an option is an error, since it would be lost in silence.
 
-use crate::problem::nearest_hint;
+use crate::problem::{Place, nearest_hint};
 use crate::yaml::findings::{Findings, found};
 use crate::yaml::{self, Key, Node, Value};
 
@@ -23,11 +23,20 @@ pub(super) fn split<'b>(
     known: &[&str],
     not_built: &[&str],
 ) -> (&'b str, Vec<(Key<'b>, Node<'b>)>) {
-    let Some(braces) = &bullet.braces else { return (&bullet.text, Vec::new()) };
+    let all: Vec<&str> = known.iter().chain(not_built).copied().collect();
+    let Some(braces) = &bullet.braces else {
+        refuse_overlooked(findings, &bullet.text, &all, bullet.at.unwrap_or(Place { line: 1, column: 1 }));
+        return (&bullet.text, Vec::new());
+    };
     let is_option = |word: &str| known.contains(&word) || not_built.contains(&word);
     let keys = keys(&braces.raw);
     let before = bullet.text[..braces.from].trim_end();
     if keys.iter().any(|key| is_option(key.name) && key.has_colon) {
+        if ends_in_options(before, &all) {
+            findings.report(braces.at, "options in two pairs of braces; wanted all of them in one");
+        } else {
+            refuse_overlooked(findings, before, &all, bullet.at.unwrap_or(braces.at));
+        }
         return (before, entries(findings, braces, known, not_built));
     }
     // A bare `{id}` is a placeholder; a bare `{protected}` is a wish that must not be lost.
@@ -42,7 +51,64 @@ pub(super) fn split<'b>(
             return (before, Vec::new());
         }
     }
+    if wish.is_none() {
+        refuse_overlooked(findings, &bullet.text, &all, bullet.at.unwrap_or(braces.at));
+    }
     (&bullet.text, Vec::new())
+}
+
+/// Reports what looks like an option in a text where none is read: it would be lost in silence.
+pub(super) fn refuse_overlooked(findings: &mut Findings<'_>, text: &str, options: &[&str], at: Place) {
+    if let Some((option, looks)) = overlooked(text, options) {
+        let wanted = match option {
+            "protected" | "advisory" => format!("{option}: true"),
+            _ => format!("{option}: …"),
+        };
+        let message = format!(
+            "{} looks like an option and is read as text; wanted `{{{wanted}}}` at the end of a bullet",
+            found(looks)
+        );
+        findings.report(at, message);
+    }
+}
+
+/// An option as people write it where none is read, and the text from it on. A bare `id` is a word like any other.
+fn overlooked<'t, 'o>(text: &'t str, options: &[&'o str]) -> Option<(&'o str, &'t str)> {
+    let lower = text.to_ascii_lowercase();
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    for option in options.iter().filter(|option| **option != "id") {
+        for (at, _) in lower.match_indices(option) {
+            let (before, after) = (&text[..at], &text[at + option.len()..]);
+            if before.ends_with(is_part) || after.starts_with(is_part) {
+                continue;
+            }
+            let open = before.rfind('{').filter(|open| !before[*open..].contains('}'));
+            let value = after.trim_start_matches([' ', '`', '"', '\'', '*']).strip_prefix([':', '=', '：']);
+            let is_on = |value: &str| {
+                let word = value.trim_start_matches([' ', '`', '"', '\'', '*']).split(|c| !is_part(c)).next();
+                word.is_some_and(|word| ["true", "yes", "on"].contains(&word.to_ascii_lowercase().as_str()))
+            };
+            let is_option = match *option {
+                "protected" | "advisory" => open.is_some() || value.is_some_and(is_on),
+                _ => open.is_some() && value.is_some(),
+            };
+            if is_option {
+                return Some((option, &text[open.unwrap_or(at)..]));
+            }
+        }
+    }
+    None
+}
+
+/// Whether braces name an option and give it a value.
+pub(super) fn names_some(braces: &str, options: &[&str]) -> bool {
+    keys(braces).iter().any(|key| key.has_colon && options.contains(&key.name))
+}
+
+/// Whether a text ends in braces that name an option.
+fn ends_in_options(text: &str, options: &[&str]) -> bool {
+    let text = text.trim_end();
+    text.ends_with('}') && text.rfind('{').is_some_and(|open| names_some(&text[open..], options))
 }
 
 fn entries<'b>(

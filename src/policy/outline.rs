@@ -23,6 +23,21 @@ pub(super) enum Block {
     List(Vec<Bullet>),
     /// What looks like a list and is code to Markdown, since it is indented so far.
     IndentedList { at: Place },
+    /// What nobody reads, as it stands in the file.
+    Unread { what: Unread, raw: Range<usize> },
+}
+
+/// What is in a file and is not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unread {
+    /// A block of code; `ends` unless it goes on to the end of the file for want of a fence.
+    Code { ends: bool },
+    /// A comment in HTML; `ends` likewise.
+    Comment { ends: bool },
+    /// Other HTML.
+    Html,
+    /// A quotation.
+    Quotation,
 }
 
 /// One entry of a list.
@@ -96,16 +111,40 @@ pub(super) fn read(text: &str, lines: &Lines<'_>) -> Vec<Block> {
                 let code = Pieces::until(&mut events, |end| *end == TagEnd::CodeBlock).text();
                 if kind == CodeBlockKind::Indented && is_bullet(&code) {
                     blocks.push(Block::IndentedList { at });
+                } else {
+                    let ends = kind == CodeBlockKind::Indented || is_closed(&text[range.clone()]);
+                    blocks.push(Block::Unread { what: Unread::Code { ends }, raw: range });
                 }
             }
             Event::Start(tag) => {
                 let end = tag.to_end();
                 skip(&mut events, end);
+                let what = match tag {
+                    Tag::BlockQuote(_) => Unread::Quotation,
+                    _ => html(&text[range.clone()]),
+                };
+                blocks.push(Block::Unread { what, raw: range });
             }
             _ => {}
         }
     }
     blocks
+}
+
+/// Whether a fenced block of code has its second fence.
+fn is_closed(code: &str) -> bool {
+    let mut lines = code.trim_end().lines().map(str::trim);
+    let (first, last) = (lines.next().unwrap_or_default(), lines.next_back().unwrap_or_default());
+    let mark = first.chars().next().unwrap_or('`');
+    let length = first.chars().take_while(|c| *c == mark).count();
+    last.chars().all(|c| c == mark) && last.chars().count() >= length
+}
+
+fn html(html: &str) -> Unread {
+    if html.trim_start().starts_with("<!--") {
+        return Unread::Comment { ends: html.contains("-->") };
+    }
+    Unread::Html
 }
 
 /// Whether a line begins as a bullet does.

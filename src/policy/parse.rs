@@ -13,9 +13,9 @@ use crate::yaml::findings::{Findings, found};
 use super::front_matter::{self, FrontMatter};
 use super::headings::{self, Meaning};
 use super::options;
-use super::outline::{self, Block, Bullet, Lines};
+use super::outline::{self, Block, Bullet, Lines, Unread};
 use super::words::{slug, split_arrow, unquoted};
-use super::{AppliesTo, Expected, Policy, PolicyTest, Task, doubts};
+use super::{AppliesTo, Expected, Policy, PolicyTest, Rules, Task, doubts};
 
 /// Hex digits of the hash in a version.
 const VERSION_DIGITS: usize = 4;
@@ -39,6 +39,9 @@ pub fn parse(file_name: &str, text: &str) -> Result<(Policy, Vec<Problem>), Vec<
     let mut reader = Reader::new(file_name);
     reader.check_name(name);
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some((place, message)) = front_matter::near_miss(text) {
+        reader.findings.report(place, message);
+    }
     let front = match front_matter::split(text) {
         Ok(parts) => {
             let front = parts.front.map(|(front, line)| front_matter::read(&mut reader.findings, front, line));
@@ -67,9 +70,20 @@ pub(super) fn stem(file_name: &str) -> &str {
 
 /// Where reading stands.
 enum Section {
-    Prose { heading: Option<(String, Place)> },
-    Tier { tier: Tier, at: Place, tasks_before: usize },
-    Examples { at: Place, tests_before: usize },
+    /// `lost` is what to say of bullets in it, as an error if that is sure.
+    Prose {
+        heading: Option<(String, Place)>,
+        lost: Option<(String, bool)>,
+    },
+    Tier {
+        tier: Tier,
+        at: Place,
+        tasks_before: usize,
+    },
+    Examples {
+        at: Place,
+        tests_before: usize,
+    },
 }
 
 /// What leads a list in.
@@ -113,29 +127,41 @@ impl<'a> Reader<'a> {
     }
 
     fn body(&mut self, blocks: Vec<Block>, source: &str, lines: &Lines<'_>) {
-        let mut section = Section::Prose { heading: None };
+        let mut section = Section::Prose { heading: None, lost: None };
         let mut lead_in = LeadIn::Nothing;
         for block in blocks {
             match block {
                 Block::Heading { level, text, at } => {
                     self.refuse_stray_front_matter(&text, at);
                     lead_in = LeadIn::Nothing;
+                    options::refuse_overlooked(&mut self.findings, &text, &options::TASK, at);
                     section = self.heading(section, level, text, at);
                 }
                 Block::Paragraph { text, raw, at } => {
                     self.refuse_stray_front_matter(&text, at);
+                    self.refuse_almost_heading(&text, at);
                     self.refuse_almost_bullets(&section, source, raw, lines);
+                    if !matches!(section, Section::Prose { .. }) {
+                        options::refuse_overlooked(&mut self.findings, &text, &options::TASK, at);
+                    }
                     lead_in = led_in(text, at);
-                    if let (LeadIn::UseFor, Section::Prose { heading }) = (&lead_in, &section) {
+                    if let (LeadIn::UseFor, Section::Prose { heading, lost }) = (&lead_in, &mut section) {
                         self.stray_use_for(heading.as_ref(), at);
+                        // The list below it is told of with this.
+                        *lost = None;
                     }
                 }
-                Block::List(bullets) => self.list(&section, std::mem::replace(&mut lead_in, LeadIn::Nothing), bullets),
+                Block::List(bullets) => {
+                    self.list(&mut section, std::mem::replace(&mut lead_in, LeadIn::Nothing), bullets)
+                }
                 Block::IndentedList { at } if !matches!(section, Section::Prose { .. }) => {
                     let message = "a list that is indented so far is code in Markdown; wanted it at the margin";
                     self.findings.report(at, message);
                 }
                 Block::IndentedList { .. } => {}
+                Block::Unread { what, raw } => {
+                    self.unread(&section, what, &source[raw.clone()], raw.start, lines);
+                }
             }
         }
         self.end(section);
@@ -156,11 +182,19 @@ impl<'a> Reader<'a> {
                 self.findings.report(at, message);
                 self.end(section);
                 // What stands below has been reported with its heading.
-                Section::Prose { heading: None }
+                Section::Prose { heading: None, lost: None }
+            }
+            Meaning::NearMissWithBullets(message) => {
+                self.end(section);
+                Section::Prose { heading: Some((text, at)), lost: Some((message, true)) }
+            }
+            Meaning::Doubtful(message) => {
+                self.end(section);
+                Section::Prose { heading: Some((text, at)), lost: Some((message, false)) }
             }
             Meaning::Prose if level <= 2 => {
                 self.end(section);
-                Section::Prose { heading: Some((text, at)) }
+                Section::Prose { heading: Some((text, at)), lost: None }
             }
             Meaning::Prose => section,
         }
@@ -182,9 +216,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&mut self, section: &Section, lead_in: LeadIn, bullets: Vec<Bullet>) {
+    fn list(&mut self, section: &mut Section, lead_in: LeadIn, bullets: Vec<Bullet>) {
         match (section, lead_in) {
-            (Section::Prose { .. }, _) => {}
+            (Section::Prose { lost, .. }, _) => self.bullets_of_nobody(lost.take(), &bullets),
             (Section::Tier { .. }, LeadIn::Other(words, _)) if is_negative(&words) => {}
             (Section::Tier { tier, .. }, LeadIn::Other(words, at)) => {
                 let message = format!(
@@ -196,6 +230,78 @@ impl<'a> Reader<'a> {
             }
             (Section::Tier { tier, .. }, _) => bullets.iter().for_each(|bullet| self.task(*tier, bullet)),
             (Section::Examples { .. }, _) => bullets.iter().for_each(|bullet| self.test(bullet)),
+        }
+    }
+
+    /// Bullets in no section: prose, unless their heading or they themselves look like more.
+    fn bullets_of_nobody(&mut self, lost: Option<(String, bool)>, bullets: &[Bullet]) {
+        let at = bullets.first().map_or(Place { line: 1, column: 1 }, place_of);
+        match lost {
+            Some((message, true)) => return self.findings.report(at, message),
+            Some((message, false)) => self.warnings.push(Problem::at(self.file, at, message)),
+            None => {}
+        }
+        for bullet in bullets {
+            let (before, written) = bullet
+                .braces
+                .as_ref()
+                .map_or((&*bullet.text, ""), |braces| (&bullet.text[..braces.from], braces.raw.as_str()));
+            if options::names_some(written, &options::TASK) || options::names_some(written, &options::TEST) {
+                let message =
+                    "the bullet has options and stands in no section; wanted it under a tier or `## Examples`";
+                self.findings.report(place_of(bullet), message);
+            } else if split_arrow(before).is_some_and(|(_, to)| Tier::parse(&to.to_ascii_lowercase()).is_some()) {
+                let message = "the bullet looks like a test and stands in no section; wanted it under `## Examples`";
+                self.warnings.push(Problem::at(self.file, place_of(bullet), message));
+            } else {
+                options::refuse_overlooked(&mut self.findings, before, &options::TASK, place_of(bullet));
+            }
+        }
+    }
+
+    /// What nobody reads must hold nothing that was meant to be read.
+    fn unread(&mut self, section: &Section, what: Unread, raw: &str, from: usize, lines: &Lines<'_>) {
+        let at = lines.place(from);
+        let thing = match what {
+            Unread::Comment { ends: true } => return,
+            Unread::Comment { ends: false } => {
+                let message = "a comment begins here and does not end; wanted `-->` behind it";
+                return self.findings.report(at, message);
+            }
+            Unread::Code { ends: false } => {
+                let message = "a block of code begins here and does not end; wanted a second fence below it";
+                return self.findings.report(at, message);
+            }
+            Unread::Code { ends: true } => "code",
+            Unread::Html => "HTML",
+            Unread::Quotation => "a quotation",
+        };
+        let is_above_all = matches!(section, Section::Prose { heading: None, .. });
+        let mut offset = from;
+        for line in raw.split_inclusive(['\n', '\r']) {
+            let text =
+                line.trim_start_matches(|c: char| c == '>' || c.is_whitespace() || front_matter::is_invisible(c));
+            let at = lines.place(offset + line.len() - text.len());
+            offset += line.len();
+            let level = text.bytes().take_while(|byte| *byte == b'#').count();
+            let is_section = (1..=6).contains(&level) && {
+                let meaning = headings::meaning(level, &text[level..]);
+                matches!(meaning, Meaning::Tier(_) | Meaning::Examples | Meaning::NearMiss(_))
+            };
+            let message = if is_section {
+                format!("{} stands in {thing} and is not read", found(text.trim_end()))
+            } else if let Some(key) = front_matter::key_of(text) {
+                format!(
+                    "`{key}:` stands in {thing} and is not read; wanted it between two lines of `---` at the top of the file"
+                )
+            } else {
+                continue;
+            };
+            if what == Unread::Html || is_above_all && !is_section {
+                self.findings.report(at, message);
+            } else {
+                self.warnings.push(Problem::at(self.file, at, message));
+            }
         }
     }
 
@@ -213,7 +319,8 @@ impl<'a> Reader<'a> {
                 "protected" => {
                     protected = front_matter::switch(&mut self.findings, "protected", value).unwrap_or(false);
                 }
-                _ => max_output = self.max_output(value),
+                "max_output" => max_output = self.max_output(value),
+                _ => front_matter::unread(&mut self.findings, key),
             }
         }
         let has_id = written.iter().any(|(key, _)| key.text == "id");
@@ -254,6 +361,9 @@ impl<'a> Reader<'a> {
     fn example(&mut self, bullet: &Bullet) -> Option<String> {
         let text = unquoted(&bullet.text);
         let at = place_of(bullet);
+        if let Some(braces) = &bullet.braces {
+            options::refuse_overlooked(&mut self.findings, &braces.raw, &["protected"], at);
+        }
         if text.is_empty() {
             self.findings.report(at, "an empty example; wanted a request as it could come in");
             return None;
@@ -313,8 +423,13 @@ impl<'a> Reader<'a> {
         let at = place_of(bullet);
         let (text, written) = options::split(&mut self.findings, bullet, &options::TEST, &[]);
         let mut advisory = false;
-        for (_, value) in &written {
-            advisory = front_matter::switch(&mut self.findings, "advisory", value).unwrap_or(false);
+        for (key, value) in &written {
+            match &*key.text {
+                "advisory" => {
+                    advisory = front_matter::switch(&mut self.findings, "advisory", value).unwrap_or(false);
+                }
+                _ => front_matter::unread(&mut self.findings, key),
+            }
         }
         if let Some(nested) = bullet.nested.first() {
             let message = "a bullet under a test; examples to learn from stand under the bullets of a tier";
@@ -339,11 +454,20 @@ impl<'a> Reader<'a> {
 
     /// A key of the front matter that stands outside of it would be lost.
     fn refuse_stray_front_matter(&mut self, text: &str, at: Place) {
-        let word = text.split_once(':').map_or("", |(word, _)| word);
-        if front_matter::KEYS.contains(&word) || front_matter::NOT_BUILT.contains(&word) {
+        if let Some(word) = front_matter::key_of(text) {
             let message = format!(
                 "`{word}:` stands outside of the front matter; wanted it between two lines of `---` at the top of the file"
             );
+            self.findings.report(at, message);
+        }
+    }
+
+    /// A heading that Markdown does not take for one would be lost, and all below it with it.
+    fn refuse_almost_heading(&mut self, text: &str, at: Place) {
+        let level = text.bytes().take_while(|byte| *byte == b'#').count();
+        if level > 0 && !matches!(headings::meaning(level.min(2), &text[level..]), Meaning::Prose) {
+            let message =
+                format!("{} is no heading; wanted a space behind `{}`", found(text), "#".repeat(level.min(6)));
             self.findings.report(at, message);
         }
     }
@@ -398,6 +522,11 @@ impl<'a> Reader<'a> {
             let message = "says nothing about any work; wanted a heading such as `## Lightweight model` with bullets";
             self.findings.report(Place { line: 0, column: 0 }, message);
         }
+        let rules = Rules::new(front.rules).unwrap_or_else(|why| {
+            let message = format!("the words of all rules cannot be searched for at once ({why}); wanted fewer");
+            self.findings.report(Place { line: 0, column: 0 }, message);
+            Rules::default()
+        });
         self.findings.none()?;
         let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let policy = Policy {
@@ -410,7 +539,7 @@ impl<'a> Reader<'a> {
             confidence: front.confidence,
             treat_as_auto: front.treat_as_auto,
             holdout_ppm: front.holdout_ppm,
-            rules: front.rules,
+            rules,
             tasks: self.tasks,
             tests: self.tests,
         };

@@ -35,12 +35,12 @@ impl Set {
     /// # Errors
     ///
     /// Pairs of policies that the same request could fall under with nothing to choose between them.
-    pub fn new(policies: Vec<Policy>) -> Result<Self, Vec<Problem>> {
+    pub fn new(policies: impl IntoIterator<Item: Into<Arc<Policy>>>) -> Result<Self, Vec<Problem>> {
+        let mut policies: Vec<Arc<Policy>> = policies.into_iter().map(Into::into).collect();
         let problems = ties(&policies);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let mut policies: Vec<Arc<Policy>> = policies.into_iter().map(Arc::new).collect();
         if !policies.iter().any(|policy| policy.applies_to.is_everything()) {
             policies.push(Arc::clone(super::builtin()));
         }
@@ -100,7 +100,7 @@ impl AppliesTo {
     }
 }
 
-fn ties(policies: &[Policy]) -> Vec<Problem> {
+fn ties(policies: &[Arc<Policy>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, policy) in policies.iter().enumerate() {
         for earlier in &policies[..index] {

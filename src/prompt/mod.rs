@@ -4,6 +4,7 @@
 //! Nobody re-serialises a body: what is not edited leaves byte for byte as it came, unknown fields,
 //! key order, number spelling and escapes included. Which field means what is `wire`'s knowledge.
 
+pub mod assent;
 pub mod edits;
 pub mod json;
 pub mod outline;

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::assent::says_nothing;
 use crate::limits::{CHAIN_LINKS, INSTRUCTIONS_MAX, TOOL_NAMES_MAX};
 
 /// Who speaks in a message.
@@ -30,7 +31,9 @@ pub struct Outline {
     pub instructions: Vec<Range<usize>>,
     /// Content of the last user turn; `None`: there is no such turn, or it has no content.
     pub last_user: Option<Range<usize>>,
-    /// Content of the user turn before it.
+    /// Contents of the user's messages right before it, with nobody else's between: they are one turn with it.
+    pub last_user_began: Vec<Range<usize>>,
+    /// Content of the user turn before it, unless that says nothing by itself: then of the one before that, and so on.
     pub previous_user: Option<Range<usize>>,
     /// How many user turns there are.
     pub user_turns: u32,
@@ -38,15 +41,21 @@ pub struct Outline {
     pub tool_results: Vec<Range<usize>>,
     /// Names of the tools that are offered.
     pub tools: Vec<Range<usize>>,
+    /// Whether more tools are offered than these.
+    pub more_tools: bool,
     /// Whether the answer must be JSON.
     pub wants_json: bool,
     /// What identifies the conversation.
     pub chain: Chain,
+    /// Whether the last user turn says nothing by itself, such as `ok`.
+    pub last_says_nothing: bool,
+    /// Whether nobody has spoken since the last user turn, so that it may still go on.
+    pub is_users_turn: bool,
 }
 
 impl Outline {
-    /// Takes note of the next message: its speaker, its whole text, and where its content stands.
-    pub fn message(&mut self, speaker: Speaker, text: &str, content: Option<Range<usize>>) {
+    /// Takes note of the next message: its speaker, its whole text, its content, and where that stands.
+    pub fn message(&mut self, speaker: Speaker, text: &str, said: &str, content: Option<Range<usize>>) {
         let (before, bytes) = (self.chain.last(), self.chain.bytes.1);
         self.chain.append(text.as_bytes());
         match speaker {
@@ -62,11 +71,22 @@ impl Outline {
                     self.chain.bytes.0 = bytes;
                 }
                 self.user_turns = self.user_turns.saturating_add(1);
-                self.previous_user = std::mem::replace(&mut self.last_user, content);
+                let before = std::mem::replace(&mut self.last_user, content);
+                if std::mem::replace(&mut self.is_users_turn, true) {
+                    self.last_user_began.extend(before.clone());
+                } else {
+                    self.last_user_began.clear();
+                }
+                if !std::mem::replace(&mut self.last_says_nothing, says_nothing(said)) {
+                    self.previous_user = before;
+                }
                 self.tool_results.clear();
             }
-            Speaker::Tool => self.tool_results.extend(content),
-            Speaker::Other => {}
+            Speaker::Tool => {
+                self.is_users_turn = false;
+                self.tool_results.extend(content);
+            }
+            Speaker::Other => self.is_users_turn = false,
         }
     }
 
@@ -74,6 +94,8 @@ impl Outline {
     pub fn tool(&mut self, name: Range<usize>) {
         if self.tools.len() < TOOL_NAMES_MAX {
             self.tools.push(name);
+        } else {
+            self.more_tools = true;
         }
     }
 }
@@ -137,7 +159,7 @@ mod tests {
 
     fn chain(messages: &[&str]) -> Chain {
         let mut outline = Outline::default();
-        messages.iter().for_each(|text| outline.message(Speaker::User, text, None));
+        messages.iter().for_each(|text| outline.message(Speaker::User, text, "", None));
         outline.chain
     }
 
@@ -161,13 +183,43 @@ mod tests {
     }
 
     #[test]
+    fn the_turn_before_is_the_last_that_says_something() {
+        let mut outline = Outline::default();
+        for (at, said) in ["\"drop table orders\"", "\"yes\"", "\"go on\"", "\"ok\""].into_iter().enumerate() {
+            outline.message(Speaker::User, said, said, Some(at..at + 1));
+        }
+        assert_eq!((outline.last_user, outline.previous_user), (Some(3..4), Some(0..1)));
+    }
+
+    #[test]
+    fn messages_of_the_user_in_a_row_are_one_turn() {
+        let mut outline = Outline::default();
+        let mut says = |speaker, at: usize| {
+            outline.message(speaker, "x", "x", Some(at..at + 1));
+            outline.last_user_began.iter().map(|at| at.start).collect::<Vec<_>>()
+        };
+        for (speaker, at, expected) in [
+            (Speaker::User, 0, &[][..]),
+            (Speaker::Other, 1, &[]),
+            (Speaker::User, 2, &[]),
+            (Speaker::Instructions, 3, &[]),
+            (Speaker::User, 4, &[2]),
+            (Speaker::User, 5, &[2, 4]),
+            (Speaker::Tool, 6, &[2, 4]),
+            (Speaker::User, 7, &[]),
+        ] {
+            assert_eq!(says(speaker, at), expected, "{at}");
+        }
+    }
+
+    #[test]
     fn tool_results_belong_to_the_last_user_turn() {
         let mut outline = Outline::default();
-        outline.message(Speaker::User, "u", Some(0..1));
-        outline.message(Speaker::Tool, "t", Some(1..2));
-        outline.message(Speaker::User, "v", Some(2..3));
-        outline.message(Speaker::Other, "a", Some(3..4));
-        outline.message(Speaker::Tool, "s", Some(4..5));
+        outline.message(Speaker::User, "u", "said", Some(0..1));
+        outline.message(Speaker::Tool, "t", "said", Some(1..2));
+        outline.message(Speaker::User, "v", "said", Some(2..3));
+        outline.message(Speaker::Other, "a", "said", Some(3..4));
+        outline.message(Speaker::Tool, "s", "said", Some(4..5));
         assert_eq!((outline.last_user, outline.previous_user, outline.user_turns), (Some(2..3), Some(0..1), 2));
         assert_eq!(outline.tool_results.iter().map(|at| at.start).collect::<Vec<_>>(), [4]);
     }

@@ -9,7 +9,7 @@ use crate::policy::rules::Facts;
 use crate::policy::{Expected, Failed, Policy};
 use crate::problem::Problem;
 use crate::task::Tier;
-use crate::tokens::ample_estimate;
+use crate::tokens::PromptSize;
 
 use super::verdict::{Signs, Verdict, judge};
 
@@ -52,9 +52,10 @@ fn try_one(policy: &Policy, classifier: &Classifier, index: usize) -> Tried {
         last_user_turn: &[text],
         tool_results: &[],
         tools: &[],
-        prompt_tokens: ample_estimate(text.len() as u64),
+        more_tools: false,
+        prompt_tokens: PromptSize::of_text(text).ample(),
     };
-    let rule = policy.rules.iter().position(|rule| rule.when.matches(&facts));
+    let rule = policy.rules.first_match(&facts);
     let verdict = judge(policy, Signs { rule, named: None, classified: explanation.classified });
     let holds = match &test.expected {
         Expected::Tier(tier) => verdict.tier == *tier,
@@ -178,6 +179,15 @@ mod tests {
         check(
             &of("lightweight"),
             &["p.md:8:3: this example goes to frontier by rule 1, in line 3; wanted lightweight"],
+        );
+    }
+
+    #[test]
+    fn an_example_is_as_long_as_it_is() {
+        check(
+            "---\nrules:\n  - { when: { prompt_tokens: { under: 1 } }, use: frontier }\n---\n## Lightweight\n\
+             - Translating texts\n## Examples\n- \"Translate this letter into French\" → lightweight\n",
+            &[],
         );
     }
 

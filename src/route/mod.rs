@@ -5,6 +5,8 @@
 //! `providers`, which target of a plan is up.
 
 pub mod examples;
+pub mod nested;
+pub mod rises;
 pub mod verdict;
 pub mod warm;
 
@@ -12,7 +14,7 @@ use crate::plan::{ModelRef, Note, Plan, Reason, Tiers, Why};
 use crate::task::Tier;
 
 use verdict::Verdict;
-use warm::{Held, PriceOf, Step, stays};
+use warm::{Held, PriceOf, Step, begins_above, keeps, stays};
 
 /// What a client's `model` means.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,8 +80,7 @@ pub fn choose(
         Asked::Exact(targets) => within.exact(targets),
         Asked::Tier(pinned) => match verdict.and_then(|verdict| Some((verdict, verdict.floor?))) {
             Some((verdict, floor)) if pinned.is_below(floor) => {
-                let mut reason = verdict.reason.clone();
-                reason.notes.push(Note::PinOverruled(pinned));
+                let reason = with(&verdict.reason, Note::PinOverruled(pinned));
                 within.upward(verdict.tier, reason).map(|plan| on_its_model(plan, standing))
             }
             _ => {
@@ -93,7 +94,11 @@ pub fn choose(
                 None => (Tier::Frontier, Reason::of(Why::Ambiguous)),
             };
             let plan = within.upward(tier, reason)?;
-            Ok(within.unless_it_stays(plan, standing))
+            Ok(match standing {
+                Some(standing) if standing.held.is_cold() => within.unless_it_rises(plan, standing),
+                Some(standing) => within.unless_it_stays(plan, standing),
+                None => plan,
+            })
         }
     }
 }
@@ -166,9 +171,10 @@ impl Within<'_> {
     }
 
     /// The same plan, or one for the dearer tier that the conversation is on, where leaving it costs more than it saves.
-    fn unless_it_stays(self, plan: Plan, standing: Option<Standing<'_>>) -> Plan {
-        let plan = on_its_model(plan, standing);
-        let (Some(standing), Some(tier)) = (standing, plan.tier) else { return plan };
+    fn unless_it_stays(self, plan: Plan, standing: Standing<'_>) -> Plan {
+        let reason = plan.reason.clone();
+        let plan = on_its_model(plan, Some(standing));
+        let Some(tier) = plan.tier else { return plan };
         let Some(held_tier) = standing.held.tier.filter(|held| tier.is_below(*held)) else { return plan };
         let (Some(held), Ok(targets)) = (standing.held.of(held_tier), self.tier(held_tier)) else { return plan };
         let Some(cheaper) = plan.targets.first().filter(|_| targets.contains(&held.model)) else { return plan };
@@ -176,9 +182,18 @@ impl Within<'_> {
         if !stays(held, cheaper, warm, standing.step, standing.price) {
             return plan;
         }
-        let mut reason = plan.reason;
-        reason.notes.push(Note::StaysWarm(tier));
-        on_its_model(Plan::new(Some(held_tier), targets, reason), Some(standing))
+        on_its_model(Plan::new(Some(held_tier), targets, with(&reason, Note::StaysWarm(tier))), Some(standing))
+    }
+
+    /// The same plan, or one for the dearer tier that such conversations mostly go on to, where beginning there costs less.
+    fn unless_it_rises(self, plan: Plan, standing: Standing<'_>) -> Plan {
+        let above = standing.held.rise.filter(|rise| plan.tier == Some(rise.from)).and_then(|rise| {
+            let (targets, cheaper) = (self.tier(rise.to).ok()?, plan.targets.first()?);
+            let dearer = targets.first()?;
+            let pays = begins_above(cheaper, dearer, rise.ppm, standing.step, standing.price);
+            pays.then(|| Plan::new(Some(rise.to), targets, with(&plan.reason, Note::BeginsAbove(rise.from))))
+        });
+        on_its_model(above.unwrap_or(plan), Some(standing))
     }
 
     /// A grant of tiers also limits exact names to those tiers' models, unless a grant of models widens it.
@@ -195,11 +210,27 @@ impl Within<'_> {
     }
 }
 
-/// The model of the tier that knows the conversation comes first; the others keep their order behind it.
+fn with(reason: &Reason, note: Note) -> Reason {
+    let mut reason = reason.clone();
+    reason.notes.push(note);
+    reason
+}
+
+/// The model of the tier that answered the conversation last comes first, unless the one in front of it costs less even so;
+/// the others keep their order behind it.
 fn on_its_model(mut plan: Plan, standing: Option<Standing<'_>>) -> Plan {
-    let held = standing.zip(plan.tier).and_then(|(standing, tier)| standing.held.of(tier));
-    if let Some(place) = held.and_then(|held| plan.targets.iter().position(|target| *target == held.model)) {
-        plan.targets[..=place].rotate_right(1);
+    let Some((standing, tier)) = standing.zip(plan.tier) else { return plan };
+    let Some(held) = standing.held.of(tier) else { return plan };
+    match (plan.targets.iter().position(|target| *target == held.model), plan.targets.first()) {
+        (Some(place), Some(first)) if place > 0 => {
+            if keeps(held, first, standing.step, standing.price) {
+                plan.targets[..=place].rotate_right(1);
+                plan.reason.notes.push(Note::KeepsModel);
+            } else {
+                plan.reason.notes.push(Note::LeavesModel);
+            }
+        }
+        _ => {}
     }
     plan
 }

@@ -1,3 +1,4 @@
+use super::rises::Rise;
 use super::warm::Warm;
 use super::*;
 use crate::ids::{ModelId, ProviderId};
@@ -124,14 +125,22 @@ fn price(model: &ModelRef, usage: &Usage) -> Option<NanoUsd> {
 }
 
 #[track_caller]
-fn check_held(held: (Tier, &str, u64), wanted: Tier, expected: (&[&str], Tier, &str)) {
-    let mut models = Held::default().models;
-    models[held.0 as usize] = Some(Warm { model: model(held.1), tokens: held.2 });
-    let held = Held { tier: Some(held.0), models };
+fn check_step(held: Held, wanted: Tier, tiers: &Tiers, expected: (&[&str], Tier, &str)) {
     let step = Step { prompt_tokens: 20_000, output_tokens: 256 };
     let standing = Standing { held: &held, step, price: &price };
-    let plan = choose(Asked::Auto, Some(&verdict(wanted, None)), Some(standing), &full(), Allowed::default());
+    let plan = choose(Asked::Auto, Some(&verdict(wanted, None)), Some(standing), tiers, Allowed::default());
     check_plan(plan, Ok((expected.0, Some(expected.1), expected.2)));
+}
+
+fn on(tier: Tier, name: &str, tokens: u64) -> Held {
+    let mut models = Held::default().models;
+    models[tier as usize] = Some(Warm { model: model(name), tokens });
+    Held { tier: Some(tier), models, ..Held::default() }
+}
+
+#[track_caller]
+fn check_held(held: (Tier, &str, u64), wanted: Tier, expected: (&[&str], Tier, &str)) {
+    check_step(on(held.0, held.1, held.2), wanted, &full(), expected);
 }
 
 #[test]
@@ -147,8 +156,39 @@ fn a_conversation_moves_up_freely_and_down_only_where_that_pays() {
 #[test]
 fn a_conversation_keeps_the_model_of_its_tier() {
     let big = Tier::Frontier;
-    check_held((big, "b/big", 19_000), big, (&["b/big", "a/big"], big, "task"));
-    check_held((big, "b/big", 0), big, (&["b/big", "a/big"], big, "task"));
+    let keeps = "task; stays on the model that answered last, which costs no more here";
+    check_held((big, "b/big", 19_000), big, (&["b/big", "a/big"], big, keeps));
+    check_held((big, "b/big", 0), big, (&["b/big", "a/big"], big, keeps));
+    check_held((big, "a/big", 19_000), big, (&["a/big", "b/big"], big, "task"));
     // A model that has left the tier is not stayed on.
     check_held((big, "c/big", 19_000), Tier::Reasoning, (&["a/middle"], Tier::Reasoning, "task"));
+}
+
+#[test]
+fn a_conversation_leaves_a_dearer_fallback_for_the_first_model_of_its_tier() {
+    let light = Tier::Lightweight;
+    let tiers = Tiers { lightweight: vec![model("a/small"), model("b/big")], ..full() };
+    let back = "task; back to the first model of the tier, which costs less here";
+    check_step(on(light, "b/big", 19_000), light, &tiers, (&["a/small", "b/big"], light, back));
+    // A tenth of half the price is less than all of it.
+    let tiers = Tiers { lightweight: vec![model("a/middle"), model("b/big")], ..full() };
+    let keeps = "task; stays on the model that answered last, which costs no more here";
+    check_step(on(light, "b/big", 19_000), light, &tiers, (&["b/big", "a/middle"], light, keeps));
+    check_step(on(light, "b/big", 0), light, &tiers, (&["a/middle", "b/big"], light, back));
+}
+
+#[test]
+fn a_conversation_begins_where_such_ones_mostly_go_on_to_if_its_prefix_is_dear() {
+    let (light, middle, big) = (Tier::Lightweight, Tier::Reasoning, Tier::Frontier);
+    let rising = |ppm, from| Held { rise: Some(Rise { from, to: big, ppm }), ..Held::default() };
+    let above = "task; reasoning would do, but most that begins there moves up, and would pay for its prefix twice";
+    check_step(rising(900_000, middle), middle, &full(), (&["a/big", "b/big"], big, above));
+    check_step(rising(500_000, middle), middle, &full(), (&["a/middle"], middle, "task"));
+    check_step(rising(900_000, light), light, &full(), (&["a/small"], light, "task"));
+    // Where it has begun, its prefix is paid for.
+    let held = Held { rise: rising(900_000, middle).rise, ..on(middle, "a/middle", 19_000) };
+    check_step(held, middle, &full(), (&["a/middle"], middle, "task"));
+    // A tier that is not there is nobody's to begin in.
+    let without = Tiers { frontier: vec![], ..full() };
+    check_step(rising(900_000, middle), middle, &without, (&["a/middle"], middle, "task"));
 }

@@ -1,6 +1,6 @@
 //! What a policy says of a request: rules first, then the task that the client names, then the one that it was taken for.
 
-use crate::classify::Classified;
+use crate::classify::{Basis, Classified};
 use crate::plan::{Note, Reason, Why};
 use crate::policy::Policy;
 use crate::task::Tier;
@@ -36,7 +36,7 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
     let index = signs.named.or(likely);
     let task = index.and_then(|index| policy.tasks.get(index));
     let rule = signs.rule.and_then(|index| Some((index, policy.rules.get(index)?)));
-    let (tier, reason) = match (rule, task) {
+    let (tier, mut reason) = match (rule, task) {
         (Some((index, rule)), _) => {
             let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
             let because = rule.because.as_deref().map(Into::into);
@@ -50,6 +50,13 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
         }
         (None, None) => (policy.default, Reason::of(Why::Ambiguous)),
     };
+    if rule.is_none() && signs.named.is_none() {
+        reason.notes.extend(match signs.classified.basis {
+            Basis::Earlier => Some(Note::AsBefore),
+            Basis::Nothing => Some(Note::SaysNothing),
+            Basis::Likeness | Basis::Words => None,
+        });
+    }
     // A client that names another task does not talk its way out of a protected one.
     let taken_for = likely.and_then(|index| policy.tasks.get(index));
     let protected = [
@@ -75,7 +82,7 @@ pub fn downgrade(verdict: &mut Verdict) {
 mod tests {
     use super::*;
     use crate::policy::rules::When;
-    use crate::policy::{Rule, Task, builtin};
+    use crate::policy::{Rule, Rules, Task, builtin};
     use crate::problem::Place;
 
     const AT: Place = Place { line: 1, column: 1 };
@@ -92,7 +99,7 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             default: Tier::Reasoning,
-            rules: vec![rule(Tier::Lightweight, false), rule(Tier::Reasoning, true)],
+            rules: Rules::new(vec![rule(Tier::Lightweight, false), rule(Tier::Reasoning, true)]).unwrap(),
             tasks: vec![
                 task("logs", Tier::Lightweight, false),
                 task("sql", Tier::Frontier, true),
@@ -104,7 +111,7 @@ mod tests {
 
     fn taken_for(task: Option<usize>) -> Classified {
         let ambiguous = task.is_none();
-        Classified { task, tier: Tier::Frontier, confidence: 0.5, needs_strong: 0.5, ambiguous }
+        Classified { task, tier: Tier::Frontier, confidence: 0.5, needs_strong: 0.5, ambiguous, basis: Basis::Likeness }
     }
 
     #[track_caller]
@@ -139,6 +146,16 @@ mod tests {
         let told = "task; like several tasks of the tier, and none by itself";
         check(None, None, nameless, (Tier::Frontier, None, told, None));
         check(None, None, Classified { tier: Tier::Reasoning, ..nameless }, (Tier::Reasoning, None, "ambiguous", None));
+    }
+
+    #[test]
+    fn a_turn_that_says_nothing_is_told_where_what_it_was_taken_for_decides() {
+        let before = Classified { basis: Basis::Earlier, ..taken_for(Some(0)) };
+        let told = "task; as the turn before, since this one says nothing by itself";
+        check(None, None, before, (Tier::Lightweight, None, told, Some(0)));
+        check(Some(0), None, before, (Tier::Lightweight, None, "rule 1 (so)", Some(0)));
+        let nothing = Classified { basis: Basis::Nothing, ..taken_for(None) };
+        check(None, None, nothing, (Tier::Reasoning, None, "ambiguous; the turn says nothing by itself", None));
     }
 
     #[test]

@@ -51,7 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let hint = if error.kind() == io::ErrorKind::AddrInUse {
-            "; another process listens there, choose another port with `server.listen` or `server.admin_listen` in `farthing.yaml`"
+            "; another process listens there, choose another port with `server.listen` or `server.admin_listen` in the configuration"
         } else {
             ""
         };

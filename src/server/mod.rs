@@ -39,7 +39,7 @@ pub use admission::Admission;
 pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
 pub use headers::Said;
-pub use respond::ReplyStream;
+pub use respond::{ReplyStream, asides};
 pub use target::host;
 
 use cors::Reader;
@@ -183,7 +183,7 @@ impl Server {
         for claim in who.ignored.iter().chain(&who.unread) {
             self.gateway.accounts().metrics.ignored_claims.with_label_values(&[*claim]).inc();
         }
-        let asides = respond::asides(&who);
+        let asides = asides(&who);
         let facts = CallFacts {
             id,
             arrived,

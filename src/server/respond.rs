@@ -30,6 +30,7 @@ const CONFIDENCE: HeaderName = HeaderName::from_static("x-farthing-confidence");
 const POLICY: HeaderName = HeaderName::from_static("x-farthing-policy");
 const WOULD_TIER: HeaderName = HeaderName::from_static("x-farthing-would-tier");
 const WOULD_MODEL: HeaderName = HeaderName::from_static("x-farthing-would-model");
+const WOULD_REASON: HeaderName = HeaderName::from_static("x-farthing-would-reason");
 const REASON: HeaderName = HeaderName::from_static("x-farthing-reason");
 const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
 const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
@@ -200,8 +201,9 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
         if let Some(tier) = would.tier {
             headers.insert(WOULD_TIER, HeaderValue::from_static(tier.as_str()));
         }
+        describe_reason(headers, WOULD_REASON, &would.reason, "");
     }
-    describe_reason(headers, &plan.reason, asides);
+    describe_reason(headers, REASON, &plan.reason, asides);
     if !decision.edits.is_empty() {
         set(headers, EDITS, &decision.edits);
     }
@@ -220,12 +222,12 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
 }
 
 /// Why, and what is to be said beside. Prose of a policy that cannot stand in a header is left out.
-fn describe_reason(headers: &mut HeaderMap, reason: &Reason, asides: &str) {
+fn describe_reason(headers: &mut HeaderMap, name: HeaderName, reason: &Reason, asides: &str) {
     let mut words = reason.to_string();
     if HeaderValue::from_str(&words).is_err() {
         words = Reason { because: None, ..reason.clone() }.to_string();
     }
-    set(headers, REASON, &format!("{words}{asides}"));
+    set(headers, name, &format!("{words}{asides}"));
 }
 
 /// Millionths as a share with two decimals.

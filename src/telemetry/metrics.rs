@@ -54,6 +54,7 @@ pub struct Metrics {
     prompts: Memo<String, PromptSeries>,
     requests: IntCounterVec,
     decisions: IntCounterVec,
+    would_decisions: IntCounterVec,
     errors: IntCounterVec,
     attempts: IntCounterVec,
     tokens: IntCounterVec,
@@ -213,6 +214,12 @@ impl Metrics {
                 &["team", "surface", "status"],
             ),
             decisions: counts(&r, "farthing_decisions_total", "Plans made", &["task", "tier", "reason"]),
+            would_decisions: counts(
+                &r,
+                "farthing_would_decisions_total",
+                "Plans that levers would have made",
+                &["task", "tier", "reason"],
+            ),
             errors: counts(&r, "farthing_errors_total", "Errors by who is at fault", &["type"]),
             attempts: counts(
                 &r,
@@ -357,6 +364,12 @@ impl Metrics {
     pub fn count_decision(&self, task: Option<&str>, tier: Option<&str>, reason: &str) {
         let task = self.labels.bounded("task", task);
         self.decisions.with_label_values(&[task, tier.unwrap_or("none"), reason]).inc();
+    }
+
+    /// Counts what levers would have made of a call that they only watch.
+    pub fn count_would(&self, task: Option<&str>, tier: Option<&str>, reason: &str) {
+        let task = self.labels.bounded("task", task);
+        self.would_decisions.with_label_values(&[task, tier.unwrap_or("none"), reason]).inc();
     }
 
     /// Counts a request that ended; `status` is `ok` or an error code.

@@ -21,7 +21,7 @@ pub use memo::Memo;
 pub use request::{IMAGE, count_request};
 
 use crate::prompt::json::WholeNumber;
-use crate::prompt::view::View;
+use crate::prompt::view::{Attachments, View};
 
 /// The name of [`estimate`] in ledger rows.
 pub const ESTIMATOR: &str = "bytes/4";
@@ -57,10 +57,44 @@ pub fn output_bound(view: &View, model_limit: Option<u64>) -> Option<u64> {
     Some(an_answer.saturating_mul(view.answers_expected()))
 }
 
-/// More tokens than `bytes` bytes of prose or code in any language are, but hardly twice as many: what a threshold in
-/// tokens is held against.
-pub fn ample_estimate(bytes: u64) -> u64 {
-    bytes / 3
+/// What the tokens of a prompt are estimated by, wherever nobody counts: the bytes of its text and its attachments, whose
+/// bytes say nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PromptSize {
+    text_bytes: u64,
+    attachments: u64,
+}
+
+impl PromptSize {
+    /// Of a request with a body of so many bytes.
+    pub fn of(view: &View, body_bytes: usize) -> Self {
+        let Attachments { images, references, recordings, bytes, server_tools: _ } = view.attachments;
+        Self {
+            text_bytes: body_bytes.saturating_sub(bytes) as u64,
+            attachments: images.saturating_add(references).saturating_add(recordings),
+        }
+    }
+
+    /// Of a text and nothing else.
+    pub fn of_text(text: &str) -> Self {
+        Self { text_bytes: text.len() as u64, attachments: 0 }
+    }
+
+    /// About how many tokens it has: what prices are compared for.
+    pub fn about(self) -> u64 {
+        self.with_attachments(estimate(self.text_bytes))
+    }
+
+    /// More tokens than prose or code in any language has, but hardly twice as many: what a threshold in tokens is held
+    /// against. Hexadecimal and the like have more.
+    pub fn ample(self) -> u64 {
+        self.with_attachments(self.text_bytes / 3)
+    }
+
+    /// Each of them as an image of which no more is known.
+    fn with_attachments(self, tokens: u64) -> u64 {
+        tokens.saturating_add(self.attachments.saturating_mul(IMAGE))
+    }
 }
 
 /// About how many tokens `bytes` bytes of text are.
@@ -71,7 +105,6 @@ pub fn estimate(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompt::view::Attachments;
 
     fn view(images: u64, references: u64, server_tools: u64) -> View {
         View {
@@ -97,6 +130,16 @@ mod tests {
         let mut heard = view(0, 0, 0);
         heard.attachments.recordings = 1;
         check_input(&heard, Some(8192), None);
+    }
+
+    #[test]
+    fn the_bytes_of_an_image_are_no_tokens_of_its_prompt() {
+        let mut view = view(1, 0, 0);
+        view.attachments.bytes = 400_000;
+        let size = PromptSize::of(&view, 400_120);
+        assert_eq!((size.about(), size.ample()), (30 + IMAGE, 40 + IMAGE));
+        assert_eq!(PromptSize::of(&View::default(), 120), PromptSize::of_text(&"x".repeat(120)));
+        assert_eq!(PromptSize::of(&view, 0).about(), IMAGE, "a body that is shorter than its parts is nobody's");
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         "stream_options" => reader.stream_options(s),
         "messages" => reader.messages(s),
         "tools" => reader.tools(s),
+        "functions" => reader.functions(s),
         "metadata" => reader.metadata(s),
         "max_tokens" => reader.number(s, Seen::MaxTokens, &mut max_tokens),
         "max_completion_tokens" => reader.number(s, Seen::MaxCompletionTokens, &mut max_completion_tokens),
@@ -91,12 +92,13 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
 }
 
 /// The keys of a body on which something is decided.
-const DECIDING: [&str; 10] = [
+const DECIDING: [&str; 11] = [
     "model",
     "stream",
     "stream_options",
     "messages",
     "tools",
+    "functions",
     "max_tokens",
     "max_completion_tokens",
     "n",
@@ -112,6 +114,7 @@ enum Seen {
     StreamOptions,
     Messages,
     Tools,
+    Functions,
     MaxTokens,
     MaxCompletionTokens,
     N,
@@ -127,6 +130,7 @@ impl Seen {
             Self::StreamOptions => "stream_options",
             Self::Messages => "messages",
             Self::Tools => "tools",
+            Self::Functions => "functions",
             Self::MaxTokens => "max_tokens",
             Self::MaxCompletionTokens => "max_completion_tokens",
             Self::N => "n",
@@ -256,7 +260,8 @@ impl Reader {
         if speaker == Speaker::Instructions && self.view.system_at.is_none() {
             self.view.system_at.clone_from(&content);
         }
-        self.view.outline.message(speaker, s.text(at), content);
+        let said = content.clone().map_or("", |at| s.text(at));
+        self.view.outline.message(speaker, s.text(at), said, content);
         Ok(())
     }
 
@@ -330,6 +335,17 @@ impl Reader {
         let is_clients = matches!(kind.map(RawStr::decode).as_deref(), None | Some("function" | "custom"));
         self.view.attachments.server_tools += u64::from(!is_clients);
         name.into_iter().for_each(|name| self.view.outline.tool(name));
+        Ok(())
+    }
+
+    /// What `tools` were called before; there is no other kind of them than functions.
+    /// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-functions>
+    fn functions(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
+        self.once(Seen::Functions)?;
+        if s.peek() != Some(b'[') {
+            return Ok(s.pass()?);
+        }
+        s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use jiff::civil::Date;
 
-use crate::problem::{Place, Problem, nearest_hint};
+use crate::problem::{Place, Problem, first_of, nearest_hint};
 
 use super::{Key, Node, Value};
 
@@ -28,10 +28,10 @@ impl<'a> Findings<'a> {
         self.problems.len()
     }
 
-    /// All findings in file order, as an error if there are any.
+    /// The findings in file order, as an error if there are any; of very many the first.
     pub fn none(mut self) -> Result<(), Vec<Problem>> {
         self.problems.sort_by_key(|problem| (problem.line, problem.column));
-        if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
+        if self.problems.is_empty() { Ok(()) } else { Err(first_of(self.problems)) }
     }
 
     /// Adds one.

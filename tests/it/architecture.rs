@@ -26,6 +26,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("plan", "ids", "a plan names its targets"),
     ("plan", "task", "a plan has a tier"),
     ("prompt", "limits", "nesting is bounded"),
+    ("problem", "limits", "only so many problems are told"),
     ("yaml", "problem", "places and findings are its words"),
     ("classify", "policy", "a policy is what requests are classified by"),
     ("classify", "vectors", "words are compared by their vectors"),

@@ -88,7 +88,7 @@ fn the_table_shows_tasks_teams_causes_agreement_and_the_invoice() {
     let output = demo(&["--sessions", "4"], folder.path());
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     for wanted in [
-        "parsing-log-lines-and-sorting-them-into-categories",
+        "finding-a-root-cause-across-several-logs",
         "data-platform",
         "saved by route",
         "the providers' own prefix caches took",

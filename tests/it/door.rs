@@ -181,8 +181,11 @@ async fn models_are_listed_as_far_as_they_are_granted() {
         }
     }
     // What is left to the gateway is refused where the work is for a tier that is not granted.
-    for (work, status) in [("None of our runbooks cover this exception. What could have caused it?", 403), ("hi", 200)]
-    {
+    let (hard, light) = (
+        "None of our runbooks cover this exception. What could have caused it?",
+        "List all e-mail addresses in this text",
+    );
+    for (work, status) in [(hard, 403), ("hi", 403), (light, 200)] {
         let body = json!({ "model": "auto", "messages": [{ "role": "user", "content": work }] }).to_string();
         assert_eq!(world.chat_as(body, &[("x-api-key", "light")]).await.status, status, "{work}");
     }

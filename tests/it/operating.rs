@@ -59,6 +59,7 @@ fn scraped() -> String {
     metrics.count_saved("route", 1);
     series.time(None, std::time::Duration::ZERO);
     metrics.count_decision(None, None, "exact-model");
+    metrics.count_would(None, None, "task");
     metrics.count_request("t", "chat.completions", "ok");
     metrics.count_error("farthing_internal");
     metrics.count_prompt_tokens("p", &Usage::default());

@@ -69,6 +69,60 @@ async fn one_bad_file_keeps_every_policy_as_it_was_and_says_where() {
 }
 
 #[tokio::test]
+async fn a_pattern_that_no_compiler_should_see_fails_the_reload_and_nothing_else() {
+    let world = world(&[("orders.md", GOOD)]).await;
+    let braces = |depth: usize| format!("[\"{}a{}\"]", "{".repeat(depth), "}".repeat(depth));
+    write(&world, "x.md", &format!("---\nrules: [{{ when: {{ globs: {} }}, use: frontier }}]\n---\n", braces(10_000)));
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("x.md:2:27: `{{{"), "{failed}");
+    write(&world, "x.md", &format!("---\ntreat_as_auto: {}\n---\n", braces(300)));
+    let failed = world.logged("reload_failed", 2).await;
+    assert!(
+        failed["problems"].to_string().contains("it has 300 braces within each other; wanted at most 8"),
+        "{failed}"
+    );
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+    assert_eq!(world.metric("farthing_policy_reload_failures_total", "").await, 2.0);
+}
+
+#[test]
+fn check_takes_it_quietly_that_nobody_reads_its_complaints() {
+    let folder = house(&[("bad.md", &format!("## Frontier\n{}", "- \n".repeat(20_000)))]);
+    let policy = folder.path().join("policies/bad.md");
+    let mut check = Command::new(FARTHING)
+        .arg("check")
+        .arg(&policy)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(check.stderr.take());
+    assert_eq!(check.wait().expect("an exit status").code(), Some(1));
+    let told = run(&["check", &policy.display().to_string()]);
+    let (_, told) = told_lines(&told);
+    assert_eq!(told.len(), 101);
+    assert!(told[100].ends_with("bad.md: 19900 more problems are not shown"), "{}", told[100]);
+}
+
+fn told_lines(output: &Output) -> (Vec<String>, Vec<String>) {
+    let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect();
+    (lines(&output.stdout), lines(&output.stderr))
+}
+
+#[tokio::test]
+async fn a_folder_that_has_lost_all_its_policies_changes_nothing() {
+    let world = world(&[("orders.md", GOOD)]).await;
+    let file = world.folder.path().join("policies/orders.md");
+    fs::remove_file(&file).expect("it goes");
+    let failed = world.logged("reload_failed", 1).await;
+    assert!(failed["problems"].to_string().contains("lost all its policies"), "{failed}");
+    assert_eq!(world.metric("farthing_policy_reload_failures_total", "").await, 1.0);
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+    fs::write(&file, GOOD).expect("a writable file");
+    world.logged("policies_reloaded", 1).await;
+    assert_eq!(in_force(&world).await, ["default", "orders"]);
+}
+
+#[tokio::test]
 async fn a_config_map_is_swapped_as_a_whole() {
     let world =
         world(&[("..first/orders.md", GOOD), ("..second/orders.md", "## Reasoning\n- Log parsing\n"), ("b.md", GOOD)])
@@ -223,4 +277,28 @@ fn the_shipped_policies_hold_their_examples() {
     let tried = run(&["policy", "test", &shipped]);
     let (stdout, stderr) = told(&tried, Path::new(""));
     assert_eq!((tried.status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");
+}
+
+#[test]
+fn what_is_no_policy_and_no_folder_is_told_as_what_it_is() {
+    let folder = house(&[]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let check = |arguments: &[&str], expected: &str| {
+        let checked = run(arguments);
+        let (_, stderr) = told(&checked, folder.path());
+        assert_eq!((checked.status.code(), stderr.trim_end()), (Some(1), expected), "{arguments:?}");
+    };
+    let config = path("farthing.yaml");
+    let wanted = "farthing.yaml: is no policy; wanted `farthing check --config farthing.yaml` for a configuration";
+    check(&["check", &config], wanted);
+    check(&["check", &path("nosuch.md")], "nosuch.md: cannot read it: there is no such file");
+    check(&["check", "/dev/null"], "/dev/null: it is no regular file; wanted a policy");
+    check(&["policy", "test", &path("policies")], "policies: has no policies; wanted some to try");
+    let checked = run(&["check", &path("policies")]);
+    assert!(told(&checked, folder.path()).0.contains("warning: policies: the folder has no policies"));
+    let text = fs::read_to_string(&config).expect("a file").replace("policies: policies", "policies: polices");
+    fs::write(&config, text).expect("a file");
+    let at = "farthing.yaml:5:11: `policies` is `polices`; wanted a folder that is there; did you mean `policies`?";
+    check(&["check", "--config", &config], at);
+    check(&["serve", "--config", &config], &format!("farthing: {at}"));
 }

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use farthing::classify;
 use farthing::config::policies;
 use farthing::policy::{self, GRAMMAR, NOT_BUILT, doubts};
+use farthing::route::{examples, nested};
 use farthing::task::Tier;
+
+use crate::process::FARTHING;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("routing-policies")
@@ -80,6 +84,53 @@ fn the_whole_policy_in_the_manual_is_read() {
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!((policy.tasks.len(), policy.tests.len()), (2, 2));
     assert_eq!(policy.applies_to.pipelines, ["orders_daily"]);
+}
+
+/// What stands in fences of `kind` in the documents that show policies.
+fn shown(kind: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut blocks = Vec::new();
+    for document in ["README.md", "routing-policies/README.md", "docs/operating.md"] {
+        let text = fs::read_to_string(root.join(document)).expect("a document");
+        let fence = format!("```{kind}\n");
+        let of_kind = text.split(&*fence).skip(1).filter_map(|after| after.split("```").next());
+        blocks.extend(of_kind.map(|block| (document.to_owned(), block.to_owned())));
+    }
+    blocks
+}
+
+#[test]
+fn every_policy_that_is_shown_passes_its_own_tests() {
+    let policies: Vec<_> = shown("markdown")
+        .into_iter()
+        .filter(|(_, block)| block.contains("\n## ") || block.starts_with("## "))
+        .collect();
+    assert!(policies.len() >= 2, "{policies:?}");
+    for (document, block) in policies {
+        let (policy, warnings) = policy::parse("orders_daily.md", &block).expect(&document);
+        assert!(warnings.is_empty(), "{document}: {warnings:?}");
+        assert_eq!(examples::verify(&policy), [], "{document}");
+        assert_eq!(nested::astray(&policy), [], "{document}");
+    }
+}
+
+#[test]
+fn every_command_that_explains_is_answered_as_shown() {
+    let commands: Vec<_> = shown("sh")
+        .into_iter()
+        .flat_map(|(document, block)| block.lines().map(|line| (document.clone(), line.to_owned())).collect::<Vec<_>>())
+        .filter(|(_, line)| line.contains("farthing explain") && line.contains("echo "))
+        .collect();
+    assert!(!commands.is_empty());
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    for (document, line) in commands {
+        let command = line.replace("farthing explain", &format!("'{FARTHING}' explain"));
+        let ran = Command::new("sh").arg("-c").arg(&command).current_dir(empty.path()).output().expect("a shell");
+        let told = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{document}: {line}: {}", String::from_utf8_lossy(&ran.stderr));
+        let answer: serde_json::Value = serde_json::from_str(&told).expect("a line of JSON");
+        assert_eq!(answer["tier"], "lightweight", "{document}: {line}: {told}");
+    }
 }
 
 #[test]

@@ -124,6 +124,59 @@ async fn rules_look_at_the_last_user_turn_and_the_tool_results_after_it() {
 }
 
 #[tokio::test]
+async fn no_shape_of_a_request_hides_what_a_rule_protects() {
+    let world = setup().start().await;
+    let user = |text: Value| json!({"role": "user", "content": text});
+    let body = |messages: Value| json!({"model": "auto", "messages": messages}).to_string();
+    // Messages in a row are one turn, and so are the parts of one.
+    for last in [json!("go"), json!(""), json!(null), json!([])] {
+        check(&world.chat(body(json!([user(json!("please drop table orders")), user(last)]))).await, SOL, RULE);
+    }
+    let split = json!([{"type": "text", "text": "please drop"}, {"type": "text", "text": "table orders"}]);
+    check(&world.chat(body(json!([user(split)]))).await, SOL, RULE);
+    check(&world.chat(body(json!([user(json!("please drop")), user(json!("table orders"))]))).await, SOL, RULE);
+    // What tools were called before, and more of them than anybody has.
+    let functions = json!([{"name": "deploy_orders", "parameters": {}}]);
+    check(&world.chat(with(LIGHT, json!({"functions": functions}))).await, SOL, "rule 2");
+    let tool = |n: usize| json!({"type": "function", "function": {"name": format!("t{n}")}});
+    let mut tools: Vec<Value> = (0..300).map(tool).collect();
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, LUNA, "task");
+    tools.push(json!({"type": "function", "function": {"name": "deploy_orders"}}));
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, SOL, "rule 2");
+    tools = (0..5_000).map(tool).collect();
+    check(&world.chat(with(LIGHT, json!({"tools": tools}))).await, SOL, "rule 2");
+}
+
+#[tokio::test]
+async fn a_large_turn_is_read_to_its_end() {
+    let world = setup().start().await;
+    let filler = "x.y a.b/c ".repeat(100_000);
+    check(&world.chat(asks(&format!("{filler} drop table a"))).await, SOL, RULE);
+    check(&world.chat(asks(&filler)).await, TERRA, "ambiguous");
+}
+
+#[tokio::test]
+async fn an_image_is_as_long_as_its_tokens_and_not_as_its_bytes() {
+    let policy = "---\nrules: [{ when: { prompt_tokens: { over: 20000 } }, use: frontier }]\ndefault: reasoning\n---\n";
+    let world = Setup::of(provider()).file("policies/default.md", policy).more("policies: policies").start().await;
+    let image = |bytes: usize| {
+        let url = format!("data:image/png;base64,{}", "A".repeat(bytes));
+        json!([{"type": "text", "text": OTHER}, {"type": "image_url", "image_url": {"url": url}}])
+    };
+    let body =
+        |content: Value| json!({"model": "auto", "messages": [{"role": "user", "content": content}]}).to_string();
+    check(&world.chat(body(image(400_000))).await, TERRA, "ambiguous");
+    check(&world.chat(asks(&"word ".repeat(20_000))).await, SOL, "rule 1");
+    // What was sent as an image is in no cache as a text.
+    let mut messages =
+        vec![json!({"role": "user", "content": image(400_000)}), json!({"role": "assistant", "content": "ok"})];
+    let pinned = json!({"model": "frontier", "messages": messages[..1]}).to_string();
+    check(&world.chat(pinned).await, SOL, "pinned-tier");
+    messages.push(json!({"role": "user", "content": OTHER}));
+    check(&world.chat(json!({"model": "auto", "messages": messages}).to_string()).await, TERRA, "ambiguous");
+}
+
+#[tokio::test]
 async fn a_pin_beats_the_classifier_but_not_protected_work() {
     let world = setup().start().await;
     let light = [("x-farthing-tier", "lightweight")];
@@ -146,11 +199,31 @@ async fn a_task_that_the_client_names_is_believed_within_its_grants() {
     check(&got, SOL, "named-task");
 }
 
+fn hash() -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// [`setup`] with one key, [`SECRET`], of the team `data`.
 async fn keyed(more: &str) -> World {
-    use sha2::{Digest, Sha256};
-    let hash: String = Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash();
     setup().more(&format!("keys: [ {{ sha256: {hash}, team: data, {more} }} ]")).start().await
+}
+
+#[tokio::test]
+async fn a_policy_may_be_for_a_key_and_a_key_may_act_where_its_team_watches() {
+    let world = keyed("name: ci, mode: enforce").await;
+    let of_key = "---\napplies_to: { keys: [ci] }\n---\n## Lightweight\n- Novel failure diagnosis\n  - \"The job died with an error that is in no runbook\"\n";
+    std::fs::write(world.folder.path().join("policies/of_key.md"), of_key).expect("a file");
+    world.logged("policies_reloaded", 1).await;
+    check(&world.chat_as(asks(HARD), &[("x-api-key", SECRET)]).await, LUNA, "task");
+    let hash = hash();
+    let world = setup()
+        .more("teams: { data: { mode: observe } }")
+        .more(&format!("keys: [ {{ sha256: {hash}, team: data, mode: enforce }} ]"))
+        .start()
+        .await;
+    check(&world.chat_as(asks(LIGHT), &[("x-api-key", SECRET)]).await, LUNA, "task");
 }
 
 #[tokio::test]
@@ -177,6 +250,37 @@ async fn a_tier_without_models_falls_upward() {
 }
 
 #[tokio::test]
+async fn a_task_that_the_policy_lacks_is_told_and_replaces_none() {
+    let world = setup().start().await;
+    let got = world.chat_as(asks(LIGHT), &[("x-farthing-task", "triage")]).await;
+    check(&got, LUNA, "task; the policy has no task `triage`");
+    assert_eq!(got.header("x-farthing-task"), "logs");
+    assert_eq!(world.logged("request", 1).await["task"], json!("logs"));
+    assert_eq!(world.rows("select task from requests_v1"), [[Sql::Text("logs".to_owned())]]);
+    assert!(world.metric("farthing_decisions_total", "reason=\"task\",task=\"logs\",tier=\"lightweight\"").await > 0.0);
+    let got = world.chat_as(asks(OTHER), &[("x-farthing-task", "triage")]).await;
+    check(&got, TERRA, "ambiguous; the policy has no task `triage`");
+}
+
+#[tokio::test]
+async fn exact_names_are_the_clients_word_and_protected_rules_say_that_they_matched() {
+    let world = setup().models("gpt-*").start().await;
+    let named = |text: &str, model: &str| with(text, json!({"model": model}));
+    let unbound = "exact-model; protected rule 1 does not bind exact names";
+    check(&world.chat(named("drop table a", "gpt-5.6-terra")).await, TERRA, unbound);
+    check(&world.chat(named("drop table a", "sim/gpt-5.6-luna")).await, LUNA, unbound);
+    check(&world.chat(named(LIGHT, "gpt-5.6-luna")).await, LUNA, "exact-model");
+    // Names that are treated as auto are bound, whatever tier the client pins.
+    let routed = format!("{RULE}; treated as auto");
+    let got = world.chat(named("drop table a", "gpt-5.6-sol")).await;
+    check(&got, SOL, &format!("{RULE}; treated as auto"));
+    let pinned = [("x-farthing-tier", "lightweight")];
+    let got = world.chat_as(named("drop table a", "claude-haiku-5"), &pinned).await;
+    assert_eq!(got.header("x-farthing-model"), SOL, "{routed}");
+    assert!(got.header("x-farthing-reason").contains("the pin to lightweight is overruled"));
+}
+
+#[tokio::test]
 async fn names_that_a_policy_treats_as_auto_are_routed() {
     let world = setup().models("gpt-*").start().await;
     for name in ["gpt-5.6-sol", "sim/gpt-5.6-sol", "claude-opus-5"] {
@@ -186,6 +290,8 @@ async fn names_that_a_policy_treats_as_auto_are_routed() {
     check(&world.chat(with(LIGHT, json!({"model": "gpt-5.6-terra"}))).await, TERRA, "exact-model");
     let got = world.chat(with(LIGHT, json!({"model": "mistral"}))).await;
     assert_eq!((got.status, got.code()), (404, "model_not_found".to_owned()));
+    let got = world.chat(with(LIGHT, json!({"model": "light"}))).await;
+    assert!(got.text().contains("did you mean `lightweight`?"), "{}", got.text());
 }
 
 #[tokio::test]
@@ -208,17 +314,23 @@ async fn observed_calls_go_where_they_were_sent_and_say_what_would_have_been() {
     let got = world.chat_as(with(LIGHT, json!({"model": "gpt-5.6-sol"})), &watched).await;
     check(&got, SOL, "exact-model");
     assert_eq!((got.header("x-farthing-would-tier"), got.header("x-farthing-would-model")), ("lightweight", LUNA));
+    assert_eq!(got.header("x-farthing-would-reason"), "task; treated as auto");
     assert_eq!(got.header("x-farthing-edits"), "");
     check(&world.chat_as(asks(LIGHT), &watched).await, TERRA, "observed");
     let pinned = [watched[0], ("x-farthing-tier", "lightweight")];
     let got = world.chat_as(asks("drop table a"), &pinned).await;
     check(&got, LUNA, "pinned-tier");
     assert_eq!(got.header("x-farthing-would-model"), SOL);
+    let overruled = format!("{RULE}; protected work, so the pin to lightweight is overruled");
+    assert_eq!(got.header("x-farthing-would-reason"), overruled);
     let got = world.chat_as(asks(LIGHT), &[("x-farthing-team", "acting")]).await;
     check(&got, LUNA, "task");
     assert_eq!(got.header("x-farthing-would-model"), "");
     let event = world.logged("request", 1).await;
     assert_eq!((&event["would_tier"], &event["would_model"]), (&json!("lightweight"), &json!(LUNA)));
+    assert_eq!(event["would_reason"], json!("task; treated as auto"));
+    let would = world.metric("farthing_would_decisions_total", "reason=\"rule\",task=\"none\",tier=\"frontier\"").await;
+    assert!((would - 1.0).abs() < f64::EPSILON, "{would}");
     let rows =
         world.rows("select coalesce(would_tier || ' ' || would_model, '-') from requests_v1 order by request_id");
     let would: Vec<_> = rows.into_iter().flatten().collect();
@@ -228,6 +340,14 @@ async fn observed_calls_go_where_they_were_sent_and_say_what_would_have_been() {
         [format!("lightweight {LUNA}"), format!("lightweight {LUNA}"), format!("frontier {SOL}"), "-".to_owned()]
             .map(|t| text(&t))
     );
+    let reasons = world.rows("select reason from requests_v1 order by request_id");
+    let expected = [
+        "exact-model; would: task; treated as auto".to_owned(),
+        "observed; would: task".to_owned(),
+        format!("pinned-tier; would: {overruled}"),
+        "task".to_owned(),
+    ];
+    assert_eq!(reasons.into_iter().flatten().collect::<Vec<_>>(), expected.map(|reason| text(&reason)));
 }
 
 #[tokio::test]
@@ -250,4 +370,23 @@ async fn odd_conversations_are_the_default_tiers_work_and_never_fail() {
         let told = (got.header("x-farthing-model"), got.header("x-farthing-reason"));
         assert_eq!(told, (TERRA, "ambiguous"), "{body}: {}", got.text());
     }
+}
+
+#[tokio::test]
+async fn a_turn_that_says_nothing_keeps_the_tier_of_what_was_asked_before() {
+    let world = setup().start().await;
+    let talk = |turns: &[&str]| {
+        let messages: Vec<Value> = turns
+            .iter()
+            .enumerate()
+            .map(|(at, text)| json!({"role": if at % 2 == 0 { "user" } else { "assistant" }, "content": text}))
+            .collect();
+        json!({"model": "auto", "messages": messages}).to_string()
+    };
+    let as_before = "task; as the turn before, since this one says nothing by itself";
+    check(&world.chat(talk(&[LIGHT, "Shall I go on?", "ok"])).await, LUNA, as_before);
+    check(&world.chat(talk(&[HARD, "Shall I look deeper?", "Ja bitte"])).await, SOL, as_before);
+    check(&world.chat(talk(&[HARD, "a", "go on", "b", "continue", "c", "👍"])).await, SOL, as_before);
+    check(&world.chat(talk(&["hi"])).await, TERRA, "ambiguous; the turn says nothing by itself");
+    check(&world.chat(talk(&["drop table orders", "Are you sure?", "yes"])).await, SOL, RULE);
 }

@@ -156,7 +156,14 @@ fn verbose_says_why_and_what_would_change_it() {
     let tiers = found["tiers"].as_object().expect("three tiers").values();
     let sum: f64 = tiers.filter_map(Value::as_f64).sum();
     assert!((sum - 1.0).abs() < 1e-3, "{found}");
-    assert!(found["advice"].as_str().is_some_and(|advice| advice.contains("nest")), "{found}");
+    let advice = |found: &Value| found["advice"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        advice(&found).starts_with("it repeats `logs` or an example under it, in line 15, word for word"),
+        "{found}"
+    );
+    let other = classifier(&[], OTHER);
+    assert!(advice(&other).contains("nest this request under"), "{other}");
+    assert!(advice(&classifier(&[], "drop table a")).starts_with("rule 1 decides whatever tasks there are"));
     let by = |arguments: &[&str], text: &str| {
         classifier(arguments, text)["decided_by"].as_str().unwrap_or_default().to_owned()
     };
@@ -164,4 +171,42 @@ fn verbose_says_why_and_what_would_change_it() {
     assert_eq!(by(&["--tier", "lightweight"], HARD), "the tier that the client pinned");
     assert!(by(&[], "drop table a").starts_with("rule 1, policies/default.md:"));
     assert!(by(&[], OTHER).starts_with("the default, "));
+}
+
+#[test]
+fn what_arguments_say_wrongly_is_told_as_it_is_to_clients() {
+    let folder = folder();
+    let reason = |arguments: &[&str]| {
+        let (_, lines) = explain(&folder, arguments, &asks(LIGHT));
+        lines[0]["reason"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(reason(&["--tier", "light"]), "task; unknown tier");
+    assert_eq!(reason(&["--task", "logz"]), "task; the policy has no task `logz`");
+}
+
+#[test]
+fn what_a_stronger_model_would_be_worth_is_told_whatever_decides() {
+    let folder = folder();
+    for body in [
+        with(LIGHT, json!({"model": "gpt-5.6-terra"})),
+        with(LIGHT, json!({"model": "lightweight"})),
+        asks("drop table a"),
+        asks("ok"),
+    ] {
+        let (_, lines) = explain(&folder, &[], &body);
+        assert!(lines[0]["needs_strong"].is_f64(), "{body}: {}", lines[0]);
+        assert!(lines[0].get("classifier").is_none(), "{}", lines[0]);
+        let (_, verbose) = explain(&folder, &["--verbose"], &body);
+        assert!(verbose[0]["classifier"]["advice"].is_string(), "{}", verbose[0]);
+    }
+}
+
+#[test]
+fn a_reason_that_says_ambiguous_and_the_flag_agree() {
+    let folder = folder();
+    for text in [LIGHT, HARD, OTHER, "ok", "What is it?", "Look at the logs"] {
+        let (_, lines) = explain(&folder, &["--verbose"], &asks(text));
+        let reason = lines[0]["reason"].as_str().unwrap_or_default();
+        assert_eq!(lines[0]["classifier"]["ambiguous"], reason.starts_with("ambiguous"), "{text}: {}", lines[0]);
+    }
 }

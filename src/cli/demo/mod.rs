@@ -187,6 +187,7 @@ async fn serve_on(gateway: &Gateway, folder: &TempDir, format: Format) -> Result
         say!("or try one request (metrics are at http://{}/metrics):\n", gateway.admin_listen);
         say!(
             "  curl -si {base}/chat/completions -H 'content-type: application/json' \\\n    \
+             -H 'x-farthing-pipeline: orders_daily' \\\n    \
              -d '{{\"model\":\"auto\",\"messages\":[{{\"role\":\"user\",\"content\":\"Is orders_daily healthy?\"}}]}}'\n"
         );
         say!("or ask the ledger, which lives until this ends:\n");

@@ -25,9 +25,9 @@ use crate::prompt::json::{JsonError, Scanner, WholeNumber};
 use crate::prompt::view::Claims;
 use crate::reply::usage::Usage;
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED};
-use crate::server::{Said, attribute};
+use crate::server::{Said, asides, attribute};
 use crate::telemetry::log::now_ms;
-use crate::tokens::{Memo, count_request, encoding_for, estimate};
+use crate::tokens::{Memo, PromptSize, count_request, encoding_for};
 use crate::wire::openai_chat;
 
 use super::found::Classifier;
@@ -98,6 +98,8 @@ struct Decision<'a> {
     would_tier: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     would_model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_reason: Option<String>,
     tokens: Tokens,
     estimated_usd: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,26 +199,35 @@ impl Explainer {
     ) -> serde_json::Result<String> {
         let plan = &decided.plan;
         let model = self.first_up(&plan.targets);
-        let prompt = model.map_or_else(|| estimate(body.len() as u64), |model| self.count(model, body, memo));
+        let prompt = model
+            .and_then(|model| self.count(model, body, memo))
+            .unwrap_or_else(|| PromptSize::of(&call.view, body.len()).about());
         let finding = plan.finding.as_ref();
         let share = |ppm: u32| f64::from(ppm) / 1e6;
         let asking = Asking { call, body, key: self.key.as_ref(), book: &self.book, downgrade: false };
-        let explanation = decided.classified.filter(|_| self.verbose).map(|_| decided.explanation(asking));
+        // What it looks like is known even where a name decides.
+        let explanation = (self.verbose || decided.classified.is_none()).then(|| decided.explanation(asking));
+        let needs_strong = decided.classified.or(explanation.as_ref().map(|found| found.classified));
+        let needs_strong = needs_strong.map(|found| share((found.needs_strong * 1e6).round() as u32));
         serde_json::to_string(&Decision {
             id,
             task: plan.task(),
             tier: plan.tier.map(|tier| tier.as_str()),
             model: model.map(ToString::to_string),
             confidence: finding.map(|finding| share(finding.confidence_ppm)),
-            needs_strong: finding.map(|finding| share(finding.needs_strong_ppm)),
-            reason: plan.reason.to_string(),
+            needs_strong,
+            reason: format!("{}{}", plan.reason, asides(&call.who)),
             policy: finding.map(|finding| &*finding.policy),
             not_granted: call.who.ignored.clone(),
             would_tier: plan.would.as_ref().and_then(|would| would.tier).map(|tier| tier.as_str()),
             would_model: plan.would.as_ref().map(|would| would.model.to_string()),
+            would_reason: plan.would.as_ref().map(|would| would.reason.to_string()),
             tokens: Tokens { prompt },
             estimated_usd: model.and_then(|model| self.cost(call, model, prompt)).and_then(number),
-            classifier: explanation.as_ref().map(|explanation| Classifier::of(explanation, decided)),
+            classifier: explanation
+                .as_ref()
+                .filter(|_| self.verbose)
+                .map(|explanation| Classifier::of(explanation, decided)),
         })
     }
 
@@ -226,11 +237,10 @@ impl Explainer {
         targets.iter().find(|target| !rests(target)).or(targets.last())
     }
 
-    fn count(&self, model: &ModelRef, body: &[u8], memo: &mut Memo) -> u64 {
+    fn count(&self, model: &ModelRef, body: &[u8], memo: &mut Memo) -> Option<u64> {
         let vendor = self.config.provider(model.provider.as_str()).map_or("", |row| row.vendor.as_str());
         let (encoding, _) = encoding_for(vendor, model.model.as_str());
-        let counted = (body.len() <= COUNTED_BODY_BYTES_MAX).then(|| count_request(encoding, body, memo).ok());
-        counted.flatten().unwrap_or_else(|| estimate(body.len() as u64))
+        (body.len() <= COUNTED_BODY_BYTES_MAX).then(|| count_request(encoding, body, memo).ok()).flatten()
     }
 
     fn cost(&self, call: &CallFacts, model: &ModelRef, prompt: u64) -> Option<NanoUsd> {

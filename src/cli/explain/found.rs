@@ -62,10 +62,10 @@ struct Example<'a> {
 impl<'a> Classifier<'a> {
     /// Puts together what is printed.
     pub fn of(explanation: &Explanation, decided: &'a Decided) -> Self {
-        let (policy, found) = (decided.policy(), explanation.classified);
+        let (policy, found, why) = (decided.policy(), explanation.classified, decided.plan.reason.why);
         let of_tier = |tier: Tier| rounded(explanation.tiers[tier as usize]);
         Self {
-            decided_by: decided_by(decided.plan.reason.why, policy),
+            decided_by: decided_by(why, policy),
             task: decided.task_of(&found),
             tier: found.tier.as_str(),
             ambiguous: found.ambiguous,
@@ -82,7 +82,7 @@ impl<'a> Classifier<'a> {
             none: rounded(explanation.none),
             margin: rounded(explanation.margin()),
             material: explanation.material.clone(),
-            advice: explanation.advice(policy),
+            advice: advice(why, explanation, policy),
         }
     }
 }
@@ -101,6 +101,19 @@ fn decided_by(why: Why, policy: &Policy) -> String {
             let at = policy.rules.get(number.saturating_sub(1) as usize).map_or(0, |rule| rule.at.line);
             format!("rule {number}, {}:{at}", policy.file)
         }
+    }
+}
+
+/// What to write to change what was decided, which is not always a matter of bullets.
+fn advice(why: Why, explanation: &Explanation, policy: &Policy) -> String {
+    let if_not = || format!("without it the classifier's word counts, and {}", explanation.advice(policy));
+    match why {
+        Why::Rule(number) => format!("rule {number} decides whatever tasks there are: narrow it; {}", if_not()),
+        Why::PinnedTier | Why::ExactModel => format!("the client's name decides: have it ask for `auto`; {}", if_not()),
+        Why::NamedTask => format!("the client's `x-farthing-task` decides; {}", if_not()),
+        Why::HeldOut => format!("the policy's `holdout` keeps this session from all levers; {}", if_not()),
+        Why::Observed => format!("levers only watch here, by `mode`; {}", if_not()),
+        Why::Task | Why::Ambiguous | Why::Refused => explanation.advice(policy),
     }
 }
 

@@ -9,8 +9,10 @@ mod providers;
 mod server;
 mod terms;
 
+use serde_saphyr::Location;
+
 use crate::limits::{LABEL_VALUES_DEFAULT, Limits};
-use crate::problem::Problem;
+use crate::problem::{Place, Problem};
 use crate::task::Tier;
 
 use super::findings::Findings;
@@ -41,6 +43,7 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
     let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
     let teams = keys::check_teams(&mut findings, file.teams, &rows.names);
     let declared = teams_are_written.then_some(teams.as_slice());
+    let policies_at = file.policies.0.as_ref().map(|written| place(written.referenced));
     let config = Config {
         mode,
         server,
@@ -49,6 +52,7 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         policies: findings.value("policies", file.policies, |path| folder_path(path, references)),
+        policies_at,
         keys: keys::check_keys(&mut findings, file.keys, declared),
         label_values: label_values(&mut findings, file.metrics.unwrap_or_default()),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
@@ -164,6 +168,10 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
         durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
     }
+}
+
+fn place(at: Location) -> Place {
+    Place { line: at.line().try_into().unwrap_or(u32::MAX), column: at.column().try_into().unwrap_or(u32::MAX) }
 }
 
 fn file_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {

@@ -19,9 +19,13 @@ pub(super) struct Entry {
     pub(super) anchor: u64,
     pub(super) policy: Arc<InForce>,
     pub(super) seen: Moment,
+    /// Since when it has this version.
+    pub(super) began: Moment,
     /// The rule that matched last.
     pub(super) ruled: Option<Ruled>,
     pub(super) last: Option<Tier>,
+    /// The dearest tier that any of its work belongs in.
+    pub(super) reached: Option<Tier>,
     pub(super) models: [Option<Known>; Tier::ALL.len()],
 }
 

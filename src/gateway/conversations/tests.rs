@@ -87,6 +87,24 @@ fn a_named_session_whose_beginning_changed_has_no_warm_prefix() {
 }
 
 #[test]
+fn a_conversation_that_never_pauses_keeps_its_policy_version_for_hours_and_no_longer() {
+    let test = Test::new();
+    let call = CallFacts { session: Some("a run that never ends".to_owned()), ..call("t", &["a"]) };
+    let hours = |hours: u64| hours * 3_600;
+    let keeps = |seconds| test.conversations.locate(&call, test.at(seconds)).policy().is_some();
+    for step in 0..9 {
+        assert_eq!(keeps(step * 1_700), step > 0, "{step}");
+        test.answered(&call, step * 1_700);
+    }
+    let end = hours(4);
+    test.answered(&call, end - 1);
+    assert!(keeps(end - 1) && !keeps(end));
+    // From then on with whatever version it takes.
+    test.answered(&call, end);
+    assert!(keeps(end + 1));
+}
+
+#[test]
 fn nobody_is_in_somebody_elses_conversation() {
     let test = Test::new();
     test.answered(&call("t", &["a"]), 0);
@@ -104,7 +122,16 @@ fn nobody_is_in_somebody_elses_conversation() {
 fn conversations_without_end_take_bounded_room_and_the_newest_stay() {
     let test = Test::new();
     for n in 0..u64::try_from(CONVERSATIONS_MAX).expect("it fits") * 3 {
-        let place = Place { id: Some(n), key: n << 44 ^ n, tenant: 1, anchor: 0, entry: None, ruled: None };
+        let place = Place {
+            id: Some(n),
+            key: n << 44 ^ n,
+            tenant: 1,
+            anchor: 0,
+            entry: None,
+            ruled: None,
+            reached: None,
+            is_long: false,
+        };
         test.conversations.answered(place, &test.policy, None, (&model(), 1), test.at(0));
     }
     let shards = test.conversations.shards.iter().map(|shard| shard.lock().expect("it is free"));

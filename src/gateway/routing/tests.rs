@@ -1,12 +1,14 @@
 //! What deciding takes; run with
 //! `cargo test --lib --config profile.dev.opt-level=3 gateway::routing -- --ignored --nocapture`.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
 use crate::call::{Attribution, Surface};
 use crate::config;
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
+use crate::policy;
 use crate::wire::openai_chat;
 
 const CONFIG: &str = "providers: { openai: { protocol: openai, base_url: 'http://127.0.0.1:9/v1', models: ['*'] } }\n\
@@ -78,5 +80,39 @@ fn print_what_deciding_takes() {
             "{name}: {} bytes, read with its outline {read:?}, decided {decide:?}, best {best:?}",
             bodies[0].len()
         );
+    }
+}
+
+/// A policy of `rules` rules with so many globs and keywords each.
+fn policy_of(rules: usize, entries: usize) -> Policy {
+    let mut text = "---\nrules:\n".to_owned();
+    for rule in 0..rules {
+        let list = |entry: &dyn Fn(usize) -> String| (0..entries).map(entry).collect::<Vec<_>>().join(", ");
+        let globs = list(&|n| format!("\"**/b{rule}_{n}/*.sql\""));
+        let keywords = list(&|n| format!("drop{rule}x{n} table"));
+        let _ = writeln!(text, "  - {{ when: {{ globs: [{globs}] }}, use: frontier }}");
+        let _ = writeln!(text, "  - {{ when: {{ keywords: [{keywords}] }}, use: frontier }}");
+    }
+    policy::parse("p.md", &(text + "---\n")).expect("a policy").0
+}
+
+#[test]
+#[ignore = "prints figures, asserts nothing"]
+fn print_what_rules_take_over_a_large_text() {
+    for (name, piece) in [
+        ("words", "x.y "),
+        ("prose", "Please drop the table of orders, and see a/b.sql for why. "),
+        ("paths", &("a.b/".repeat(1_000) + "c.sql ")),
+        ("near misses", "db/b1_1/x.sqlx drop1x1 tables "),
+    ] {
+        let text = piece.repeat((4 << 20) / piece.len());
+        for (rules, entries) in [(1, 3), (30, 34)] {
+            let policy = policy_of(rules, entries);
+            let facts = Facts { last_user_turn: &[&text], ..Facts::default() };
+            let began = Instant::now();
+            let found = policy.rules.first_match(&facts);
+            let per_megabyte = began.elapsed() / 4;
+            println!("{name}: {} rules of {entries} entries: {per_megabyte:?} a megabyte, {found:?}", 2 * rules);
+        }
     }
 }

@@ -170,9 +170,64 @@ fn the_built_in_default_sends_unclear_work_to_the_frontier() {
     assert_eq!((builtin().name.as_str(), builtin().default), ("default", Tier::Frontier));
     assert!(builtin().applies_to.is_everything());
     let words = rules::Facts { last_user_turn: &["please DROP TABLE orders"], ..rules::Facts::default() };
-    let rule = rules::first_match(&builtin().rules, &words).unwrap();
+    let rule = &builtin().rules[builtin().rules.first_match(&words).unwrap()];
     assert!(rule.protected && rule.tier == Tier::Frontier);
-    assert!(rules::first_match(&builtin().rules, &rules::Facts::default()).is_none());
+    assert!(builtin().rules.first_match(&rules::Facts::default()).is_none());
+}
+
+#[test]
+fn the_first_rule_that_matches_decides_in_one_pass_over_the_text() {
+    let policy = good(
+        "---\nrules:\n  - { when: { keywords: [drop], globs: [\"*.sql\"] }, use: frontier }\n\
+         \x20 - { when: { globs: [\"*.py\"], tools: [run_sql] }, use: frontier }\n\
+         \x20 - { when: { prompt_tokens: { over: 100 } }, use: frontier }\n\
+         \x20 - { when: { keywords: [drop table] }, use: frontier }\n---\n",
+    );
+    let check = |turn: &[&str], results: &[&str], tools: &[&str], prompt_tokens, expected: Option<usize>| {
+        let facts = rules::Facts {
+            last_user_turn: turn,
+            tool_results: results,
+            tools,
+            more_tools: tools.len() > 1,
+            prompt_tokens,
+        };
+        assert_eq!(policy.rules.first_match(&facts), expected, "{facts:?}");
+    };
+    check(&["drop a.sql"], &[], &[], 1, Some(0));
+    check(&["drop"], &["see a.sql"], &[], 1, Some(0));
+    check(&["drop", "table"], &[], &[], 1, Some(3));
+    check(&["drop"], &["table"], &[], 1, None);
+    check(&["drop table", "a.py"], &[], &["run_sql"], 1, Some(1));
+    check(&["drop table", "a.py"], &[], &["other"], 1, Some(3));
+    check(&["drop table", "a.py"], &[], &["other", "and", "more"], 1, Some(1));
+    check(&["drop table a.sql"], &[], &[], 101, Some(0));
+    check(&["drop table"], &[], &[], 101, Some(2));
+    check(&[], &[], &["run_sql"], 1, None);
+    let cheap =
+        |prompt_tokens| policy.rules.read_texts(&rules::Facts { prompt_tokens, ..rules::Facts::default() }, |_| true);
+    assert!(cheap(1) && cheap(101), "the first rule reads texts whatever the size");
+    assert!(
+        !good("---\nrules: [{ when: { tools: [x] }, use: frontier }]\n---\n")
+            .rules
+            .read_texts(&rules::Facts::default(), |_| true)
+    );
+}
+
+#[test]
+fn no_key_of_the_grammar_goes_unread() {
+    for key in front_matter::KEYS {
+        let told = parse("p.md", &format!("---\n{key}: {{ }}\n---\n")).map(|_| ()).unwrap_err();
+        assert!(!lines(&told).contains("nothing reads"), "{key}");
+    }
+    let nested = [("applies_to", &front_matter::APPLIES_TO[..]), ("rules: [{ when", &front_matter::WHEN)];
+    for (outer, keys) in nested {
+        for key in keys {
+            let end = if outer.starts_with("rules") { ", use: frontier }]" } else { "" };
+            let text = format!("---\n{outer}: {{ {key}: {{ over: 1 }} }}{end}\n---\n");
+            let told = parse("p.md", &text).err().unwrap_or_default();
+            assert!(!lines(&told).contains("nothing reads"), "{key}");
+        }
+    }
 }
 
 #[test]

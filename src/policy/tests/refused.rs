@@ -60,6 +60,7 @@ fn lists_that_nobody_would_read() {
         "## Lightweight\nUse for:\n\n    - x\n    - y\n",
         "## Lightweight\nUse for:\n• x\n• y\n",
         "## Lightweight\nUse for:\n-x\n-y\n",
+        "##Lightweight\n\n- x\n",
         "# Notes only\n",
         "",
     ]), @r#"
@@ -71,6 +72,7 @@ fn lists_that_nobody_would_read() {
     p.md:4:1: a line begins with `•`, which makes no bullet; wanted `- `
     p.md:3:1: a line begins with `-` without a space; wanted `- `
     p.md:4:1: a line begins with `-` without a space; wanted `- `
+    p.md:1:1: `##Lightweight` is no heading; wanted a space behind `##`
     p.md: says nothing about any work; wanted a heading such as `## Lightweight model` with bullets
     p.md: says nothing about any work; wanted a heading such as `## Lightweight model` with bullets
     "#);
@@ -226,6 +228,158 @@ fn rules_with_mistakes() {
     p.md:5:56: `because` is a list; wanted a sentence in quotes
     p.md:5:72: `protected` is `1`; wanted `true` or `false`
     "#);
+}
+
+#[test]
+fn patterns_that_no_compiler_should_see() {
+    let braces = |depth: usize| format!("[\"{}a{}\"]", "{".repeat(depth), "}".repeat(depth));
+    let (deep, deepest) = (braces(300), braces(10_000));
+    assert_snapshot!(front(&[
+        &format!("treat_as_auto: {deep}"),
+        &format!("rules:\n  - {{ when: {{ globs: {deepest} }}, use: frontier }}"),
+        &format!("rules:\n  - {{ when: {{ tools: {deepest} }}, use: frontier }}"),
+    ]), @r#"
+    p.md:2:17: `{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{…` is no pattern (it has 300 braces within each other; wanted at most 8); wanted one such as `gpt-5.6*`
+    p.md:3:23: `{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{…` is no pattern (it has 20004 bytes; wanted at most 1024)
+    p.md:3:23: `{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{…` is no pattern (it has 20001 bytes; wanted at most 1024)
+    "#);
+}
+
+#[test]
+fn front_matter_that_nearly_begins() {
+    let of = |before: &str| {
+        problems(&format!(
+            "{before}\nrules:\n  - {{ when: {{ keywords: [x] }}, use: frontier }}\n---\n\n## Lightweight\n- x\n"
+        ))
+    };
+    for before in [
+        "--- # policy",
+        "---yaml",
+        "--- yaml",
+        "+++",
+        "\u{feff}\u{feff}---",
+        "\u{200b}---",
+        "\u{a0}---",
+        "   ---",
+        "\t---",
+        "```yaml",
+        "~~~\n---",
+        "> ---",
+        "<div>\n---",
+        "    ---",
+    ] {
+        let told = of(before);
+        assert!(told.starts_with("p.md:1:1: ") || told.contains("`rules:` stands"), "{before:?}: {told}");
+    }
+    let quoted = "> ---\n> rules:\n>   - { when: { keywords: [x] }, use: frontier }\n> ---\n\n## Lightweight\n- x\n";
+    assert!(problems(quoted).contains("p.md:2:3: `rules:` stands in a quotation"));
+    let indented = "    ---\n    default: reasoning\n    ---\n\n## Lightweight\n- x\n";
+    assert!(problems(indented).starts_with("p.md:1:1: `---` is indented"));
+}
+
+#[test]
+fn what_swallows_the_sections_below_it() {
+    for (text, expected) in [
+        ("## Frontier\n- a\n\n<!-- ours\n\n## Lightweight\n- x\n", "p.md:4:1: a comment begins here and does not end"),
+        (
+            "## Frontier\n- a\n\n```\nx\n\n## Lightweight\n- x\n",
+            "p.md:4:1: a block of code begins here and does not end",
+        ),
+        ("## Frontier\n- a\n\n~~~\n", "p.md:4:1: a block of code begins here and does not end"),
+        (
+            "## Frontier\n- a\n\n<div>\n## Lightweight\n- x\n",
+            "p.md:5:1: `## Lightweight` stands in HTML and is not read",
+        ),
+        (
+            "## Frontier\n- a\n\n<script>\n\n## Lightweight\n- x\n",
+            "p.md:6:1: `## Lightweight` stands in HTML and is not read",
+        ),
+    ] {
+        let told = problems(text);
+        assert!(told.starts_with(expected), "{text}: {told}");
+    }
+    for text in [
+        "## Frontier\n- a\n\n<!--\n## Lightweight\n- x\n-->\n",
+        "## Frontier\n- a\n\n```\nx\n```\n\n## Lightweight\n- x\n",
+        "## Frontier\n- a\n\n````md\n```\n````\n\n<b>x</b>\n",
+    ] {
+        good(text);
+    }
+}
+
+#[test]
+fn bullets_under_headings_that_nearly_mean_something() {
+    assert_snapshot!(each(&[
+        "# Lightweight\n- x\n",
+        "Lightweight model\n=====\n- x\n",
+        "# Examples\n- \"x\" → frontier\n## Frontier\n- y\n",
+        "## Frontier\n- y\n### Examples\n- \"x\" → frontier\n",
+        "## Light\n- x\n",
+        "## Fast\n- x\n",
+        "## Frontier\n- y\n## Tests\n- \"x\" → frontier\n",
+        "## Notes\n- Triage {id: triage, protected: true}\n",
+    ]), @r#"
+    p.md:2:3: the bullets under `# Lightweight` are not read; wanted `## Lightweight`
+    p.md:3:3: the bullets under `# Lightweight model` are not read; wanted `## Lightweight model`
+    p.md:2:3: the bullets under `# Examples` are not read; wanted `## Examples`
+    p.md:4:3: the bullets under `### Examples` are no tests; wanted `## Examples`
+    p.md:2:3: the bullets under `## Light` are not read; wanted `## Lightweight`
+    p.md:2:3: the bullets under `## Fast` are not read; wanted `## Lightweight`
+    p.md:4:3: the bullets under `## Tests` are not read; wanted `## Examples`
+    p.md:2:3: the bullet has options and stands in no section; wanted it under a tier or `## Examples`
+    "#);
+}
+
+#[test]
+fn options_that_would_be_read_as_text() {
+    for bullet in [
+        "Schema changes {protected: true} {id: sierra}",
+        "Schema changes {protected: true}.",
+        "Schema changes {protected: true} (see runbook)",
+        "Schema {protected: true} changes",
+        "Schema changes `{protected: true}`",
+        "Schema changes {{protected: true}}",
+        "Schema changes {protected=true}",
+        "Schema changes {protected true}",
+        "Schema changes {.protected}",
+        "Schema changes {#sierra .protected}",
+        "Schema changes (protected: true)",
+        "Schema changes {protected：true}",
+        "Schema changes, **protected**: yes",
+        "Schema changes {max_output: 800} and more",
+        "Schema changes {cache: semantic}.",
+    ] {
+        let told = problems(&format!("## Frontier\n- {bullet}\n"));
+        assert!(told.starts_with("p.md:2:"), "{bullet}: {told}");
+    }
+    for text in [
+        "## Frontier {protected: true}\n- x\n",
+        "## Frontier\nUse for {protected: true}:\n- x\n",
+        "## Frontier\n- x\n  - \"y\" {protected: true}\n",
+        "## Frontier\n- x\n## Examples\n- \"y\" → frontier (advisory: true)\n",
+    ] {
+        assert!(problems(text).contains("looks like an option"), "{text}");
+    }
+    for bullet in [
+        "Changes of protected branches",
+        "Protected: no changes",
+        "Work on {customer} caches",
+        "The protected-mode flag",
+    ] {
+        good(&format!("## Frontier\n- {bullet}\n"));
+    }
+}
+
+#[test]
+fn a_reason_that_no_header_can_carry() {
+    assert_snapshot!(front(&["rules:\n  - { when: { tools: [x] }, use: frontier, because: \"a\\nb\" }"]), @"p.md:3:53: `because` has a control character or a line break; wanted a sentence in quotes");
+}
+
+#[test]
+fn very_many_problems() {
+    let told = problems(&format!("## Frontier\n{}", "- \n".repeat(5_000)));
+    assert_eq!(told.lines().count(), 101);
+    assert!(told.ends_with("p.md: 4900 more problems are not shown"), "{told}");
 }
 
 #[test]

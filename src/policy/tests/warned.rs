@@ -17,6 +17,19 @@ fn a_list_of_what_a_tier_does_not_do_is_prose() {
 }
 
 #[test]
+fn what_looks_like_more_than_prose() {
+    assert_snapshot!(warnings(
+        "# Reasoning about orders\n- not a task\n## Frontier\n- x\n\n```\n## Lightweight\ndefault: frontier\n```\n\n> ## Reasoning\n## Notes\n- \"y\" → frontier\n"
+    ), @r#"
+    p.md:2:3: the bullets under `# Reasoning about orders` are not read; wanted `## Reasoning about orders`
+    p.md:7:1: `## Lightweight` stands in code and is not read
+    p.md:8:1: `default:` stands in code and is not read; wanted it between two lines of `---` at the top of the file
+    p.md:11:3: `## Reasoning` stands in a quotation and is not read
+    p.md:13:3: the bullet looks like a test and stands in no section; wanted it under `## Examples`
+    "#);
+}
+
+#[test]
 fn rules_behind_broader_ones() {
     let rules = |rules: &[&str]| {
         let rules = rules.iter().map(|when| format!("  - {{ when: {when}, use: frontier }}\n")).collect::<String>();
@@ -34,12 +47,15 @@ fn rules_behind_broader_ones() {
         "{ prompt_tokens: { over: 50 } }",
         "{ globs: [\"*.sql\", \"*.py\"] }",
         "{ globs: [\"*.sql\"] }",
+        "{ globs: [\"**\"] }",
+        "{ globs: [\"*.md\"] }",
     ]), @r#"
     p.md:4:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
     p.md:5:5: this rule never decides: the one in line 3 matches whatever it does; wanted it in front of that one
     p.md:8:5: this rule never decides: the one in line 7 matches whatever it does; wanted it in front of that one
     p.md:10:5: this rule never decides: the one in line 9 matches whatever it does; wanted it in front of that one
     p.md:13:5: this rule never decides: the one in line 12 matches whatever it does; wanted it in front of that one
+    p.md:15:5: this rule never decides: the one in line 14 matches whatever it does; wanted it in front of that one
     "#);
 }
 
@@ -68,5 +84,18 @@ fn tiers_without_models() {
     ), @r#"
     p.md: unclear work goes to `reasoning`, the default, and `tiers` has no model there
     p.md:4:5: work goes to `lightweight`, and `tiers` has no model there
+    "#);
+}
+
+#[test]
+fn teams_and_keys_that_nobody_has_heard_of() {
+    let of = |names: &str| {
+        let policy = good(&format!("---\napplies_to: {{ {names} }}\n---\n## Lightweight\n- x\n"));
+        lines(&doubts::applies_to_nobody(&policy, &["support", "data"], &["ci"]))
+    };
+    assert_snapshot!(of("teams: [suport, support, elsewhere], keys: [cii, ci, nightly]"), @r#"
+    p.md: `applies_to` names the team `suport`, which is not declared; did you mean `support`?
+    p.md: `applies_to` names the key `cii`, and no key of the configuration has that name; did you mean `ci`?
+    p.md: `applies_to` names the key `nightly`, and no key of the configuration has that name
     "#);
 }

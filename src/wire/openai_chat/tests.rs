@@ -121,6 +121,7 @@ fn a_deciding_key_in_another_case_is_refused_since_some_readers_take_it_for_the_
         ("max_completion_Tokens", "max_completion_tokens"),
         ("N", "n"),
         ("Tools", "tools"),
+        ("Functions", "functions"),
         ("Stream_Options", "stream_options"),
         ("service_Tier", "service_tier"),
         ("Web_Search_Options", "web_search_options"),
