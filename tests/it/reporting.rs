@@ -127,10 +127,10 @@ async fn a_held_out_session_stays_in_its_arm_and_has_no_levers_but_protection() 
         owned(["levers", "task", "frontier", "-"]),
     ];
     let without = [
-        owned(["holdout", "held-out", "reasoning", "lightweight"]),
-        owned(["holdout", "held-out", "reasoning", "lightweight"]),
+        owned(["holdout", "held-out; would: task", "reasoning", "lightweight"]),
+        owned(["holdout", "held-out; would: task", "reasoning", "lightweight"]),
         // Protected work goes where it must, held out or not.
-        owned(["holdout", "held-out", "frontier", "frontier"]),
+        owned(["holdout", "held-out; would: task", "frontier", "frontier"]),
     ];
     let held_out = runs.values().filter(|steps| steps[..] == without).count();
     let acted = runs.values().filter(|steps| steps[..] == with).count();
