@@ -61,7 +61,9 @@ fn check_sums(facts: &Value) {
 /// percent: where a prefix ends inside a message, its tokens are estimated.
 fn check_measured(facts: &Value) {
     let (computed, measured) = (number(facts, "/unrouted_nano_usd"), number(facts, "/measured_unrouted_nano_usd"));
-    assert!((computed - measured).abs() * 200 <= measured, "computed {computed}, measured {measured}");
+    // Two conversations that open alike at once may both count as the second to come: the saving is then told too low.
+    let (low, high) = (measured - measured / 20, measured + measured / 200);
+    assert!((low..=high).contains(&computed), "computed {computed}, measured {measured}");
 }
 
 #[test]
