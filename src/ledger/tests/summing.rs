@@ -1,11 +1,16 @@
 //! The sums beside the rows are those of the rows, whatever becomes of a request and in however many batches.
 
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::stating::spend_at;
 use super::*;
+use crate::ledger::compact::compact;
 use crate::ledger::export::ExportRow;
 use crate::ledger::reconcile::{Coverage, Import};
 use crate::ledger::record::{Comparison, KnownTokens, Pricing};
 use crate::ledger::rollup::{self, lines};
-use crate::report::{By, Figures};
+use crate::report::{By, Figures, Report, midnight};
 
 /// Of the sums that the rows give now, and of those that are kept, which would not be the same.
 #[track_caller]
@@ -16,12 +21,21 @@ fn check_sums(ledger: &Ledger) {
     let kept =
         rows(&views, "SELECT * FROM rollup WHERE requests <> 0 OR attempts <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9");
     assert_eq!(kept, rows(&views, &format!("{of_rows} ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9")));
+    let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
+    let by_day = |table: &str, least: &str| {
+        let sql = "team, project, pipeline, key, tier, task, provider, model";
+        let groups = format!("SELECT slot / 96 * 96, {sql}, {sums} FROM {table} GROUP BY 1, {sql}");
+        rows(&views, &format!("{groups} HAVING {least} ORDER BY 1, {sql}"))
+    };
+    let least = "sum(requests) <> 0 OR sum(attempts) <> 0";
+    assert_eq!(by_day("rollup_day", least), by_day("rollup", least));
 }
 
 fn total(ledger: &Ledger, by: &[By]) -> Figures {
     sync(ledger);
     let mut total = Figures::default();
-    let lines = lines(&ledger.views().expect("the views open"), by, 0, i64::MAX / 2 / 900_000 * 900_000);
+    let lines =
+        lines(&ledger.views().expect("the views open"), by, 0, i64::MAX / 2 / 900_000 * 900_000, &TimeZone::UTC);
     lines.expect("lines").iter().for_each(|line| total.add(&line.figures));
     total
 }
@@ -106,4 +120,38 @@ fn rows_and_sums_give_the_same_lines_for_whatever_both_know() {
     let by_rows = total(&ledger, &[By::Team, By::Prompt]);
     assert_eq!(by_rows, total(&ledger, &[By::Team, By::Day]));
     assert_eq!(by_rows.cost, 36);
+}
+
+#[test]
+fn a_span_of_any_zone_has_the_same_sums_by_days_and_slots_as_by_rows() {
+    let (folder, ledger) = fresh();
+    let first = midnight(date(2026, 10, 23), &TimeZone::UTC);
+    for (place, hours) in [0, 1, 5, 22, 23, 24, 25, 46, 47, 48, 71, 72, 95, 96, 119].into_iter().enumerate() {
+        spend_at(&ledger, first + hours * 3_600_000, ["ops", "data"][place % 2], 1 << place);
+    }
+    check_sums(&ledger);
+    let check = |ledger: &Ledger, times: &[By]| {
+        let views = ledger.views().expect("the views open");
+        for (zone, from, days) in [("UTC", 23, 5), ("Europe/Berlin", 24, 3), ("Asia/Kathmandu", 23, 1), ("UTC", 25, 0)]
+        {
+            let zone = TimeZone::get(zone).expect("a zone");
+            let [since, until] = [from, from + days].map(|day| midnight(date(2026, 10, day), &zone));
+            let report = |more: &[By]| {
+                let by = [times, &[By::Team], more].concat();
+                let lines = lines(&views, &by, since, until, &zone).expect("lines");
+                let report = Report::of(&by, lines, &zone);
+                report.rows.iter().map(|row| (row.names[..=times.len()].to_vec(), row.figures.cost)).collect::<Vec<_>>()
+            };
+            assert_eq!(report(&[]), report(&[By::Prompt]), "{times:?} {zone:?} {from} {days}");
+        }
+    };
+    for times in [&[][..], &[By::Day], &[By::Week], &[By::Month], &[By::Month, By::Day]] {
+        check(&ledger, times);
+    }
+    drop(ledger);
+    // Drawn together to the month of another zone, the whole is what it was.
+    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+    compact(&folder.path().join("farthing.db"), Some((date(2026, 11, 1), &zone))).expect("it compacts");
+    let (ledger, _) = open(folder.path());
+    assert_eq!(total(&ledger, &[By::Team]).cost, (1 << 15) - 1);
 }
