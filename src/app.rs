@@ -115,7 +115,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         .into_iter()
         .chain(not_in_force)
         .chain(doubts.iter().map(ToString::to_string))
-        .chain(warnings::of_policies(policies.policies(), Some(&config)))
+        .chain(warnings::of_policies(policies.policies(), Some(&config), &keys.ring()))
         .collect();
     let metrics = Metrics::new(config.label_values);
     watch::RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
@@ -264,7 +264,11 @@ impl Running {
 }
 
 /// The keys in force, and which stored ones are not. Where the configuration relies on stored keys there have to be some.
-fn read_keys(config: &Config) -> Result<(InForce, Vec<String>), StartError> {
+///
+/// # Errors
+///
+/// The key store cannot be read, or there is no key although others than this machine could come in.
+pub fn read_keys(config: &Config) -> Result<(InForce, Vec<String>), StartError> {
     let path = config.ledger.keys_path();
     let stored = Store::open(&path).and_then(|store| store.map_or(Ok(Vec::new()), |store| store.all()));
     let stored = stored.map_err(|error: KeysError| StartError::Keys(error.to_string()))?;

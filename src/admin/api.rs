@@ -19,6 +19,7 @@ use crate::budget::Terms;
 use crate::config::Team;
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Repeat, Store, StoredKey, Surroundings, Wanted, Who, duration};
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT};
+use crate::server::shown_method;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
 
@@ -29,11 +30,15 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Answers one request.
 pub(super) async fn serve(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let method = request.method().clone();
     let answer = answer(&admin, request).await;
     let (status, body) = match &answer {
         Ok((status, value)) => (*status, value.to_string()),
         Err(error) => {
             admin.accounts.metrics.count_error(error.code.metric());
+            // Without its path, in which a secret may stand for a name.
+            let fields = json!({ "method": shown_method(&method), "code": error.code.as_str() });
+            admin.accounts.log.event("admin_refused", &fields);
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (status, error.openai_body())
         }

@@ -42,7 +42,7 @@ pub use authenticate::{KeyRing, is_this_machine};
 pub use headers::Said;
 pub use in_force::InForce;
 pub use respond::{ReplyStream, asides};
-pub use target::host;
+pub use target::{host, shown_method};
 
 use cors::Reader;
 
@@ -100,7 +100,7 @@ impl Server {
         let duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut fields = serde_json::json!({
             "request_id": id.to_string(), "status": error.code.as_str(), "http_status": error.status, "duration_ms": duration_ms,
-            "method": target::shown_method(method), "path": target::shown_path(path),
+            "method": shown_method(method), "path": target::shown_path(path),
         });
         if let Some(aside) = &error.aside {
             fields["detail"] = (**aside).into();

@@ -179,6 +179,8 @@ async fn what_the_command_does_a_running_gateway_sees_and_the_next_one_as_well()
     world.asks_until(secret, 200).await;
     world.logged("stored_keys_reloaded", 1).await;
     assert_eq!(world.chat(ASK).await.status, 401);
+    let checked = out(&run(&["check", "--config", &world.config()]));
+    assert!(checked.contains("1 key, "), "{checked}");
     let listed: Value =
         serde_json::from_str(&out(&farthing_keys(&world.config(), &["list", "--format", "json"]))).unwrap();
     assert_eq!((&listed["keys"][0]["name"], &listed["keys"][0]["state"]), (&json!("ci"), &json!("active")));
@@ -290,13 +292,15 @@ async fn a_repeated_request_has_the_same_answer_and_makes_no_second_key() {
     let keys = world.api(Method::GET, "keys", &[], "").await.json();
     assert_eq!(keys["keys"].as_array().map(Vec::len), Some(1));
     // The answer is gone with the process that gave it; that it was done is not.
-    let mut store = world.store();
-    let name = keys["keys"][0]["name"].as_str().expect("a name");
-    let repeat = farthing::keys::Repeat { token: [7; 32], request: [8; 32] };
-    let who = Who::at_prompt("somebody");
-    store.rotate(name, Duration::ZERO, &who, now_ms(), Some(&repeat)).expect("a rotation");
-    let error = store.rotate(name, Duration::ZERO, &who, now_ms(), Some(&repeat)).expect_err("a repetition");
-    assert!(error.to_string().contains("rotate the key to have a new one"), "{error}");
+    let (name, secret) = (keys["keys"][0]["name"].as_str().expect("a name").to_owned(), secret(&first));
+    let config = world.config();
+    world.gateway.stop().await.expect("it stops");
+    let served = Served::start(Path::new(&config));
+    assert_eq!(status_of(&served.listen, &secret), 200);
+    let headers =
+        format!("authorization: Bearer {ADMIN_KEY}\r\nidempotency-key: 7f6b\r\ncontent-length: {}", wanted.len());
+    let got = exchange(&served.admin_listen, "POST /admin/api/keys", &headers, &wanted);
+    assert!(got.starts_with("HTTP/1.1 409 ") && got.contains(&format!("made the secret of key `{name}`")), "{got}");
 }
 
 #[tokio::test]
@@ -393,19 +397,25 @@ async fn a_store_that_is_gone_or_broken_changes_nothing_while_it_serves_and_refu
     // The same store in its place lets its keys in again.
     fs::rename(&away, &store).expect("a file");
     let served = Served::start(Path::new(&config));
-    let got = curl(&served.listen, &secret);
-    assert_eq!((got, curl(&served.listen, "fk-of-nobody")), (200, 401));
+    let got = status_of(&served.listen, &secret);
+    assert_eq!((got, status_of(&served.listen, "fk-of-nobody")), (200, 401));
 }
 
 /// The status of `GET /v1/models`.
-fn curl(listen: &str, secret: &str) -> u16 {
+fn status_of(listen: &str, secret: &str) -> u16 {
+    let got = exchange(listen, "GET /v1/models", &format!("x-api-key: {secret}"), "");
+    got.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+/// One request by hand, and all that comes back.
+fn exchange(listen: &str, what: &str, headers: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(listen).expect("a listener");
-    write!(stream, "GET /v1/models HTTP/1.1\r\nhost: {listen}\r\nx-api-key: {secret}\r\nconnection: close\r\n\r\n")
-        .expect("sent");
+    let head = format!("{what} HTTP/1.1\r\nhost: {listen}\r\nconnection: close\r\n{headers}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
-    text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    text
 }
 
 #[tokio::test]
@@ -428,6 +438,6 @@ async fn beyond_loopback_stored_keys_are_enough_and_an_empty_store_is_not() {
     let secret = out(&farthing_keys(&config, &["create", "--team", "data"]));
     let served = Served::start(Path::new(&config));
     let port = served.listen.rsplit(':').next().expect("a port");
-    assert_eq!(curl(&format!("127.0.0.1:{port}"), secret.trim_end()), 200);
-    assert_eq!(curl(&format!("127.0.0.1:{port}"), "any"), 401);
+    assert_eq!(status_of(&format!("127.0.0.1:{port}"), secret.trim_end()), 200);
+    assert_eq!(status_of(&format!("127.0.0.1:{port}"), "any"), 401);
 }
