@@ -1,4 +1,4 @@
-//! Changes of keys on behalf of the admin API: one after the other, at once in force, and none of them twice.
+//! Changes of keys on behalf of the admin API: at once in force, and those that say so never twice: they go one after the other.
 //!
 //! The answer to a request with an `Idempotency-Key` is kept in memory for ten minutes, secret included, so that a client
 //! whose connection broke gets it again. No file has it: after that, or a restart, the store still knows that the request
@@ -25,7 +25,7 @@ pub(super) enum Change {
     Revoke(String),
 }
 
-/// Changes, one after the other.
+/// Remembers what was done, for whoever asks again.
 #[derive(Default)]
 pub struct Changing {
     answers: Mutex<VecDeque<(Repeat, Instant, Value)>>,
@@ -40,12 +40,21 @@ impl Changing {
         change: &Change,
         repeat: Option<&Repeat>,
     ) -> Result<Value, KeysError> {
+        let Some(repeat) = repeat else { return Self::done(server, who, change, None) };
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|(_, at, _)| at.elapsed() < ADMIN_ANSWERS_KEPT);
-        let before = repeat.and_then(|repeat| answers.iter().find(|(known, ..)| known.token == repeat.token));
-        if let Some((known, _, answer)) = before {
-            return if Some(known) == repeat { Ok(answer.clone()) } else { Err(KeysError::RepeatedOtherwise) };
+        if let Some((known, _, answer)) = answers.iter().find(|(known, ..)| known.token == repeat.token) {
+            return if known == repeat { Ok(answer.clone()) } else { Err(KeysError::RepeatedOtherwise) };
         }
+        let answer = Self::done(server, who, change, Some(repeat))?;
+        if answers.len() >= ADMIN_ANSWERS_MAX {
+            answers.pop_front();
+        }
+        answers.push_back((*repeat, Instant::now(), answer.clone()));
+        Ok(answer)
+    }
+
+    fn done(server: &Server, who: &Who, change: &Change, repeat: Option<&Repeat>) -> Result<Value, KeysError> {
         let (path, now) = (server.gateway.config().ledger.keys_path(), now_ms());
         let mut store = match change {
             Change::Create(_) => Store::open_or_make(&path)?,
@@ -66,12 +75,6 @@ impl Changing {
         let mut answer = json!({ "key": key.shown(now) });
         if let Some(secret) = secret {
             answer["secret"] = secret.into();
-        }
-        if let Some(repeat) = repeat {
-            if answers.len() >= ADMIN_ANSWERS_MAX {
-                answers.pop_front();
-            }
-            answers.push_back((*repeat, Instant::now(), answer.clone()));
         }
         Ok(answer)
     }

@@ -29,7 +29,7 @@ pub struct Admin {
     pub admission: Arc<Admission>,
     /// Whose keys are changed.
     pub server: Arc<Server>,
-    /// Changes, one after the other.
+    /// Changes of keys.
     pub changing: Changing,
     /// The key that opens it; without one it is open on loopback, which is the only place it may then listen.
     pub key: Option<Secret>,

@@ -14,7 +14,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use crate::process::{Served, run};
-use crate::support::{ASK, ASK_STREAM, Events, Got, PATIENCE, Setup, World, luna, whole};
+use crate::support::{ASK, ASK_STREAM, Events, Got, PATIENCE, Setup, World, ask, luna, whole};
 
 const ADMIN_KEY: &str = "CanaryOfOperators51c2";
 
@@ -284,8 +284,8 @@ async fn a_repeated_request_has_the_same_answer_and_makes_no_second_key() {
     let world = ok_world("").await;
     let once = [("idempotency-key", "7f6b")];
     let wanted = json!({ "team": "data" }).to_string();
-    let first = world.api(Method::POST, "keys", &once, wanted.clone()).await;
-    let again = world.api(Method::POST, "keys", &once, wanted.clone()).await;
+    let [first, again] = [(); 2].map(|()| world.api(Method::POST, "keys", &once, wanted.clone()));
+    let (first, again) = tokio::join!(first, again);
     assert_eq!((first.status, again.status, &first.body), (201, 201, &again.body));
     let other = world.api(Method::POST, "keys", &once, r#"{"team":"other"}"#).await;
     assert_eq!((other.status, &*other.code()), (422, "idempotency_conflict"));
@@ -375,6 +375,25 @@ async fn a_key_of_the_file_wins_over_a_stored_one_and_a_team_that_is_gone_lets_n
 }
 
 #[tokio::test]
+async fn while_the_ledger_cannot_tell_new_keys_with_budgets_wait_and_revoked_ones_are_out() {
+    let world = ok_world("").await;
+    let old = world.make(json!({ "name": "old", "team": "data" })).await;
+    // What stands where the sums of spending belong.
+    let ledger = rusqlite::Connection::open(world.folder.path().join("farthing.db")).expect("a ledger");
+    ledger.execute_batch("CREATE VIEW spent AS SELECT 1").expect("a view");
+    let plain = world.make(json!({ "name": "plain", "team": "data" })).await;
+    let rich = world.make(json!({ "name": "rich", "team": "data", "budget": { "usd": "9", "every": "day" } })).await;
+    let told = world.logged("key_changed", 3).await;
+    assert!(told["warnings"].to_string().contains("new keys with budgets are withheld"), "{told}");
+    assert_eq!((world.asks(&rich).await, world.asks(&plain).await, world.asks(&old).await), (401, 200, 200));
+    assert_eq!(world.refused_for(1).await, "what it has spent is not known yet: `rich`");
+    world.api(Method::DELETE, "keys/old", &[], "").await;
+    assert_eq!(world.asks(&old).await, 401);
+    ledger.execute_batch("DROP VIEW spent").expect("no view");
+    world.asks_until(&rich, 200).await;
+}
+
+#[tokio::test]
 async fn a_store_that_is_gone_or_broken_changes_nothing_while_it_serves_and_refuses_a_start() {
     let world = ok_world("").await;
     let secret = world.make(json!({ "name": "ci", "team": "data" })).await;
@@ -440,4 +459,23 @@ async fn beyond_loopback_stored_keys_are_enough_and_an_empty_store_is_not() {
     let port = served.listen.rsplit(':').next().expect("a port");
     assert_eq!(status_of(&format!("127.0.0.1:{port}"), secret.trim_end()), 200);
     assert_eq!(status_of(&format!("127.0.0.1:{port}"), "any"), 401);
+}
+
+#[tokio::test]
+async fn what_a_stored_key_has_spent_counts_after_a_restart() {
+    let world = World::new(luna([Reply::tokens(20)]), "").await;
+    let terms = ["--usd", "0.0001", "--every", "month"];
+    let made = farthing_keys(&world.config(), &[&["create", "--team", "data"][..], &terms].concat());
+    let secret = out(&made).trim_end().to_owned();
+    world.logged("stored_keys_reloaded", 1).await;
+    let body = ask(json!({ "max_completion_tokens": 20, "service_tier": "default" }));
+    let key = [("x-api-key", &*secret)];
+    let spending = async { while world.chat_as(body.clone(), &key).await.status != 429 {} };
+    tokio::time::timeout(PATIENCE, spending).await.expect("an end of the budget");
+    let config = world.config();
+    world.gateway.stop().await.expect("it stops");
+    let served = Served::start(Path::new(&config));
+    let headers = format!("x-api-key: {secret}\r\ncontent-length: {}", body.len());
+    let got = exchange(&served.listen, "POST /v1/chat/completions", &headers, &body);
+    assert!(got.starts_with("HTTP/1.1 429 ") && got.contains("budget_exhausted"), "{got}");
 }
