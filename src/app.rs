@@ -17,12 +17,13 @@ use serde_json::json;
 use tokio::sync::watch as switch;
 use tokio::task::JoinHandle;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Changing};
 use crate::classify;
 use crate::config::Config;
 use crate::config::policies::{self, Known};
 use crate::cost::Book;
 use crate::gateway::{Gateway, hold};
+use crate::keys::{KeysError, Store};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::limits::CUT_GRACE;
 use crate::meter::accounts::{Accounts, Cutting};
@@ -34,7 +35,7 @@ use crate::problem::Problem;
 use crate::providers::Providers;
 use crate::route::{examples, nested};
 use crate::server::listen::{self, Listener};
-use crate::server::{Admission, KeyRing, Server, tls};
+use crate::server::{Admission, InForce, Server, tls};
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::webhooks;
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The routing policies are not usable.
     #[error("{}", lines(.0))]
     Policies(Vec<Problem>),
+    /// The key store cannot be read, or keys are wanted and there are none.
+    #[error("{0}")]
+    Keys(String),
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -98,6 +102,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let (policies, doubts) =
         read_policies_again(config.policies.as_deref(), &mut seen.known).map_err(StartError::Policies)?;
     config.providers.iter().for_each(|row| book.read_ahead(&row.vendor));
+    let (keys, not_in_force) = read_keys(&config)?;
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
     let options = LedgerOptions {
@@ -108,8 +113,9 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let (ledger, recovered) = Ledger::open(&options)?;
     let warnings: Vec<String> = warnings::warnings(&config, &book, jiff::Timestamp::now())
         .into_iter()
+        .chain(not_in_force)
         .chain(doubts.iter().map(ToString::to_string))
-        .chain(warnings::of_policies(policies.policies(), Some(&config)))
+        .chain(warnings::of_policies(policies.policies(), Some(&config), &keys.ring()))
         .collect();
     let metrics = Metrics::new(config.label_values);
     watch::RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));
@@ -139,7 +145,8 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
             }),
         );
     }
-    hold::recall(&accounts, &config, &config.keys, hold::Whose::All)?;
+    let in_force: Vec<_> = keys.ring().keys().into_iter().cloned().collect();
+    hold::recall(&accounts, &config, &in_force, hold::Whose::All)?;
     let teller = tokio::spawn(webhooks::tell(news, config.webhooks.clone(), accounts.log.clone()));
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {
@@ -149,7 +156,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
             Providers::new(&config.providers, shares.providers),
             policies,
         ),
-        keys: ArcSwap::from_pointee(KeyRing::new(&config.keys)),
+        keys,
         admission: Arc::clone(&admission),
     });
     let (listen, admin_listen) = (agents.local_addr()?, operators.local_addr()?);
@@ -159,6 +166,8 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         accounts: Arc::clone(&accounts),
         admission: Arc::clone(&admission),
         config: Arc::clone(&config),
+        server: Arc::clone(&server),
+        changing: Changing::default(),
         key: config.server.admin_key.clone(),
         on_loopback: admin_listen.ip().to_canonical().is_loopback(),
     });
@@ -252,6 +261,28 @@ impl Running {
         accounts.log.event("stopped", &json!({}));
         ledger.unwrap_or(Ok(()))
     }
+}
+
+/// The keys in force, and which stored ones are not. Where the configuration relies on stored keys there have to be some.
+///
+/// # Errors
+///
+/// The key store cannot be read, or there is no key although others than this machine could come in.
+pub fn read_keys(config: &Config) -> Result<(InForce, Vec<String>), StartError> {
+    let path = config.ledger.keys_path();
+    let stored = Store::open(&path).and_then(|store| store.map_or(Ok(Vec::new()), |store| store.all()));
+    let stored = stored.map_err(|error: KeysError| StartError::Keys(error.to_string()))?;
+    let (keys, problems) = InForce::at_start(config, stored);
+    let server = &config.server;
+    let all_pages = server.cors.as_ref().is_some_and(|cors| cors.origins.iter().any(|origin| origin == "*"));
+    if !keys.ring().is_closed() && (all_pages || !server.listen.ip().to_canonical().is_loopback()) {
+        return Err(StartError::Keys(format!(
+            "there are no `keys`, and none in `{}`, and others than this machine could come in; wanted at least one: \
+             `farthing keys create`",
+            path.display()
+        )));
+    }
+    Ok((keys, problems))
 }
 
 /// The built-in price book under the user's file.

@@ -15,6 +15,7 @@ pub mod cost;
 pub mod decoding;
 pub mod gateway;
 pub mod ids;
+pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod memory;

@@ -188,6 +188,16 @@ pub const POLICY_RULES_MAX: usize = 64;
 pub const POLICY_PATTERNS_MAX: usize = 1024;
 /// Most entries of one list in a policy's front matter.
 pub const POLICY_LIST_MAX: usize = 256;
+/// Most keys that are made at a prompt or through the admin API, revoked ones included.
+pub const STORED_KEYS_MAX: i64 = 100_000;
+/// Largest body of a request to the admin API, in bytes, and how long it may take to arrive.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 << 10;
+/// See [`ADMIN_BODY_BYTES_MAX`].
+pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most answers of the admin API that are kept for a request that is repeated, and how long.
+pub const ADMIN_ANSWERS_MAX: usize = 256;
+/// See [`ADMIN_ANSWERS_MAX`].
+pub const ADMIN_ANSWERS_KEPT: Duration = Duration::from_secs(600);
 /// Highest budget, in dollars: sums of that size are far from the largest amount that a row holds.
 pub const BUDGET_USD_MAX: i64 = 1_000_000_000;
 /// Shortest rolling period of a budget.

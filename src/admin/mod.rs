@@ -1,4 +1,7 @@
-//! The door for operators: `/metrics`, `/healthz`, `/readyz`.
+//! The door for operators: `/metrics`, `/healthz`, `/readyz`, and the admin API in `api`.
+
+mod api;
+mod changes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +15,9 @@ use hyper::body::Incoming;
 use crate::config::{Config, Secret};
 use crate::gateway::hold;
 use crate::meter::accounts::Accounts;
-use crate::server::Admission;
+use crate::server::{Admission, Server};
+
+pub use changes::Changing;
 
 /// Everything behind the operators' door.
 pub struct Admin {
@@ -22,6 +27,10 @@ pub struct Admin {
     pub config: Arc<Config>,
     /// What is in flight, and whether the process drains.
     pub admission: Arc<Admission>,
+    /// Whose keys are changed.
+    pub server: Arc<Server>,
+    /// Changes of keys.
+    pub changing: Changing,
     /// The key that opens it; without one it is open on loopback, which is the only place it may then listen.
     pub key: Option<Secret>,
     /// Whether it listens on loopback, where `/metrics` is open even with a key.
@@ -32,6 +41,9 @@ impl Admin {
     /// Answers one request.
     pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if request.uri().path().starts_with("/admin/api/") {
+            return Ok(api::serve(self, request).await);
+        }
         Ok(match request.uri().path() {
             "/healthz" if is_get => text(StatusCode::OK, "ok\n"),
             "/readyz" if is_get && self.admission.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -54,13 +66,7 @@ impl Admin {
         if self.on_loopback && crate::server::is_this_machine(host) {
             return true;
         }
-        let Some(key) = &self.key else { return false };
-        let given = request
-            .headers()
-            .get(AUTHORIZATION)
-            .map(HeaderValue::as_bytes)
-            .and_then(|value| value.strip_prefix(b"Bearer "));
-        given.is_some_and(|given| same(given, key.reveal().as_bytes()))
+        self.key.as_ref().is_some_and(|key| shows(request, key))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
@@ -74,6 +80,13 @@ impl Admin {
             .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
         response
     }
+}
+
+/// Whether a request shows the admin key.
+fn shows(request: &Request<Incoming>, key: &Secret) -> bool {
+    let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let given = given.and_then(|value| value.strip_prefix(b"Bearer "));
+    given.is_some_and(|given| same(given, key.reveal().as_bytes()))
 }
 
 /// Compares digests, so that the time it takes says nothing about where the texts differ.

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
 use crate::policy::{Policy, doubts};
+use crate::server::KeyRing;
 use crate::task::Tier;
 
 /// The warnings about `config` with the prices of `book` as of `now`, each once.
@@ -24,15 +25,16 @@ pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
 }
 
 /// What policies say and probably do not mean, beside what their own files tell; without a configuration nothing is known
-/// of the tiers' models, or of who asks.
-pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>) -> Vec<String> {
+/// of the tiers' models, or of who asks: `keys` are those in force.
+pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>, keys: &KeyRing) -> Vec<String> {
+    let keys = keys.keys();
     let mut warnings = Vec::new();
     for policy in policies {
         if let Some(config) = config {
             warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));
             let teams = config.teams.iter().map(|team| team.id.as_str());
-            let of_keys = config.keys.iter().map(|key| key.team.as_str());
-            let keys = config.keys.iter().map(|key| key.id.as_str());
+            let of_keys = keys.iter().map(|key| key.team.as_str());
+            let keys = keys.iter().map(|key| key.id.as_str());
             warnings.extend(doubts::applies_to_nobody(
                 policy,
                 &teams.chain(of_keys).collect::<Vec<_>>(),

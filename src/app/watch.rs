@@ -3,6 +3,7 @@
 //! Each is looked at a few times a second and read again where it differs, or at once on SIGHUP. What is wrong with a file
 //! goes to the log and the metrics, and what was in force stays. Beside that, the ledger's delays are told.
 
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +13,12 @@ use serde_json::json;
 
 use crate::config::policies::{self, Known, Stamp};
 use crate::config::{self, Config, TlsFiles};
-use crate::gateway::hold;
+use crate::keys::{KeysError, Store};
 use crate::limits::RELOAD_TIMEOUT;
 use crate::meter::accounts::Accounts;
 use crate::policy::{Set, builtin};
 use crate::problem::Problem;
-use crate::server::{KeyRing, Server, tls};
+use crate::server::{Server, tls};
 
 use super::{VERIFY, aside, read_book, warnings};
 
@@ -27,7 +28,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(300);
 /// Looks after which what does not come to rest is read as it is; three seconds.
 const LOOKS_MAX: u32 = 10;
 /// What is read again, as `farthing_reload_failures_total` names it.
-pub(super) const RELOADED: [&str; 4] = ["config", "prices", "policies", "tls"];
+pub(super) const RELOADED: [&str; 5] = ["config", "stored_keys", "prices", "policies", "tls"];
 
 pub(super) fn versions_of(policies: &Set) -> Vec<String> {
     policies.policies().iter().map(|policy| policy.version.clone()).collect()
@@ -54,6 +55,13 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
         let reload = of_file(&file, reload_keys);
         Watch::new(&server, "config", file.clone(), seen.config, move || versions(&[&file]), reload).forever()
     });
+    let stored = {
+        let (path, looking) = (config.ledger.keys_path(), Arc::clone(&server));
+        let store = Mutex::new(Looked::default());
+        let of_look = path.clone();
+        let look = move || stored_state(&of_look, &store, &looking);
+        Watch::new(&server, "stored_keys", path.clone(), seen.stored, look, of_file(&path, reload_stored)).forever()
+    };
     let prices = config.prices.clone().map(|file| {
         let reload = of_file(&file, reload_prices);
         Watch::new(&server, "prices", file.clone(), seen.prices, move || versions(&[&file]), reload).forever()
@@ -79,7 +87,7 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     };
-    tokio::join!(perhaps(keys), perhaps(prices), perhaps(policies), perhaps(certificates), behind);
+    tokio::join!(perhaps(keys), stored, perhaps(prices), perhaps(policies), perhaps(certificates), behind);
 }
 
 /// Waits for `watch`, if there is one.
@@ -195,6 +203,7 @@ pub(super) struct Seen {
     /// The policies as they were read at the start.
     pub(super) known: Known,
     tls: Vec<Option<Version>>,
+    stored: StoredState,
 }
 
 impl Seen {
@@ -207,6 +216,7 @@ impl Seen {
             policies: config.policies.as_deref().map(policies::stamp).unwrap_or_default(),
             known: Known::default(),
             tls: versions(&tls),
+            stored: state_of(&config.ledger.keys_path(), &mut Looked::default()),
         }
     }
 }
@@ -235,21 +245,78 @@ fn about(file: &Path, message: &str) -> Problem {
     Problem { file: file.display().to_string(), line: 0, column: 0, message: message.to_owned() }
 }
 
+/// The store of keys as it is looked at: opened once, and anew where another file took its name.
+#[derive(Default)]
+struct Looked {
+    file: Option<u64>,
+    store: Option<Store>,
+    /// Looks that found it to be read again although nothing changed.
+    again: u64,
+}
+
+/// What tells one state of the key store from the next.
+#[derive(Clone, PartialEq)]
+struct StoredState {
+    /// Which file it is; `None`: there is none.
+    file: Option<u64>,
+    /// How many changes it has seen, or why that cannot be told.
+    changes: Result<i64, String>,
+    again: u64,
+}
+
+fn stored_state(path: &Path, looked: &Mutex<Looked>, server: &Server) -> StoredState {
+    let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+    looked.again += u64::from(server.keys.withholds());
+    state_of(path, &mut looked)
+}
+
+fn state_of(path: &Path, looked: &mut Looked) -> StoredState {
+    let file = std::fs::metadata(path).ok().map(|metadata| metadata.ino());
+    if looked.file != file || looked.store.is_none() {
+        *looked = Looked { file, store: None, again: looked.again };
+    }
+    let mut changes = || -> Result<i64, KeysError> {
+        if looked.store.is_none() {
+            looked.store = Store::open(path)?;
+        }
+        looked.store.as_ref().map_or(Ok(0), Store::changes)
+    };
+    let changes = changes().map_err(|error| error.to_string());
+    StoredState { file, changes, again: looked.again }
+}
+
+/// Reads the stored keys again. A store that is gone or cannot be read changes nothing.
+fn reload_stored(server: &Server, path: &Path) {
+    let gone =
+        || KeysError::Damaged { path: path.to_path_buf(), what: "it is gone; what was in force stays".to_owned() };
+    let has_stored = server.keys.has_stored();
+    let read = || match Store::open(path)? {
+        Some(store) => store.all(),
+        None if has_stored => Err(gone()),
+        None => Ok(Vec::new()),
+    };
+    match server.keys.replace_stored(&server.gateway, read) {
+        Ok(problems) => {
+            let fields = json!({ "keys": server.keys.ring().keys().len(), "warnings": problems });
+            server.gateway.accounts().log.event("stored_keys_reloaded", &fields);
+        }
+        Err(error) => reload_failed(server, "stored_keys", &[about(path, &error.to_string())]),
+    }
+}
+
 fn reload_keys(server: &Server, file: &Path) {
-    let in_force = server.keys.load().len();
+    let in_force = server.keys.written_that_close();
     let load = |file| config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok());
     match regular(file).and_then(load) {
         Ok(keys) => {
-            let gateway = &server.gateway;
-            if let Err(error) = hold::recall_new_keys(gateway.accounts(), gateway.config(), &keys) {
-                let message = format!("`keys`: what they have spent cannot be told: {error}");
-                let problem = Problem { file: file.display().to_string(), line: 0, column: 0, message };
-                return reload_failed(server, "config", &[problem]);
-            }
-            server.keys.store(Arc::new(KeyRing::new(&keys)));
+            let count = keys.len();
+            let problems = match server.keys.replace_written(&server.gateway, keys) {
+                Ok(problems) => problems,
+                Err(message) => return reload_failed(server, "config", &[about(file, &message)]),
+            };
             server.gateway.accounts().log.event(
                 "keys_reloaded",
-                &json!({ "keys": keys.len(), "note": "of this file only the keys are read again, other changes need a restart" }),
+                &json!({ "keys": count, "warnings": problems, "note": "of this file only the keys are read again, other changes need a restart" }),
             );
         }
         Err(problems) => reload_failed(server, "config", &problems),
@@ -282,7 +349,7 @@ fn reload_policies(server: &Server, folder: &Path, known: &Mutex<Known>) {
     match loaded {
         Ok((set, found)) => {
             let versions = versions_of(&set);
-            let doubts = warnings::of_policies(set.policies(), Some(server.gateway.config()));
+            let doubts = warnings::of_policies(set.policies(), Some(server.gateway.config()), &server.keys.ring());
             server.gateway.replace_policies(set);
             accounts.metrics.show_policies(versions.clone());
             let warnings: Vec<String> = found.iter().map(ToString::to_string).chain(doubts).collect();

@@ -10,14 +10,14 @@ use serde_json::json;
 
 use super::{Format, counted, env, find_config, print_problems};
 use crate::app::warnings::{of_policies, warnings};
-use crate::app::{VERIFY, read_book};
+use crate::app::{VERIFY, read_book, read_keys};
 use crate::budget::Terms;
 use crate::config::{self, Config, policies};
 use crate::cost::Book;
 use crate::ledger;
 use crate::policy::{AppliesTo, Policy, Set};
 use crate::problem::Problem;
-use crate::server::tls;
+use crate::server::{KeyRing, tls};
 use crate::task::Tier;
 
 #[derive(Args)]
@@ -40,6 +40,7 @@ struct Checked {
     config: Option<(Config, Book)>,
     policies: Vec<Arc<Policy>>,
     warnings: Vec<String>,
+    keys: Arc<KeyRing>,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -65,7 +66,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         checked.path(path, &mut problems);
     }
     checked.doubt_policies();
-    let Checked { config, policies, warnings } = checked;
+    let Checked { config, policies, warnings, keys } = checked;
     let ok = problems.is_empty();
     match arguments.format {
         Format::Json => {
@@ -75,7 +76,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Format::Table => {
             if ok {
                 say!("{source}: ok");
-                config.iter().for_each(|(config, _)| describe(config));
+                config.iter().for_each(|(config, _)| describe(config, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
             }
@@ -91,6 +92,13 @@ impl Checked {
         let book = read_book(config.prices.as_deref()).map_err(|found| problems.extend(found)).ok();
         if let Some(Err(found)) = config.server.tls.as_ref().map(tls::read) {
             problems.extend(found);
+        }
+        match read_keys(&config) {
+            Ok((keys, not_in_force)) => {
+                self.keys = keys.ring();
+                self.warnings.extend(not_in_force);
+            }
+            Err(error) => problems.push(Problem::of_file(source, error.to_string())),
         }
         if let Err(error) = ledger::preview(&config.ledger.path) {
             problems.push(Problem {
@@ -137,7 +145,7 @@ impl Checked {
     fn doubt_policies(&mut self) {
         let mut seen = HashSet::new();
         self.policies.retain(|policy| seen.insert(policy.file.clone()));
-        self.warnings.extend(of_policies(&self.policies, self.config.as_ref().map(|(config, _)| config)));
+        self.warnings.extend(of_policies(&self.policies, self.config.as_ref().map(|(config, _)| config), &self.keys));
         let mut told = HashSet::new();
         self.warnings.retain(|warning| told.insert(warning.clone()));
     }
@@ -164,7 +172,7 @@ fn describe_policy(policy: &Policy) {
 }
 
 /// What every payer is held to, defaults resolved.
-fn describe_terms(config: &Config) {
+fn describe_terms(config: &Config, keys: &KeyRing) {
     let told = |payer: &str, terms: &Terms| {
         if let Some(budget) = terms.budget {
             say!("  {payer}: budget {budget}");
@@ -179,10 +187,12 @@ fn describe_terms(config: &Config) {
         team.each_project.iter().for_each(|terms| told(&format!("each other project of team {}", team.id), terms));
         team.each_user.iter().for_each(|terms| told(&format!("each user of team {}", team.id), terms));
     }
-    config.keys.iter().for_each(|key| told(&format!("key {}", key.id), &key.terms));
+    let mut keys = keys.keys();
+    keys.sort_by(|one, other| one.id.cmp(&other.id));
+    keys.iter().for_each(|key| told(&format!("key {}", key.id), &key.terms));
 }
 
-fn describe(config: &Config) {
+fn describe(config: &Config, keys: &KeyRing) {
     for row in &config.providers {
         let key = if row.key.is_some() { "with a key" } else { "without a key" };
         say!("  provider {}: {} {key}", row.id, row.base_url);
@@ -191,7 +201,7 @@ fn describe(config: &Config) {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();
         say!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
     }
-    describe_terms(config);
-    let (keys, teams) = (counted(config.keys.len(), "key"), counted(config.teams.len(), "team"));
+    describe_terms(config, keys);
+    let (keys, teams) = (counted(keys.keys().len(), "key"), counted(config.teams.len(), "team"));
     say!("  {keys}, {teams}, ledger {}", config.ledger.path.display());
 }

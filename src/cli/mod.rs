@@ -13,6 +13,7 @@ macro_rules! say {
 mod check;
 mod demo;
 mod explain;
+mod keys;
 mod ledger;
 mod policy;
 mod reconcile;
@@ -62,6 +63,9 @@ enum Command {
     /// Close months for teams, and print what was closed
     #[command(after_help = statement::AFTER_HELP)]
     Statement(statement::Arguments),
+    /// Make, list, rotate and revoke virtual keys, while the gateway runs or not
+    #[command(after_help = keys::AFTER_HELP)]
+    Keys(keys::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -121,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

@@ -213,6 +213,19 @@ pub struct Bookkeeping {
     pub timezone: String,
 }
 
+/// What commands need that work on the key store alone.
+#[derive(Clone, Debug)]
+pub struct Keyholding {
+    /// Where the ledger lives, and the key store beside it.
+    pub ledger: LedgerConfig,
+    /// Declared teams.
+    pub teams: Vec<Team>,
+    /// The keys of the file.
+    pub keys: Vec<Key>,
+    /// IANA name of the zone that days begin in.
+    pub timezone: String,
+}
+
 /// Where the ledger lives.
 #[derive(Clone, Debug)]
 pub struct LedgerConfig {
@@ -222,6 +235,13 @@ pub struct LedgerConfig {
     pub durability: Durability,
     /// What a request meets when the ledger cannot write.
     pub when_it_fails: WhenItFails,
+}
+
+impl LedgerConfig {
+    /// Where keys are kept that are made while the gateway serves: `farthing.keys.db` beside `farthing.db`.
+    pub fn keys_path(&self) -> PathBuf {
+        self.path.with_extension("keys.db")
+    }
 }
 
 /// What a committed record survives.

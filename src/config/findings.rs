@@ -103,8 +103,8 @@ impl Findings {
     }
 }
 
-/// Text of the file as a message shows it.
-pub(super) fn quoted(text: &str) -> String {
+/// Text that somebody wrote, as a message shows it.
+pub fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(QUOTED_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(QUOTED_CHARS_MAX).is_some() {
         shown.push('…');

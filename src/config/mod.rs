@@ -13,7 +13,7 @@ mod secrets;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod values;
+pub mod values;
 mod written;
 
 use std::fs;
@@ -27,6 +27,7 @@ use findings::Findings;
 use secrets::References;
 
 pub use checked::*;
+pub use findings::quoted;
 
 /// The file that is looked for in the working directory.
 pub const FILE_NAME: &str = "farthing.yaml";
@@ -98,6 +99,26 @@ pub fn load_bookkeeping(file: Option<&Path>) -> Result<Bookkeeping, Vec<Problem>
 fn bookkeeping(file_name: &str, text: &str, base_dir: &Path) -> Result<Bookkeeping, Vec<Problem>> {
     let written = syntax::read(file_name, text)?;
     check::check_bookkeeping(file_name, written, References { env: &|_| None, base_dir })
+}
+
+/// What commands need that work on the key store, from `file` or, without one, what holds without one.
+///
+/// Secrets are neither resolved nor asked for, as in [`load_bookkeeping`].
+///
+/// # Errors
+///
+/// As [`load`], as far as it looks.
+pub fn load_keyholding(file: Option<&Path>) -> Result<Keyholding, Vec<Problem>> {
+    let (name, text, folder) = match file {
+        None => (ENVIRONMENT.to_owned(), WITHOUT_FILE.to_owned(), PathBuf::new()),
+        Some(file) => {
+            let name = file.display().to_string();
+            let text = read(file).map_err(|message| vec![about_all(&name, &message)])?;
+            (name, text, file.parent().unwrap_or(Path::new("")).to_path_buf())
+        }
+    };
+    let written = syntax::read(&name, &text)?;
+    check::check_keyholding(&name, written, References { env: &|_| None, base_dir: &folder })
 }
 
 /// The configuration without a file: OpenAI with the key in `OPENAI_API_KEY`, three tiers of its

@@ -17,8 +17,10 @@ use crate::policy;
 use super::Mode;
 
 /// What was wanted, for the end of a message.
-pub(super) type Wanted = String;
+pub type Wanted = String;
 
+/// Most requests or tokens that a limit may state.
+pub const LIMIT_MAX: u64 = 1_000_000_000_000;
 /// Longest duration that is accepted anywhere.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Whole and fraction of a percentage are counted in millionths of the whole.
@@ -106,7 +108,7 @@ pub(super) fn word<T: Copy>(choices: &[(&str, T)], text: &str) -> Result<T, Want
 }
 
 /// `enforce` or `observe`.
-pub(super) fn mode(text: &str) -> Result<Mode, Wanted> {
+pub fn mode(text: &str) -> Result<Mode, Wanted> {
     word(&[("enforce", Mode::Enforce), ("observe", Mode::Observe)], text)
 }
 
@@ -188,7 +190,7 @@ pub(super) fn provider_name(text: &str) -> Result<ProviderId, Wanted> {
 }
 
 /// A name of a team, key, project or pipeline.
-pub(super) fn name(text: &str) -> Result<&str, Wanted> {
+pub fn name(text: &str) -> Result<&str, Wanted> {
     if text.is_empty() || text.len() > NAME_BYTES_MAX || text.trim() != text || text.contains(char::is_control) {
         return Err(format!("a name of 1 to {NAME_BYTES_MAX} bytes without control characters or surrounding space"));
     }
@@ -201,7 +203,7 @@ pub(super) fn model(text: &str) -> Result<ModelId, Wanted> {
 }
 
 /// A pattern in which `*` stands for anything, slashes included.
-pub(super) fn pattern(text: &str) -> Result<GlobMatcher, Wanted> {
+pub fn pattern(text: &str) -> Result<GlobMatcher, Wanted> {
     if text.is_empty() {
         return Err("a pattern such as `gpt-*`".to_owned());
     }

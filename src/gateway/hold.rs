@@ -97,9 +97,10 @@ pub fn recall(accounts: &Accounts, config: &Config, keys: &[Key], whose: Whose) 
     };
     let by_user = config.teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some()));
     let rows = accounts.ledger.spent_since(if by_user { Users::Apart } else { Users::Together }, since)?;
+    let by_name: HashMap<&str, &Key> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
     let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
     let budgets_of = |spender: &Spender| {
-        let key = keys.iter().find(|key| key.id.as_str() == spender.key);
+        let key = by_name.get(spender.key.as_str()).copied();
         let mut who = Attribution::of_team(TeamId::from(&*spender.team));
         (who.project, who.user) = (named(&spender.project), named(&spender.user));
         let payers = payers(config, &who, key).into_iter();

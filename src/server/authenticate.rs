@@ -1,40 +1,129 @@
 //! Who may come in: virtual keys by their hash, and on loopback without keys the checks that keep web pages out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Config, Key, ServerConfig};
+use crate::config::{Config, Key, ServerConfig, Team};
+use crate::ids::TeamId;
+use crate::keys::StoredKey;
+use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
 
-/// The keys that are valid now, by SHA-256 of their bytes.
-#[derive(Default)]
+/// The keys that are known now, by SHA-256 of their secrets: those of the configuration, and those of the key store.
+#[derive(Clone, Default)]
 pub struct KeyRing {
-    by_hash: HashMap<[u8; 32], Arc<Key>>,
+    by_hash: HashMap<[u8; 32], Entry>,
+    is_closed: bool,
+}
+
+/// What a secret leads to.
+#[derive(Clone)]
+enum Entry {
+    /// The key that it opens the door with.
+    Key {
+        key: Arc<Key>,
+        /// When that ends, in milliseconds since the Unix epoch.
+        until_ms: Option<i64>,
+    },
+    /// Nowhere, and why; for the log.
+    Out(String),
 }
 
 impl KeyRing {
-    /// A ring of these keys.
-    pub fn new(keys: &[Key]) -> Self {
-        Self { by_hash: keys.iter().map(|key| (key.sha256, Arc::new(key.clone()))).collect() }
+    /// A ring of both kinds of keys, and what of the stored ones has no place on it: a name or a secret that the
+    /// configuration gives to a key of its own, or a team that it does not declare.
+    pub fn of(written: &[Key], stored: &[StoredKey], teams: &[Team]) -> (Self, Vec<String>) {
+        let (mut by_hash, mut problems) = (HashMap::new(), Vec::new());
+        for stored in stored {
+            let name = &stored.asked.name;
+            let out = match fit(stored, written, teams) {
+                Ok(_) if stored.revoked_ms.is_some() => Err(format!("revoked: `{name}`")),
+                Ok(key) => Ok(key),
+                Err(why) => {
+                    problems.push(format!("stored key `{name}` is not in force: {why}"));
+                    Err(format!("not in force: `{name}`"))
+                }
+            };
+            for secret in &stored.secrets {
+                let entry = match &out {
+                    Err(why) => Entry::Out(why.clone()),
+                    Ok(key) => {
+                        let ends = [secret.until_ms, stored.asked.expires_ms];
+                        Entry::Key { key: Arc::clone(key), until_ms: ends.into_iter().flatten().min() }
+                    }
+                };
+                by_hash.insert(secret.sha256, entry);
+            }
+        }
+        // Behind the others: what the file says holds.
+        by_hash
+            .extend(written.iter().map(|key| (key.sha256, Entry::Key { key: Arc::new(key.clone()), until_ms: None })));
+        (Self { is_closed: !by_hash.is_empty(), by_hash }, problems)
     }
 
-    /// How many keys are on it.
-    pub fn len(&self) -> usize {
-        self.by_hash.len()
+    /// Whether a key is wanted of everybody. A ring that ever had a key stays closed: that all of them were revoked, or
+    /// have expired, opens no door.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
-    /// Whether there is none: then the door is open to this machine.
-    pub fn is_empty(&self) -> bool {
-        self.by_hash.is_empty()
+    /// Keeps a door closed that was: also a file that lost its keys opens none.
+    pub(super) fn stays_closed(&mut self, before: &Self) {
+        self.is_closed |= before.is_closed;
     }
 
-    fn find(&self, secret: &[u8]) -> Option<&Arc<Key>> {
+    /// The keys on it, each once.
+    pub fn keys(&self) -> Vec<&Key> {
+        let mut told = HashSet::new();
+        let keys = self.by_hash.values().filter_map(|entry| match entry {
+            Entry::Key { key, .. } => Some(&**key),
+            Entry::Out(_) => None,
+        });
+        keys.filter(|key| told.insert(&key.id)).collect()
+    }
+
+    /// Takes keys off it until what they spent is known.
+    pub(super) fn withhold(&mut self, keys: &[Key]) {
+        for entry in self.by_hash.values_mut() {
+            if let Entry::Key { key, .. } = entry
+                && keys.iter().any(|withheld| withheld.id == key.id)
+            {
+                *entry = Entry::Out(format!("what it has spent is not known yet: `{}`", key.id));
+            }
+        }
+    }
+
+    /// The key of a secret, or why there is none.
+    fn find(&self, secret: &[u8], now_ms: impl FnOnce() -> i64) -> Result<&Arc<Key>, String> {
         // Looked up by a digest that the caller cannot steer: how long it takes says nothing about other keys.
-        self.by_hash.get(&<[u8; 32]>::from(Sha256::digest(secret)))
+        match self.by_hash.get(&<[u8; 32]>::from(Sha256::digest(secret))) {
+            None => Err("unknown".to_owned()),
+            Some(Entry::Out(why)) => Err(why.clone()),
+            Some(Entry::Key { key, until_ms: None }) => Ok(key),
+            Some(Entry::Key { key, until_ms: Some(end) }) if *end > now_ms() => Ok(key),
+            Some(Entry::Key { key, .. }) => Err(format!("expired: `{}`", key.id)),
+        }
+    }
+}
+
+/// A stored key as the door takes it, if it goes with the configuration.
+fn fit(stored: &StoredKey, written: &[Key], teams: &[Team]) -> Result<Arc<Key>, String> {
+    let key = stored.at_the_door()?;
+    if written.iter().any(|written| written.id == key.id) {
+        return Err("the configuration file has a key of that name, which holds".to_owned());
+    }
+    if written.iter().any(|written| stored.secrets.iter().any(|secret| secret.sha256 == written.sha256)) {
+        return Err("the configuration file has a key with its secret, which holds".to_owned());
+    }
+    // What its team may not do would not hold.
+    let undeclared = |team: &&TeamId| !teams.is_empty() && !teams.iter().any(|declared| declared.id == **team);
+    match std::iter::once(&key.team).chain(&key.may.teams).find(undeclared) {
+        Some(team) => Err(format!("team `{team}` does not stand under `teams` of the configuration")),
+        None => Ok(Arc::new(key)),
     }
 }
 
@@ -49,14 +138,15 @@ pub fn authenticate(
     headers: &HeaderMap,
     config: &Config,
 ) -> Result<Option<Arc<Key>>, ApiError> {
-    if ring.is_empty() {
+    if !ring.is_closed() {
         return from_this_machine(host, headers, &config.server).map(|()| None);
     }
     let secret = credential(headers).ok_or_else(|| {
         ApiError::new(Code::InvalidApiKey, "no API key was given; wanted `Authorization: Bearer …` or `x-api-key: …`")
     })?;
-    let key = ring.find(secret).ok_or_else(|| ApiError::new(Code::InvalidApiKey, "this API key is not known here"))?;
-    Ok(Some(Arc::clone(key)))
+    // Whether a key was one once is nobody's business but the log's.
+    let unknown = |why: String| ApiError::new(Code::InvalidApiKey, "this API key is not known here").aside(&why);
+    ring.find(secret, now_ms).map(|key| Some(Arc::clone(key))).map_err(unknown)
 }
 
 fn credential(headers: &HeaderMap) -> Option<&[u8]> {

@@ -8,6 +8,7 @@ mod attribute;
 mod authenticate;
 mod cors;
 mod headers;
+mod in_force;
 mod intake;
 pub mod listen;
 mod models;
@@ -39,8 +40,9 @@ pub use admission::Admission;
 pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
 pub use headers::Said;
+pub use in_force::InForce;
 pub use respond::{ReplyStream, asides};
-pub use target::host;
+pub use target::{host, shown_method};
 
 use cors::Reader;
 
@@ -56,8 +58,8 @@ enum RequestBody {
 pub struct Server {
     /// The hallway.
     pub gateway: Gateway,
-    /// Who may come in; replaced whole when keys change.
-    pub keys: arc_swap::ArcSwap<KeyRing>,
+    /// Who may come in.
+    pub keys: InForce,
     /// How much may be in flight.
     pub admission: Arc<Admission>,
 }
@@ -96,10 +98,13 @@ impl Server {
         let accounts = self.gateway.accounts();
         accounts.metrics.count_error(error.code.metric());
         let duration_ms = u64::try_from(arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let fields = serde_json::json!({
+        let mut fields = serde_json::json!({
             "request_id": id.to_string(), "status": error.code.as_str(), "http_status": error.status, "duration_ms": duration_ms,
-            "method": target::shown_method(method), "path": target::shown_path(path),
+            "method": shown_method(method), "path": target::shown_path(path),
         });
+        if let Some(aside) = &error.aside {
+            fields["detail"] = (**aside).into();
+        }
         accounts.log.event("request", &fields);
     }
 
@@ -132,7 +137,7 @@ impl Server {
             }
             _ => {}
         }
-        let keys = self.keys.load_full();
+        let keys = self.keys.ring();
         let key = authenticate::authenticate(&keys, host, request.headers(), self.gateway.config())?;
         match (request.method(), path) {
             (&Method::POST, "/v1/chat/completions") => {

@@ -51,6 +51,12 @@ pub enum Code {
     Draining,
     /// The ledger cannot write.
     LedgerUnavailable,
+    /// What is there already stands against it.
+    Conflict,
+    /// An idempotency key came with another request than before.
+    IdempotencyConflict,
+    /// The store of keys cannot be read or written.
+    KeyStoreUnavailable,
     /// A defect of ours.
     Internal,
 }
@@ -87,6 +93,9 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", 405, "caller_method_not_allowed"),
             Self::RefusedByProvider => ("refused_by_provider", 400, "caller_refused_by_provider"),
             Self::RequestTimeout => ("request_timeout", 408, "caller_request_timeout"),
+            Self::Conflict => ("conflict", 409, "caller_conflict"),
+            Self::IdempotencyConflict => ("idempotency_conflict", 422, "caller_idempotency_conflict"),
+            Self::KeyStoreUnavailable => ("key_store_unavailable", 503, "farthing_key_store_unavailable"),
             Self::BodyTooLarge => ("body_too_large", 413, "caller_body_too_large"),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "caller_unsupported_media_type"),
             Self::ClientClosed => ("client_closed", 499, "caller_client_closed"),
@@ -135,6 +144,8 @@ pub struct ApiError {
     pub allow: Option<&'static str>,
     /// Whether the client may repeat the request by itself, where its status alone would mislead it.
     pub should_retry: Option<bool>,
+    /// More about it for the log; no client is told.
+    pub aside: Option<Box<str>>,
 }
 
 impl ApiError {
@@ -149,6 +160,7 @@ impl ApiError {
             retry_after: None,
             resets_ms: None,
             should_retry: None,
+            aside: None,
         }
     }
 
@@ -163,6 +175,13 @@ impl ApiError {
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
+        self
+    }
+
+    /// Says more to the log than to the client.
+    #[must_use]
+    pub fn aside(mut self, aside: &str) -> Self {
+        self.aside = Some(aside.into());
         self
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
     ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report"]),
-    ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "simulator"]),
+    ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "keys", "simulator"]),
     ("accounting", &["meter", "webhooks"]),
     ("hallway", &["gateway"]),
     ("doors", &["server", "admin"]),
@@ -36,6 +36,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("providers", "config", "a row is built from its configuration"),
     ("providers", "decoding", "an answer may come encoded"),
     ("ledger", "config", "`durability` and `when_it_fails` are the configuration's words"),
+    ("keys", "config", "a stored key is a key of the configuration, and in its words"),
     ("admin", "server", "readiness is the agents' door's"),
 ];
 

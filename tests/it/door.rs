@@ -136,7 +136,8 @@ async fn metrics_are_open_on_this_machine_and_nowhere_else() {
     let with = |key: &'static str| [("host", "evil.example"), ("authorization", key)];
     assert_eq!(world.admin("/metrics", &with("Bearer open-sesame")).await.status, 200);
     assert_eq!(world.admin("/metrics", &with("Bearer shut")).await.status, 401);
-    for path in ["/", "/ui", "/admin", "/admin/api/keys", "/v1/models", "/v1/chat/completions"] {
+    assert_eq!(world.admin("/admin/api/keys", &[]).await.status, 401);
+    for path in ["/", "/ui", "/admin", "/v1/models", "/v1/chat/completions"] {
         assert_eq!(world.admin(path, &[]).await.status, 404, "{path}");
     }
 }

@@ -22,6 +22,7 @@ mod hostile;
 mod http2;
 mod http2_out;
 mod intake;
+mod keys;
 mod ledger_commands;
 mod money;
 mod operating;

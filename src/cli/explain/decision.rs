@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::app::{read_book, read_policies};
+use crate::app::{read_book, read_keys, read_policies};
 use crate::call::{CallFacts, Surface};
 use crate::config::{Config, Key};
 use crate::cost::Book;
@@ -131,7 +131,14 @@ impl Explainer {
         let (state, held) = state;
         let key = settings.key.as_deref().map(|name| {
             let key = config.keys.iter().find(|key| key.id.as_str() == name).cloned();
-            key.ok_or_else(|| about("--key", format!("`{name}` is the name of no key in the configuration")))
+            let key = match key {
+                Some(key) => Some(key),
+                None => {
+                    let (keys, _) = read_keys(config).map_err(|error| about("--key", error.to_string()))?;
+                    keys.ring().keys().into_iter().find(|key| key.id.as_str() == name).cloned()
+                }
+            };
+            key.ok_or_else(|| about("--key", format!("`{name}` is the name of no key that is in force")))
         });
         let key = key.transpose().map_err(|problem| vec![problem])?;
         let claims = Claims {

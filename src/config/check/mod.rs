@@ -19,7 +19,9 @@ use super::findings::Findings;
 use super::secrets::References;
 use super::values;
 use super::written::{self, Field, File};
-use super::{Bookkeeping, Config, Durability, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails};
+use super::{
+    Bookkeeping, Config, Durability, Keyholding, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails,
+};
 
 /// The defaults of `ledger:` and `timezone:`.
 const LEDGER_FILE: &str = "farthing.db";
@@ -37,7 +39,10 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
     let dispatch = dispatch::check(&mut findings, file.dispatch.unwrap_or_default(), dispatch::DEFAULT);
     let keys_are_written =
         file.keys.0.as_ref().and_then(|keys| keys.value.as_ref()).is_some_and(|keys| !keys.is_empty());
-    let server = server::check(&mut findings, file.server.unwrap_or_default(), keys_are_written, references);
+    let ledger = ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references);
+    // Whether there are keys in it is seen at the start; what matters here is that somebody means there to be.
+    let keys_are_there = keys_are_written || ledger.keys_path().exists();
+    let server = server::check(&mut findings, file.server.unwrap_or_default(), keys_are_there, references);
     let surroundings = providers::Surroundings { dispatch, references, own: [server.listen, server.admin_listen] };
     let rows = providers::check(&mut findings, file.providers, &surroundings);
     let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
@@ -49,7 +54,7 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         server,
         tiers: tiers(&mut findings, file.tiers.unwrap_or_default(), &rows),
         limits: limits(&mut findings, file.limits.unwrap_or_default()),
-        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        ledger,
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         policies: findings.value("policies", file.policies, |path| folder_path(path, references)),
         policies_at,
@@ -83,6 +88,31 @@ pub(super) fn check_bookkeeping(
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
     };
     findings.or_problems(bookkeeping)
+}
+
+/// Checks what commands need that work on the key store; nothing that a secret stands in is looked at.
+///
+/// # Errors
+///
+/// Every finding in that part, in the order of the file.
+pub(super) fn check_keyholding(
+    file_name: &str,
+    file: File,
+    references: References<'_>,
+) -> Result<Keyholding, Vec<Problem>> {
+    let mut findings = Findings::new(file_name);
+    let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
+    let rows = file.providers.map(|rows| rows.0).unwrap_or_default();
+    let providers: Vec<String> = rows.into_iter().map(|(name, _)| name.value).collect();
+    let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
+    let teams = keys::check_teams(&mut findings, file.teams, &providers);
+    let keyholding = Keyholding {
+        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        keys: keys::check_keys(&mut findings, file.keys, teams_are_written.then_some(teams.as_slice())),
+        timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
+        teams,
+    };
+    findings.or_problems(keyholding)
 }
 
 /// Provider rows as far as they are good, and the names of all.

@@ -18,8 +18,6 @@ const HOLD_WAIT: Duration = Duration::from_secs(2);
 const EACH: &str = "*";
 /// Events that webhooks may ask for; this version has the first.
 const EVENTS: [&str; 4] = ["budget", "run", "policy", "provider"];
-/// Most requests or tokens that a limit may state.
-const LIMIT_MAX: u64 = 1_000_000_000_000;
 
 /// `budget:` and `limits:` of one payer.
 pub(super) fn terms(
@@ -69,7 +67,7 @@ fn budget(findings: &mut Findings, field: Field<written::Budget>) -> Option<Budg
 }
 
 fn pace(findings: &mut Findings, written: written::PaceLimits) -> Limits {
-    let mut limit = |key, field| findings.value(key, field, values::whole(1..=LIMIT_MAX));
+    let mut limit = |key, field| findings.value(key, field, values::whole(1..=values::LIMIT_MAX));
     Limits {
         requests_per_minute: limit("requests_per_minute", written.requests_per_minute),
         tokens_per_minute: limit("tokens_per_minute", written.tokens_per_minute),

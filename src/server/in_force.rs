@@ -1,0 +1,137 @@
+//! The keys in force: those of the configuration file and those of the key store, each read again by itself.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::authenticate::KeyRing;
+use crate::config::{Config, Key};
+use crate::gateway::{Gateway, hold};
+use crate::ids::KeyId;
+use crate::keys::{KeysError, StoredKey};
+
+/// Who may come in.
+pub struct InForce {
+    ring: ArcSwap<KeyRing>,
+    sources: Mutex<Sources>,
+    /// What keys have spent is recalled by one thread at a time: twice would count it twice.
+    recalling: Mutex<()>,
+    /// Keys are withheld; the store is to be read again.
+    withholds: AtomicBool,
+}
+
+struct Sources {
+    written: Vec<Key>,
+    stored: Vec<StoredKey>,
+    /// Stored keys with budgets whose spending is booked.
+    recalled: HashSet<KeyId>,
+}
+
+impl InForce {
+    /// The keys that a process starts with, whose spending is about to be recalled, and which stored ones are not in force.
+    pub fn at_start(config: &Config, stored: Vec<StoredKey>) -> (Self, Vec<String>) {
+        let written = config.keys.clone();
+        let (ring, problems) = KeyRing::of(&written, &stored, &config.teams);
+        let recalled = ring.keys().into_iter().map(|key| key.id.clone()).collect();
+        let in_force = Self {
+            ring: ArcSwap::from_pointee(ring),
+            sources: Mutex::new(Sources { written, stored, recalled }),
+            recalling: Mutex::default(),
+            withholds: AtomicBool::new(false),
+        };
+        (in_force, problems)
+    }
+
+    /// The ring as it is now.
+    pub fn ring(&self) -> Arc<KeyRing> {
+        self.ring.load_full()
+    }
+
+    /// How many keys of the configuration file have to stay for the door to stay closed: none where the store keeps it so.
+    pub fn written_that_close(&self) -> usize {
+        let sources = self.sources();
+        if sources.stored.is_empty() { sources.written.len() } else { 0 }
+    }
+
+    /// Whether there are keys of the store, in force or not.
+    pub fn has_stored(&self) -> bool {
+        !self.sources().stored.is_empty()
+    }
+
+    /// Whether keys of the store are withheld that may be let in when it is read again.
+    pub fn withholds(&self) -> bool {
+        self.withholds.load(Ordering::Relaxed)
+    }
+
+    /// Puts other keys of the configuration file in force; gives which stored ones are not.
+    ///
+    /// # Errors
+    ///
+    /// What keys have spent cannot be told; then all stay as they were.
+    pub fn replace_written(&self, gateway: &Gateway, written: Vec<Key>) -> Result<Vec<String>, String> {
+        let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
+        hold::recall_new_keys(gateway.accounts(), gateway.config(), &written)
+            .map_err(|error| format!("`keys`: what they have spent cannot be told: {error}"))?;
+        let mut sources = self.sources();
+        sources.written = written;
+        Ok(self.put_in_force(&sources, gateway.config()).0)
+    }
+
+    /// Puts the stored keys in force that `read` gives, as a whole; gives which are not in force, and why. What was revoked
+    /// is out at once; a new key with a budget is withheld until it is known what it has spent.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`; then all stay as they were.
+    pub fn replace_stored(
+        &self,
+        gateway: &Gateway,
+        read: impl FnOnce() -> Result<Vec<StoredKey>, KeysError>,
+    ) -> Result<Vec<String>, KeysError> {
+        let (problems, withheld) = {
+            let mut sources = self.sources();
+            // Read behind the lock: whoever reads later also puts in force later.
+            sources.stored = read()?;
+            self.put_in_force(&sources, gateway.config())
+        };
+        if withheld.is_empty() {
+            self.withholds.store(false, Ordering::Relaxed);
+            return Ok(problems);
+        }
+        // The ledger may take its time: meanwhile others revoke.
+        let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody may have done it while this one waited.
+        let (_, withheld) = self.put_in_force(&self.sources(), gateway.config());
+        let recalled = hold::recall_new_keys(gateway.accounts(), gateway.config(), &withheld);
+        let mut sources = self.sources();
+        if recalled.is_ok() {
+            sources.recalled.extend(withheld.into_iter().map(|key| key.id));
+        }
+        let (mut problems, _) = self.put_in_force(&sources, gateway.config());
+        self.withholds.store(recalled.is_err(), Ordering::Relaxed);
+        let told =
+            |error| format!("new keys with budgets are withheld, since what they have spent cannot be told: {error}");
+        problems.extend(recalled.err().map(told));
+        Ok(problems)
+    }
+
+    /// Makes the ring anew; gives which stored keys do not go with the configuration, and which are withheld.
+    fn put_in_force(&self, sources: &Sources, config: &Config) -> (Vec<String>, Vec<Key>) {
+        let Sources { written, stored, recalled } = sources;
+        let (mut ring, problems) = KeyRing::of(written, stored, &config.teams);
+        ring.stays_closed(&self.ring.load());
+        let of_file: HashSet<&KeyId> = written.iter().map(|key| &key.id).collect();
+        let waits =
+            |key: &&Key| key.terms.budget.is_some() && !recalled.contains(&key.id) && !of_file.contains(&key.id);
+        let withheld: Vec<Key> = ring.keys().into_iter().filter(waits).cloned().collect();
+        ring.withhold(&withheld);
+        self.ring.store(Arc::new(ring));
+        (problems, withheld)
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
