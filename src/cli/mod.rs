@@ -15,6 +15,8 @@ mod demo;
 mod explain;
 mod ledger;
 mod policy;
+mod prices;
+mod prices_update;
 mod reconcile;
 mod reconcile_told;
 mod report;
@@ -62,6 +64,9 @@ enum Command {
     /// Close months for teams, and print what was closed
     #[command(after_help = statement::AFTER_HELP)]
     Statement(statement::Arguments),
+    /// Show prices, check a price file, bring it up to date
+    #[command(after_help = prices::AFTER_HELP)]
+    Prices(prices::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -121,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
+        Command::Prices(arguments) => prices::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

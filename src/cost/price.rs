@@ -65,6 +65,12 @@ impl Metered {
             ServiceTier::Other => None,
         }
     }
+
+    /// The tiers besides the standard one whose rates are known, by the names that a row gives them.
+    pub fn tiers(&self) -> impl Iterator<Item = (&'static str, &Schedule)> {
+        let tiers = [("batch", &self.batch), ("flex", &self.flex), ("priority", &self.priority)];
+        tiers.into_iter().filter_map(|(name, schedule)| Some((name, schedule.as_ref()?)))
+    }
 }
 
 /// Rates of one service tier by length of the input.
@@ -147,6 +153,14 @@ impl Rates {
             output: stated.output,
             reasoning: stated.output.and(stated.reasoning.or(stated.output)),
         })
+    }
+
+    /// The rates by the names that a row gives them; `None`: not known.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Option<PicoUsdPerToken>)> + use<> {
+        let inputs =
+            [("input", self.input), ("cached_input", self.cached_input), ("cache_write_5m", self.cache_write_5m)];
+        let others = [("cache_write_1h", self.cache_write_1h), ("output", self.output), ("reasoning", self.reasoning)];
+        inputs.into_iter().map(|(name, rate)| (name, Some(rate))).chain(others)
     }
 
     /// The dearest rate that an input token can meet.

@@ -27,6 +27,7 @@ mod money;
 mod operating;
 mod policies;
 mod policy_manual;
+mod price_commands;
 mod price_facts;
 mod process;
 mod reconciling;
