@@ -81,7 +81,12 @@ fn values(price: &Price) -> Vec<(String, Value)> {
     match &price.terms {
         Terms::Free => values.push(("price".to_owned(), word("free".to_owned()))),
         Terms::Metered(metered) => {
-            for (tier, schedule) in std::iter::once(("", &metered.standard)).chain(metered.tiers()) {
+            let tiers = metered.tiers().map(|(tier, schedule)| (tier.to_owned(), schedule));
+            let hours = price.hours.iter().filter_map(|(hours, price)| match &price.terms {
+                Terms::Metered(metered) => Some((format!("hours {hours}"), &metered.standard)),
+                Terms::Free => None,
+            });
+            for (tier, schedule) in std::iter::once((String::new(), &metered.standard)).chain(tiers).chain(hours) {
                 let steps = schedule.steps.iter().map(|step| (format!("above {} ", step.above), step.rates.as_ref()));
                 for (step, rates) in std::iter::once((String::new(), Some(&schedule.base))).chain(steps) {
                     let named = rates.into_iter().flat_map(|rates| rates.named());

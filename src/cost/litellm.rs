@@ -168,6 +168,7 @@ impl Entry<'_> {
             version: format!("{vendor}/{model}@litellm:{from}"),
             from: Some(from),
             terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority })),
+            hours: Vec::new(),
             limits: TokenLimits {
                 input: self.limit("max_input_tokens"),
                 output: self.limit("max_output_tokens").filter(|_| !self.embeds()),

@@ -31,6 +31,18 @@ pub fn yaml_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
                 }
             }
         }
+        let hours: Vec<String> = price
+            .hours
+            .iter()
+            .filter_map(|(hours, price)| {
+                let Terms::Metered(metered) = &price.terms else { return None };
+                let steps = above(&metered.standard).map_or_else(String::new, |above| format!(", {above}"));
+                Some(format!("{hours}: {{ {}{steps} }}", rates(&metered.standard.base)))
+            })
+            .collect();
+        if !hours.is_empty() {
+            let _ = writeln!(text, "  hours: {{ {} }}", hours.join(", "));
+        }
         let limits = [("input", price.limits.input), ("output", price.limits.output)];
         let limits: Vec<String> =
             limits.iter().filter_map(|(name, limit)| limit.map(|limit| format!("{name}: {limit}"))).collect();
@@ -90,6 +102,7 @@ mod tests {
   above: { 128000: { input: 1.5, cached_input: 1.5, cache_write_5m: 1.5, output: 10, reasoning: 10 } }
   batch: { input: 0.5, cached_input: 0.5, cache_write_5m: 0.5, output: 4, reasoning: 4 }
   flex: { input: 0.000001, cached_input: 0, cache_write_5m: 0.5, output: 4, reasoning: 4, above: { 9: { input: 1, cached_input: 1, cache_write_5m: 1, output: 1, reasoning: 1 } } }
+  hours: { 16:30-00:30: { input: 0.5, cached_input: 0.25, cache_write_5m: 0.5, output: 4, reasoning: 4 } }
   limits: { input: 922000, output: 128000 }
   deprecated: 2027-06-30
 - model: 'bedrock/it''s:0'
