@@ -348,6 +348,7 @@ impl Meter {
             hold.settle(enforced(settled.cost));
         }
         attempt.tell_overshoot(&settled, &self.accounts);
+        attempt.tell_contradiction(&settled, &self.accounts);
         self.saved = saved;
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some((status, http_status)) = ends {

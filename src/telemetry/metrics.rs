@@ -74,6 +74,8 @@ pub struct Metrics {
     pub refusals: IntCounterVec,
     /// Attempts that were billed beyond the limits that their provider was sent, by cause.
     pub overshoots: IntCounterVec,
+    /// Attempts for which a provider says that it charges something else than the book.
+    pub contradicted_costs: IntCounterVec,
     /// What is left of teams' budgets.
     pub budget_remaining: GaugeVec,
     /// Time from a request's whole body to its first call.
@@ -310,6 +312,12 @@ impl Metrics {
                 "farthing_overshoots_total",
                 "Attempts billed beyond the limits that their provider was sent",
                 &["cause"],
+            ),
+            contradicted_costs: counts(
+                &r,
+                "farthing_stated_cost_differs_total",
+                "Attempts for which the provider says that it charges something else than the price book",
+                &["provider"],
             ),
             budget_remaining: gauges(
                 &r,

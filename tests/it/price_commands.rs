@@ -91,9 +91,7 @@ fn a_price_file_is_checked_and_doubted() {
     let told = office.says(&["check"]);
     assert!(told.contains("prices.yaml: ok, 1 row\nwarning: `openai/gpt-5.6-luna`: `input` is 0.0002"), "{told}");
     std::fs::write(office.path("bad.yaml"), "- { model: openai/m, usd_per_million: { input: 1e-6 } }").expect("a file");
-    assert!(
-        office.refuses(&["check", "bad.yaml"]).contains(": `input` is `1e-6`; exponents are not read")
-    );
+    assert!(office.refuses(&["check", "bad.yaml"]).contains(": `input` is `1e-6`; exponents are not read"));
 }
 
 #[test]
