@@ -24,6 +24,7 @@ mod http2_out;
 mod intake;
 mod ledger_commands;
 mod money;
+mod money_manual;
 mod operating;
 mod policies;
 mod policy_manual;

@@ -47,6 +47,23 @@ async fn xai_s_running_totals_are_settled_with_the_reasoning_beside_them() {
     assert_eq!((row.cost, row.output_tokens, &*row.source), (Some(3_212_000), Some(302), "reported"));
 }
 
+/// What was read at the start and what was written at the end, as Anthropic tells it and those who pass it on do.
+#[tokio::test]
+async fn usage_split_over_events_is_put_together() {
+    let read = json!({"prompt_tokens": 1000, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 400}});
+    let wrote = json!({"prompt_tokens": 0, "completion_tokens": 100});
+    let reply = stream(&[
+        json!({"choices": said("hi", Value::Null), "usage": read}),
+        json!({"choices": said("", json!("stop"))}),
+        json!({"choices": [], "usage": wrote}),
+    ]);
+    let world = world("openai", "gpt-5.6-luna", reply).await;
+    world.chat(asks("gpt-5.6-luna", true, json!("hi"))).await;
+    // 600 × $0.20 + 400 × $0.02 + 100 × $1.20, a million.
+    let row = &world.attempts()[0];
+    assert_eq!((row.cost, row.output_tokens, &*row.source), (Some(248_000), Some(100), "reported"));
+}
+
 #[tokio::test]
 async fn groq_s_usage_and_service_tier_are_understood_where_they_stand() {
     let usage = json!({"queue_time": 0.07, "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100});
