@@ -1,6 +1,7 @@
 //! Everything over real TCP: one binary, so that it links once.
 
 mod architecture;
+mod bills;
 mod broken_streams;
 mod browsers;
 mod budgets;
