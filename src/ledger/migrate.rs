@@ -87,7 +87,7 @@ CREATE VIEW requests_v1 AS SELECT
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
     cache_lost_nano, cache_lost_to
 FROM requests;",
-    rollup::table!()
+    rollup::tables!()
 );
 
 /// The version of the tables.
@@ -106,7 +106,7 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     for step in steps.iter().filter(|step| step.to > found) {
         transaction.execute_batch(step.sql)?;
         if step.to == ROLLED_UP {
-            transaction.execute_batch(rollup::FILL)?;
+            rollup::fill(&transaction)?;
         }
         transaction.pragma_update(None, "user_version", step.to)?;
     }

@@ -12,7 +12,7 @@ use crate::reply::usage::{Usage, WhyUnknown};
 use super::vendors::{Dialect, Reasoning, States};
 
 /// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
-const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 40;
+const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
 /// A million dollars: who says that one call costs more does not count in dollars.
 const STATED_NANO_PLAUSIBLE_MAX: i64 = 1_000_000_000_000_000;
 /// Nano-dollars of a dollar, and of one of xAI's ticks, as powers of ten.
