@@ -120,8 +120,11 @@ mod tests {
     use super::*;
     use jiff::civil::date;
 
+    /// A figure's name, before and after, and by how much.
+    type Told<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<i64>);
+
     #[track_caller]
-    fn check(before: &str, after: &str, expected: &[(&str, Option<&str>, Option<&str>, Option<i64>)]) {
+    fn check(before: &str, after: &str, expected: &[Told<'_>]) {
         let read = |text: &str| Book::parse("prices.yaml", text).expect("good rows");
         let book = Book::default().with_user_rows(read(before));
         let found = change(&book, &read(after).0[0], date(2026, 11, 28));

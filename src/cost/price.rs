@@ -77,7 +77,7 @@ impl fmt::Display for Hours {
 
 impl Price {
     /// What holds at a minute of the day, UTC.
-    pub(super) fn at<'p>(self: &'p Arc<Self>, minute: u16) -> &'p Arc<Self> {
+    pub(super) fn at(self: &Arc<Self>, minute: u16) -> &Arc<Self> {
         self.hours.iter().find(|(hours, _)| hours.has(minute)).map_or(self, |(_, price)| price)
     }
 
