@@ -4,6 +4,7 @@ mod aside;
 mod descriptors;
 pub mod warnings;
 mod watch;
+pub mod withdrawals;
 
 use std::io;
 use std::net::SocketAddr;

@@ -216,3 +216,7 @@ pub const HELD_BODY_BYTES_MAX: usize = 4 << 20;
 pub const WEBHOOK_MESSAGES_MAX: usize = 256;
 /// Most tries to send one message: about an hour.
 pub const WEBHOOK_TRIES_MAX: u32 = 20;
+/// Longest list of prices that is read or fetched, in bytes: LiteLLM's has about two million.
+pub const PRICE_LIST_BYTES_MAX: usize = 32 << 20;
+/// Most times that such a list may be said to be elsewhere.
+pub const PRICE_LIST_REDIRECTS_MAX: u32 = 5;

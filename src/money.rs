@@ -167,9 +167,94 @@ impl CostInterval {
     }
 }
 
+/// A decimal number as others spell it, times a power of ten: what `2.5e-07` dollars are in pico-dollars.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scaled {
+    /// The whole number, rounded half to even.
+    pub whole: u64,
+    /// Whether nothing was rounded away.
+    pub is_exact: bool,
+}
+
+/// Reads a JSON number that is not negative, exponents included, and multiplies it by ten to the `power`; no digit goes
+/// through a float. `None` for anything else, and for what does not fit.
+pub fn scaled(text: &str, power: i32) -> Option<Scaled> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.strip_prefix('+').unwrap_or(exponent).parse().ok()?;
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if before.is_empty() || mantissa.ends_with('.') || !is_digits(before) || !is_digits(after) {
+        return None;
+    }
+    let digits = format!("{before}{after}");
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return Some(Scaled { whole: 0, is_exact: true });
+    }
+    // How many of the digits stand before the point, which may be more than there are.
+    let places =
+        exponent.checked_add(i64::from(power))?.checked_add(digits.len() as i64)?.checked_sub(after.len() as i64)?;
+    if places > 20 {
+        return None;
+    }
+    let kept = usize::try_from(places.max(0)).ok()?;
+    let whole: u64 = match &digits[..kept.min(digits.len())] {
+        "" => 0,
+        kept_digits => format!("{kept_digits:0<kept$}").parse().ok()?,
+    };
+    let rest = if places < 0 { "0" } else { &digits[kept.min(digits.len())..] };
+    let is_exact = places >= 0 && rest.bytes().all(|digit| digit == b'0');
+    let is_half = rest.starts_with('5') && rest[1..].bytes().all(|digit| digit == b'0');
+    let up = rest.as_bytes().first().is_some_and(|first| *first >= b'5') && (!is_half || whole % 2 == 1);
+    Some(Scaled { whole: whole.checked_add(u64::from(up))?, is_exact })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_scaled(text: &str, power: i32, whole: u64, is_exact: bool) {
+        assert_eq!(scaled(text, power), Some(Scaled { whole, is_exact }), "{text} × 10^{power}");
+    }
+
+    #[test]
+    fn what_a_float_would_round_is_read_exactly() {
+        check_scaled("2.5e-07", 12, 250_000, true);
+        check_scaled("0.00000025", 12, 250_000, true);
+        check_scaled("1E-06", 12, 1_000_000, true);
+        check_scaled("3.75e-9", 12, 3_750, true);
+        check_scaled("3", 12, 3_000_000_000_000, true);
+        check_scaled("1e+1", 0, 10, true);
+        check_scaled("0.95", 9, 950_000_000, true);
+        check_scaled("232856000", -1, 23_285_600, true);
+        check_scaled("0e-400", 12, 0, true);
+        check_scaled("18446744073709551615", 0, u64::MAX, true);
+    }
+
+    #[test]
+    fn what_is_finer_than_the_unit_is_rounded_half_to_even_and_says_so() {
+        check_scaled("1.5000000000000002e-07", 12, 150_000, false);
+        check_scaled("0.5", 0, 0, false);
+        check_scaled("1.5", 0, 2, false);
+        check_scaled("2.5", 0, 2, false);
+        check_scaled("2.500001", 0, 3, false);
+        check_scaled("5e-13", 12, 0, false);
+        check_scaled("6e-14", 12, 0, false);
+        check_scaled("1e-99999", 12, 0, false);
+        check_scaled("123456789", -1, 12_345_679, false);
+    }
+
+    #[test]
+    fn what_is_no_amount_is_none() {
+        for text in
+            ["", "-1", "-0.5", "1.", ".5", "e5", "1e", "1e5.0", "null", "\"1\"", "NaN", "1e99999999999999999999"]
+        {
+            assert_eq!(scaled(text, 12), None, "{text}");
+        }
+        assert_eq!(scaled("18446744073709551616", 0), None);
+        assert_eq!(scaled("1e30", 0), None);
+    }
 
     #[track_caller]
     fn check_rounding(pico: u128, nano: i64) {

@@ -106,8 +106,10 @@ fn of_tiers(config: &Config, book: &Book, today: Date, warnings: &mut Vec<String
             match book.price(vendor, model.model.as_str(), today) {
                 None => warnings
                     .push(format!("`{model}` has no price as `{vendor}/{}`; its cost will be unknown", model.model)),
-                Some(price) => warnings
-                    .extend(price.deprecated.map(|day| format!("`{model}` is withdrawn by its provider on {day}"))),
+                Some(price) => warnings.extend(price.deprecated.map(|day| {
+                    let is = if day <= today { "was" } else { "is" };
+                    format!("`{model}` {is} withdrawn by its provider on {day}")
+                })),
             }
         }
     }
@@ -146,6 +148,18 @@ mod tests {
             &[
                 "the tier `frontier` has no models; requests for it are refused",
                 "the tier `lightweight` has no models; `reasoning` does its work",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_model_that_is_or_was_withdrawn_is_named_with_the_day() {
+        check(
+            "tiers: { frontier: [sim/m], reasoning: [sim/m], lightweight: [sim/old] }\n",
+            "- { model: sim/m, price: free, deprecated: 2027-06-30 }\n- { model: sim/old, price: free, deprecated: 2026-12-01 }\n",
+            &[
+                "`sim/m` is withdrawn by its provider on 2027-06-30",
+                "`sim/old` was withdrawn by its provider on 2026-12-01",
             ],
         );
     }

@@ -1,7 +1,8 @@
 //! Reads the files that may change while the gateway serves: keys, prices, policies, certificates.
 //!
 //! Each is looked at a few times a second and read again where it differs, or at once on SIGHUP. What is wrong with a file
-//! goes to the log and the metrics, and what was in force stays. Beside that, the ledger's delays are told.
+//! goes to the log and the metrics, and what was in force stays. Beside that, the ledger's delays and the withdrawal of
+//! models are told.
 
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ use crate::policy::{Set, builtin};
 use crate::problem::Problem;
 use crate::server::{Server, tls};
 
-use super::{VERIFY, aside, read_book, warnings};
+use super::{VERIFY, aside, read_book, warnings, withdrawals};
 
 /// How often the files that are read again are looked at. Policies are read at the second look that finds them changed
 /// and alike, so that two of these and the reading stay within a second.
@@ -81,9 +82,11 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
         Watch::new(&server, "tls", first, seen.tls, move || versions(&paths), reload).forever()
     });
     let behind = async {
-        let mut told = None;
+        let (mut told, mut withdrawals) = (None, withdrawals::Told::default());
+        let accounts = server.gateway.accounts();
         loop {
-            tell_whether_behind(server.gateway.accounts(), &mut told);
+            tell_whether_behind(accounts, &mut told);
+            withdrawals.tell(&config, accounts, &accounts.timezone);
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     };

@@ -16,7 +16,10 @@ mod explain;
 mod keys;
 mod ledger;
 mod policy;
+mod prices;
+mod prices_update;
 mod reconcile;
+mod reconcile_bill;
 mod reconcile_told;
 mod report;
 mod rerate;
@@ -66,6 +69,9 @@ enum Command {
     /// Make, list, rotate and revoke virtual keys, while the gateway runs or not
     #[command(after_help = keys::AFTER_HELP)]
     Keys(keys::Arguments),
+    /// Show prices, check a price file, bring it up to date
+    #[command(after_help = prices::AFTER_HELP)]
+    Prices(prices::Arguments),
     /// Compare the ledger with a provider's usage or cost export, and settle what was in doubt
     #[command(after_help = reconcile::AFTER_HELP)]
     Reconcile(reconcile::Arguments),
@@ -126,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Prices(arguments) => prices::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }

@@ -209,6 +209,10 @@ pub struct Bookkeeping {
     pub ledger: LedgerConfig,
     /// Names of the provider rows, in the file's order.
     pub providers: Vec<String>,
+    /// The vendors of those rows, by which the price book knows them, each once.
+    pub vendors: Vec<String>,
+    /// The price file over the built-in book.
+    pub prices: Option<PathBuf>,
     /// IANA name of the zone that periods start in.
     pub timezone: String,
 }

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use jiff::Zoned;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::problem::Problem;
 
@@ -99,6 +101,7 @@ impl Book {
     ///   above:                             # inputs of more tokens: the whole request at these rates
     ///     272000: { input: 8, cached_input: 0.8, output: 30 }
     ///   flex: { input: 2, output: 10, above: { 272000: { input: 4, output: 15 } } }   # also `batch`, `priority`
+    ///   hours: { 16:30-00:30: { input: 2, output: 10 } }   # UTC; requests that arrive then, instead of `usd_per_million`
     ///   limits: { input: 922000, output: 128000 }
     ///   deprecated: 2027-06-30
     /// - { model: acme/tiny, price: free }
@@ -143,7 +146,7 @@ impl Book {
         self.built_in(vendor);
     }
 
-    /// The price in force on day `at`: that of the latest row whose `from` is not after it.
+    /// The price in force on day `at`, outside of the hours that a row tells apart: that of the latest row whose `from` is not after it.
     ///
     /// Allocates nothing once its vendor was read. `None`: the price is unknown. There is no falling back to a
     /// shorter name.
@@ -151,6 +154,17 @@ impl Book {
         let written = self.written.get(vendor).and_then(|models| models.get(model));
         let rows = written.or_else(|| self.built_in(vendor)?.get(model))?;
         rows.iter().rev().find(|price| price.from.is_none_or(|from| from <= at))
+    }
+
+    /// The price of a request that arrives at `arrived`: that of the day there, and of the hour in UTC where the row
+    /// tells hours apart.
+    pub fn price_at(&self, vendor: &str, model: &str, arrived: &Zoned) -> Option<&Arc<Price>> {
+        let price = self.price(vendor, model, arrived.date())?;
+        if price.hours.is_empty() {
+            return Some(price);
+        }
+        let utc = arrived.timestamp().to_zoned(TimeZone::UTC);
+        Some(price.at(u16::from(utc.hour().unsigned_abs()) * 60 + u16::from(utc.minute().unsigned_abs())))
     }
 
     /// The rows of one vendor as model and price, in no particular order of models; a model's rows ascend by date.

@@ -9,10 +9,16 @@
 
 mod arithmetic;
 mod book;
+mod changes;
 mod decimal;
+mod litellm;
 mod parse;
 mod price;
+mod write;
 
 pub use arithmetic::{cost_of, upper_bound};
 pub use book::{Book, Row, Rows};
-pub use price::{Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};
+pub use changes::{Change, Figure, change, figures};
+pub use litellm::{Imported, LeftOut, import_litellm};
+pub use price::{Hours, Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};
+pub use write::{usd_per_million, yaml_of};

@@ -4,6 +4,7 @@
 //! with line and column. What the gaps of a row mean is in `price`, what a decimal may look like in `decimal`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
@@ -14,10 +15,21 @@ use crate::yaml::{self, Key, Node, Value};
 
 use super::book::{Row, Rows};
 use super::decimal::usd_per_million;
-use super::price::{Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits, checksum};
+use super::price::{Hours, Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits, checksum};
 
-const ROW_KEYS: [&str; 10] =
-    ["model", "from", "usd_per_million", "above", "batch", "flex", "priority", "price", "limits", "deprecated"];
+const ROW_KEYS: [&str; 11] = [
+    "model",
+    "from",
+    "usd_per_million",
+    "above",
+    "batch",
+    "flex",
+    "priority",
+    "hours",
+    "price",
+    "limits",
+    "deprecated",
+];
 const RATE_KEYS: [&str; 6] = ["input", "cached_input", "cache_write_5m", "cache_write_1h", "output", "reasoning"];
 const LIMIT_KEYS: [&str; 2] = ["input", "output"];
 
@@ -79,6 +91,7 @@ struct Parts {
     batch: Option<Block>,
     flex: Option<Block>,
     priority: Option<Block>,
+    hours: Vec<(Hours, Block)>,
     limits: TokenLimits,
     deprecated: Option<Date>,
 }
@@ -115,9 +128,14 @@ impl Reader<'_> {
         let maker = model.as_ref().map_or(Maker::Other, |(vendor, model)| Maker::of(vendor, model));
         let terms = if self.findings.count() == before { self.terms(place, parts, maker) } else { None };
         let (vendor, model) = model?;
-        let terms = terms.filter(|_| self.findings.count() == before)?;
-        let version = version(self.origin, &vendor, &model, from, &terms);
-        Some(Row { vendor, model, price: Price { version, from, terms, limits, deprecated } })
+        let (terms, hours) = terms.filter(|_| self.findings.count() == before)?;
+        let version = version(self.origin, (&vendor, &model, from), &terms, &hours);
+        let at = |(hours, terms): (Hours, Terms)| {
+            let version = format!("{version}/{hours}");
+            (hours, Arc::new(Price { version, from, terms, hours: Vec::new(), limits, deprecated }))
+        };
+        let hours = hours.into_iter().map(at).collect();
+        Some(Row { vendor, model, price: Price { version, from, terms, hours, limits, deprecated } })
     }
 
     fn part(&mut self, parts: &mut Parts, key: &Key<'_>, node: Node<'_>) {
@@ -132,17 +150,21 @@ impl Reader<'_> {
             "flex" => parts.flex = self.block("flex", node, Steps::Inside),
             "priority" => parts.priority = self.block("priority", node, Steps::Inside),
             "above" => parts.above = self.steps("above", node),
+            "hours" => parts.hours = self.hours(node),
             "limits" => parts.limits = self.limits(node),
             _ => self.findings.unknown_key(key, &ROW_KEYS),
         }
     }
 
-    /// What a row without findings charges.
-    fn terms(&mut self, place: Place, parts: Parts, maker: Maker) -> Option<Terms> {
+    /// What a row without findings charges, and in which hours something else.
+    fn terms(&mut self, place: Place, parts: Parts, maker: Maker) -> Option<(Terms, Vec<(Hours, Terms)>)> {
         if let Some(free) = parts.free {
             let blocks = [&parts.standard, &parts.batch, &parts.flex, &parts.priority];
-            let mut names = blocks.into_iter().flatten().map(|block| block.name.as_str());
-            let Some(name) = names.next().or(parts.above.as_ref().map(|_| "above")) else { return Some(Terms::Free) };
+            let hours = parts.hours.iter().map(|(_, block)| block);
+            let mut names = blocks.into_iter().flatten().chain(hours).map(|block| block.name.as_str());
+            let Some(name) = names.next().or(parts.above.as_ref().map(|_| "above")) else {
+                return Some((Terms::Free, Vec::new()));
+            };
             self.findings.report(free, format!("`price: free` stands beside `{name}`; wanted one of the two"));
             return None;
         }
@@ -160,7 +182,14 @@ impl Reader<'_> {
         let mut tier =
             |block: Option<Block>| block.and_then(|block| self.schedule(block, (needs_output, maker), inherited));
         let (batch, flex, priority) = (tier(parts.batch), tier(parts.flex), tier(parts.priority));
-        Some(Terms::Metered(Box::new(Metered { standard, batch, flex, priority })))
+        let metered = Metered { standard, batch, flex, priority };
+        // The other service tiers cost the same all day.
+        let hours = parts.hours.into_iter().filter_map(|(hours, block)| {
+            let standard = self.schedule(block, (needs_output, maker), inherited)?;
+            Some((hours, Terms::Metered(Box::new(Metered { standard, ..metered.clone() }))))
+        });
+        let hours = hours.collect();
+        Some((Terms::Metered(Box::new(metered)), hours))
     }
 
     /// Fills the gaps of a block and its steps. Without steps of its own a tier's rates end at `inherited`.
@@ -272,6 +301,26 @@ impl Reader<'_> {
         Some(steps)
     }
 
+    fn hours(&mut self, node: Node<'_>) -> Vec<(Hours, Block)> {
+        const WANTED: &str = "a time of the day in UTC, such as `16:30-00:30`";
+        let example = "a map such as `{ 16:30-00:30: { input: 0.14, output: 0.55 } }`";
+        let mut found: Vec<(Hours, Block)> = Vec::new();
+        for (key, value) in self.findings.entries("hours", node, example).into_iter().flatten() {
+            let block = self.block(&format!("hours.{}", key.text), value, Steps::Inside);
+            let Some(hours) = Hours::read(&key.text) else {
+                self.findings
+                    .report(key.place, format!("{} is no part of `hours`; wanted {WANTED}", self::found(&key.text)));
+                continue;
+            };
+            if let Some((other, _)) = found.iter().find(|(other, _)| other.overlaps(hours)) {
+                self.findings
+                    .report(key.place, format!("`{hours}` overlaps `{other}`; wanted one price for each minute"));
+            }
+            found.extend(block.map(|block| (hours, block)));
+        }
+        found
+    }
+
     fn limits(&mut self, node: Node<'_>) -> TokenLimits {
         let mut limits = TokenLimits::default();
         let entries = self.findings.entries("limits", node, "a map such as `{ input: 400000, output: 128000 }`");
@@ -334,13 +383,18 @@ fn count(text: &str) -> Option<u64> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-fn version(origin: Origin<'_>, vendor: &str, model: &str, from: Option<Date>, terms: &Terms) -> String {
+fn version(
+    origin: Origin<'_>,
+    (vendor, model, from): (&str, &str, Option<Date>),
+    terms: &Terms,
+    hours: &[(Hours, Terms)],
+) -> String {
     let from = from.map_or(String::new(), |from| format!(":{from}"));
     match origin {
         Origin::BuiltIn(edition) => format!("{vendor}/{model}@{edition}{from}"),
         Origin::File(path) => {
             let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
-            format!("{vendor}/{model}@{name}{from}#{:08x}", checksum(terms))
+            format!("{vendor}/{model}@{name}{from}#{:08x}", checksum(terms, hours))
         }
     }
 }

@@ -3,6 +3,9 @@
 //! A row states some rates and leaves others out. The gaps are filled once, when the row is read, by the
 //! rules on [`Rates`]; what they cannot fill stays unknown. The arithmetic is in `arithmetic`.
 
+use std::fmt;
+use std::sync::Arc;
+
 use jiff::civil::Date;
 
 use crate::money::PicoUsdPerToken;
@@ -19,13 +22,65 @@ pub struct Price {
     pub from: Option<Date>,
     /// What is charged.
     pub terms: Terms,
+    /// What is charged instead to requests that arrive in these hours; no two overlap.
+    pub hours: Vec<(Hours, Arc<Price>)>,
     /// The most tokens that the model reads and writes.
     pub limits: TokenLimits,
     /// The day on which the provider withdraws the model, if announced. Prices are not affected.
     pub deprecated: Option<Date>,
 }
 
+/// A time of every day, UTC. It may go past midnight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hours {
+    /// The first minute of the day that belongs to it.
+    pub from: u16,
+    /// The first one that does not any more.
+    pub until: u16,
+}
+
+impl Hours {
+    /// Reads `16:30-00:30`; `None` for what is no time of the day, and for a whole one or nothing.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let (from, until) = text.split_once('-')?;
+        let minute = |text: &str| {
+            let (hours, minutes) = text.split_once(':').filter(|_| text.len() == 5)?;
+            let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok());
+            let (hours, minutes) = (digits(hours)??, digits(minutes)??);
+            (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        };
+        let hours = Self { from: minute(from)?, until: minute(until)? };
+        (hours.from != hours.until).then_some(hours)
+    }
+
+    /// Whether a minute of the day belongs to it.
+    pub fn has(self, minute: u16) -> bool {
+        if self.from < self.until {
+            (self.from..self.until).contains(&minute)
+        } else {
+            minute >= self.from || minute < self.until
+        }
+    }
+
+    /// Whether any minute belongs to both.
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        self.has(other.from) || other.has(self.from)
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, until } = self;
+        write!(f, "{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, until / 60, until % 60)
+    }
+}
+
 impl Price {
+    /// What holds at a minute of the day, UTC.
+    pub(super) fn at(self: &Arc<Self>, minute: u16) -> &Arc<Self> {
+        self.hours.iter().find(|(hours, _)| hours.has(minute)).map_or(self, |(_, price)| price)
+    }
+
     /// Whether it came with the program, and not from a user's file.
     pub fn is_built_in(&self) -> bool {
         self.version.contains("@builtin")
@@ -64,6 +119,12 @@ impl Metered {
             ServiceTier::Priority => self.priority.as_ref(),
             ServiceTier::Other => None,
         }
+    }
+
+    /// The tiers besides the standard one whose rates are known, by the names that a row gives them.
+    pub fn tiers(&self) -> impl Iterator<Item = (&'static str, &Schedule)> {
+        let tiers = [("batch", &self.batch), ("flex", &self.flex), ("priority", &self.priority)];
+        tiers.into_iter().filter_map(|(name, schedule)| Some((name, schedule.as_ref()?)))
     }
 }
 
@@ -149,6 +210,14 @@ impl Rates {
         })
     }
 
+    /// The rates by the names that a row gives them; `None`: not known.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Option<PicoUsdPerToken>)> + use<> {
+        let inputs =
+            [("input", self.input), ("cached_input", self.cached_input), ("cache_write_5m", self.cache_write_5m)];
+        let others = [("cache_write_1h", self.cache_write_1h), ("output", self.output), ("reasoning", self.reasoning)];
+        inputs.into_iter().map(|(name, rate)| (name, Some(rate))).chain(others)
+    }
+
     /// The dearest rate that an input token can meet.
     pub fn dearest_input(&self) -> PicoUsdPerToken {
         let known = self.input.max(self.cached_input).max(self.cache_write_5m);
@@ -205,18 +274,26 @@ pub struct TokenLimits {
 }
 
 /// Checksum of everything that is charged (CRC-32), for the version of rows that people edit in place.
-pub(super) fn checksum(terms: &Terms) -> u32 {
+pub(super) fn checksum(terms: &Terms, hours: &[(Hours, Terms)]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    hash_terms(&mut hasher, terms);
+    for (hours, terms) in hours {
+        hasher.update(hours.to_string().as_bytes());
+        hash_terms(&mut hasher, terms);
+    }
+    hasher.finalize()
+}
+
+fn hash_terms(hasher: &mut crc32fast::Hasher, terms: &Terms) {
     if let Terms::Metered(metered) = terms {
         let tiers = [Some(&metered.standard), metered.batch.as_ref(), metered.flex.as_ref(), metered.priority.as_ref()];
         for (ordinal, schedule) in (0u64..).zip(tiers) {
             let Some(schedule) = schedule else { continue };
             hasher.update(&ordinal.to_le_bytes());
-            hash_rates(&mut hasher, 0, Some(&schedule.base));
-            schedule.steps.iter().for_each(|step| hash_rates(&mut hasher, step.above, step.rates.as_ref()));
+            hash_rates(hasher, 0, Some(&schedule.base));
+            schedule.steps.iter().for_each(|step| hash_rates(hasher, step.above, step.rates.as_ref()));
         }
     }
-    hasher.finalize()
 }
 
 fn hash_rates(hasher: &mut crc32fast::Hasher, above: u64, rates: Option<&Rates>) {

@@ -262,8 +262,8 @@ impl Routing {
     pub fn price(&self, book: &Book, at_ms: i64, model: &ModelRef, usage: &Usage) -> Option<NanoUsd> {
         let row = self.config.provider(model.provider.as_str())?;
         let arrived = Timestamp::from_millisecond(at_ms).unwrap_or_default();
-        let today = arrived.to_zoned(self.timezone.clone()).date();
-        let price = book.price(&row.vendor, model.model.as_str(), today)?;
+        let arrived = arrived.to_zoned(self.timezone.clone());
+        let price = book.price_at(&row.vendor, model.model.as_str(), &arrived)?;
         cost_of(price, usage, ServiceTier::Standard, row.discount_ppm).ok()
     }
 }

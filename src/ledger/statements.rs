@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBehavior, params};
@@ -486,7 +487,8 @@ fn differences(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<(
         if !of.rows.0.iter().any(|row| row.vendor == vendor && row.model == model) {
             continue;
         }
-        let day = date_of(row.get(0)?, of.zone);
+        let at_ms: i64 = row.get(0)?;
+        let day = date_of(at_ms, of.zone);
         let tokens =
             |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(place)?.unwrap_or_default().unsigned_abs());
         let usage = Usage {
@@ -499,7 +501,8 @@ fn differences(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<(
         };
         let tier = ServiceTier::from_reply(&row.get::<_, String>(6)?);
         let discount = u32::try_from(row.get::<_, Option<i64>>(7)?.unwrap_or_default()).unwrap_or_default();
-        let Some(price) = book.price(vendor, model, day) else { continue };
+        let arrived = Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(of.zone.clone());
+        let Some(price) = book.price_at(vendor, model, &arrived) else { continue };
         let Ok(cost) = cost_of(price, &usage, tier, discount) else { continue };
         rerated.attempts += 1;
         let text = |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(place)?.unwrap_or_default());

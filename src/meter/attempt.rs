@@ -26,6 +26,8 @@ use super::holds::Hold;
 
 /// Tokens that a provider may add to an input of its own without being far beyond it.
 const INPUT_ADDED_MAX: u64 = 1000;
+/// Nano-dollars by which a provider's own reckoning may differ from ours, which is rounded once.
+const STATED_APART_NANO_MAX: u64 = 1;
 /// Bytes of text that a token has at most, on the average over an answer: who writes more than this many times its limit
 /// has surely passed it, and prose that keeps its limit never comes near.
 const BYTES_A_TOKEN_MAX: u64 = 8;
@@ -45,6 +47,7 @@ pub struct Attempt {
     /// The count of its body, where the provider will probably report none.
     pub counting: Option<Counting>,
     target: ModelRef,
+    vendor: String,
     price: Option<Arc<Price>>,
     discount_ppm: u32,
     bounds: Bounds,
@@ -59,6 +62,8 @@ pub struct Attempt {
     usage: Option<Usage>,
     /// It has tokens, or fees, that the price book does not price.
     beside: Option<WhyUnknown>,
+    /// What the provider says that it charges.
+    stated: Option<NanoUsd>,
     /// The usage came when every answer had said why it ended: no later one can be higher.
     usage_is_final: bool,
     service_tier: Option<ServiceTier>,
@@ -85,11 +90,26 @@ pub struct Settled {
     /// The tier whose rates it was priced at.
     tier: Option<ServiceTier>,
     overshoot: Option<NanoUsd>,
+    /// The version of what it was priced by, where that is not the book.
+    version: Option<String>,
+    /// What the provider says that it charges, where the book says otherwise.
+    contradicted: Option<NanoUsd>,
 }
 
 impl Settled {
     fn without_usage(fate: Fate, source: Source, cost: CostInterval, unknown: Option<WhyUnknown>) -> Self {
-        Self { fate, usage: None, source, tokenizer: None, cost, unknown, tier: None, overshoot: None }
+        Self {
+            fate,
+            usage: None,
+            source,
+            tokenizer: None,
+            cost,
+            unknown,
+            tier: None,
+            overshoot: None,
+            version: None,
+            contradicted: None,
+        }
     }
 
     /// Whether its cost was estimated. That a call which failed costs nothing is no estimate of its tokens.
@@ -118,6 +138,7 @@ impl Attempt {
             provider_request_id: None,
             counting: None,
             target: target.clone(),
+            vendor: row.vendor().to_owned(),
             price: funds.price,
             discount_ppm: row.discount_ppm(),
             bounds: funds.bounds,
@@ -127,6 +148,7 @@ impl Attempt {
             input_is_told: false,
             usage: None,
             beside: beside(&call.view.attachments),
+            stated: None,
             usage_is_final: false,
             service_tier: None,
             asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
@@ -158,6 +180,7 @@ impl Attempt {
             self.usage_is_final = self.unfinished == 0;
         }
         self.beside = self.beside.max(facts.beside);
+        self.stated = self.stated.max(facts.stated);
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
         if self.hold.is_some() {
@@ -229,7 +252,7 @@ impl Attempt {
             usage: settled.usage,
             source: settled.source,
             cost: settled.cost,
-            price_version: self.price_version(),
+            price_version: settled.version.as_deref().or(self.price_version()),
             service_tier: self.service_tier.map(ServiceTier::as_str),
             discount_ppm: self.discount_ppm,
             tokenizer: settled.tokenizer.as_deref(),
@@ -301,16 +324,51 @@ impl Attempt {
             (Ok(cost), Some(why)) => (CostInterval { low: cost, exact: None, high: None }, Some(why)),
             (Ok(cost), None) => (CostInterval::exactly(cost), None),
         };
-        Settled {
-            fate,
+        let settled = Settled {
             usage: Some(usage),
-            source: Source::Reported,
-            tokenizer: None,
-            cost,
-            unknown,
             tier: priced.is_ok().then_some(tier),
             overshoot: priced.ok().and_then(|cost| self.overshoot(cost, &usage, tier)),
+            ..Settled::without_usage(fate, Source::Reported, cost, unknown)
+        };
+        match self.stated {
+            Some(stated) => self.beside_stated(settled, stated, &usage, tier),
+            None => settled,
         }
+    }
+
+    /// What the provider says that it charges settles what the book leaves open. Where the book knows, it counts, and a
+    /// contradiction is told; with a discount, both what is left and the list price agree with it.
+    fn beside_stated(&self, settled: Settled, stated: NanoUsd, usage: &Usage, tier: ServiceTier) -> Settled {
+        let apart = |cost: NanoUsd| (stated - cost).0.unsigned_abs() > STATED_APART_NANO_MAX;
+        match settled.cost.exact {
+            Some(cost) => {
+                let list = self.price.as_ref().and_then(|price| cost_of(price, usage, tier, 0).ok());
+                let is_contradicted = apart(cost) && list.is_none_or(apart);
+                Settled { contradicted: is_contradicted.then_some(stated), ..settled }
+            }
+            // Less than the tokens alone cost: one of the two is wrong, and nobody knows which.
+            None if stated < settled.cost.low => Settled { contradicted: Some(stated), ..settled },
+            None => Settled {
+                cost: CostInterval::exactly(stated),
+                unknown: None,
+                tier: None,
+                overshoot: self.bounds.cost.map(|bound| stated - bound).filter(|over| *over > NanoUsd::ZERO),
+                version: Some(format!("{}/{}@stated", self.vendor, self.target.model.as_str())),
+                ..settled
+            },
+        }
+    }
+
+    /// Tells of a provider that says it charges something else than the book.
+    pub fn tell_contradiction(&self, settled: &Settled, accounts: &Accounts) {
+        let Some(stated) = settled.contradicted else { return };
+        accounts.metrics.contradicted_costs.with_label_values(&[self.target.provider.as_str()]).inc();
+        let fields = json!({
+            "attempt_id": self.id.to_string(), "cost_usd": settled.cost.exact.unwrap_or(settled.cost.low).decimal(),
+            "stated_usd": stated.decimal(), "provider": self.target.provider.as_str(),
+            "model": self.target.model.as_str(), "price_version": self.price_version(),
+        });
+        accounts.log.event("stated_cost_differs", &fields);
     }
 
     /// What the provider bills beyond the bound: of all, or of an input that is far longer than what was sent, which
@@ -385,6 +443,8 @@ impl Attempt {
             unknown: priced.err(),
             tier: priced.is_ok().then_some(tier),
             overshoot: None,
+            version: None,
+            contradicted: None,
         }
     }
 

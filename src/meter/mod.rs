@@ -21,8 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::{Timestamp, Zoned};
 
 use crate::call::CallFacts;
 use crate::cost::{Book, Price};
@@ -124,12 +123,14 @@ impl Meter {
 
     /// The price of a model at a row, as it was when the request arrived.
     pub fn price(&self, row: &Row, target: &ModelRef) -> Option<Arc<Price>> {
-        self.book.price(row.vendor(), target.model.as_str(), self.day()).cloned()
+        self.book.price_at(row.vendor(), target.model.as_str(), &self.arrived()).cloned()
     }
 
     /// Holds the request against where it would have gone without us. `row` gives the providers' rows.
     pub fn beside(&mut self, row: impl Fn(&ModelRef) -> Option<Arc<Row>>) {
-        let priced = |model: &ModelRef| Some(Priced::of(model, &*row(model)?, &self.book, self.day()));
+        let arrived = self.arrived();
+        let priced = |model: &ModelRef| Some(Priced::of(model, &*row(model)?, &self.book, &arrived));
+
         let Some(baseline) = &self.plan.baseline else { return };
         let Some(priced_baseline) = priced(baseline) else { return };
         let first = self.plan.targets.first();
@@ -347,6 +348,7 @@ impl Meter {
             hold.settle(enforced(settled.cost));
         }
         attempt.tell_overshoot(&settled, &self.accounts);
+        attempt.tell_contradiction(&settled, &self.accounts);
         self.saved = saved;
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some((status, http_status)) = ends {
@@ -394,10 +396,10 @@ impl Meter {
         }
     }
 
-    /// The day on which the request arrived.
-    fn day(&self) -> Date {
+    /// When the request arrived, where days begin that prices change on.
+    fn arrived(&self) -> Zoned {
         let arrived = Timestamp::from_millisecond(self.call.at_ms).unwrap_or_default();
-        arrived.to_zoned(self.accounts.timezone.clone()).date()
+        arrived.to_zoned(self.accounts.timezone.clone())
     }
 
     fn request_facts(&self) -> RequestFacts<'_> {

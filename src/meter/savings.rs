@@ -16,7 +16,7 @@ use crate::prompt::outline::Chain;
 use crate::providers::Row;
 use crate::reply::usage::{ServiceTier, Usage};
 
-use jiff::civil::Date;
+use jiff::Zoned;
 
 /// A model with what it charges.
 #[derive(Clone)]
@@ -28,8 +28,8 @@ pub struct Priced {
 
 impl Priced {
     /// Of a model at a row, by the book of a day.
-    pub fn of(model: &ModelRef, row: &Row, book: &Book, day: Date) -> Self {
-        let price = book.price(row.vendor(), model.model.as_str(), day).cloned();
+    pub fn of(model: &ModelRef, row: &Row, book: &Book, arrived: &Zoned) -> Self {
+        let price = book.price_at(row.vendor(), model.model.as_str(), arrived).cloned();
         Self { model: model.clone(), price, discount_ppm: row.discount_ppm() }
     }
 

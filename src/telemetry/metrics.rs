@@ -74,6 +74,8 @@ pub struct Metrics {
     pub refusals: IntCounterVec,
     /// Attempts that were billed beyond the limits that their provider was sent, by cause.
     pub overshoots: IntCounterVec,
+    /// Attempts for which a provider says that it charges something else than the book.
+    pub contradicted_costs: IntCounterVec,
     /// What is left of teams' budgets.
     pub budget_remaining: GaugeVec,
     /// Time from a request's whole body to its first call.
@@ -97,6 +99,7 @@ pub struct Metrics {
     /// Reloads of policies that failed.
     pub policy_reload_failures: IntCounter,
     policies: IntGaugeVec,
+    withdrawals: IntGaugeVec,
     live_policies: Mutex<Vec<String>>,
 }
 
@@ -311,6 +314,12 @@ impl Metrics {
                 "Attempts billed beyond the limits that their provider was sent",
                 &["cause"],
             ),
+            contradicted_costs: counts(
+                &r,
+                "farthing_stated_cost_differs_total",
+                "Attempts for which the provider says that it charges something else than the price book",
+                &["provider"],
+            ),
             budget_remaining: gauges(
                 &r,
                 "farthing_budget_remaining_usd",
@@ -339,6 +348,12 @@ impl Metrics {
                 &r,
                 "farthing_policy_reload_failures_total",
                 "Reloads of policies that failed",
+            ),
+            withdrawals: int_gauges(
+                &r,
+                "farthing_model_withdrawn_in_days",
+                "Days until a provider withdraws a model of a tier, from 30 days before on; negative: it has",
+                &["provider", "model"],
             ),
             policies: int_gauges(&r, "farthing_policy_info", "1 for each policy in force", &["version"]),
             live_policies: Mutex::default(),
@@ -398,6 +413,14 @@ impl Metrics {
         });
         for (counter, tokens) in series.0.iter().zip(by_kind(usage)) {
             counter.inc_by(tokens);
+        }
+    }
+
+    /// Shows how many days are left of these models, as provider, model and days, and of no others.
+    pub fn show_withdrawals<'a>(&self, models: impl IntoIterator<Item = (&'a str, &'a str, i64)>) {
+        self.withdrawals.reset();
+        for (provider, model, days) in models {
+            self.withdrawals.with_label_values(&[provider, model]).set(days);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::money::NanoUsd;
 use crate::prompt::json::{JsonError, Scanner};
 use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
 
@@ -19,6 +20,8 @@ pub struct Facts {
     pub usage: Option<Usage>,
     /// What is billed beside the usage: tokens of kinds that are priced apart, such as audio, or fees.
     pub beside: Option<WhyUnknown>,
+    /// What the provider says that it charges.
+    pub stated: Option<NanoUsd>,
     /// The price class that the provider applied.
     pub service_tier: Option<ServiceTier>,
     /// How many choices it carries.
@@ -81,9 +84,10 @@ pub fn read_as(json: &[u8], dialect: Dialect) -> Result<Facts, JsonError> {
 impl Facts {
     fn take_usage(&mut self, s: &mut Scanner<'_>, dialect: Dialect) -> Result<(), JsonError> {
         let range = s.skip()?;
-        if let Some(Reported { usage, beside }) = openai_usage::read(s.text(range), dialect) {
+        if let Some(Reported { usage, beside, stated }) = openai_usage::read(s.text(range), dialect) {
             self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
             self.beside = self.beside.max(beside);
+            self.stated = self.stated.max(stated);
         }
         Ok(())
     }

@@ -5,13 +5,19 @@
 //! cache-write and reasoning tokens are parts of their totals. What is spelt oddly (`12.0`, `"12"`) counts as its
 //! value, what is no count (`-1`, `null`, `12.5`) as missing.
 
+use crate::money::{NanoUsd, scaled};
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::reply::usage::{Usage, WhyUnknown};
 
-use super::vendors::{Dialect, Reasoning};
+use super::vendors::{Dialect, Reasoning, States};
 
 /// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
 const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
+/// A million dollars: who says that one call costs more does not count in dollars.
+const STATED_NANO_PLAUSIBLE_MAX: i64 = 1_000_000_000_000_000;
+/// Nano-dollars of a dollar, and of one of xAI's ticks, as powers of ten.
+const DOLLAR_IN_NANO: i32 = 9;
+const TICK_IN_NANO: i32 = -1;
 
 /// What a usage object says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +26,9 @@ pub struct Reported {
     pub usage: Usage,
     /// What else is billed: tokens of kinds that are priced apart, such as audio, or fees for searches.
     pub beside: Option<WhyUnknown>,
+    /// What the provider says that it charges for all of it, fees included. Never zero, which some say of what they
+    /// have not reckoned yet.
+    pub stated: Option<NanoUsd>,
 }
 
 /// Reads one usage object; `None` for what is not one, or lacks the figures that matter.
@@ -27,7 +36,8 @@ pub fn read(json: &str, dialect: Dialect) -> Option<Reported> {
     let mut scanner = Scanner::new(json);
     let mut figures = Figures::default();
     scanner.object::<JsonError>(|s, key| figures.member(s, key)).ok()?;
-    figures.normalised(dialect)
+    let stated = figures.stated(dialect.states);
+    figures.normalised(dialect).map(|reported| Reported { stated, ..reported })
 }
 
 /// The figures of one object by the names that vendors give them. Where two names say the same, or one stands
@@ -50,6 +60,11 @@ struct Figures {
     cache_read: Option<u64>,
     cache_creation: Option<u64>,
     beside: Option<WhyUnknown>,
+    /// A cost, and the same in xAI's ticks, as they are spelt.
+    cost: Option<String>,
+    ticks: Option<String>,
+    /// The cost is the host's fee alone: the model's provider bills the client's own key.
+    is_byok: bool,
 }
 
 impl Figures {
@@ -77,6 +92,22 @@ impl Figures {
             "cache_creation_input_tokens" => note(&mut self.cache_creation, s),
             "cache_creation" if s.peek() == Some(b'{') => self.parts_written(s),
             "reasoning_tokens" => note(&mut self.reasoning, s),
+            // https://openrouter.ai/docs/use-cases/usage-accounting; Perplexity's is an object:
+            // https://docs.perplexity.ai/api-reference/chat-completions-post
+            "cost" if s.peek() == Some(b'{') => s
+                .object::<JsonError>(|s, key| match key.raw {
+                    "total_cost" => spelt(&mut self.cost, s),
+                    _ => s.pass(),
+                })
+                .map(drop),
+            "cost" => spelt(&mut self.cost, s),
+            "is_byok" => {
+                let range = s.skip()?;
+                self.is_byok = s.text(range) == "true";
+                Ok(())
+            }
+            // https://docs.x.ai/developers/cost-tracking
+            "cost_in_usd_ticks" => spelt(&mut self.ticks, s),
             // Charged by the search, the call, the citation or the second.
             "num_sources_used"
             | "num_server_side_tools_used"
@@ -146,6 +177,16 @@ impl Figures {
         self.prompt.or_else(of_misses).or_else(plain)
     }
 
+    fn stated(&self, states: States) -> Option<NanoUsd> {
+        let nano = match states {
+            States::Nothing => None,
+            States::Dollars if self.is_byok => None,
+            States::Dollars => scaled(self.cost.as_deref()?, DOLLAR_IN_NANO),
+            States::Ticks => scaled(self.ticks.as_deref()?, TICK_IN_NANO),
+        }?;
+        i64::try_from(nano.whole).ok().filter(|nano| (1..=STATED_NANO_PLAUSIBLE_MAX).contains(nano)).map(NanoUsd)
+    }
+
     /// Figures that contradict each other are taken for what they must at least mean: a whole is never less than
     /// its parts, and what a total has too much was billed.
     fn normalised(self, dialect: Dialect) -> Option<Reported> {
@@ -179,8 +220,14 @@ impl Figures {
         };
         let plausible = usage.input_tokens.max(usage.output_tokens) <= TOKENS_PLAUSIBLE_MAX;
         let beside = self.beside.max(unexplained.then_some(WhyUnknown::Total));
-        plausible.then_some(Reported { usage, beside })
+        plausible.then_some(Reported { usage, beside, stated: None })
     }
+}
+
+fn spelt(number: &mut Option<String>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
+    let range = s.skip()?;
+    *number = Some(s.text(range).to_owned());
+    Ok(())
 }
 
 fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {

@@ -12,6 +12,8 @@ pub struct Dialect {
     pub reasoning: Reasoning,
     /// What the service tiers that its replies name are charged at.
     pub tiers: Tiers,
+    /// Whether its usage says what it charges.
+    pub states: States,
 }
 
 /// Where a vendor counts the tokens of reasoning.
@@ -34,16 +36,32 @@ pub enum Tiers {
     FlexAtListPrice,
 }
 
+/// What a vendor's usage says of its cost. A member `cost` of anybody else may be in any currency.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum States {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `cost` in US dollars.
+    Dollars,
+    /// `cost_in_usd_ticks`, ten thousand million of which are a dollar.
+    Ticks,
+}
+
 /// Everyone who is not here speaks as OpenAI does.
-const VENDORS: [(&str, Dialect); 4] = [
+const VENDORS: [(&str, Dialect); 6] = [
     // https://ai.google.dev/gemini-api/docs/openai: a total is the prompt, the candidates and the thoughts.
-    ("gemini", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced }),
+    ("gemini", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Nothing }),
     // https://console.groq.com/docs/flex-processing: "Pricing matches the on-demand tier."
-    ("groq", Dialect { reasoning: Reasoning::Within, tiers: Tiers::FlexAtListPrice }),
-    ("vertex", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced }),
+    ("groq", Dialect { reasoning: Reasoning::Within, tiers: Tiers::FlexAtListPrice, states: States::Nothing }),
+    // https://openrouter.ai/docs/use-cases/usage-accounting: "the total amount charged to your account".
+    ("openrouter", Dialect { reasoning: Reasoning::Within, tiers: Tiers::Priced, states: States::Dollars }),
+    // https://docs.perplexity.ai/getting-started/pricing: tokens and a fee for each request, in one total.
+    ("perplexity", Dialect { reasoning: Reasoning::Within, tiers: Tiers::Priced, states: States::Dollars }),
+    ("vertex", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Nothing }),
     // https://docs.x.ai/docs/key-information/consumption-and-rate-limits: reasoning is "counted separately from
     // completion_tokens, but will be counted in the total_tokens".
-    ("xai", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced }),
+    ("xai", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Ticks }),
 ];
 
 impl Dialect {

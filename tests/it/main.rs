@@ -1,6 +1,7 @@
 //! Everything over real TCP: one binary, so that it links once.
 
 mod architecture;
+mod bills;
 mod broken_streams;
 mod browsers;
 mod budgets;
@@ -25,9 +26,11 @@ mod intake;
 mod keys;
 mod ledger_commands;
 mod money;
+mod money_manual;
 mod operating;
 mod policies;
 mod policy_manual;
+mod price_commands;
 mod price_facts;
 mod process;
 mod reconciling;

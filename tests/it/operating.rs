@@ -66,8 +66,10 @@ fn scraped() -> String {
     metrics.ignored_claims.with_label_values(&["team"]).inc();
     metrics.refusals.with_label_values(&["team", "rate_limited", "refused"]).inc();
     metrics.overshoots.with_label_values(&["output_beyond_limit"]).inc();
+    metrics.contradicted_costs.with_label_values(&["p"]).inc();
     metrics.budget_remaining.with_label_values(&["t"]).set(1.0);
     metrics.reload_failures.with_label_values(&["config"]).inc();
+    metrics.show_withdrawals([("p", "m", 30)]);
     metrics.show_policies(vec!["default@3f2c".to_owned()]);
     String::from_utf8(metrics.render()).expect("text")
 }

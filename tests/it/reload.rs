@@ -126,3 +126,22 @@ async fn a_file_whose_reading_never_ends_holds_neither_the_doors_nor_the_other_f
     assert_eq!(world.admin("/healthz", &[]).await.status, 200);
     world.gateway.stop().await.expect("it stops");
 }
+
+#[tokio::test]
+async fn a_model_that_is_withdrawn_soon_is_told_of_at_once_and_when_prices_are_read_again() {
+    let in_days = |days: i64| {
+        let day = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(days);
+        format!("- {{ model: openai/gpt-5.6-luna, usd_per_million: {{ input: 1, output: 1 }}, deprecated: {day} }}\n")
+    };
+    let world = Setup::of(luna([])).more("prices: p.yaml").file("p.yaml", &in_days(10)).start().await;
+    let first = world.logged("model_withdrawal", 1).await;
+    assert_eq!(first["model"], "sim/gpt-5.6-luna");
+    // Midnight may have passed since the test began.
+    let left = |told: &serde_json::Value| told["days"].as_i64().expect("a count");
+    assert!((9..=10).contains(&left(&first)), "{first}");
+    fs::write(world.folder.path().join("p.yaml"), in_days(-20)).expect("a writable file");
+    let second = world.logged("model_withdrawal", 2).await;
+    assert!((-21..=-20).contains(&left(&second)), "{second}");
+    let shown = world.metric("farthing_model_withdrawn_in_days", "model=\"gpt-5.6-luna\"").await;
+    assert_eq!(shown as i64, left(&second));
+}

@@ -47,6 +47,23 @@ async fn xai_s_running_totals_are_settled_with_the_reasoning_beside_them() {
     assert_eq!((row.cost, row.output_tokens, &*row.source), (Some(3_212_000), Some(302), "reported"));
 }
 
+/// What was read at the start and what was written at the end, as Anthropic tells it and those who pass it on do.
+#[tokio::test]
+async fn usage_split_over_events_is_put_together() {
+    let read = json!({"prompt_tokens": 1000, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 400}});
+    let wrote = json!({"prompt_tokens": 0, "completion_tokens": 100});
+    let reply = stream(&[
+        json!({"choices": said("hi", Value::Null), "usage": read}),
+        json!({"choices": said("", json!("stop"))}),
+        json!({"choices": [], "usage": wrote}),
+    ]);
+    let world = world("openai", "gpt-5.6-luna", reply).await;
+    world.chat(asks("gpt-5.6-luna", true, json!("hi"))).await;
+    // 600 × $0.20 + 400 × $0.02 + 100 × $1.20, a million.
+    let row = &world.attempts()[0];
+    assert_eq!((row.cost, row.output_tokens, &*row.source), (Some(248_000), Some(100), "reported"));
+}
+
 #[tokio::test]
 async fn groq_s_usage_and_service_tier_are_understood_where_they_stand() {
     let usage = json!({"queue_time": 0.07, "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100});
@@ -80,5 +97,90 @@ async fn what_gemini_heard_costs_no_less_than_its_text_and_no_one_knows_how_much
         let row = &world.attempts()[0];
         assert_eq!((row.low, row.cost, row.output_tokens), (550_000, exact, Some(100)));
         assert_eq!(row.high, exact, "sound is dearer than any rate in the book");
+    }
+}
+
+#[tokio::test]
+async fn a_request_costs_what_the_hour_of_its_arrival_says() {
+    let usage = json!({"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+        "prompt_cache_hit_tokens": 400, "prompt_cache_miss_tokens": 600});
+    let reply = stream(&[json!({"choices": said("hi", json!("stop")), "usage": usage})]);
+    let provider = Provider::openai().model(script("deepseek-chat", [reply]));
+    // Whatever the hour is now, it is one of these.
+    let cheap = "{ input: 0.135, cached_input: 0.035, output: 0.55 }";
+    let prices = format!(
+        "- {{ model: deepseek/deepseek-chat, usd_per_million: {{ input: 0.27, output: 1.1 }},\n    \
+         hours: {{ 06:00-18:30: {cheap}, 18:30-06:00: {cheap} }} }}\n"
+    );
+    let setup = Setup::of(provider).vendor("deepseek").tiers("lightweight: [sim/deepseek-chat]");
+    let world = setup.file("prices.yaml", &prices).more("prices: prices.yaml").start().await;
+    world.chat(asks("deepseek-chat", true, json!("hi"))).await;
+    // 600 × $0.135 + 400 × $0.035 + 100 × $0.55, a million.
+    assert_eq!(world.attempts()[0].cost, Some(150_000));
+    let rows = world.rows("SELECT price_version FROM attempts_v1");
+    let version = format!("{:?}", rows[0][0]);
+    assert!(version.contains("deepseek/deepseek-chat@prices.yaml#"), "{version}");
+    assert!(version.contains("/18:30-06:00") || version.contains("/06:00-18:30"), "{version}");
+}
+
+/// One answer of xAI's that says what it charges in ticks, and how many sources were searched.
+async fn xai_stating(ticks: u64, sources: u64) -> World {
+    let usage = json!({"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+        "prompt_tokens_details": {"cached_tokens": 400}, "num_sources_used": sources, "cost_in_usd_ticks": ticks});
+    let reply = stream(&[json!({"choices": said("hi", json!("stop")), "usage": usage})]);
+    let world = world("xai", "grok-4.7", reply).await;
+    world.chat(asks("grok-4.7", true, json!("hi"))).await;
+    world
+}
+
+// 600 × $2 + 400 × $0.50 + 100 × $6, a million: 0.002 dollars are 20,000,000 ticks.
+
+#[tokio::test]
+async fn a_stated_cost_that_agrees_changes_nothing() {
+    let world = xai_stating(20_000_000, 0).await;
+    assert_eq!(world.attempts()[0].cost, Some(2_000_000));
+    assert_eq!(world.metric("farthing_stated_cost_differs_total", "").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_stated_cost_that_differs_from_the_book_is_told_and_the_book_counts() {
+    let world = xai_stating(25_000_000, 0).await;
+    assert_eq!(world.attempts()[0].cost, Some(2_000_000));
+    assert_eq!(world.metric("farthing_stated_cost_differs_total", "provider=\"sim\"").await, 1.0);
+    let told = world.logged("stated_cost_differs", 1).await;
+    assert_eq!((&told["cost_usd"], &told["stated_usd"]), (&json!("0.002"), &json!("0.0025")));
+}
+
+#[tokio::test]
+async fn a_stated_cost_settles_fees_that_no_book_knows() {
+    let world = xai_stating(270_000_000, 3).await;
+    let row = &world.attempts()[0];
+    assert_eq!(
+        (row.low, row.cost, row.high, &*row.source),
+        (27_000_000, Some(27_000_000), Some(27_000_000), "reported")
+    );
+    let rows = world.rows("SELECT price_version, priced_tier, unknown_reason FROM attempts_v1");
+    assert_eq!(format!("{rows:?}"), r#"[[Text("xai/grok-4.7@stated"), Null, Null]]"#);
+    // Less than the tokens alone: then nobody knows.
+    let world = xai_stating(19_000_000, 3).await;
+    assert_eq!((world.attempts()[0].low, world.attempts()[0].cost), (2_000_000, None));
+    assert_eq!(world.metric("farthing_stated_cost_differs_total", "").await, 1.0);
+}
+
+#[tokio::test]
+async fn openrouter_s_own_word_is_the_cost_of_a_model_without_a_price() {
+    let usage = |cost: Value| {
+        json!({"prompt_tokens": 194, "completion_tokens": 2, "total_tokens": 196, "is_byok": false, "cost": cost,
+            "prompt_tokens_details": {"cached_tokens": 0}, "server_tool_use": {"web_search_requests": 1}})
+    };
+    for (cost, exact) in [(json!(0.00095), Some(950_000)), (json!(0), None)] {
+        let reply = stream(&[
+            json!({"choices": said("hi", json!("stop"))}),
+            json!({"choices": [], "usage": usage(cost.clone())}),
+        ]);
+        let world = world("openrouter", "somebody/m", reply).await;
+        let got = world.chat(asks("somebody/m", true, json!("hi"))).await;
+        assert_eq!(got.cost_comment(), Some(if exact.is_some() { "0.00095" } else { "unknown" }), "{cost}");
+        assert_eq!(world.attempts()[0].cost, exact, "{cost}: zero is no price that somebody wrote");
     }
 }

@@ -9,7 +9,7 @@ mod providers;
 mod server;
 mod terms;
 
-use serde_saphyr::Location;
+use serde_saphyr::{Location, Spanned};
 
 use crate::limits::{LABEL_VALUES_DEFAULT, Limits};
 use crate::problem::{Place, Problem};
@@ -84,6 +84,8 @@ pub(super) fn check_bookkeeping(
     let rows = file.providers.map(|rows| rows.0).unwrap_or_default();
     let bookkeeping = Bookkeeping {
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        vendors: vendors(&rows),
+        prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
     };
@@ -113,6 +115,19 @@ pub(super) fn check_keyholding(
         teams,
     };
     findings.or_problems(keyholding)
+}
+
+/// The vendor that each row names, or else is, once.
+fn vendors(rows: &[(Spanned<String>, Option<written::Provider>)]) -> Vec<String> {
+    let mut vendors: Vec<String> = Vec::new();
+    for (name, row) in rows {
+        let written = row.as_ref().and_then(|row| row.vendor.0.as_ref()).and_then(|vendor| vendor.value.as_ref());
+        let named = written.unwrap_or(&name.value);
+        if !vendors.contains(named) {
+            vendors.push(named.clone());
+        }
+    }
+    vendors
 }
 
 /// Provider rows as far as they are good, and the names of all.

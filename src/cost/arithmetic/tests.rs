@@ -267,6 +267,7 @@ fn any_price() -> impl Strategy<Value = Price> {
         from: None,
         terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority })),
         limits: TokenLimits::default(),
+        hours: Vec::new(),
         deprecated: None,
     })
 }
@@ -366,4 +367,38 @@ proptest! {
         let cost = |discount_ppm| cost_of(&price, &usage, Standard, discount_ppm);
         prop_assert!(cost(a.max(b)) <= cost(a.min(b)));
     }
+}
+
+#[test]
+fn the_hour_of_arrival_decides_where_a_row_tells_hours_apart() {
+    let rows = Book::parse(
+        "prices.yaml",
+        "- { model: a/m, usd_per_million: { input: 4, output: 8 }, flex: { input: 2, output: 4 }, \
+            hours: { 16:30-00:30: { input: 1, cached_input: 0.1, output: 2 }, 01:00-02:00: { input: 3, output: 6 } } }\n\
+         - { model: a/m, from: 2026-12-01, usd_per_million: { input: 5, output: 9 } }",
+    );
+    let book = Book::default().with_user_rows(rows.expect("good rows"));
+    let at = |arrived: &str, tier| {
+        let price = book.price_at("a", "m", &arrived.parse().expect("a time")).expect("a price");
+        known(price, &usage((1000, 0, 0, 1000, 0)), tier).map(|cost| cost.0 / 1000)
+    };
+    // UTC counts, not the zone in which days begin: 17:29 in Berlin is 16:29.
+    for (arrived, cost) in [
+        ("2026-11-22T16:29:59+00:00[UTC]", 12_000),
+        ("2026-11-22T16:30:00+00:00[UTC]", 3_000),
+        ("2026-11-22T17:29:59+01:00[Europe/Berlin]", 12_000),
+        ("2026-11-22T17:30:00+01:00[Europe/Berlin]", 3_000),
+        ("2026-11-23T00:29:59+00:00[UTC]", 3_000),
+        ("2026-11-23T00:30:00+00:00[UTC]", 12_000),
+        ("2026-11-23T01:59:59+00:00[UTC]", 9_000),
+        ("2026-11-23T02:00:00+00:00[UTC]", 12_000),
+        // The day is that of the zone.
+        ("2026-12-01T00:10:00+01:00[Europe/Berlin]", 14_000),
+    ] {
+        assert_eq!(at(arrived, Standard), Some(cost), "{arrived}");
+    }
+    assert_eq!(at("2026-11-22T20:00:00+00:00[UTC]", Flex), Some(6_000), "other service tiers cost the same all day");
+    let at_night = book.price_at("a", "m", &"2026-11-22T20:00:00+00:00[UTC]".parse().expect("a time"));
+    let version = &at_night.expect("a price").version;
+    assert!(version.starts_with("a/m@prices.yaml#") && version.ends_with("/16:30-00:30"), "{version}");
 }

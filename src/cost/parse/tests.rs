@@ -106,7 +106,7 @@ fn rates_that_cannot_be_read_exactly_say_what_was_wanted() {
 
 #[test]
 fn unknown_keys_are_met_with_their_neighbours() {
-    assert_snapshot!(about("usd_per_millon: { input: 1 }"), @"prices.yaml:2:3: unknown key `usd_per_millon`; wanted one of `model`, `from`, `usd_per_million`, `above`, `batch`, `flex`, `priority`, `price`, `limits`, `deprecated`; did you mean `usd_per_million`?");
+    assert_snapshot!(about("usd_per_millon: { input: 1 }"), @"prices.yaml:2:3: unknown key `usd_per_millon`; wanted one of `model`, `from`, `usd_per_million`, `above`, `batch`, `flex`, `priority`, `hours`, `price`, `limits`, `deprecated`; did you mean `usd_per_million`?");
     assert_snapshot!(about("usd_per_million: { input: 1, cached_inputs: 2 }"), @"prices.yaml:2:32: unknown key `cached_inputs`; wanted one of `input`, `cached_input`, `cache_write_5m`, `cache_write_1h`, `output`, `reasoning`; did you mean `cached_input`?");
     assert_snapshot!(about("usd_per_million: { input: 1, above: { 272000: { input: 2 } } }"), @"prices.yaml:2:32: `above` stands inside `usd_per_million`; wanted it beside it, as a key of the row");
     assert_snapshot!(about("usd_per_million: { input: 1 }\n  limits: { inputs: 5, output: many }"), @r"
@@ -248,4 +248,23 @@ proptest! {
         let rates = metered(&text).standard.base;
         prop_assert_eq!((rates.input, rates.output), (PicoUsdPerToken(input), Some(PicoUsdPerToken(pico))));
     }
+}
+
+#[test]
+fn hours_are_refused_where_they_say_nothing_or_two_things() {
+    let hours = |hours: &str| about(&format!("usd_per_million: {{ input: 1, output: 2 }}\n  hours: {{ {hours} }}"));
+    let block = "{ input: 1, output: 2 }";
+    assert_eq!(hours(&format!("16:30-00:30: {block}, 00:30-16:30: {block}")), "valid: 1 rows");
+    for odd in ["24:00-01:00", "1:00-02:00", "01:00", "01:60-02:00", "01:00-01:00", "01:00 - 02:00", "night"] {
+        assert!(hours(&format!("{odd}: {block}")).contains("wanted a time of the day in UTC"), "{odd}");
+    }
+    for (one, other) in [("16:30-00:30", "00:00-01:00"), ("01:00-03:00", "02:00-02:30"), ("02:00-02:30", "01:00-03:00")]
+    {
+        let found = hours(&format!("{one}: {block}, {other}: {block}"));
+        assert!(found.contains(&format!("`{other}` overlaps `{one}`")), "{found}");
+    }
+    assert!(hours("01:00-02:00: { input: 1 }").contains("`hours.01:00-02:00` has no `output` rate"));
+    assert!(hours("01:00-02:00: { input: 0, output: 0 }").contains("every rate of `hours.01:00-02:00` is zero"));
+    let free = about(&format!("price: free\n  hours: {{ 01:00-02:00: {block} }}"));
+    assert!(free.contains("`price: free` stands beside `hours.01:00-02:00`"), "{free}");
 }

@@ -9,7 +9,7 @@ fn read_of(vendor: &str, json: &str) -> Option<Reported> {
 /// Input, cached, written, output, reasoning, and whether more is billed.
 #[track_caller]
 fn check(vendor: &str, json: &str, expected: (u64, u64, u64, u64, u64, bool)) {
-    let Some(Reported { usage, beside }) = read_of(vendor, json) else { panic!("{vendor}: no usage in {json}") };
+    let Some(Reported { usage, beside, .. }) = read_of(vendor, json) else { panic!("{vendor}: no usage in {json}") };
     let found = (
         usage.input_tokens,
         usage.cached_input_tokens,
@@ -287,4 +287,41 @@ fn kinds_that_are_priced_apart_are_noticed() {
     ] {
         check("any", &format!(r#"{{"prompt_tokens":10,"completion_tokens":1,{details}}}"#), (10, 0, 0, 1, 0, true));
     }
+}
+
+/// What the provider says that it charges, in nano-dollars.
+#[track_caller]
+fn check_stated(vendor: &str, told: &str, expected: Option<i64>) {
+    let json = format!(r#"{{"prompt_tokens":10,"completion_tokens":1,{told}}}"#);
+    let stated = read_of(vendor, &json).expect("a usage").stated;
+    assert_eq!(stated.map(|stated| stated.0), expected, "{vendor}: {told}");
+}
+
+/// <https://openrouter.ai/docs/use-cases/usage-accounting>, <https://docs.x.ai/developers/cost-tracking>,
+/// <https://docs.perplexity.ai/api-reference/chat-completions-post>
+#[test]
+fn what_a_provider_says_that_it_charges_is_read_exactly() {
+    check_stated("openrouter", r#""cost":0.00014385,"is_byok":false"#, Some(143_850));
+    check_stated("openrouter", r#""cost":1.5e-05"#, Some(15_000));
+    check_stated("xai", r#""cost_in_usd_ticks":232856000"#, Some(23_285_600));
+    check_stated("xai", r#""cost_in_usd_ticks":7"#, Some(1));
+    check_stated(
+        "perplexity",
+        r#""cost":{"input_tokens_cost":0.001,"request_cost":0.005,"total_cost":0.006}"#,
+        Some(6_000_000),
+    );
+}
+
+#[test]
+fn what_may_be_no_charge_in_dollars_is_not_taken_for_one() {
+    // Zero, what is no amount, another's currency, and a fee beside what the client's own key pays.
+    check_stated("openrouter", r#""cost":0"#, None);
+    check_stated("openrouter", r#""cost":1000000.01"#, None);
+    check_stated("openrouter", r#""cost":1e300"#, None);
+    check_stated("openrouter", r#""cost":null"#, None);
+    check_stated("openrouter", r#""cost":-0.5"#, None);
+    check_stated("openrouter", r#""cost":"0.5""#, None);
+    check_stated("openrouter", r#""cost":0.95,"is_byok":true,"cost_details":{"upstream_inference_cost":19}"#, None);
+    check_stated("somebody", r#""cost":0.5,"cost_in_usd_ticks":5000000"#, None);
+    check_stated("xai", r#""cost":0.5"#, None);
 }

@@ -1,0 +1,214 @@
+//! Price rows from LiteLLM's list, `model_prices_and_context_window.json`, which many tools and people keep.
+//! <https://github.com/BerriAI/litellm/blob/main/model_prices_and_context_window.json>
+//!
+//! Dollars a token, however they are spelt (`2.5e-07`), become dollars per million without a float in between. In that
+//! list zero often stands for what nobody knows, so it is taken for unknown, never for free. What is billed by more than
+//! tokens of text is left out with the reason, since its cost would come out too low. docs/money.md has the fields.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::civil::Date;
+use serde_json::value::RawValue;
+
+use crate::money::{PicoUsdPerToken, scaled};
+
+use super::book::{Row, Rows};
+use super::price::{Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits};
+
+/// Pico-dollars of a dollar, as a power of ten.
+const PICO: i32 = 12;
+/// What a model may do and be billed by tokens alone.
+const MODES: [&str; 4] = ["chat", "completion", "responses", "embedding"];
+/// Parts of the names of what is billed by more than tokens of text.
+const BILLED_OTHERWISE: [&str; 6] = ["-audio", "-tts", "-search", "-omni", "-multimodal", "/flux-"];
+/// Output that is no text, or input that is billed by the piece.
+const OTHER_CHARGES: [&str; 4] = [
+    "output_cost_per_image_token",
+    "output_cost_per_audio_token",
+    "output_cost_per_video_token",
+    "input_cost_per_image",
+];
+/// The service tiers of a row and what the list's names of their rates end in.
+const TIERS: [&str; 3] = ["_batches", "_flex", "_priority"];
+
+/// What a list says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Imported {
+    /// What can be priced by the token, by vendor and model.
+    pub rows: Rows,
+    /// What cannot, by the list's names.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// An entry that is not taken, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeftOut {
+    /// Its name in the list.
+    pub name: String,
+    /// `vendor/model`, as far as it is known.
+    pub key: String,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// Reads a list whose prices hold from `from` on.
+///
+/// # Errors
+///
+/// What the text is, if it is no such list.
+pub fn import_litellm(text: &str, from: Date) -> Result<Imported, String> {
+    let entries: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(text).map_err(|error| format!("is no list of LiteLLM's: {error}"))?;
+    let mut imported = Imported { rows: Rows::default(), left_out: Vec::new() };
+    let mut seen = HashSet::new();
+    let mut any = false;
+    for (name, entry) in entries {
+        // The list begins with an entry that says what the others look like.
+        if name == "sample_spec" {
+            continue;
+        }
+        let Ok(fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(entry.get()) else {
+            let why = "is no map of fields";
+            imported.left_out.push(LeftOut { key: name.clone(), name, why });
+            continue;
+        };
+        let entry = Entry(fields);
+        any |= entry.text("litellm_provider").is_some();
+        let (vendor, model) = key_of(&name, entry.text("litellm_provider").as_deref().unwrap_or_default());
+        let key = format!("{vendor}/{model}");
+        let row = match entry.row(&vendor, &model, from) {
+            _ if !seen.insert(key.clone()) => Err("a second entry for the same model"),
+            row => row,
+        };
+        match row {
+            Ok(price) => imported.rows.0.push(Row { vendor, model, price }),
+            Err(why) => imported.left_out.push(LeftOut { name, key, why }),
+        }
+    }
+    if any { Ok(imported) } else { Err("is no list of LiteLLM's: no entry has `litellm_provider`".to_owned()) }
+}
+
+/// Vendor and model of an entry: the list's names of providers are longer than ours, and may stand in the model's too.
+fn key_of(name: &str, provider: &str) -> (String, String) {
+    let family = provider.split('-').next().unwrap_or_default();
+    let vendor = match provider {
+        "text-completion-openai" => "openai",
+        "azure_text" => "azure",
+        "cohere_chat" => "cohere",
+        "together_ai" => "together",
+        "text-completion-codestral" | "codestral" => "mistral",
+        _ if family == "vertex_ai" => "vertex",
+        _ if family == "fireworks_ai" => "fireworks",
+        _ if provider.starts_with("bedrock") => "bedrock",
+        _ => provider,
+    };
+    let prefixes = [provider, family, if vendor == "bedrock" { "bedrock" } else { vendor }];
+    let model = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)?.strip_prefix('/')).unwrap_or(name);
+    (vendor.to_owned(), model.to_owned())
+}
+
+/// The fields of one entry, values as they were spelt.
+struct Entry<'a>(BTreeMap<String, &'a RawValue>);
+
+impl Entry<'_> {
+    fn text(&self, field: &str) -> Option<String> {
+        serde_json::from_str(self.0.get(field)?.get()).ok()
+    }
+
+    /// A rate; zero and absent both mean that it is not known. What a float left behind its digits is rounded away.
+    fn rate(&self, field: &str) -> Option<PicoUsdPerToken> {
+        let number = scaled(self.0.get(field)?.get(), PICO)?;
+        Some(PicoUsdPerToken(number.whole)).filter(|rate| rate.0 > 0)
+    }
+
+    fn limit(&self, field: &str) -> Option<u64> {
+        let number = scaled(self.0.get(field)?.get(), 0)?;
+        Some(number.whole).filter(|tokens| *tokens > 0)
+    }
+
+    fn embeds(&self) -> bool {
+        self.text("mode").as_deref() == Some("embedding")
+    }
+
+    fn row(&self, vendor: &str, model: &str, from: Date) -> Result<Price, &'static str> {
+        if vendor.is_empty() || model.is_empty() || model.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err("no provider, or no name that a model can have");
+        }
+        if self.text("mode").is_some_and(|mode| !MODES.contains(&mode.as_str())) {
+            return Err("billed otherwise than by tokens of text");
+        }
+        let is_named_so = BILLED_OTHERWISE.iter().any(|part| model.contains(part))
+            || model.starts_with("lyria")
+            || (vendor == "gemini" && model.starts_with("deep-research"));
+        let charges_more = OTHER_CHARGES.iter().any(|field| self.rate(field).is_some());
+        let dearer_images = self.rate("input_cost_per_image_token") > self.rate("input_cost_per_token");
+        if is_named_so || charges_more || dearer_images {
+            return Err("billed by more than tokens of text");
+        }
+        if model.starts_with("together-ai-") {
+            return Err("a class of models, and no model");
+        }
+        let maker = Maker::of(vendor, model);
+        let standard = self.block("", "", maker).ok_or("no price that is known; zero is none")?;
+        if standard.output.is_none() && !self.embeds() {
+            return Err("no price of output that is known; zero is none");
+        }
+        let needs_output = standard.output.is_some();
+        let standard = Schedule { base: standard, steps: self.steps("", maker, needs_output) };
+        let inherited = standard.steps.first().map(|step| step.above);
+        let [batch, flex, priority] = TIERS.map(|tier| {
+            let base = self.block("", tier, maker).filter(|rates| !needs_output || rates.output.is_some())?;
+            let mut steps = self.steps(tier, maker, needs_output);
+            if steps.is_empty() {
+                steps.extend(inherited.map(|above| Step { above, rates: None }));
+            }
+            Some(Schedule { base, steps })
+        });
+        Ok(Price {
+            version: format!("{vendor}/{model}@litellm:{from}"),
+            from: Some(from),
+            terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority })),
+            hours: Vec::new(),
+            limits: TokenLimits {
+                input: self.limit("max_input_tokens"),
+                output: self.limit("max_output_tokens").filter(|_| !self.embeds()),
+            },
+            deprecated: self.text("deprecation_date").and_then(|day| day.parse().ok()),
+        })
+    }
+
+    /// Long-context steps of a tier, ascending.
+    fn steps(&self, tier: &str, maker: Maker, needs_output: bool) -> Vec<Step> {
+        let ending = format!("k_tokens{tier}");
+        let thousands = self.0.keys().filter_map(|field| {
+            field.strip_prefix("input_cost_per_token_above_")?.strip_suffix(&ending)?.parse::<u64>().ok()
+        });
+        let steps = thousands.filter_map(|thousands| {
+            let rates = self.block(&format!("_above_{thousands}k_tokens"), tier, maker)?;
+            let is_whole = !needs_output || rates.output.is_some();
+            is_whole.then_some(Step { above: thousands.checked_mul(1000)?, rates: Some(rates) })
+        });
+        let mut steps: Vec<Step> = steps.collect();
+        steps.sort_by_key(|step| step.above);
+        steps
+    }
+
+    fn block(&self, step: &str, tier: &str, maker: Maker) -> Option<Rates> {
+        let of = |kind: &str| self.rate(&format!("{kind}{step}{tier}"));
+        let input = of("input_cost_per_token")?;
+        let stated = StatedRates {
+            input: Some(input),
+            cached_input: of("cache_read_input_token_cost").or_else(|| of("input_cost_per_token_cache_hit")),
+            // What is listed below the input's rate is a slip: nobody writes for less than it costs to read.
+            cache_write_5m: of("cache_creation_input_token_cost").filter(|written| *written >= input),
+            cache_write_1h: of("cache_creation_input_token_cost_above_1hr"),
+            output: of("output_cost_per_token").filter(|_| !self.embeds()),
+            reasoning: of("output_cost_per_reasoning_token"),
+        };
+        Rates::filled(stated, maker)
+    }
+}
+
+#[cfg(test)]
+#[path = "litellm/tests.rs"]
+mod tests;
