@@ -19,7 +19,6 @@ mod policy;
 mod prices;
 mod prices_update;
 mod reconcile;
-mod reconcile_bill;
 mod reconcile_told;
 mod report;
 mod rerate;

@@ -10,11 +10,9 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use rusqlite::Connection;
 
-use super::reconcile_bill::{Shape, shape};
 use super::reconcile_told::Told;
-use super::{Format, fail, find_config, print_problems, reconcile_bill};
+use super::{Format, fail, find_config, print_problems};
 use crate::config::{self, Bookkeeping};
 use crate::ledger::export::{ExportRow, read_export};
 use crate::ledger::reconcile::{Coverage, Import, Report};
@@ -37,58 +35,34 @@ too, and the two totals are held against each other. Importing the same export a
 With --complete the export is taken to have every call that was billed in that time: attempts in doubt
 that it does not name were not billed and are settled at 0; reported ones become differences.
 
-A bill by day and model says only sums: pages of OpenAI's organization costs or usage, of Anthropic's cost
-or usage report, or CSV with --columns. It is told from an export of calls by what it holds. Each day and
-model is held against the ledger, with the difference and its likely reason; no row is settled, and a
-gateway may have the ledger open.
-
 Exit status: 0 if the export was imported, whatever it showed; 1 if something could not be read, or
 while the gateway has the ledger open; 2 if the arguments are wrong.
 
 Example:
   farthing reconcile --provider openai --complete usage-2026-11.csv
-  farthing reconcile --provider openai usage.jsonl --format json | jq .in_doubt
-  farthing reconcile --provider anthropic cost_report.json
-  farthing reconcile --provider azure bill.csv --columns day=Date,model=Model,usd=Cost";
+  farthing reconcile --provider openai usage.jsonl --format json | jq .in_doubt";
 
 #[derive(Args)]
 pub struct Arguments {
     /// The provider row that the export is of
     #[arg(long, value_name = "NAME")]
-    pub provider: String,
+    provider: String,
     /// The export
-    pub file: PathBuf,
-    /// What the export is; else what it looks like
-    #[arg(long = "as", value_enum, value_name = "SHAPE")]
-    pub shape: Option<Shape>,
-    /// The columns of a CSV by day: `day=…`, `usd=…` and, if there is one, `model=…`
-    #[arg(long, value_name = "MAP")]
-    pub columns: Option<String>,
+    file: PathBuf,
     /// The export has every billed call of its time: what it does not name was not billed
     #[arg(long)]
-    pub complete: bool,
+    complete: bool,
     /// The configuration that names the ledger; else FARTHING_CONFIG, else ./farthing.yaml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    format: Format,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let config = config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref());
     let name = arguments.file.display().to_string();
-    let shape = match shape(arguments) {
-        Ok(shape) => shape,
-        Err(problem) => {
-            print_problems(&[problem]);
-            return ExitCode::FAILURE;
-        }
-    };
-    let config = match config {
-        Ok(config) if shape != Shape::Calls => return reconcile_bill::run(&config, arguments, shape),
-        config => config,
-    };
     let read = config.and_then(|config| {
         let file = File::open(&arguments.file).map_err(|error| {
             let message = format!("cannot be read: {error}");
@@ -130,7 +104,7 @@ fn import(config: &Bookkeeping, arguments: &Arguments, rows: &[ExportRow]) -> Re
     spinner.enable_steady_tick(Duration::from_millis(100));
     let (ledger, _) = Ledger::open(&options).map_err(|error| error.to_string())?;
     let provider = arguments.provider.as_str();
-    known(config, &ledger.views().map_err(|error| error.to_string())?, provider)?;
+    known(config, &ledger, provider)?;
     let export = arguments.file.file_name().unwrap_or_default().to_string_lossy();
     let coverage = if arguments.complete { Coverage::Complete } else { Coverage::Partial };
     let import = Import { provider, export: &export, at_ms: now_ms(), coverage };
@@ -141,10 +115,11 @@ fn import(config: &Bookkeeping, arguments: &Arguments, rows: &[ExportRow]) -> Re
 }
 
 /// A row that is neither configured nor in the ledger is a slip of the pen: everything would be unmatched.
-pub fn known(config: &Bookkeeping, views: &Connection, provider: &str) -> Result<(), String> {
+fn known(config: &Bookkeeping, ledger: &Ledger, provider: &str) -> Result<(), String> {
     if config.providers.iter().any(|row| row == provider) {
         return Ok(());
     }
+    let views = ledger.views().map_err(|error| error.to_string())?;
     let found = views.query_row("SELECT EXISTS (SELECT 1 FROM attempts_v1 WHERE provider = ?1)", [provider], |row| {
         row.get::<_, bool>(0)
     });

@@ -12,7 +12,6 @@ mod applier;
 pub mod backup;
 mod balances;
 mod batch;
-pub mod billed;
 pub mod compact;
 mod error;
 pub mod export;

@@ -1,7 +1,6 @@
 //! Everything over real TCP: one binary, so that it links once.
 
 mod architecture;
-mod bills;
 mod broken_streams;
 mod browsers;
 mod budgets;
