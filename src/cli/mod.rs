@@ -16,6 +16,7 @@ mod explain;
 mod ledger;
 mod policy;
 mod reconcile;
+mod reconcile_bill;
 mod reconcile_told;
 mod report;
 mod rerate;
