@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod bill;
 pub mod budget;
 pub mod call;
 pub mod classify;

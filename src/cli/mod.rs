@@ -19,6 +19,7 @@ mod policy;
 mod prices;
 mod prices_update;
 mod reconcile;
+mod reconcile_bill;
 mod reconcile_told;
 mod report;
 mod rerate;

@@ -3,13 +3,18 @@
 //! The residual is what the export bills beyond the ledger's amounts of the same time. It is taken from
 //! the two totals; its parts are taken from the lists, and what they leave open would be shown.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::counted;
+use crate::bill::amount::half_of_last;
+use crate::ledger::export::Export;
 use crate::ledger::reconcile::{Absent, Difference, Part, Report, Span, TokenDifference};
-use crate::money::NanoUsd;
+use crate::money::{CostInterval, NanoUsd};
+use crate::report::write::escaped;
 
 /// Most attempts or ids of one kind that a table lists; JSON has all of them.
 const LISTED_MAX: usize = 20;
@@ -18,6 +23,7 @@ const LISTED_MAX: usize = 20;
 pub struct Told<'a> {
     file: &'a str,
     provider: &'a str,
+    export: &'a Export,
     report: &'a Report,
     /// What the export bills in all.
     billed: Part,
@@ -31,6 +37,8 @@ struct Residual {
     differences: NanoUsd,
     not_in_ledger: NanoUsd,
     not_in_export: NanoUsd,
+    credits: NanoUsd,
+    rounding: NanoUsd,
     /// Attempts that are still in flight, or an error of ours.
     unexplained: NanoUsd,
     doubt: Doubt,
@@ -43,27 +51,36 @@ struct Doubt {
 }
 
 impl Residual {
-    fn of(report: &Report, billed: NanoUsd, span: Span) -> Self {
+    fn of(report: &Report, credits: NanoUsd, billed: NanoUsd, span: Span) -> Self {
         let whole = billed - span.ledger_after;
         let differences = report.differences.iter().map(Difference::amount).sum();
         let not_in_ledger = report.unmatched_cost;
         let known = |absent: &Absent| absent.ledger.exact.unwrap_or_default();
         let not_in_export = NanoUsd::ZERO - report.absent.iter().map(known).sum();
-        let unexplained = whole - differences - not_in_ledger - not_in_export;
+        let rounding = report.rounding;
+        let unexplained = whole - differences - not_in_ledger - not_in_export - credits - rounding;
         let in_doubt = || report.absent.iter().filter(|absent| absent.in_doubt).map(|absent| absent.ledger);
         let high = in_doubt().try_fold(NanoUsd::ZERO, |sum, cost| cost.high.map(|high| sum + high));
         let doubt = Doubt { low: in_doubt().map(|cost| cost.low).sum(), high };
-        Self { span, whole, differences, not_in_ledger, not_in_export, unexplained, doubt }
+        Self { span, whole, differences, not_in_ledger, not_in_export, credits, rounding, unexplained, doubt }
     }
 }
 
 impl<'a> Told<'a> {
     /// Works the amounts out.
-    pub fn of(file: &'a str, provider: &'a str, report: &'a Report) -> Self {
+    pub fn of(file: &'a str, provider: &'a str, export: &'a Export, report: &'a Report) -> Self {
         let rows = report.matched.rows + report.unmatched.len() as u64;
-        let billed = Part { rows, amount: report.matched.amount + report.unmatched_cost };
-        let residual = report.span.map(|span| Residual::of(report, billed.amount, span));
-        Self { file, provider, report, billed, residual }
+        let credits = export.credits.1;
+        let billed = Part { rows, amount: report.matched.amount + report.unmatched_cost + credits };
+        let residual = report.span.map(|span| Residual::of(report, credits, billed.amount, span));
+        Self { file, provider, export, report, billed, residual }
+    }
+
+    /// Whether the export contradicts nothing, and only doubt and rounding are left.
+    pub fn is_within(&self) -> bool {
+        let Report { differences, outside_interval, unmatched, absent, .. } = self.report;
+        let (is_settled, (credits, _)) = (absent.iter().all(|absent| absent.in_doubt), self.export.credits);
+        differences.is_empty() && outside_interval.is_empty() && unmatched.is_empty() && is_settled && credits == 0
     }
 
     /// For people.
@@ -75,6 +92,14 @@ impl<'a> Told<'a> {
             "{}: {} {rows} of `{}` for {} USD",
             self.file, self.billed.rows, self.provider, self.billed.amount
         ));
+        let (lines, decimals) = (self.export.lines, self.export.decimals);
+        if lines > self.billed.rows + self.export.credits.0 {
+            out.say(format_args!("  in {lines} lines: those of a call are added up"));
+        }
+        if decimals < 9 && report.matched.rows > 0 {
+            let half = NanoUsd(half_of_last(decimals));
+            out.say(format_args!("  amounts have {}: a line agrees within {half} USD", counted(decimals, "decimal")));
+        }
         out.part("in both", report.matched);
         out.part("  unchanged", report.unchanged);
         out.part("  corrected", report.corrected);
@@ -91,6 +116,9 @@ impl<'a> Told<'a> {
         let unmatched = Part { rows: report.unmatched.len() as u64, amount: report.unmatched_cost };
         out.part("in the export, not in the ledger", unmatched);
         out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { id.clone() });
+        if self.export.credits.0 > 0 {
+            out.part("credits for no call", Part { rows: self.export.credits.0, amount: self.export.credits.1 });
+        }
         out.part("in the ledger, not in the export", absent_part(&report.absent));
         out.list(&report.absent, absent_line);
         if !report.settled_at_zero.is_empty() {
@@ -104,6 +132,39 @@ impl<'a> Told<'a> {
                 .say(format_args!("\nthe export names no attempt of `{}`: there is no time to compare", self.provider)),
         }
         out.0
+    }
+
+    /// For spreadsheets: a line for each finding, amounts in whole nano-dollars. What agrees is no finding.
+    pub fn csv(&self) -> String {
+        let report = self.report;
+        let mut out = csv::Writer::from_writer(Vec::new());
+        let _ =
+            out.write_record(["finding", "id", "ledger_low_nano", "ledger_nano", "ledger_high_nano", "export_nano"]);
+        let mut write = |finding: &str, id: &str, ledger: Option<CostInterval>, export: Option<NanoUsd>| {
+            let nano = |amount: Option<NanoUsd>| amount.map(|amount| amount.0.to_string()).unwrap_or_default();
+            let (low, exact) = (ledger.map(|cost| cost.low), ledger.and_then(|cost| cost.exact));
+            let high = ledger.and_then(|cost| cost.high);
+            // What is written to memory is written.
+            let _ = out.write_record([finding, &escaped(id), &nano(low), &nano(exact), &nano(high), &nano(export)]);
+        };
+        for (finding, list) in [("difference", &report.differences), ("outside_interval", &report.outside_interval)] {
+            for found in list {
+                write(finding, &found.attempt.to_string(), Some(found.ledger), found.export);
+            }
+        }
+        for (finding, list) in [("not_in_export", &report.absent), ("settled_at_zero", &report.settled_at_zero)] {
+            for found in list {
+                write(finding, &found.attempt.to_string(), Some(found.ledger), None);
+            }
+        }
+        let unmatched: HashSet<&str> = report.unmatched.iter().map(String::as_str).collect();
+        for row in self.export.rows.iter().filter(|row| unmatched.contains(row.client_request_id.as_str())) {
+            write("not_in_ledger", &row.client_request_id, None, Some(row.cost));
+        }
+        if self.export.credits.0 > 0 {
+            write("credits", "", None, Some(self.export.credits.1));
+        }
+        String::from_utf8(out.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 
     /// For programs.
@@ -123,6 +184,8 @@ impl<'a> Told<'a> {
             "settled_at_zero": all(&report.settled_at_zero, absent_json),
             "in_doubt": report.in_doubt, "in_doubt_low_nano_usd": report.doubt.low.0,
             "in_doubt_high_nano_usd": report.doubt.high.map(|high| high.0),
+            "lines": self.export.lines, "decimals": self.export.decimals,
+            "credits": self.export.credits.0, "credits_nano_usd": self.export.credits.1.0, "within": self.is_within(),
         });
         value["span"] = self.residual.as_ref().map_or(Value::Null, |residual| {
             json!({
@@ -134,6 +197,7 @@ impl<'a> Told<'a> {
                 "differences_nano_usd": residual.differences.0,
                 "not_in_ledger_nano_usd": residual.not_in_ledger.0,
                 "not_in_export_nano_usd": residual.not_in_export.0,
+                "credits_nano_usd": residual.credits.0, "rounding_nano_usd": residual.rounding.0,
                 "unexplained_nano_usd": residual.unexplained.0,
                 "in_doubt_low_nano_usd": residual.doubt.low.0,
                 "in_doubt_high_nano_usd": residual.doubt.high.map(|high| high.0),
@@ -262,6 +326,8 @@ impl Table {
             ("  differences", residual.differences, "the provider bills other than it had reported"),
             ("  not in the ledger", residual.not_in_ledger, "other software, or another ledger, used the account"),
             ("  not in the export", residual.not_in_export, "not billed yet, or the export is not complete"),
+            ("  credits", residual.credits, "given back for no call"),
+            ("  rounding", residual.rounding, "the export rounds"),
             ("  unexplained", residual.unexplained, "still in flight"),
         ] {
             if amount != NanoUsd::ZERO {

@@ -3,7 +3,8 @@
 //! Columns are `client_request_id` (our attempt id), `cost_usd` (a decimal) or `cost_nano_usd` (whole),
 //! and, if known, `model`, `input_tokens`, `cached_input_tokens`, `cache_write_tokens`,
 //! `cache_write_1h_tokens`, `output_tokens`, `reasoning_tokens`, with subsets counted in their whole as in
-//! the ledger. A `currency` must be USD. Other columns are ignored.
+//! the ledger. A `currency` must be USD. Other columns are ignored. Lines of the same call are added up, unless they say
+//! the same; negative amounts are credits.
 //! Pure apart from the reader.
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::value::RawValue;
 
+use crate::bill::amount::{Amount, Unit, half_of_last};
 use crate::ledger::record::KnownTokens;
 use crate::money::NanoUsd;
 use crate::problem::{Problem, nearest_hint};
@@ -22,10 +24,26 @@ const USD: &str = "cost_usd";
 const NANO_USD: &str = "cost_nano_usd";
 const CURRENCY: &str = "currency";
 
+/// Decimals of a nano-dollar: an amount with as many is as fine as the ledger's.
+const NANO_DECIMALS: u32 = 9;
+
+/// What a provider billed, call by call.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Export {
+    /// The calls, in the order in which they are named first.
+    pub rows: Vec<ExportRow>,
+    /// Lines that give money back for no call, or more than the call cost: how many, and the amount, which is negative.
+    pub credits: (u64, NanoUsd),
+    /// How many lines there were; more than calls if some have several.
+    pub lines: u64,
+    /// The most decimals of a dollar that an amount is written with.
+    pub decimals: u32,
+}
+
 /// One billed call in a provider's words.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExportRow {
-    /// 1-based line of the file.
+    /// 1-based line of the file, the first of several.
     pub line: u32,
     /// What the provider was sent as `x-client-request-id`; calls of other software have other shapes.
     pub client_request_id: String,
@@ -33,18 +51,66 @@ pub struct ExportRow {
     pub model: Option<String>,
     /// The kinds of tokens that the export has; an empty column is not a zero.
     pub tokens: KnownTokens,
-    /// The amount billed; decimals beyond the ninth are rounded half to even.
+    /// The amount billed, credits taken off; decimals beyond the ninth are rounded half to even.
     pub cost: NanoUsd,
+    /// How far that may lie from the true amount because the export rounds: half of its last decimal for each line.
+    pub rounding: NanoUsd,
 }
 
-/// Reads all rows; `file` is the name used in findings. JSON lines start with `{`, anything else is CSV.
+/// A line, and the amount of all lines of its call until then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Line {
+    row: ExportRow,
+    amount: Amount,
+    decimals: u32,
+}
+
+impl Line {
+    /// What two lines of a call must not both say: then one of them is a copy.
+    fn figures(&self) -> (Amount, KnownTokens, Option<String>) {
+        (self.amount, self.row.tokens, self.row.model.clone())
+    }
+}
+
+/// A call with all its lines.
+struct Call {
+    line: Line,
+    lines: i64,
+    /// The figures of each line, once there are several.
+    said: Vec<(Amount, KnownTokens, Option<String>)>,
+}
+
+impl Call {
+    /// Adds a line to the others; false if it says what one of them says.
+    fn add(&mut self, line: Line) -> bool {
+        if self.said.is_empty() {
+            self.said.push(self.line.figures());
+        }
+        let figures = line.figures();
+        if self.said.contains(&figures) {
+            return false;
+        }
+        self.said.push(figures);
+        self.lines += 1;
+        // The tokens of a credit are those that were charged already.
+        if !line.amount.is_credit() {
+            self.line.row.tokens.add(line.row.tokens);
+        }
+        self.line.amount += line.amount;
+        self.line.row.model = self.line.row.model.take().or(line.row.model);
+        true
+    }
+}
+
+/// Reads all calls; `file` is the name used in findings. JSON lines start with `{`, anything else is CSV.
 ///
 /// # Errors
 ///
 /// Every finding with its line, at most 50 of them.
-pub fn read_export(file: &str, reader: impl Read) -> Result<Vec<ExportRow>, Vec<Problem>> {
+pub fn read_export(file: &str, reader: impl Read) -> Result<Export, Vec<Problem>> {
     let mut reader = BufReader::new(reader);
-    let mut found = Findings { file, rows: Vec::new(), lines: HashMap::new(), problems: Vec::new() };
+    let (calls, places, problems) = (Vec::new(), HashMap::new(), Vec::new());
+    let mut found = Findings { file, calls, places, problems, export: Export::default() };
     let json = match reader.fill_buf() {
         Ok(start) => start.trim_ascii_start().first() == Some(&b'{'),
         Err(error) => return Err(vec![found.problem(0, error.to_string())]),
@@ -54,15 +120,17 @@ pub fn read_export(file: &str, reader: impl Read) -> Result<Vec<ExportRow>, Vec<
     } else {
         read_csv(reader, &mut found)
     }
-    if found.problems.is_empty() { Ok(found.rows) } else { Err(found.problems) }
+    found.export()
 }
 
 struct Findings<'f> {
     file: &'f str,
-    rows: Vec<ExportRow>,
-    /// Line on which each id was seen first.
-    lines: HashMap<String, u32>,
+    calls: Vec<Call>,
+    /// Where in `calls` each id is.
+    places: HashMap<String, usize>,
     problems: Vec<Problem>,
+    /// Lines, credits and decimals until now.
+    export: Export,
 }
 
 impl Findings<'_> {
@@ -70,27 +138,72 @@ impl Findings<'_> {
         Problem { file: self.file.to_owned(), line, column: 0, message }
     }
 
-    /// Takes one row or what is wrong with it; false once there are enough findings.
-    fn take(&mut self, line: u32, row: Result<ExportRow, Wrong>) -> bool {
-        let message = match row {
+    /// Takes one line or what is wrong with it; false once there are enough findings.
+    fn take(&mut self, number: u32, line: Result<Line, Wrong>) -> bool {
+        let message = match line {
             Err(Wrong::File(message)) => {
-                self.problems = vec![self.problem(line, message)];
+                self.problems = vec![self.problem(number, message)];
                 return false;
             }
-            Ok(row) => match self.lines.get(&row.client_request_id) {
-                Some(first) if !row.client_request_id.is_empty() => {
-                    format!("`{}` occurs twice, first on line {first}", row.client_request_id)
-                }
-                _ => {
-                    self.lines.insert(row.client_request_id.clone(), line);
-                    self.rows.push(row);
-                    return true;
-                }
+            Ok(line) => match self.add(line) {
+                Ok(()) => return true,
+                Err(message) => message,
             },
             Err(Wrong::Row(message)) => message,
         };
-        self.problems.push(self.problem(line, message));
+        self.problems.push(self.problem(number, message));
         self.problems.len() < PROBLEMS_MAX
+    }
+
+    fn add(&mut self, line: Line) -> Result<(), String> {
+        self.export.lines += 1;
+        self.export.decimals = self.export.decimals.max(line.decimals);
+        let id = &line.row.client_request_id;
+        if id.is_empty() && line.amount.is_credit() {
+            self.credit(line.amount);
+            return Ok(());
+        }
+        if let Some(call) = self.places.get(id).and_then(|place| self.calls.get_mut(*place)) {
+            let (first, id) = (call.line.row.line, id.clone());
+            let is_new = call.add(line);
+            return is_new
+                .then_some(())
+                .ok_or_else(|| format!("`{id}` occurs twice with the same figures, first on line {first}"));
+        }
+        if !id.is_empty() {
+            self.places.insert(id.clone(), self.calls.len());
+        }
+        self.calls.push(Call { line, lines: 1, said: Vec::new() });
+        Ok(())
+    }
+
+    fn credit(&mut self, amount: Amount) {
+        self.export.credits.0 += 1;
+        self.export.credits.1 += amount.nano();
+    }
+
+    /// All calls, now that every line of each is known and how finely amounts are written.
+    fn export(mut self) -> Result<Export, Vec<Problem>> {
+        let half = match self.export.decimals {
+            ..NANO_DECIMALS => half_of_last(self.export.decimals),
+            _ => 0,
+        };
+        for Call { line: Line { mut row, amount, .. }, lines, .. } in std::mem::take(&mut self.calls) {
+            if row.tokens.input_tokens.is_some() != row.tokens.output_tokens.is_some() {
+                let message = "found one of `input_tokens` and `output_tokens`; wanted both or none";
+                self.problems.push(self.problem(row.line, message.to_owned()));
+            }
+            if amount.is_credit() {
+                self.credit(amount);
+            } else {
+                row.cost = amount.nano();
+            }
+            row.rounding = NanoUsd(half.saturating_mul(lines));
+            self.export.rows.push(row);
+        }
+        self.problems.sort_by_key(|problem| problem.line);
+        self.problems.truncate(PROBLEMS_MAX);
+        if self.problems.is_empty() { Ok(self.export) } else { Err(self.problems) }
     }
 }
 
@@ -195,8 +308,8 @@ impl Lines<'_> {
     }
 }
 
-/// A row from its columns; an empty column is a missing one.
-fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, Wrong> {
+/// A line from its columns; an empty column is a missing one.
+fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<Line, Wrong> {
     let currency = column(CURRENCY);
     if !currency.is_empty() && !currency.eq_ignore_ascii_case("usd") {
         return Err(Wrong::File(format!("`{CURRENCY}` is `{currency}`; wanted `USD`: the ledger keeps no other")));
@@ -213,78 +326,32 @@ fn row_of<'a>(line: u32, column: impl Fn(&str) -> &'a str) -> Result<ExportRow, 
         output_tokens: tokens("output_tokens")?,
         reasoning_tokens: tokens("reasoning_tokens")?,
     };
-    if tokens.input_tokens.is_some() != tokens.output_tokens.is_some() {
-        return Err("found one of `input_tokens` and `output_tokens`; wanted both or none".to_owned().into());
-    }
-    let cost = match (column(NANO_USD), column(USD)) {
+    let (amount, decimals) = match (column(NANO_USD), column(USD)) {
         ("", "") => return Err(format!("found no amount; wanted `{USD}` or `{NANO_USD}`").into()),
-        ("", text) => nano_of_usd(text)
+        ("", text) => amount_of(text, Unit::Dollars)
             .ok_or_else(|| format!("`{USD}` is `{text}`; wanted a decimal amount of dollars such as `0.000123`"))?,
-        (text, _) => text
-            .parse()
-            .ok()
-            .filter(|nano| *nano >= 0)
-            .map(NanoUsd)
+        (text, _) => amount_of(text, Unit::NanoDollars)
+            .filter(|(_, decimals)| *decimals == NANO_DECIMALS)
             .ok_or_else(|| format!("`{NANO_USD}` is `{text}`; wanted a whole number of nano-dollars"))?,
     };
     let model = Some(column("model")).filter(|model| !model.is_empty()).map(str::to_owned);
-    Ok(ExportRow { line, client_request_id: column(ID).to_owned(), model, tokens, cost })
+    let (client_request_id, cost, rounding) = (column(ID).to_owned(), NanoUsd::ZERO, NanoUsd::ZERO);
+    Ok(Line { row: ExportRow { line, client_request_id, model, tokens, cost, rounding }, amount, decimals })
 }
 
-/// A decimal of at most 30 digits, with an exponent if need be, in nano-dollars; halves go to the even one.
-fn nano_of_usd(text: &str) -> Option<NanoUsd> {
-    let (decimal, exponent) = match text.split_once(['e', 'E']) {
-        Some((decimal, exponent)) => (decimal, exponent.parse::<i32>().ok().filter(|e| e.abs() <= 30)?),
-        None => (text, 0),
-    };
-    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
-    let digits = [whole, fraction].concat();
-    if digits.is_empty() || digits.len() > 30 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let digits_value: u128 = digits.parse().ok()?;
-    let shift = 9 + exponent - i32::try_from(fraction.len()).ok()?;
-    let power = 10_u128.checked_pow(shift.unsigned_abs());
-    let nano = match power {
-        Some(power) if shift >= 0 => digits_value.checked_mul(power)?,
-        Some(power) => {
-            let (nano, rest) = (digits_value / power, digits_value % power);
-            nano + u128::from(rest > power - rest || (rest == power - rest && nano % 2 == 1))
-        }
-        // 30 digits shifted further right than u128 reaches.
-        None => 0,
-    };
-    i64::try_from(nano).ok().map(NanoUsd)
+/// An amount that the ledger can hold.
+fn amount_of(text: &str, unit: Unit) -> Option<(Amount, u32)> {
+    Amount::parse(text, unit).filter(|(amount, _)| amount.nano().0.unsigned_abs() < i64::MAX.unsigned_abs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check_amount(text: &str, nano: Option<i64>) {
-        assert_eq!(nano_of_usd(text), nano.map(NanoUsd), "{text}");
-    }
-
-    #[test]
-    fn dollars_become_whole_nano_dollars_rounded_half_to_even() {
-        check_amount("0.000012345", Some(12_345));
-        check_amount("1", Some(1_000_000_000));
-        check_amount("0.0000000005", Some(0));
-        check_amount("0.0000000015", Some(2));
-        check_amount("0.0000000025", Some(2));
-        check_amount("0.00000000250001", Some(3));
-        check_amount("1.2345e-05", Some(12_345));
-        check_amount("1E-30", Some(0));
-        check_amount("9223372036.854775807", Some(i64::MAX));
-        for wrong in ["", ".", "-1", "1.2.3", "$1", "1e99", "9223372036.854775808", "NaN", "+1"] {
-            check_amount(wrong, None);
-        }
-    }
-
     fn row(line: u32, cost: i64, tokens: KnownTokens) -> ExportRow {
         let model = Some("gpt-x".to_owned());
-        ExportRow { line, client_request_id: "a-1".to_owned(), model, tokens, cost: NanoUsd(cost) }
+        let rounding = NanoUsd::ZERO;
+        ExportRow { line, client_request_id: "a-1".to_owned(), model, tokens, cost: NanoUsd(cost), rounding }
     }
 
     #[test]
@@ -309,7 +376,7 @@ mod tests {
                 row(2, 15, some),
             ),
         ] {
-            assert_eq!(read_export("e", text.as_bytes()), Ok(vec![expected]), "{text}");
+            assert_eq!(read_export("e", text.as_bytes()).map(|export| export.rows), Ok(vec![expected]), "{text}");
         }
     }
 
@@ -329,7 +396,7 @@ mod tests {
         check_findings(
             "client_request_id,input_tokens,output_tokens,cost_usd\na-1,1,2,0.1\na-1,1,2,0.1\na-2,x,2,0.1\na-3,1,,0.1\na-4,,,dear\na-5,,,\n",
             &[
-                "bill.csv:3: `a-1` occurs twice, first on line 2",
+                "bill.csv:3: `a-1` occurs twice with the same figures, first on line 2",
                 "bill.csv:4: `input_tokens` is `x`; wanted a whole number of tokens",
                 "bill.csv:5: found one of `input_tokens` and `output_tokens`; wanted both or none",
                 "bill.csv:6: `cost_usd` is `dear`; wanted a decimal amount of dollars such as `0.000123`",
@@ -349,8 +416,40 @@ mod tests {
             check_findings(&lines.join(end), &[&told(3 * step + 2), &told(5 * step + 2)]);
         }
         check_findings(
-            "{\"client_request_id\":\"a-1\",\"cost_nano_usd\":-4}\n",
-            &["bill.csv:1: `cost_nano_usd` is `-4`; wanted a whole number of nano-dollars"],
+            "{\"client_request_id\":\"a-1\",\"cost_nano_usd\":4.5}\n",
+            &["bill.csv:1: `cost_nano_usd` is `4.5`; wanted a whole number of nano-dollars"],
         );
+    }
+    /// What a row comes to: line, nano-dollars, how far rounding takes it, input and output.
+    type Told = (u32, i64, i64, Option<u64>, Option<u64>);
+
+    #[track_caller]
+    fn check_export(text: &str, rows: &[Told], credits: (u64, i64)) {
+        let export = read_export("e", text.as_bytes()).expect("an export");
+        let told =
+            |row: &ExportRow| (row.line, row.cost.0, row.rounding.0, row.tokens.input_tokens, row.tokens.output_tokens);
+        assert_eq!(export.rows.iter().map(told).collect::<Vec<_>>(), rows, "{text}");
+        assert_eq!(export.credits, (credits.0, NanoUsd(credits.1)), "{text}");
+    }
+
+    #[test]
+    fn lines_of_a_call_are_added_up_and_credits_taken_off() {
+        let header = "client_request_id,input_tokens,output_tokens,cost_usd\n";
+        let check = |lines: &str, rows: &[Told], credits| check_export(&format!("{header}{lines}"), rows, credits);
+        check("a-1,9,,0.0000000014\na-1,,5,0.0000000014\n", &[(2, 3, 0, Some(9), Some(5))], (0, 0));
+        check("a-1,9,5,0.000000030\na-1,9,5,-0.000000010\n", &[(2, 20, 0, Some(9), Some(5))], (0, 0));
+        check("a-1,9,5,0.000000030\na-1,,,-0.000000040\n", &[(2, 0, 0, Some(9), Some(5))], (1, -10));
+        check(",,,-0.000000040\n,,,-0.000000040\n", &[], (2, -80));
+    }
+
+    #[test]
+    fn what_is_rounded_to_cents_says_so() {
+        let header = "client_request_id,cost_usd\n";
+        check_export(
+            &format!("{header}a-1,0.02\na-2,1.5\na-2,0.01\n"),
+            &[(2, 20_000_000, 5_000_000, None, None), (3, 1_510_000_000, 10_000_000, None, None)],
+            (0, 0),
+        );
+        check_export(&format!("{header}a-1,0.020000000\n"), &[(2, 20_000_000, 0, None, None)], (0, 0));
     }
 }

@@ -12,6 +12,7 @@ mod applier;
 pub mod backup;
 mod balances;
 mod batch;
+pub mod by_day;
 pub mod compact;
 mod error;
 pub mod export;

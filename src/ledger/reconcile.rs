@@ -120,8 +120,10 @@ pub struct Span {
 pub struct Report {
     /// Rows of the export that are attempts of this provider in the ledger: unchanged, corrected or different.
     pub matched: Part,
-    /// Matched rows that say what the ledger said, or whose attempt is still in flight.
+    /// Matched rows that say what the ledger said, as finely as the export is written, or whose attempt is still in flight.
     pub unchanged: Part,
+    /// What unchanged rows bill beyond the ledger because the export rounds.
+    pub rounding: NanoUsd,
     /// Attempts that took the export's figures.
     pub corrected: Part,
     /// `client_request_id` of rows that are no attempt of this provider in the ledger.
@@ -214,8 +216,10 @@ impl Judge<'_> {
         self.named.insert(found.attempt);
         self.report.matched.add(row.cost);
         let tokens = token_differences(&found.tokens, &row.tokens);
-        let agree = found.is_settled() && found.cost.exact == Some(row.cost) && tokens.is_empty();
-        if found.is_open || agree {
+        let off = found.cost.exact.map(|exact| row.cost - exact);
+        let is_same = off.is_some_and(|off| off.0.abs() <= row.rounding.0);
+        if found.is_open || (found.is_settled() && is_same && tokens.is_empty()) {
+            self.report.rounding += off.filter(|_| is_same).unwrap_or_default();
             self.report.unchanged.add(row.cost);
             return;
         }
@@ -224,7 +228,7 @@ impl Judge<'_> {
             self.report.differences.push(difference);
             return;
         }
-        if !found.is_settled() && !found.holds(row.cost) {
+        if !found.is_settled() && !found.holds(row.cost, row.rounding) {
             self.report.outside_interval.push(difference);
         }
         self.report.corrected.add(row.cost);

@@ -35,8 +35,9 @@ impl Stored {
         !((self.is_settled() || self.has_failed) && self.cost.exact == Some(NanoUsd::ZERO))
     }
 
-    pub(super) fn holds(&self, amount: NanoUsd) -> bool {
-        self.cost.low <= amount && self.cost.high.is_none_or(|high| amount <= high)
+    /// Whether an amount that is rounded by so much may lie within the interval.
+    pub(super) fn holds(&self, amount: NanoUsd, rounding: NanoUsd) -> bool {
+        self.cost.low <= amount + rounding && self.cost.high.is_none_or(|high| amount - rounding <= high)
     }
 }
 

@@ -298,6 +298,24 @@ pub struct KnownTokens {
 }
 
 impl KnownTokens {
+    /// Adds what another line of the same call says.
+    pub fn add(&mut self, other: Self) {
+        let Self { input_tokens, cached_input_tokens, cache_write_tokens, .. } = self;
+        for (sum, more) in [
+            (input_tokens, other.input_tokens),
+            (cached_input_tokens, other.cached_input_tokens),
+            (cache_write_tokens, other.cache_write_tokens),
+            (&mut self.cache_write_1h_tokens, other.cache_write_1h_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.reasoning_tokens, other.reasoning_tokens),
+        ] {
+            *sum = match (*sum, more) {
+                (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+                (sum, more) => sum.or(more),
+            };
+        }
+    }
+
     /// Every kind with its column's name and the column of the whole that it is a part of.
     pub fn kinds(&self) -> [(&'static str, Option<&'static str>, Option<u64>); 6] {
         [

@@ -7,6 +7,7 @@
 
 mod answer;
 mod connection;
+mod exports;
 mod invoice;
 mod performance;
 mod play;
@@ -24,6 +25,7 @@ pub mod tokenizer;
 mod traffic;
 pub mod workload;
 
+pub use exports::ExportShape;
 pub use invoice::{BillsAfterCut, Invoice, InvoiceLine};
 pub use play::BrokenOff;
 pub use prices::{BilledTokens, PriceClass, PriceList, Rates};

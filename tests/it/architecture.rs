@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A room may use rooms of lower layers; inside a layer only the exceptions below.
 const LAYERS: &[(&str, &[&str])] = &[
     ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
-    ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report"]),
+    ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"]),
     ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "keys", "simulator"]),
     ("accounting", &["meter", "webhooks"]),
     ("hallway", &["gateway"]),
@@ -41,7 +41,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
 ];
 
 /// Rooms that think take values and return values.
-const PURE: &[&str] = &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report"];
+const PURE: &[&str] = &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"];
 const IMPURE: &[&str] =
     &["tokio::", "std::fs", "std::env", "std::net", "SystemTime", "Instant::now", "async fn", "prometheus"];
 

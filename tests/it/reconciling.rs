@@ -2,7 +2,7 @@
 
 use farthing::app;
 use farthing::config;
-use farthing::simulator::{ModelScript, PriceList, Provider, Reply};
+use farthing::simulator::{ExportShape, ModelScript, PriceList, Provider, Reply};
 use farthing::telemetry::log::Log;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -289,6 +289,9 @@ async fn a_program_reads_the_same_in_nano_dollars() {
     {
       "corrected": 1,
       "corrected_nano_usd": 13600,
+      "credits": 0,
+      "credits_nano_usd": 0,
+      "decimals": 9,
       "differences": [
         {
           "attempt_id": "<attempt 6>",
@@ -312,6 +315,7 @@ async fn a_program_reads_the_same_in_nano_dollars() {
       "in_doubt": 1,
       "in_doubt_high_nano_usd": 307234000,
       "in_doubt_low_nano_usd": 0,
+      "lines": 5,
       "matched": 4,
       "matched_nano_usd": 175600,
       "not_in_export": [
@@ -329,6 +333,7 @@ async fn a_program_reads_the_same_in_nano_dollars() {
       "rows_nano_usd": 500175600,
       "settled_at_zero": [],
       "span": {
+        "credits_nano_usd": 0,
         "differences_nano_usd": 120000,
         "export_nano_usd": 500175600,
         "from_ms": 1,
@@ -339,6 +344,7 @@ async fn a_program_reads_the_same_in_nano_dollars() {
         "not_in_export_nano_usd": 0,
         "not_in_ledger_nano_usd": 500000000,
         "residual_nano_usd": 500120000,
+        "rounding_nano_usd": 0,
         "unexplained_nano_usd": 0,
         "until_ms": 2
       },
@@ -348,7 +354,8 @@ async fn a_program_reads_the_same_in_nano_dollars() {
       "unmatched_ids": [
         "chat-window-7"
       ],
-      "unmatched_nano_usd": 500000000
+      "unmatched_nano_usd": 500000000,
+      "within": false
     }
     "#);
 }
@@ -400,4 +407,106 @@ async fn a_row_holds_all_that_its_price_was_made_of() {
     assert_eq!((standard.0.as_str(), standard.4 * 1_000_000), ("standard", list(standard.2, standard.3, standard.1)));
     assert_eq!((flex.0.as_str(), flex.4 * 2_000_000), ("flex", list(flex.2, flex.3, flex.1)));
     assert_eq!((standard.1, flex.1), (150_000, 150_000));
+}
+
+#[tokio::test]
+async fn sums_of_every_shape_leave_no_residual_while_the_gateway_runs() {
+    let world = Setup::of(luna([Reply::tokens(100), Reply::tokens(7), Reply::tokens(33)])).start().await;
+    for _ in 0..3 {
+        world.chat(ask(json!({}))).await;
+    }
+    world.provider.settled().await.expect("the invoice is final");
+    assert_eq!(world.attempts().len(), 3);
+    let folder = world.folder.path();
+    let views = farthing::ledger::open_views(&folder.join("farthing.db")).expect("a ledger");
+    let day: String = views
+        .query_row("SELECT date(min(at_ms) / 1000, 'unixepoch') FROM attempts_v1", [], |row| row.get(0))
+        .expect("a day");
+    let books = "ledger: { path: farthing.db }\n\
+                 providers:\n  sim: { protocol: openai, base_url: http://127.0.0.1:1/v1, models: [\"*\"] }\n";
+    std::fs::write(folder.join("books.yaml"), books).expect("a file");
+    let invoice = world.provider.invoice();
+    let total = invoice.total().0;
+    for (shape, word) in [
+        (ExportShape::OpenaiCosts, "openai-costs"),
+        (ExportShape::OpenaiUsage, "openai-usage"),
+        (ExportShape::OpenaiCsv, "openai-csv"),
+        (ExportShape::AnthropicCost, "anthropic-cost"),
+        (ExportShape::AnthropicUsage, "anthropic-usage"),
+        (ExportShape::Csv, "csv"),
+    ] {
+        let [file, config] = ["sums", "books.yaml"].map(|name| folder.join(name).display().to_string());
+        std::fs::write(&file, invoice.export(shape, day.parse().expect("a day"))).expect("a file");
+        let mut arguments =
+            vec!["reconcile", "--provider", "sim", &file, "--config", &config, "--format", "json", "--check"];
+        if shape == ExportShape::Csv {
+            arguments.extend(["--columns", "day=Date,model=Model,usd=Cost"]);
+        }
+        let done = run(&arguments);
+        assert!(done.status.success(), "{word}: {}", String::from_utf8_lossy(&done.stderr));
+        let told: Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+        assert_eq!((&told["as"], &told["within"]), (&json!(word), &json!(true)));
+        let lines = told["lines"].as_array().expect("lines");
+        assert!(!lines.is_empty() && lines.iter().all(|line| line["residual"] == 0), "{word}: {told:#}");
+        let of_costs = told["totals"].as_array().expect("totals").iter().find(|sum| sum["what"] == "cost_nano_usd");
+        assert!(of_costs.is_none_or(|sum| sum["theirs"] == total), "{word}: {told:#}");
+    }
+    let done = run(&[
+        "reconcile",
+        "--provider",
+        "sim",
+        "--complete",
+        &folder.join("sums").display().to_string(),
+        "--config",
+        &folder.join("books.yaml").display().to_string(),
+        "--columns",
+        "day=Date,usd=Cost",
+    ]);
+    assert_eq!(done.status.code(), Some(2), "sums settle nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_reads_where_sums_differ_and_why() {
+    let books = Books::new().await;
+    let views = farthing::ledger::open_views(&books.folder.path().join("farthing.db")).expect("a ledger");
+    let days = "SELECT date(min(at_ms) / 1000, 'unixepoch') FROM attempts_v1";
+    let day: String = views.query_row(days, [], |row| row.get(0)).expect("a day");
+    let lines = [("gpt-5.6-luna-2026-08-01", "0.000069"), ("secretive", "0.0000028"), ("sora-9", "1.5")];
+    let rows = lines.map(|(model, usd)| format!("{day};{model};{usd}\n")).concat();
+    std::fs::write(books.folder.path().join("november.jsonl"), format!("Day;Model;Amount\n{rows}")).expect("a file");
+    let told = books.reconcile(&["--columns", "day=Day,model=Model,usd=Amount"]).replace(&day, "<the day>");
+    for said in [
+        "csv of `sim`, 3 lines, <the day> to <the day>, days of UTC",
+        "amounts have 7 decimals: each may be 0.00000005 USD off",
+        "0.0000392 .. 0.0000558 .. 0.6145072",
+        "1 row of unknown cost; 1 row estimated",
+        "! no attempt of that name on these days",
+        "1 of 3 lines are beyond rounding and what the ledger does not know (!)",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+    let before: Vec<String> =
+        attempts(&books.folder.path().join("farthing.db")).iter().map(|row| format!("{row:?}")).collect();
+    let in_folder = |name: &str| books.folder.path().join(name).display().to_string();
+    let columns = "day=Day,model=Model,usd=Amount";
+    let checked = run(&[
+        "reconcile",
+        "--provider",
+        "sim",
+        &in_folder("november.jsonl"),
+        "--config",
+        &in_folder("farthing.yaml"),
+        "--columns",
+        columns,
+        "--check",
+        "--format",
+        "csv",
+    ]);
+    assert_eq!(checked.status.code(), Some(3));
+    let csv = String::from_utf8(checked.stdout).expect("text");
+    let luna = csv.lines().find(|line| line.contains("luna")).expect("a line");
+    assert!(luna.contains(",true,") && luna.ends_with("uncertain_rows estimated_rows"), "{luna}");
+    let after: Vec<String> =
+        attempts(&books.folder.path().join("farthing.db")).iter().map(|row| format!("{row:?}")).collect();
+    assert_eq!(before, after, "sums change nothing");
 }

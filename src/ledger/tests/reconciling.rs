@@ -10,7 +10,14 @@ const LEFT_MS: i64 = 1_790_000_000_001;
 
 fn billed(id: AttemptId, cost: i64) -> ExportRow {
     let tokens = KnownTokens::default();
-    ExportRow { line: 1, client_request_id: id.to_string(), model: None, tokens, cost: NanoUsd(cost) }
+    ExportRow {
+        line: 1,
+        client_request_id: id.to_string(),
+        model: None,
+        tokens,
+        cost: NanoUsd(cost),
+        rounding: NanoUsd::ZERO,
+    }
 }
 
 fn import(ledger: &Ledger, coverage: Coverage, rows: &[ExportRow]) -> Report {

@@ -102,6 +102,7 @@ fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
         model: None,
         tokens: KnownTokens { output_tokens: Some(5), ..KnownTokens::default() },
         cost: NanoUsd(cost),
+        rounding: NanoUsd::ZERO,
     };
     let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage: Coverage::Partial };
     ledger.reconcile(&import, &[billed(ids[0], 70), billed(ids[4], 11), billed(ids[5], 12)]).expect("it reconciles");

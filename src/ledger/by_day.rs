@@ -1,0 +1,77 @@
+//! What the ledger has of a provider's days, by model: the side of `bill::compare` that is ours.
+//!
+//! Attempts are counted to the time at which they left. Reads the views, also while a gateway writes.
+
+use rusqlite::{Connection, params};
+
+use crate::bill::KINDS;
+use crate::bill::compare::Ours;
+use crate::ledger::schema::first_id_at;
+use crate::report::SLOT_MS;
+
+/// How far an attempt's time may lie from the one in its id, which is its request's arrival.
+const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
+
+/// A provider's attempts within `from_ms..until_ms`, by model.
+///
+/// # Errors
+///
+/// SQLite's own.
+pub fn attempts_by_model(
+    views: &Connection,
+    provider: &str,
+    (from_ms, until_ms): (i64, i64),
+) -> rusqlite::Result<Vec<(String, Ours)>> {
+    let (first, beyond) =
+        (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+    views
+        .prepare_cached(
+            "SELECT coalesce(model, ''), count(*), sum(cost_nano IS NULL),
+                sum(cost_nano IS NULL AND price_version IS NULL), sum(source = 'estimated'),
+                coalesce(sum(cost_low_nano), 0), coalesce(sum(cost_nano), 0),
+                CASE WHEN count(*) = count(cost_high_nano) THEN sum(cost_high_nano) END,
+                coalesce(sum(overshoot_nano), 0), coalesce(sum(input_tokens), 0), coalesce(sum(cached_input_tokens), 0),
+                coalesce(sum(coalesce(cache_write_tokens, 0) + coalesce(cache_write_1h_tokens, 0)), 0),
+                coalesce(sum(output_tokens), 0), sum(input_tokens IS NULL OR output_tokens IS NULL)
+             FROM attempts_v1
+             WHERE provider = ?1 AND attempt_id >= ?2 AND attempt_id < ?3 AND at_ms >= ?4 AND at_ms < ?5
+                AND NOT (fate = 'failed' AND cost_nano = 0)
+             GROUP BY 1",
+        )?
+        .query_map(params![provider, first, beyond, from_ms, until_ms], |row| {
+            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            let attempts = number(1)?;
+            let ours = Ours {
+                attempts,
+                uncertain: number(2)?,
+                unpriced: number(3)?,
+                estimated: number(4)?,
+                low: row.get(5)?,
+                known: row.get(6)?,
+                high: row.get(7)?,
+                overshoot: row.get(8)?,
+                counts: [number(9)?, number(10)?, number(11)?, number(12)?, attempts],
+                unread: number(13)?,
+            };
+            const { assert!(KINDS.len() == 5) };
+            Ok((row.get(0)?, ours))
+        })?
+        .collect()
+}
+
+/// When the oldest row that is left arrived, if older ones were deleted: their sums are still there.
+///
+/// # Errors
+///
+/// SQLite's own.
+pub fn rows_kept_from(views: &Connection) -> rusqlite::Result<Option<i64>> {
+    let (oldest_slot, oldest_ms): (Option<i64>, Option<i64>) = views.query_row(
+        "SELECT (SELECT min(slot) FROM rollup),
+            (SELECT at_ms FROM requests WHERE at_ms IS NOT NULL ORDER BY request_id LIMIT 1)",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    // Where no row is left, all of them were deleted.
+    let kept_ms = oldest_ms.unwrap_or(i64::MAX);
+    Ok(oldest_slot.filter(|slot| slot.saturating_add(1).saturating_mul(SLOT_MS) <= kept_ms).map(|_| kept_ms))
+}
