@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::config::policies::{self, Known};
 use crate::cost::Book;
 use crate::gateway::{Gateway, hold};
+use crate::ledger::mirror::Target;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::limits::CUT_GRACE;
 use crate::meter::accounts::{Accounts, Cutting};
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// What is configured as the ledger's mirror is no Postgres.
+    #[error("`mirror` {0}")]
+    Mirror(String),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] io::Error),
@@ -100,12 +104,15 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     config.providers.iter().for_each(|row| book.read_ahead(&row.vendor));
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
+    let mirror = config.ledger.mirror.as_ref().map(|url| Target::parse(url.reveal())).transpose();
+    let mirror = mirror.map_err(StartError::Mirror)?;
     let options = LedgerOptions {
         path: config.ledger.path.clone(),
         durability: config.ledger.durability,
         when_it_fails: config.ledger.when_it_fails,
     };
     let (ledger, recovered) = Ledger::open(&options)?;
+    ledger.mirror_to(mirror)?;
     let warnings: Vec<String> = warnings::warnings(&config, &book, jiff::Timestamp::now())
         .into_iter()
         .chain(doubts.iter().map(ToString::to_string))

@@ -46,6 +46,25 @@ fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
     *told = now;
 }
 
+/// The same of the mirror. A failure that only its words tell from the one before is told once.
+fn tell_whether_mirrored(accounts: &Accounts, told: &mut Option<bool>) {
+    let Some(standing) = accounts.ledger.mirror() else { return };
+    let is_good = standing.failure.is_none();
+    let is_news = match (*told, is_good) {
+        (None, true) => standing.caught_up > 0,
+        (None, false) => true,
+        (Some(before), now) => before != now && (!now || standing.caught_up > 0 && standing.rows == 0),
+    };
+    if !is_news {
+        return;
+    }
+    match &standing.failure {
+        Some(error) => accounts.log.event("mirror_behind", &json!({ "error": error, "rows": standing.rows })),
+        None => accounts.log.event("mirror_caught_up", &json!({})),
+    }
+    *told = Some(is_good);
+}
+
 /// Reads keys, prices, policies and certificates again when their files change, and on SIGHUP. A bad file never replaces
 /// a good one. Each is read on a thread of its own: one that cannot be read holds up neither the doors nor the others.
 pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, seen: Seen) {
@@ -73,9 +92,10 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
         Watch::new(&server, "tls", first, seen.tls, move || versions(&paths), reload).forever()
     });
     let behind = async {
-        let mut told = None;
+        let (mut told, mut told_of_mirror) = (None, None);
         loop {
             tell_whether_behind(server.gateway.accounts(), &mut told);
+            tell_whether_mirrored(server.gateway.accounts(), &mut told_of_mirror);
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     };

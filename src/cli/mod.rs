@@ -14,6 +14,7 @@ mod check;
 mod demo;
 mod explain;
 mod ledger;
+mod mirror;
 mod policy;
 mod reconcile;
 mod reconcile_told;

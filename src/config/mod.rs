@@ -27,6 +27,7 @@ use findings::Findings;
 use secrets::References;
 
 pub use checked::*;
+pub use secrets::MirrorReference;
 
 /// The file that is looked for in the working directory.
 pub const FILE_NAME: &str = "farthing.yaml";

@@ -23,6 +23,7 @@ mod http2;
 mod http2_out;
 mod intake;
 mod ledger_commands;
+mod mirror;
 mod money;
 mod operating;
 mod policies;
