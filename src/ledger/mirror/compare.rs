@@ -84,15 +84,17 @@ fn look(views: &rusqlite::Connection, reader: &Reader, ledger: i64) -> Result<Op
             return Err(MirrorError::Unfit("this ledger was never mirrored there".to_owned()));
         };
         let ours = views.unchecked_transaction().map_err(database_error("read"))?;
-        let acked = match of_feed(&ours)? {
-            Some((our_feed, acked)) if our_feed == feed.number() => acked,
-            // Its changes are no longer noted, or not for what is there.
-            _ => position.number(),
+        let copied_to = if is_copied.number() == 0 { Some(copied_to.text()) } else { None };
+        let (acked, copied_to) = match of_feed(&ours)? {
+            Some((our_feed, acked)) if our_feed == feed.number() => (acked, copied_to),
+            // A list of changes that the mirror has not heard of: all rows will come again.
+            Some((_, acked)) => (acked.min(position.number()), Some(String::new())),
+            // No mirror is configured: nothing is on its way.
+            None => (position.number(), copied_to),
         };
         if acked > position.number() {
             return Ok(None);
         }
-        let copied_to = if is_copied.number() == 0 { Some(copied_to.text()) } else { None };
         let (waiting, days) = waiting(&ours, acked, copied_to.as_deref())?;
         let our_sums = sums_of(&ours.read(&sums("WHERE ?1 = ?1"), &[Cell::Number(ledger)])?);
         drop(ours);
