@@ -6,12 +6,16 @@
 //! days within it and of the slots at its edges ([`over`]). Users and prompts are too many to keep sums by: reports on them
 //! read the rows.
 
+pub(super) mod counted;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value};
 
+use crate::ledger::batch::RequestChange;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::first_id_at;
@@ -185,21 +189,22 @@ const OF_SPAN: &str = concat!(
 /// Adds to a sum by slot, and to one by day.
 static ADD: LazyLock<[String; 2]> = LazyLock::new(|| {
     let marks = vec!["?"; 1 + NAMES.len() + Figures::COUNT].join(", ");
-    let sums = Figures::NAMES.map(|name| format!("{name} = {name} + excluded.{name}")).join(", ");
+    // A sum beyond what is an integer stops at the last one: https://www.sqlite.org/lang_expr.html#castexpr
+    let sums = Figures::NAMES.map(|name| format!("{name} = CAST({name} + excluded.{name} AS INTEGER)")).join(", ");
     ["rollup", "rollup_day"]
         .map(|table| format!("INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}"))
 });
 
 /// What a sum is of.
-type Key = (i64, [String; NAMES.len()]);
+type Key<'k> = (i64, [Cow<'k, str>; NAMES.len()]);
 
 /// Changes of the sums that one transaction makes.
-pub(super) struct Sums<'c> {
+pub(super) struct Sums<'c, 'k> {
     of_request: CachedStatement<'c>,
-    changes: HashMap<Key, Figures>,
+    changes: HashMap<Key<'k>, Figures>,
 }
 
-impl<'c> Sums<'c> {
+impl<'c, 'k> Sums<'c, 'k> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self { of_request: connection.prepare_cached(OF_REQUEST)?, changes: HashMap::new() })
     }
@@ -214,12 +219,17 @@ impl<'c> Sums<'c> {
         self.each(request_id, Figures::add)
     }
 
+    /// Puts in what a request counts for that begins and ends in one batch.
+    pub(super) fn add_whole(&mut self, change: &RequestChange<'k>) {
+        counted::counted(change, |key, figures| self.changes.entry(key).or_default().add(figures));
+    }
+
     fn each(&mut self, request_id: &str, change: fn(&mut Figures, &Figures)) -> rusqlite::Result<()> {
         let mut rows = self.of_request.query([request_id])?;
         while let Some(row) = rows.next()? {
-            let mut names: [String; NAMES.len()] = Default::default();
+            let mut names: [Cow<'k, str>; NAMES.len()] = Default::default();
             for (place, name) in names.iter_mut().enumerate() {
-                *name = row.get(1 + place)?;
+                *name = Cow::Owned(row.get(1 + place)?);
             }
             let figures = figures_at(row, 1 + NAMES.len())?;
             change(self.changes.entry((row.get(0)?, names)).or_default(), &figures);
@@ -229,7 +239,7 @@ impl<'c> Sums<'c> {
 
     /// Writes the changes.
     pub(super) fn write(self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut days = HashMap::<Key, Figures>::new();
+        let mut days = HashMap::<Key<'_>, Figures>::new();
         for ((slot, names), figures) in &self.changes {
             let day = slot.div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY;
             days.entry((day, names.clone())).or_default().add(figures);
@@ -237,7 +247,9 @@ impl<'c> Sums<'c> {
         for (sql, sums) in ADD.iter().zip([&self.changes, &days]) {
             let mut add = connection.prepare_cached(sql)?;
             for ((slot, names), figures) in sums.iter().filter(|(_, figures)| !figures.is_zero()) {
-                let values = [Value::from(*slot)].into_iter().chain(names.iter().cloned().map(Value::from));
+                let values = [Value::from(*slot)]
+                    .into_iter()
+                    .chain(names.iter().map(|name| Value::from(name.as_ref().to_owned())));
                 add.execute(params_from_iter(values.chain(figures.all().map(Value::from))))?;
             }
         }

@@ -155,3 +155,52 @@ fn a_span_of_any_zone_has_the_same_sums_by_days_and_slots_as_by_rows() {
     let (ledger, _) = open(folder.path());
     assert_eq!(total(&ledger, &[By::Team]).cost, (1 << 15) - 1);
 }
+
+#[test]
+fn a_request_of_one_batch_counts_for_what_its_rows_say() {
+    let (_folder, ledger) = fresh();
+    let of = |id: AttemptId, usage: Usage, exact: Option<i64>, high: Option<i64>, closes: bool| {
+        let Record::Outcome(outcome) = outcome(id, 0, closes.then(closing)) else { unreachable!("that is what it is") };
+        let cost =
+            CostInterval { low: NanoUsd(exact.unwrap_or(2)), exact: exact.map(NanoUsd), high: high.map(NanoUsd) };
+        Record::Outcome(Outcome { usage: Some(usage), cost, ..outcome })
+    };
+    let usage = |tokens| Usage {
+        input_tokens: tokens,
+        cached_input_tokens: 1,
+        cache_write_tokens: 2,
+        cache_write_1h_tokens: 3,
+        output_tokens: 5,
+        reasoning_tokens: 4,
+    };
+    let many = RequestId::new();
+    let mut records = Vec::new();
+    for ordinal in 1..=11 {
+        let id = attempt(many, ordinal);
+        records.extend([intent(id), of(id, usage(u64::from(ordinal)), Some(7), Some(7), ordinal == 11)]);
+    }
+    let [bounded, unbounded, saved] = [(); 3].map(|()| attempt(RequestId::new(), 1));
+    records.extend([intent(bounded), of(bounded, Usage::default(), None, Some(9), true)]);
+    records.extend([intent(unbounded), of(unbounded, Usage::default(), None, None, true)]);
+    records.extend([intent(saved), compared(saved, 70, 100), closed(RequestId::new())]);
+    append(&ledger, &records);
+    check_sums(&ledger);
+    let figures = total(&ledger, &[By::Model]);
+    assert_eq!((figures.requests, figures.attempts, figures.uncertain, figures.unbounded), (5, 14, 2, 1));
+    // Told a second time, it counts once.
+    append(&ledger, &[intent(saved), compared(saved, 70, 100)]);
+    check_sums(&ledger);
+    assert_eq!(total(&ledger, &[By::Model]), figures);
+}
+
+#[test]
+fn sums_beyond_an_integer_stop_at_the_last_one_and_the_ledger_goes_on() {
+    let (_folder, ledger) = fresh();
+    for cost in [i64::MAX, i64::MAX, 1] {
+        let id = attempt(RequestId::new(), 1);
+        append(&ledger, &[intent(id), outcome(id, cost, Some(closing()))]);
+        sync(&ledger);
+    }
+    assert_eq!(total(&ledger, &[By::Team]).cost, i64::MAX);
+    check_rows(&ledger, "SELECT count(*) FROM requests_v1 WHERE status = 'ok'", &["3"]);
+}
