@@ -25,6 +25,7 @@ use crate::config::policies::{self, Known};
 use crate::cost::Book;
 use crate::gateway::{Gateway, hold};
 use crate::keys::{KeysError, Store};
+use crate::ledger::mirror::Target;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::limits::CUT_GRACE;
 use crate::meter::accounts::{Accounts, Cutting};
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// What is configured as the ledger's mirror is no Postgres.
+    #[error("`mirror` {0}")]
+    Mirror(String),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] io::Error),
@@ -106,12 +110,15 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let (keys, not_in_force) = read_keys(&config)?;
     let agents = listen::bind(config.server.listen).await?;
     let operators = listen::bind(config.server.admin_listen).await?;
+    let mirror = config.ledger.mirror.as_ref().map(|url| Target::parse(url.reveal())).transpose();
+    let mirror = mirror.map_err(StartError::Mirror)?;
     let options = LedgerOptions {
         path: config.ledger.path.clone(),
         durability: config.ledger.durability,
         when_it_fails: config.ledger.when_it_fails,
     };
     let (ledger, recovered) = Ledger::open(&options)?;
+    ledger.mirror_to(mirror)?;
     let warnings: Vec<String> = warnings::warnings(&config, &book, jiff::Timestamp::now())
         .into_iter()
         .chain(not_in_force)

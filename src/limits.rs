@@ -220,3 +220,15 @@ pub const WEBHOOK_TRIES_MAX: u32 = 20;
 pub const PRICE_LIST_BYTES_MAX: usize = 32 << 20;
 /// Most times that such a list may be said to be elsewhere.
 pub const PRICE_LIST_REDIRECTS_MAX: u32 = 5;
+/// Most requests that go to a mirror at once.
+pub const MIRROR_BATCH_REQUESTS_MAX: u32 = 1_000;
+/// How much their rows may be before a batch is full, in bytes.
+pub const MIRROR_BATCH_BYTES_MAX: usize = 4 << 20;
+/// How long a mirror may take for one step before it counts as gone.
+pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is looked whether there is anything for a mirror.
+pub const MIRROR_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a mirror that cannot be reached is left alone at first, and at most.
+pub const MIRROR_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// How long the end of the process waits for a mirror to catch up.
+pub const MIRROR_GRACE: Duration = Duration::from_secs(2);

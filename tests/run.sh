@@ -29,7 +29,8 @@ fail() {
 }
 
 # A C compiler for SQLite and TLS, one for C++ for libFuzzer, a Python that can make environments, and npm: the Node
-# that the cases run on comes from its registry, since the SDK wants a newer one than Debian has.
+# that the cases run on comes from its registry, since the SDK wants a newer one than Debian has. Postgres is for the mirror:
+# its cases start a cluster of their own and need none that runs.
 missing_packages() {
     command -v cc >/dev/null || echo gcc libc6-dev
     command -v c++ >/dev/null || echo g++
@@ -37,6 +38,7 @@ missing_packages() {
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     command -v npm >/dev/null || echo nodejs npm
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
 }
 
 install_packages() {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
+use crate::ledger::mirror::Target;
 use crate::policy::{Policy, doubts};
 use crate::server::KeyRing;
 use crate::task::Tier;
@@ -16,6 +17,7 @@ use crate::task::Tier;
 pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
     let today = now.to_zoned(TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC)).date();
     let mut warnings = Vec::new();
+    of_mirror(config, &mut warnings);
     of_providers(config, &mut warnings);
     of_prices(config, book, &mut warnings);
     of_tiers(config, book, today, &mut warnings);
@@ -43,6 +45,16 @@ pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>, keys: &Key
         }
     }
     warnings.iter().map(ToString::to_string).collect()
+}
+
+fn of_mirror(config: &Config, warnings: &mut Vec<String>) {
+    let target = config.ledger.mirror.as_ref().and_then(|url| Target::parse(url.reveal()).ok());
+    if target.is_some_and(|target| target.is_unproven()) {
+        warnings.push(
+            "`mirror` is on another machine that proves nothing of itself; wanted `sslmode=verify-full` in its URL"
+                .to_owned(),
+        );
+    }
 }
 
 fn of_providers(config: &Config, warnings: &mut Vec<String>) {

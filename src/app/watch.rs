@@ -48,6 +48,25 @@ fn tell_whether_behind(accounts: &Accounts, told: &mut Option<String>) {
     *told = now;
 }
 
+/// The same of the mirror. A failure that only its words tell from the one before is told once.
+fn tell_whether_mirrored(accounts: &Accounts, told: &mut Option<bool>) {
+    let Some(standing) = accounts.ledger.mirror() else { return };
+    let is_good = standing.failure.is_none();
+    let is_news = match (*told, is_good) {
+        (None, true) => standing.caught_up > 0,
+        (None, false) => true,
+        (Some(before), now) => before != now && (!now || standing.caught_up > 0 && standing.rows == 0),
+    };
+    if !is_news {
+        return;
+    }
+    match &standing.failure {
+        Some(error) => accounts.log.event("mirror_behind", &json!({ "error": error, "rows": standing.rows })),
+        None => accounts.log.event("mirror_caught_up", &json!({})),
+    }
+    *told = Some(is_good);
+}
+
 /// Reads keys, prices, policies and certificates again when their files change, and on SIGHUP. A bad file never replaces
 /// a good one. Each is read on a thread of its own: one that cannot be read holds up neither the doors nor the others.
 pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, seen: Seen) {
@@ -82,10 +101,11 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
         Watch::new(&server, "tls", first, seen.tls, move || versions(&paths), reload).forever()
     });
     let behind = async {
-        let (mut told, mut withdrawals) = (None, withdrawals::Told::default());
+        let (mut told, mut told_of_mirror, mut withdrawals) = (None, None, withdrawals::Told::default());
         let accounts = server.gateway.accounts();
         loop {
             tell_whether_behind(accounts, &mut told);
+            tell_whether_mirrored(accounts, &mut told_of_mirror);
             withdrawals.tell(&config, accounts, &accounts.timezone);
             tokio::time::sleep(WATCH_INTERVAL).await;
         }

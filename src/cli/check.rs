@@ -15,6 +15,7 @@ use crate::budget::Terms;
 use crate::config::{self, Config, policies};
 use crate::cost::Book;
 use crate::ledger;
+use crate::ledger::mirror::{MirrorError, Reader, Target};
 use crate::policy::{AppliesTo, Policy, Set};
 use crate::problem::Problem;
 use crate::server::{KeyRing, tls};
@@ -29,6 +30,9 @@ pub struct Arguments {
     /// that is checked
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Connect as well: to the ledger's mirror
+    #[arg(long)]
+    live: bool,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -41,6 +45,10 @@ struct Checked {
     policies: Vec<Arc<Policy>>,
     warnings: Vec<String>,
     keys: Arc<KeyRing>,
+    /// Connections are made as well.
+    is_live: bool,
+    /// What they found.
+    answered: Vec<String>,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -50,7 +58,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         None if arguments.paths.is_empty() => "environment".to_owned(),
         None => arguments.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     };
-    let mut checked = Checked::default();
+    let mut checked = Checked { is_live: arguments.live, ..Checked::default() };
     let mut problems = Vec::new();
     let config = match &file {
         Some(file) => Some(config::load(file, &env)),
@@ -66,7 +74,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         checked.path(path, &mut problems);
     }
     checked.doubt_policies();
-    let Checked { config, policies, warnings, keys } = checked;
+    let Checked { config, policies, warnings, keys, answered, .. } = checked;
     let ok = problems.is_empty();
     match arguments.format {
         Format::Json => {
@@ -78,6 +86,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 say!("{source}: ok");
                 config.iter().for_each(|(config, _)| describe(config, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
+                answered.iter().for_each(|line| say!("  {line}"));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
             }
             print_problems(&problems);
@@ -108,6 +117,9 @@ impl Checked {
                 message: format!("`ledger`: {error}"),
             });
         }
+        if let Some(Err(message)) = config.ledger.mirror.as_ref().map(|url| self.mirror(url.reveal())) {
+            problems.push(Problem { file: source.to_owned(), line: 0, column: 0, message });
+        }
         match &config.policies {
             Some(folder) => match policies::are_there(&config, source) {
                 Ok(()) => self.path(folder, problems),
@@ -119,6 +131,19 @@ impl Checked {
             self.warnings.extend(warnings(&config, &book, jiff::Timestamp::now()));
             self.config = Some((config, book));
         }
+    }
+
+    /// The mirror's URL, and what answers there.
+    fn mirror(&mut self, url: &str) -> Result<(), String> {
+        let target = Target::parse(url).map_err(|message| format!("`mirror` {message}"))?;
+        if !self.is_live {
+            return Ok(());
+        }
+        let said = |error: MirrorError| format!("`mirror`: {target}: {error}");
+        let has_ledgers = Reader::open(&target).and_then(|reader| reader.has_ledgers()).map_err(said)?;
+        let has = if has_ledgers { "has ledgers" } else { "answers and has no ledger yet" };
+        self.answered.push(format!("mirror {target}: {has}"));
+        Ok(())
     }
 
     /// A policy, or a folder of policies.

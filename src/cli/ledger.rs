@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{Format, counted, fail, find_config, print_problems, rerate};
+use super::{Format, counted, fail, find_config, mirror, print_problems, rerate};
 use crate::config::{self, Bookkeeping};
 use crate::ledger::backup::{Existing, backup};
 use crate::ledger::compact::compact;
@@ -37,11 +37,15 @@ checked that the file is whole, that every attempt has its request, that a reque
 its attempts, that amounts lie within their intervals and settled attempts have one, that ids are
 well-formed, and that the journal is readable and fits the tables.
 
+With --mirror the ledger is compared with what the mirror has of it instead: requests, attempts, tokens
+and amounts of each day of UTC. What is on its way to the mirror is noted and no finding.
+
 Exit status: 0 if nothing was found; 1 if something was, or the ledger cannot be opened.
 
 Example:
   farthing ledger verify
-  farthing ledger verify /backups/farthing-2026-11-27.db --format json | jq .findings";
+  farthing ledger verify /backups/farthing-2026-11-27.db --format json | jq .findings
+  farthing ledger verify --mirror --config farthing.yaml";
 
 const BACKUP_HELP: &str = "\
 Makes a copy as of now, also while the gateway runs: one file, with everything that was recorded
@@ -87,6 +91,9 @@ enum Action {
     Verify {
         /// The ledger or a copy of it; else the configuration's
         path: Option<PathBuf>,
+        /// Compare with the configuration's mirror instead, day by day
+        #[arg(long)]
+        mirror: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -133,8 +140,11 @@ struct Common {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     match &arguments.action {
-        Action::Verify { path: Some(path), common } => run_verify(path, common.format),
-        Action::Verify { path: None, common } => with_ledger(common, |ledger| run_verify(ledger, common.format)),
+        Action::Verify { path, mirror: true, common } => with_books(common, |books| {
+            mirror::verify(path.as_ref().unwrap_or(&books.ledger.path), books, common.format)
+        }),
+        Action::Verify { path: Some(path), common, .. } => run_verify(path, common.format),
+        Action::Verify { path: None, common, .. } => with_ledger(common, |ledger| run_verify(ledger, common.format)),
         Action::Backup { destination, force, common } => with_ledger(common, |ledger| {
             let existing = if *force { Existing::Replace } else { Existing::Keep };
             run_backup(ledger, destination, existing, common.format)

@@ -15,6 +15,7 @@ mod demo;
 mod explain;
 mod keys;
 mod ledger;
+mod mirror;
 mod policy;
 mod prices;
 mod prices_update;

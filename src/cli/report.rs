@@ -9,11 +9,11 @@ use clap::{Args, ValueEnum};
 use jiff::Span;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{counted, fail, find_config, print_problems};
+use super::{counted, fail, find_config, mirror, print_problems};
 use crate::config;
+use crate::ledger::reads::Reads;
 use crate::ledger::{LedgerError, open_views, rollup};
 use crate::money::NanoUsd;
 use crate::report::causal::{Effect, Interval, effects};
@@ -24,7 +24,7 @@ use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing report --help`.
 pub const AFTER_HELP: &str = "\
-Reads a ledger that a gateway has open, or a backup. Days, weeks and months are those of `timezone` in
+Reads a ledger that a gateway has open, a backup, or a mirror of several. Days, weeks and months are those of `timezone` in
 the configuration. A request counts once it has ended, in the period in which it arrived. What nobody
 knows the cost of is no cost: it stands between two amounts in a column of its own. `saved` is against
 what the client asked for, `provider_cache` what the provider's own cache took off, which is no part of
@@ -37,6 +37,7 @@ Example:
   farthing report --by team,model --since 2026-11-01 --until 2026-11-30
   farthing report --by month --format json --ledger /backups/farthing-2026-11-27.db
   farthing report --format focus > focus-2026-11.csv
+  farthing report --by team,day --mirror
   farthing report --by team --forecast
   farthing report --causal";
 
@@ -57,9 +58,12 @@ pub struct Arguments {
     /// Instead, what levers really save: sessions with them against those that policies hold out (`holdout`)
     #[arg(long, conflicts_with_all = ["by", "forecast"])]
     causal: bool,
-    /// The ledger or a copy of it; else the configuration's
+    /// The ledger or a copy of it, or a mirror (`env:NAME` of its URL); else the configuration's ledger
     #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
+    ledger: Option<String>,
+    /// Read the configuration's mirror
+    #[arg(long, conflicts_with = "ledger")]
+    mirror: bool,
     /// The configuration that names the ledger and the time zone; else FARTHING_CONFIG, else ./farthing.yaml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,16 +101,33 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let path = arguments.ledger.clone().unwrap_or(books.ledger.path);
-    if !path.exists() {
-        return fail(format_args!("there is no ledger at `{}`", path.display()));
-    }
     let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
     let asked = Asked::of(arguments, &zone, now_ms());
     if asked.until < asked.since {
         return fail(format_args!("`--until {}` is before `--since {}`", asked.until, asked.since));
     }
-    let told = open_views(&path).and_then(|views| asked.told(&views, arguments));
+    let mirror = match (arguments.mirror, &arguments.ledger) {
+        (true, _) => match mirror::of(&books) {
+            Ok(target) => Some(target),
+            Err(message) => return fail(message),
+        },
+        (false, Some(named)) => match mirror::named(named) {
+            Some(Ok(target)) => Some(target),
+            Some(Err(message)) => return fail(message),
+            None => None,
+        },
+        (false, None) => None,
+    };
+    let told = match mirror {
+        Some(target) => mirror::open(&target).and_then(|views| asked.told(&views, arguments)),
+        None => {
+            let path = arguments.ledger.as_ref().map_or(books.ledger.path, PathBuf::from);
+            if !path.exists() {
+                return fail(format_args!("there is no ledger at `{}`", path.display()));
+            }
+            open_views(&path).and_then(|views| asked.told(&views, arguments))
+        }
+    };
     match told {
         Ok(text) => {
             say!("{}", text.trim_end());
@@ -130,7 +151,7 @@ impl<'z> Asked<'z> {
         Self { since: arguments.since.unwrap_or_else(|| until.first_of_month()), until, now_ms, zone }
     }
 
-    fn told(&self, views: &Connection, arguments: &Arguments) -> Result<String, LedgerError> {
+    fn told(&self, views: &impl Reads, arguments: &Arguments) -> Result<String, LedgerError> {
         if arguments.causal {
             return self.causal(views, arguments.format);
         }
@@ -162,12 +183,12 @@ impl<'z> Asked<'z> {
         })
     }
 
-    fn lines(&self, views: &Connection, by: &[By], first: Date, last: Date) -> Result<Vec<Line>, LedgerError> {
+    fn lines(&self, views: &impl Reads, by: &[By], first: Date, last: Date) -> Result<Vec<Line>, LedgerError> {
         let beyond = last.saturating_add(Span::new().days(1));
         rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone), self.zone)
     }
 
-    fn causal(&self, views: &Connection, format: Format) -> Result<String, LedgerError> {
+    fn causal(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {
         let beyond = self.until.saturating_add(Span::new().days(1));
         let sessions = rollup::sessions(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
         let effects = effects(sessions);
@@ -180,7 +201,7 @@ impl<'z> Asked<'z> {
         Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
     }
 
-    fn focus(&self, views: &Connection) -> Result<String, LedgerError> {
+    fn focus(&self, views: &impl Reads) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
         let report = Report::of(&by, self.lines(views, &by, self.since, self.until)?, self.zone);
         let charges = report.rows.iter().filter_map(|row| {
@@ -191,7 +212,7 @@ impl<'z> Asked<'z> {
     }
 
     /// Of the month of the last day, by its days that are over.
-    fn forecast(&self, views: &Connection) -> Result<Told, LedgerError> {
+    fn forecast(&self, views: &impl Reads) -> Result<Told, LedgerError> {
         let month = self.until.first_of_month();
         let end = month.saturating_add(Span::new().months(1));
         let today = date_of(self.now_ms, self.zone).min(end);
@@ -292,6 +313,7 @@ mod tests {
             forecast: false,
             causal: false,
             ledger: None,
+            mirror: false,
             config: None,
             format: Format::Table,
         };

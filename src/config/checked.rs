@@ -14,6 +14,8 @@ pub use crate::plan::{ModelRef, Tiers};
 use crate::problem::Place;
 use crate::task::Tier;
 
+use super::secrets::MirrorReference;
+
 /// Everything that `farthing.yaml` and the environment decide.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -207,6 +209,8 @@ pub struct Circuit {
 pub struct Bookkeeping {
     /// Where the ledger lives.
     pub ledger: LedgerConfig,
+    /// Where its mirror is said to be.
+    pub mirror: Option<MirrorReference>,
     /// Names of the provider rows, in the file's order.
     pub providers: Vec<String>,
     /// The vendors of those rows, by which the price book knows them, each once.
@@ -239,6 +243,8 @@ pub struct LedgerConfig {
     pub durability: Durability,
     /// What a request meets when the ledger cannot write.
     pub when_it_fails: WhenItFails,
+    /// The URL of the Postgres that mirrors it; not in [`Bookkeeping`].
+    pub mirror: Option<Secret>,
 }
 
 impl LedgerConfig {

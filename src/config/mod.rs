@@ -28,6 +28,7 @@ use secrets::References;
 
 pub use checked::*;
 pub use findings::quoted;
+pub use secrets::MirrorReference;
 
 /// The file that is looked for in the working directory.
 pub const FILE_NAME: &str = "farthing.yaml";

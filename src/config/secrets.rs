@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Secret;
 
@@ -83,6 +83,33 @@ impl References<'_> {
         let end = value.strip_suffix('\n').map_or(value.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
         value.truncate(end);
         Ok((origin, value))
+    }
+}
+
+/// A mirror that a configuration names, for commands that look its URL up only when they need it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorReference {
+    text: String,
+    base_dir: PathBuf,
+}
+
+impl MirrorReference {
+    pub(super) fn new(text: String, base_dir: &Path) -> Self {
+        Self { text, base_dir: base_dir.to_path_buf() }
+    }
+
+    /// What a command line names: `env:NAME` or `file:path`.
+    pub fn given(text: &str) -> Self {
+        Self::new(text.to_owned(), Path::new(""))
+    }
+
+    /// The URL.
+    ///
+    /// # Errors
+    ///
+    /// A whole message, if the text is no reference or leads nowhere.
+    pub fn resolve(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, String> {
+        References { env, base_dir: &self.base_dir }.resolve("mirror", &self.text)
     }
 }
 

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::
 use serde_saphyr::Spanned;
 
 /// Names that are recognised only to say that this version lacks them, wherever they stand.
-pub(super) const NOT_BUILT: [&str; 5] = ["shared", "overhead_team", "mirror", "pass_credentials", "store"];
+pub(super) const NOT_BUILT: [&str; 4] = ["shared", "overhead_team", "pass_credentials", "store"];
 
 /// A list of texts, each with its place.
 pub(super) type Texts = Vec<Spanned<String>>;
@@ -146,7 +146,7 @@ pub(super) struct Ledger {
     pub path: Field<String>,
     pub durability: Field<String>,
     pub when_it_fails: Field<String>,
-    pub mirror: NotBuilt,
+    pub mirror: Field<String>,
 }
 
 /// `metrics:`

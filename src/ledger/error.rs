@@ -86,6 +86,12 @@ pub enum LedgerError {
         /// How many more were.
         more: u64,
     },
+    /// The mirror cannot be read.
+    #[error("the mirror: {reason}")]
+    Mirror {
+        /// Why not.
+        reason: String,
+    },
     /// Pages of the database are damaged.
     #[error(
         "the ledger's database is damaged ({source}); keep its files, see `farthing ledger verify`, and restore a backup"

@@ -20,7 +20,9 @@ mod frame;
 mod inspect;
 mod journal;
 mod migrate;
+pub mod mirror;
 mod preview;
+pub mod reads;
 pub mod reconcile;
 mod reconcile_rows;
 pub mod record;
@@ -51,6 +53,7 @@ use crate::ledger::applier::Applier;
 use crate::ledger::error::file_error;
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
+use crate::ledger::mirror::{Feeder, Standing, Target};
 use crate::ledger::record::Record;
 use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
@@ -82,6 +85,8 @@ pub struct Ledger {
     /// With [`Durability::Power`].
     syncer: Option<Syncer>,
     path: PathBuf,
+    /// What feeds the mirror, if there is one.
+    feeder: Mutex<Option<Feeder>>,
     /// Held for as long as the ledger is open; the kernel releases it with the process.
     _lock: File,
 }
@@ -123,7 +128,8 @@ impl Ledger {
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
-        Ok((Self { journal, applier: Mutex::new(Some(thread)), syncer, path, _lock: lock }, recovered))
+        let (applier, feeder) = (Mutex::new(Some(thread)), Mutex::default());
+        Ok((Self { journal, applier, syncer, path, feeder, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
@@ -221,6 +227,24 @@ impl Ledger {
         balances::spent_since(&self.path, users, since_ms)
     }
 
+    /// Feeds a mirror from now on, with what is there and with what changes; without one, forgets what one has.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's, or the system's for want of a thread. Whether the mirror can be reached is not asked.
+    pub fn mirror_to(&self, target: Option<Target>) -> Result<(), LedgerError> {
+        let Some(target) = target else { return mirror::forget(&self.path) };
+        let feeder = Feeder::start(&self.path, target)?;
+        let before = self.feeder.lock().unwrap_or_else(PoisonError::into_inner).replace(feeder);
+        debug_assert!(before.is_none(), "a ledger has one mirror");
+        Ok(())
+    }
+
+    /// How far the mirror is behind, if there is one.
+    pub fn mirror(&self) -> Option<Standing> {
+        self.feeder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Feeder::standing)
+    }
+
     /// A read-only connection to this ledger's views.
     ///
     /// # Errors
@@ -242,6 +266,9 @@ impl Ledger {
         let Some(thread) = thread else { return Ok(()) };
         self.journal.close();
         let ended = thread.join();
+        // Once the tables have everything that is to be sent.
+        let feeder = self.feeder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        feeder.into_iter().for_each(Feeder::stop);
         if let Some(syncer) = &self.syncer {
             syncer.close();
         }

@@ -9,14 +9,15 @@
 pub(super) mod counted;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
-use rusqlite::{CachedStatement, Connection, Params, Row, params, params_from_iter, types::Value};
+use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value};
 
 use crate::ledger::batch::RequestChange;
-use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::error::LedgerError;
+use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::first_id_at;
 use crate::report::causal::Session;
 use crate::report::periods::{Stretch, periods, stretches};
@@ -25,7 +26,7 @@ use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 /// How far a request's time may lie from the one in its id.
 const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 /// What sums are told apart by besides the slot.
-const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
+pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
 
 /// The tables of sums, also of an older ledger that gets them: their figures are those of [`Figures::NAMES`]. The slot of a
 /// day is its first one.
@@ -60,24 +61,24 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// The figures of one row of [`rows`], in their order.
+/// The figures of one row of [`rows`], in their order. Postgres reads it as SQLite does (`mirror`).
 macro_rules! figures {
     () => {
-        "is_last AS requests, made AS attempts, ifnull(input_tokens, 0) AS input_tokens,
-            ifnull(cached_input_tokens, 0) AS cached_input_tokens, ifnull(written, 0) AS cache_write_tokens,
-            ifnull(output_tokens, 0) AS output_tokens, ifnull(reasoning_tokens, 0) AS reasoning_tokens,
-            ifnull(cost_nano, 0) AS cost_nano, in_doubt AS uncertain,
-            iif(in_doubt, ifnull(cost_low_nano, 0), 0) AS uncertain_low_nano,
-            iif(in_doubt, ifnull(cost_high_nano, 0), 0) AS uncertain_high_nano,
-            in_doubt AND cost_high_nano IS NULL AS unbounded,
-            is_last AND known AS compared, iif(is_last AND known, baseline_nano, 0) AS baseline_nano,
-            iif(is_last AND known, saved_route_nano, 0) AS saved_route_nano,
-            iif(is_last AND known, saved_fallback_nano, 0) AS saved_fallback_nano,
-            iif(is_last AND known, saved_retry_nano, 0) AS saved_retry_nano,
-            iif(is_last AND known, saved_compress_nano, 0) AS saved_compress_nano,
-            iif(is_last AND known, saved_cache_nano, 0) AS saved_cache_nano,
-            iif(is_last, ifnull(provider_cache_nano, 0), 0) AS provider_cache_nano,
-            iif(is_last, ifnull(cache_lost_nano, 0), 0) AS cache_lost_nano"
+        "is_last AS requests, made AS attempts, coalesce(input_tokens, 0) AS input_tokens,
+            coalesce(cached_input_tokens, 0) AS cached_input_tokens, coalesce(written, 0) AS cache_write_tokens,
+            coalesce(output_tokens, 0) AS output_tokens, coalesce(reasoning_tokens, 0) AS reasoning_tokens,
+            coalesce(cost_nano, 0) AS cost_nano, in_doubt AS uncertain,
+            CASE WHEN in_doubt = 1 THEN coalesce(cost_low_nano, 0) ELSE 0 END AS uncertain_low_nano,
+            CASE WHEN in_doubt = 1 THEN coalesce(cost_high_nano, 0) ELSE 0 END AS uncertain_high_nano,
+            CASE WHEN in_doubt = 1 AND cost_high_nano IS NULL THEN 1 ELSE 0 END AS unbounded,
+            is_last * known AS compared, CASE WHEN is_last * known = 1 THEN baseline_nano ELSE 0 END AS baseline_nano,
+            CASE WHEN is_last * known = 1 THEN saved_route_nano ELSE 0 END AS saved_route_nano,
+            CASE WHEN is_last * known = 1 THEN saved_fallback_nano ELSE 0 END AS saved_fallback_nano,
+            CASE WHEN is_last * known = 1 THEN saved_retry_nano ELSE 0 END AS saved_retry_nano,
+            CASE WHEN is_last * known = 1 THEN saved_compress_nano ELSE 0 END AS saved_compress_nano,
+            CASE WHEN is_last * known = 1 THEN saved_cache_nano ELSE 0 END AS saved_cache_nano,
+            CASE WHEN is_last = 1 THEN coalesce(provider_cache_nano, 0) ELSE 0 END AS provider_cache_nano,
+            CASE WHEN is_last = 1 THEN coalesce(cache_lost_nano, 0) ELSE 0 END AS cache_lost_nano"
     };
 }
 
@@ -86,17 +87,20 @@ macro_rules! figures {
 macro_rules! rows {
     ($condition:literal) => {
         concat!(
-            "SELECT r.at_ms / 900000 AS slot, ifnull(r.team, '') AS team, ifnull(r.project, '') AS project,
-            ifnull(r.pipeline, '') AS pipeline, ifnull(r.key, '') AS key, ifnull(r.user, '') AS user,
-            ifnull(r.prompt, '') AS prompt, ifnull(r.tier, '') AS tier, ifnull(r.task, '') AS task,
-            ifnull(r.cache_lost_to, '') AS cache_lost_to, ifnull(a.provider, '') AS provider,
-            ifnull(a.model, '') AS model, a.attempt_id IS NOT NULL AS made, a.input_tokens, a.cached_input_tokens,
-            a.cache_write_tokens + ifnull(a.cache_write_1h_tokens, 0) AS written, a.output_tokens, a.reasoning_tokens,
-            a.cost_nano, a.cost_low_nano, a.cost_high_nano,
-            a.attempt_id IS NOT NULL AND a.cost_nano IS NULL AS in_doubt,
-            a.attempt_id IS (SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id) AS is_last,
-            r.saved_route_nano IS NOT NULL AS known, r.baseline_nano, r.saved_route_nano, r.saved_fallback_nano,
-            r.saved_retry_nano, r.saved_compress_nano, r.saved_cache_nano, r.provider_cache_nano, r.cache_lost_nano
+            "SELECT r.at_ms / 900000 AS slot, coalesce(r.team, '') AS team, coalesce(r.project, '') AS project,
+            coalesce(r.pipeline, '') AS pipeline, coalesce(r.key, '') AS key, coalesce(r.\"user\", '') AS \"user\",
+            coalesce(r.prompt, '') AS prompt, coalesce(r.tier, '') AS tier, coalesce(r.task, '') AS task,
+            coalesce(r.cache_lost_to, '') AS cache_lost_to, coalesce(a.provider, '') AS provider,
+            coalesce(a.model, '') AS model, CASE WHEN a.attempt_id IS NULL THEN 0 ELSE 1 END AS made, a.input_tokens,
+            a.cached_input_tokens, a.cache_write_tokens + coalesce(a.cache_write_1h_tokens, 0) AS written,
+            a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano,
+            CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
+            CASE WHEN coalesce(a.attempt_id, '') =
+                coalesce((SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id), '')
+                THEN 1 ELSE 0 END AS is_last,
+            CASE WHEN r.saved_route_nano IS NULL THEN 0 ELSE 1 END AS known, r.baseline_nano, r.saved_route_nano,
+            r.saved_fallback_nano, r.saved_retry_nano, r.saved_compress_nano, r.saved_cache_nano,
+            r.provider_cache_nano, r.cache_lost_nano
             FROM requests_v1 r LEFT JOIN attempts a ON a.request_id = r.request_id
             WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
             $condition
@@ -115,7 +119,7 @@ pub const FILL: &str = concat!(
      FROM (SELECT slot, team, project, pipeline, key, tier, task, provider, model, ",
     figures!(),
     " FROM (",
-    rows!("1"),
+    rows!("1 = 1"),
     ")) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;"
 );
 
@@ -165,12 +169,21 @@ const OF_REQUEST: &str = concat!(
     ")"
 );
 
+/// What requests of a list count for, as Postgres is asked for it.
+pub(super) const OF_REQUESTS: &str = concat!(
+    "SELECT slot, team, project, pipeline, key, tier, task, provider, model, ",
+    figures!(),
+    " FROM (",
+    rows!("r.request_id = ANY($1)"),
+    ") AS of_requests"
+);
+
 const OF_SPAN: &str = concat!(
-    "SELECT slot, team, project, pipeline, key, user, prompt, tier, task, cache_lost_to, provider, model, ",
+    "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, provider, model, ",
     figures!(),
     " FROM (",
     rows!("r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"),
-    ")"
+    ") AS of_span"
 );
 
 /// Adds to a sum by slot, and to one by day.
@@ -258,9 +271,9 @@ fn figures_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Figures> {
 ///
 /// # Errors
 ///
-/// SQLite's; a ledger whose tables are of another version has no sums.
+/// The database's; a ledger whose tables are of another version has no sums.
 pub fn lines(
-    views: &Connection,
+    views: &impl Reads,
     by: &[By],
     since_ms: i64,
     until_ms: i64,
@@ -268,77 +281,93 @@ pub fn lines(
 ) -> Result<Vec<Line>, LedgerError> {
     let needs_rows = by.iter().any(|by| matches!(by, By::User | By::Prompt | By::CacheLoss));
     let is_whole = |ms: i64| ms.rem_euclid(SLOT_MS) == 0;
-    let read = || -> rusqlite::Result<Vec<Line>> {
+    let read = || -> Result<Vec<Line>, LedgerError> {
         if needs_rows || !is_whole(since_ms) || !is_whole(until_ms) {
-            let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
-            let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
             let is_told_apart = by.iter().any(|by| by.is_time());
             let from = format!("({OF_SPAN})");
-            return grouped(views, by, is_told_apart, &from, params![first, beyond, since_ms, until_ms]);
+            return grouped(views, by, is_told_apart, &from, &span(since_ms, until_ms));
         }
-        let known = "SELECT ifnull(min(slot), 0), ifnull(max(slot) + 1, 0) FROM rollup";
-        let known: [i64; 2] = views.query_row(known, [], |row| Ok([row.get(0)?, row.get(1)?]))?;
-        let [first, beyond] = known.map(|slot| slot * SLOT_MS);
+        let known = "SELECT coalesce(min(slot), 0), coalesce(max(slot) + 1, 0) FROM rollup";
+        let known = views.read(known, &[])?;
+        let [first, beyond] = [0, 1].map(|place| known.first().map_or(0, |row| row[place].number()) * SLOT_MS);
         let periods = periods(by, since_ms.max(first), until_ms.min(beyond), zone);
         let has_days = |(from_ms, until_ms): &(i64, i64)| stretches(*from_ms, *until_ms).any(|part| part.by_day);
         if let ([(from_ms, _), .., (_, until_ms)], false) = (&periods[..], periods.iter().any(has_days)) {
             // Days of a zone that is not UTC's: one reading in the order of the slots.
-            let from = format!("rollup WHERE slot >= {} AND slot < {}", from_ms / SLOT_MS, until_ms / SLOT_MS);
-            return grouped(views, by, true, &from, []);
+            let [first, beyond] = [from_ms, until_ms].map(|ms| ms / SLOT_MS);
+            let from = format!("(SELECT * FROM rollup WHERE slot >= {first} AND slot < {beyond})");
+            return grouped(views, by, true, &from, &[]);
         }
         let mut lines = Vec::new();
         for (from_ms, until_ms) in periods {
-            let of_period = grouped(views, by, false, &over(from_ms, until_ms), [])?;
+            let of_period = grouped(views, by, false, &over(from_ms, until_ms), &[])?;
             lines.extend(of_period.into_iter().map(|line| Line { at_ms: from_ms, ..line }));
         }
         Ok(lines)
     };
-    let mut lines = read().map_err(database_error("read"))?;
+    let mut lines = read()?;
     lines.retain(|line| !line.figures.is_zero());
     Ok(lines)
 }
 
+/// The values of [`OF_SPAN`] and of [`sessions`].
+fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
+    let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
+    let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
+    [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]
+}
+
 /// The sums of a source by the names that `by` wants, and by slots where they are to be told apart.
 fn grouped(
-    views: &Connection,
+    views: &impl Reads,
     by: &[By],
     by_slot: bool,
     from: &str,
-    values: impl Params,
-) -> rusqlite::Result<Vec<Line>> {
+    values: &[Cell],
+) -> Result<Vec<Line>, LedgerError> {
     let names: Vec<&str> = by.iter().filter_map(|by| column(*by)).collect();
     let slot = if by_slot { "slot" } else { "0" };
     let columns = std::iter::once(slot).chain(names.iter().copied()).collect::<Vec<_>>().join(", ");
-    let sums = Figures::NAMES.map(|name| format!("ifnull(sum({name}), 0)")).join(", ");
+    let sums = Figures::NAMES.map(|name| format!("CAST(coalesce(sum({name}), 0) AS BIGINT)")).join(", ");
     let places = (1..=1 + names.len()).map(|place| place.to_string()).collect::<Vec<_>>().join(", ");
-    let sql = format!("SELECT {columns}, {sums} FROM {from} GROUP BY {places}");
-    let line = |row: &Row<'_>| {
-        let named = (1..=names.len()).map(|place| row.get(place)).collect::<rusqlite::Result<Vec<String>>>()?;
-        let figures = figures_at(row, 1 + names.len())?;
-        Ok(Line { at_ms: row.get::<_, i64>(0)? * SLOT_MS, names: named, figures })
+    let sql = format!("SELECT {columns}, {sums} FROM {from} AS summed GROUP BY {places}");
+    let line = |row: Vec<Cell>| {
+        let (mut named, mut figures) = (Vec::with_capacity(names.len()), [0; Figures::COUNT]);
+        let at_ms = row[0].number() * SLOT_MS;
+        for (place, cell) in row.into_iter().skip(1).enumerate() {
+            match place.checked_sub(names.len()) {
+                None => named.push(cell.text()),
+                Some(place) => figures[place] = cell.number(),
+            }
+        }
+        Line { at_ms, names: named, figures: Figures::of(figures) }
     };
-    views.prepare(&sql)?.query_map(values, line)?.collect()
+    Ok(views.read(&sql, values)?.into_iter().map(line).collect())
 }
 
 /// The sessions of policies that hold some of them out, of what ended and had arrived in the span.
 ///
 /// # Errors
 ///
-/// SQLite's.
-pub fn sessions(views: &Connection, since_ms: i64, until_ms: i64) -> Result<Vec<Session>, LedgerError> {
-    let sql = "SELECT substr(policy, 1, instr(policy || '@', '@') - 1), arm = 'holdout',
-            CASE WHEN count(*) = count(cost_nano) THEN sum(cost_nano) END, ifnull(sum(saved_nano), 0)
+/// The database's.
+pub fn sessions(views: &impl Reads, since_ms: i64, until_ms: i64) -> Result<Vec<Session>, LedgerError> {
+    let sql = "SELECT policy, CASE WHEN arm = 'holdout' THEN 1 ELSE 0 END, session,
+            CASE WHEN count(*) = count(cost_nano) THEN CAST(sum(cost_nano) AS BIGINT) END,
+            CAST(coalesce(sum(saved_nano), 0) AS BIGINT)
          FROM requests_v1 WHERE request_id >= ?1 AND request_id < ?2 AND at_ms >= ?3 AND at_ms < ?4
-            AND status <> 'open' AND arm IS NOT NULL AND policy IS NOT NULL GROUP BY 1, 2, session";
-    let session = |row: &Row<'_>| {
-        Ok(Session { policy: row.get(0)?, is_held_out: row.get(1)?, cost: row.get(2)?, saved: row.get(3)? })
-    };
-    let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
-    let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
-    let read = || -> rusqlite::Result<Vec<Session>> {
-        views.prepare(sql)?.query_map(params![first, beyond, since_ms, until_ms], session)?.collect()
-    };
-    read().map_err(database_error("read"))
+            AND status <> 'open' AND arm IS NOT NULL AND policy IS NOT NULL GROUP BY 1, 2, 3";
+    // A session goes on when its policy gets another version.
+    let mut sessions = BTreeMap::<(String, bool, String), (Option<i64>, i64)>::new();
+    for row in views.read(sql, &span(since_ms, until_ms))? {
+        let Ok([policy, is_held_out, session, cost, saved]) = <[Cell; 5]>::try_from(row) else { continue };
+        let policy = policy.text().split('@').next().unwrap_or_default().to_owned();
+        let sum = sessions.entry((policy, is_held_out.number() != 0, session.text())).or_insert((Some(0), 0));
+        let cost = if let Cell::Number(cost) = cost { Some(cost) } else { None };
+        sum.0 = sum.0.zip(cost).map(|(sum, cost)| sum + cost);
+        sum.1 += saved.number();
+    }
+    let session = |((policy, is_held_out, _), (cost, saved))| Session { policy, is_held_out, cost, saved };
+    Ok(sessions.into_iter().map(session).collect())
 }
 
 /// The column of a dimension; `None`: it is none.
@@ -348,9 +377,9 @@ fn column(by: By) -> Option<&'static str> {
         By::Project => "project",
         By::Pipeline => "pipeline",
         By::Key => "key",
-        By::User => "user",
+        By::User => "\"user\"",
         By::Prompt => "prompt",
-        By::Model => "iif(provider = '', '', provider || '/' || model)",
+        By::Model => "CASE WHEN provider = '' THEN '' ELSE provider || '/' || model END",
         By::Tier => "tier",
         By::Task => "task",
         By::CacheLoss => "cache_lost_to",

@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, Statement, ToSql, params};
+use rusqlite::{CachedStatement, Connection, Statement, ToSql, TransactionBehavior, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
@@ -169,7 +169,8 @@ impl Tables {
     /// Applies `batch`, which ends at `position`, all or nothing.
     pub(super) fn apply(&mut self, batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
         let (requests, reconciled) = batch.into_changes();
-        let transaction = self.connection.transaction()?;
+        // At once, since it reads before it writes: another writer in between would undo it.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut writer = Writer::new(&transaction)?;
             for request in &requests {

@@ -110,5 +110,9 @@ impl Accounts {
     pub fn refresh_gauges(&self) {
         self.metrics.ledger_lag.set(self.ledger.lag().as_secs_f64());
         self.metrics.ledger_gaps.set(i64::try_from(self.ledger.gaps()).unwrap_or(i64::MAX));
+        if let Some(mirror) = self.ledger.mirror() {
+            self.metrics.mirror_lag.set(mirror.lag().as_secs_f64());
+            self.metrics.mirror_lag_rows.set(i64::try_from(mirror.rows).unwrap_or(i64::MAX));
+        }
     }
 }

@@ -90,6 +90,10 @@ pub struct Metrics {
     pub ledger_lag: Gauge,
     /// Records that were lost while the ledger could not write.
     pub ledger_gaps: IntGauge,
+    /// Age of the oldest change that the mirror does not have.
+    pub mirror_lag: Gauge,
+    /// Changes that the mirror does not have.
+    pub mirror_lag_rows: IntGauge,
     /// Attempts whose cost is not known because a process or a connection died.
     pub interrupted: IntGauge,
     /// Bytes of bodies in flight.
@@ -337,6 +341,12 @@ impl Metrics {
             ledger_sync: histogram(&r, "farthing_ledger_sync_seconds", "Time waited for the disk", SHORT_SECONDS),
             ledger_lag: gauge(&r, "farthing_ledger_lag_seconds", "Age of the oldest record not in the tables"),
             ledger_gaps: int_gauge(&r, "farthing_ledger_gaps", "Records lost while the ledger could not write"),
+            mirror_lag: gauge(
+                &r,
+                "farthing_mirror_lag_seconds",
+                "Age of the oldest change that the mirror does not have; 0 without a mirror",
+            ),
+            mirror_lag_rows: int_gauge(&r, "farthing_mirror_lag_rows", "Changes that the mirror does not have"),
             interrupted: int_gauge(
                 &r,
                 "farthing_interrupted_attempts",

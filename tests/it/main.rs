@@ -24,6 +24,7 @@ mod http2_out;
 mod intake;
 mod keys;
 mod ledger_commands;
+mod mirror;
 mod money;
 mod money_manual;
 mod operating;

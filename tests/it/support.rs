@@ -2,6 +2,7 @@
 
 mod certificates;
 mod client;
+pub mod postgres;
 mod rows;
 mod setup;
 

@@ -20,7 +20,8 @@ use super::secrets::References;
 use super::values;
 use super::written::{self, Field, File};
 use super::{
-    Bookkeeping, Config, Durability, Keyholding, LedgerConfig, Mode, ModelRef, ProviderConfig, Tiers, WhenItFails,
+    Bookkeeping, Config, Durability, Keyholding, LedgerConfig, MirrorReference, Mode, ModelRef, ProviderConfig, Secret,
+    Tiers, WhenItFails,
 };
 
 /// The defaults of `ledger:` and `timezone:`.
@@ -82,8 +83,11 @@ pub(super) fn check_bookkeeping(
     let mut findings = Findings::new(file_name);
     let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
     let rows = file.providers.map(|rows| rows.0).unwrap_or_default();
+    let mut of_ledger = file.ledger.unwrap_or_default();
+    let mirror = findings.given("mirror", std::mem::take(&mut of_ledger.mirror));
     let bookkeeping = Bookkeeping {
-        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        mirror: mirror.map(|text| MirrorReference::new(text.value, references.base_dir)),
+        ledger: ledger(&mut findings, of_ledger, mode, references),
         vendors: vendors(&rows),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
@@ -199,7 +203,6 @@ fn limits(findings: &mut Findings, written: written::Limits) -> Limits {
 }
 
 fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, references: References<'_>) -> LedgerConfig {
-    findings.not_built("mirror", &written.mirror);
     let durability = |text: &str| values::word(&[("process", Durability::Process), ("power", Durability::Power)], text);
     let when_it_fails = |text: &str| values::word(&[("deny", WhenItFails::Deny), ("allow", WhenItFails::Allow)], text);
     let default = match mode {
@@ -212,7 +215,14 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
             .unwrap_or_else(|| references.base_dir.join(LEDGER_FILE)),
         durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
+        mirror: mirror(findings, written.mirror, references),
     }
+}
+
+/// The mirror's URL, which is a secret.
+fn mirror(findings: &mut Findings, field: Field<String>, references: References<'_>) -> Option<Secret> {
+    let written = findings.given("mirror", field)?;
+    references.resolve("mirror", &written.value).map_err(|message| findings.at(written.referenced, message)).ok()
 }
 
 fn place(at: Location) -> Place {

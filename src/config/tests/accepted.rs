@@ -95,6 +95,15 @@ fn a_ledger_may_have_to_survive_a_power_cut() {
 }
 
 #[test]
+fn a_mirror_is_a_secret_that_leads_to_a_postgres() {
+    let config = good("ledger: { mirror: env:LEDGER_POSTGRES_URL }\n");
+    assert!(!format!("{config:?}").contains("sk-hidden"));
+    let url = config.ledger.mirror.expect("it is named");
+    assert_eq!(url.reveal(), "postgres://me:sk-hidden@db/farthing");
+    assert!(good("").ledger.mirror.is_none());
+}
+
+#[test]
 fn in_observe_mode_a_failing_ledger_stops_nobody() {
     assert_eq!(good("mode: observe\n").ledger.when_it_fails, WhenItFails::Allow);
     assert_eq!(good("mode: observe\nledger: { when_it_fails: deny }\n").ledger.when_it_fails, WhenItFails::Deny);

@@ -30,6 +30,7 @@ fn env(name: &str) -> Option<String> {
         "OPENAI_API_KEY" | "FARTHING_ADMIN_KEY" => "sk-hidden",
         "OPS_WEBHOOK" => "https://hooks.example/T0/sk-hidden?x=1",
         "OPS_WEBHOOK_SECRET" => "sk-hidden",
+        "LEDGER_POSTGRES_URL" => "postgres://me:sk-hidden@db/farthing",
         "EMPTY" => "",
         "TWO_LINES" => "sk-hidden\nsk-hidden",
         _ => return None,

@@ -193,15 +193,13 @@ server:
   pass_credentials: false
 shared: env:REDIS_URL
 overhead_team: platform
-ledger: { durability: power, mirror: env:LEDGER_POSTGRES_URL }
 teams:
   ops: { store: true }
 "), @"
     farthing.yaml:2:21: `pass_credentials` is not available in this version
     farthing.yaml:3:9: `shared` is not available in this version
     farthing.yaml:4:16: `overhead_team` is not available in this version
-    farthing.yaml:5:38: `mirror` is not available in this version
-    farthing.yaml:7:17: `store` is not available in this version
+    farthing.yaml:6:17: `store` is not available in this version
     ");
 }
 
