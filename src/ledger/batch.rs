@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
-    Closed, Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts,
+    Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled, Record,
+    RequestFacts,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
@@ -67,7 +68,10 @@ impl<'a> RequestChange<'a> {
 pub(super) struct Batch<'a> {
     places: HashMap<RequestId, usize>,
     requests: Vec<RequestChange<'a>>,
-    reconciled: Vec<Reconciled<'a>>,
+    /// What exports said, in the journal's order.
+    pub(super) reconciled: Vec<Reconciled<'a>>,
+    /// What users said, in the journal's order.
+    pub(super) feedback: Vec<Feedback<'a>>,
     records: u64,
 }
 
@@ -93,6 +97,7 @@ impl<'a> Batch<'a> {
             Record::Closed(closed) => self.close(*closed, None),
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
+            Record::Feedback(feedback) => self.feedback.push(*feedback),
         }
     }
 
@@ -131,10 +136,10 @@ impl<'a> Batch<'a> {
         self.records
     }
 
-    /// The merged changes in the order of their ids (which keeps inserts at the end of the tables), and
-    /// what exports said, in the journal's order.
-    pub(super) fn into_changes(mut self) -> (Vec<RequestChange<'a>>, Vec<Reconciled<'a>>) {
+    /// The merged changes in the order of their ids, which keeps inserts at the end of the tables.
+    pub(super) fn requests(&mut self) -> &[RequestChange<'a>] {
+        self.places.clear();
         self.requests.sort_unstable_by_key(|request| request.id);
-        (self.requests, self.reconciled)
+        &self.requests
     }
 }

@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::ledger::feedback;
 use crate::ledger::rollup;
 use crate::ledger::statements;
 
@@ -24,6 +25,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 4, sql: DECISIONS },
     Step { to: 5, sql: COMPARISONS },
     Step { to: 6, sql: statements::TABLES },
+    Step { to: 7, sql: feedback::TABLES },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt

@@ -35,6 +35,9 @@ pub enum Record<'a> {
     /// The last attempt of a request ended, and what the request would have cost without us. Earlier versions wrote
     /// [`Record::Priced`], which is still written of attempts that close no request.
     Compared(#[serde(borrow)] Outcome<'a>, #[serde(borrow)] Pricing<'a>, #[serde(borrow)] Box<Comparison<'a>>),
+    /// Somebody says what an answer, or a whole run, was worth.
+    #[serde(borrow)]
+    Feedback(Box<Feedback<'a>>),
 }
 
 /// Who asked for what.
@@ -263,6 +266,32 @@ pub struct Closed<'a> {
     /// Its end.
     #[serde(borrow)]
     pub closing: Closing<'a>,
+}
+
+/// What a request or a run was worth, in the words of whoever used it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Feedback<'a> {
+    /// The team that it belongs to.
+    pub team: &'a str,
+    /// Who says so: the virtual key's public name; empty on loopback without keys.
+    pub key: &'a str,
+    /// The request; `None`: it is about a run.
+    pub request: Option<RequestId>,
+    /// The run; empty where it is about one request.
+    pub run: &'a str,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// What came of it, in one word.
+    pub outcome: &'a str,
+    /// How good it was, in millionths.
+    pub score_ppm: Option<u32>,
+    /// Incidents that it resolved.
+    pub resolved_incidents: Option<u32>,
+    /// Time that it saved people, in thousandths of an hour.
+    pub saved_milli_hours: Option<u32>,
+    /// What else there is to say.
+    #[serde(borrow)]
+    pub note: Option<&'a str>,
 }
 
 /// The provider's own word on an attempt, from an export.

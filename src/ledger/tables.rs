@@ -13,6 +13,7 @@ use rusqlite::{CachedStatement, Connection, Statement, ToSql, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled};
@@ -157,16 +158,18 @@ impl Tables {
     }
 
     /// Applies `batch`, which ends at `position`, all or nothing.
-    pub(super) fn apply(&mut self, batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
-        let (requests, reconciled) = batch.into_changes();
+    pub(super) fn apply(&mut self, mut batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
             let mut writer = Writer::new(&transaction)?;
-            for request in &requests {
+            for request in batch.requests() {
                 writer.write(request)?;
             }
-            for word in &reconciled {
+            for word in &batch.reconciled {
                 writer.reconcile(word)?;
+            }
+            for said in &batch.feedback {
+                writer.feedback.write(said)?;
             }
             writer.sums.write(&transaction)?;
         }
@@ -255,6 +258,7 @@ struct Writer<'c> {
     insert_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
+    feedback: Said<'c>,
     sums: Sums<'c>,
     attempt_id: String,
 }
@@ -267,6 +271,7 @@ impl<'c> Writer<'c> {
             insert_request: connection.prepare_cached(INSERT_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
+            feedback: Said::new(connection)?,
             sums: Sums::new(connection)?,
             attempt_id: String::with_capacity(44),
         })

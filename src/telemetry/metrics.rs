@@ -70,6 +70,8 @@ pub struct Metrics {
     gen_ai_first_token: HistogramVec,
     /// Claims that a key did not grant, by kind of claim.
     pub ignored_claims: IntCounterVec,
+    /// What users say of answers, by outcome.
+    pub feedback: IntCounterVec,
     /// Requests that were refused for a budget or a limit, or would have been.
     pub refusals: IntCounterVec,
     /// Attempts that were billed beyond the limits that their provider was sent, by cause.
@@ -253,6 +255,7 @@ impl Metrics {
                  the provider's doing and no part of the others",
                 &["cause"],
             ),
+            feedback: counts(&r, "farthing_feedback_total", "Words of users on answers, by outcome", &["outcome"]),
             unpriced: counts(
                 &r,
                 "farthing_unpriced_attempts_total",

@@ -64,6 +64,7 @@ fn scraped() -> String {
     metrics.count_error("farthing_internal");
     metrics.count_prompt_tokens("p", &Usage::default());
     metrics.ignored_claims.with_label_values(&["team"]).inc();
+    metrics.feedback.with_label_values(&["success"]).inc();
     metrics.refusals.with_label_values(&["team", "rate_limited", "refused"]).inc();
     metrics.overshoots.with_label_values(&["output_beyond_limit"]).inc();
     metrics.budget_remaining.with_label_values(&["t"]).set(1.0);

@@ -12,6 +12,7 @@ mod kill;
 mod power;
 mod reconciling;
 mod rows;
+mod saying;
 mod speed;
 mod stating;
 mod summing;
