@@ -368,7 +368,9 @@ impl Meter {
         };
         let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
         let chain = &self.call.view.outline.chain;
-        let comparison = beside.compare(Answered { target, usage, tier, cost, uncached }, before, chain);
+        let lost = beside.met.lost(target, usage);
+        let intact = lost.and_then(|(culprit, intact)| Some((culprit, attempt.priced(&intact, tier).ok()?)));
+        let comparison = beside.compare(Answered { target, usage, tier, cost, uncached, intact }, before, chain);
         self.accounts.prefixes.answered(&beside.met, target, &usage, Instant::now());
         comparison
     }
@@ -377,6 +379,9 @@ impl Meter {
         let metrics = &self.accounts.metrics;
         if let Some((_, causes)) = savings::parts(comparison, self.spent) {
             causes.iter().for_each(|(cause, amount)| metrics.count_saved(cause, amount.0));
+        }
+        if let Some(lost) = comparison.lost {
+            metrics.count_cache_lost(lost.culprit, lost.cost.0);
         }
         metrics.count_saved("provider_cache", comparison.provider_cache.unwrap_or_default().0);
     }

@@ -62,6 +62,7 @@ pub struct Metrics {
     cost: CounterVec,
     estimated_cost: CounterVec,
     saved: GaugeVec,
+    cache_lost: CounterVec,
     unpriced: IntCounterVec,
     overshoot: CounterVec,
     time_to_first_token: HistogramVec,
@@ -256,6 +257,12 @@ impl Metrics {
                 &["cause"],
             ),
             feedback: counts(&r, "farthing_feedback_total", "Words of users on answers, by outcome", &["outcome"]),
+            cache_lost: sums(
+                &r,
+                "farthing_cache_loss_usd_total",
+                "Dollars paid again for a conversation's prefix that had been cached, by what broke it",
+                &["culprit"],
+            ),
             unpriced: counts(
                 &r,
                 "farthing_unpriced_attempts_total",
@@ -423,6 +430,11 @@ impl Metrics {
         if nano_usd != 0 {
             self.saved.with_label_values(&[cause]).add(nano_usd as f64 / 1e9);
         }
+    }
+
+    /// Adds nano-dollars that a broken prefix cost.
+    pub fn count_cache_lost(&self, culprit: &str, nano_usd: i64) {
+        self.cache_lost.with_label_values(&[culprit]).inc_by(nano_usd.max(0) as f64 / 1e9);
     }
 
     /// Counts an attempt whose cost is not known.
