@@ -106,6 +106,14 @@ pub const FEEDBACK_CLAIM_MAX: u32 = 1_000;
 pub const FEEDBACK_LOOKUPS_MAX: usize = 4;
 /// How long feedback waits for the ledger to show a request that may just have ended.
 pub const FEEDBACK_PATIENCE: Duration = Duration::from_secs(2);
+/// Most bytes of a request's texts that a sketch reads.
+pub const SKETCH_TEXT_BYTES_MAX: usize = 32 << 10;
+/// Shortest line that counts as a repeated block, in bytes.
+pub const SKETCH_BLOCK_BYTES_MIN: usize = 64;
+/// Most bytes of bodies that wait for their sketch; further ones have none.
+pub const SKETCH_WAITING_BYTES_MAX: usize = 8 << 20;
+/// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
+pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.

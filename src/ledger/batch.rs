@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
     Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled, Record,
-    RequestFacts,
+    RequestFacts, Sketch,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
@@ -42,6 +42,7 @@ pub(super) struct RequestChange<'a> {
     pub(super) decision: Option<DecisionFacts<'a>>,
     pub(super) closing: Option<Closing<'a>>,
     pub(super) comparison: Option<Box<Comparison<'a>>>,
+    pub(super) sketch: Option<Box<Sketch>>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
 
@@ -94,6 +95,11 @@ impl<'a> Batch<'a> {
                 self.request(outcome.attempt.request).comparison = Some(comparison);
                 self.end(outcome, pricing);
             }
+            Record::Sketched(outcome, pricing, comparison, sketch) => {
+                let request = self.request(outcome.attempt.request);
+                (request.comparison, request.sketch) = (comparison, Some(sketch));
+                self.end(outcome, pricing);
+            }
             Record::Closed(closed) => self.close(*closed, None),
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
@@ -124,8 +130,16 @@ impl<'a> Batch<'a> {
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
         let place = *self.places.entry(id).or_insert_with(|| {
-            let (facts, decision, closing, comparison) = Default::default();
-            self.requests.push(RequestChange { id, facts, decision, closing, comparison, attempts: Vec::new() });
+            let (facts, decision, closing, comparison, sketch) = Default::default();
+            self.requests.push(RequestChange {
+                id,
+                facts,
+                decision,
+                closing,
+                comparison,
+                sketch,
+                attempts: Vec::new(),
+            });
             self.requests.len() - 1
         });
         &mut self.requests[place]

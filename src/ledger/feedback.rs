@@ -13,7 +13,9 @@ use crate::ledger::record::Feedback;
 const RUN_REQUESTS_MAX: u32 = 1_000;
 
 /// The table, its view, and how a run is found.
-pub(super) const TABLES: &str = "
+macro_rules! tables {
+    () => {
+        "
 CREATE TABLE feedback (
     team TEXT NOT NULL, run INTEGER NOT NULL, subject TEXT NOT NULL, key TEXT NOT NULL,
     at_ms INTEGER NOT NULL, outcome TEXT NOT NULL, score_ppm INTEGER, resolved_incidents INTEGER,
@@ -24,7 +26,11 @@ CREATE VIEW feedback_v1 AS SELECT
     iif(run, NULL, subject) AS request_id, iif(run, subject, NULL) AS run, team, key, at_ms, outcome, score_ppm,
     resolved_incidents, saved_milli_hours, note
 FROM feedback;
-CREATE INDEX requests_by_run ON requests (run, team) WHERE run IS NOT NULL;";
+CREATE INDEX requests_by_run ON requests (run, team) WHERE run IS NOT NULL;
+"
+    };
+}
+pub(super) use tables;
 
 const SAY: &str = "
 INSERT INTO feedback (team, run, subject, key, at_ms, outcome, score_ppm, resolved_incidents, saved_milli_hours, note)

@@ -81,6 +81,7 @@ pub struct Ledger {
     applier: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
     /// With [`Durability::Power`].
     syncer: Option<Syncer>,
+    key: u64,
     path: PathBuf,
     /// Held for as long as the ledger is open; the kernel releases it with the process.
     _lock: File,
@@ -112,8 +113,9 @@ impl Ledger {
                 Some(Syncer::start(&journal, position).map_err(file_error("start a thread for", &path))?)
             }
         };
+        let number = tables.ledger_number()?;
         let applier = Applier {
-            ledger: tables.ledger_number()?,
+            ledger: number,
             journal: journal.clone(),
             tables,
             database: path.clone(),
@@ -123,7 +125,8 @@ impl Ledger {
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
-        Ok((Self { journal, applier: Mutex::new(Some(thread)), syncer, path, _lock: lock }, recovered))
+        let (applier, key) = (Mutex::new(Some(thread)), number.cast_unsigned());
+        Ok((Self { journal, applier, syncer, key, path, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
@@ -146,6 +149,7 @@ impl Ledger {
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)
+            | Record::Sketched(..)
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
@@ -166,6 +170,11 @@ impl Ledger {
     /// Many may wait at once and share a sync. Dropping it gives up nothing but the waiting.
     pub fn secured(&self) -> Option<Secured> {
         self.syncer.as_ref().map(|syncer| syncer.secured(&self.journal))
+    }
+
+    /// What hashes of texts are keyed with: a number of this ledger's own that no view shows.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// Lets tests decide what a sync of the journal does.

@@ -38,6 +38,13 @@ pub enum Record<'a> {
     /// Somebody says what an answer, or a whole run, was worth.
     #[serde(borrow)]
     Feedback(Box<Feedback<'a>>),
+    /// As [`Record::Compared`], with what the request looked like, which is no longer written without it.
+    Sketched(
+        #[serde(borrow)] Outcome<'a>,
+        #[serde(borrow)] Pricing<'a>,
+        #[serde(borrow)] Option<Box<Comparison<'a>>>,
+        Box<Sketch>,
+    ),
 }
 
 /// Who asked for what.
@@ -238,6 +245,40 @@ pub struct CacheLoss<'a> {
     pub culprit: &'a str,
     /// What that cost.
     pub cost: NanoUsd,
+}
+
+/// What a request looked like, in sizes and keyed hashes: no text can be read from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Sketch {
+    /// Bytes of the tools and the format of the answer.
+    pub head_bytes: u64,
+    /// Bytes of the messages before the first user turn.
+    pub opening_bytes: u64,
+    /// Bytes of all messages.
+    pub messages_bytes: u64,
+    /// Tokens that an earlier prompt had in common with it.
+    pub common_tokens: Option<u64>,
+    /// A hash of what stands before the first user turn, tools included.
+    pub prefix: u64,
+    /// A hash of the whole request.
+    pub exact: u64,
+    /// What its texts say; `None`: they were not read in time.
+    pub texts: Option<SketchedTexts>,
+}
+
+/// The part of a sketch that was read from the texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SketchedTexts {
+    /// A hash of the whole request without hours, ids and numbers.
+    pub masked: Option<u64>,
+    /// The same of the system prompt.
+    pub masked_system: Option<u64>,
+    /// What was left out, as bits.
+    pub masks: u8,
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Bytes of blocks that stood in the request before.
+    pub repeated_bytes: u64,
 }
 
 /// The end of a request.

@@ -229,6 +229,12 @@ impl Met {
 }
 
 impl Met {
+    /// How many tokens an earlier prompt has in common with it, warm or not; `None`: nobody said.
+    pub fn common_tokens(&self) -> Option<u64> {
+        let found = self.found.map(|found| found.entry.tokens);
+        found.filter(|tokens| *tokens > 0)
+    }
+
     /// What broke the cached prefix of the conversation, and the tokens as they would have been with it intact; none if it
     /// was read, or nobody knows how long it was.
     pub fn lost(&self, by: &ModelRef, usage: Usage) -> Option<(&'static str, Usage)> {
