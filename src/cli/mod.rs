@@ -19,6 +19,7 @@ mod reconcile;
 mod reconcile_told;
 mod report;
 mod rerate;
+mod review;
 mod serve;
 mod statement;
 
@@ -59,6 +60,9 @@ enum Command {
     /// Say what was spent and saved, by team, model, day and more
     #[command(after_help = report::AFTER_HELP)]
     Report(report::Arguments),
+    /// Answer the five questions of the quarterly cost review, with figures and advice
+    #[command(after_help = review::AFTER_HELP)]
+    Review(review::Arguments),
     /// Close months for teams, and print what was closed
     #[command(after_help = statement::AFTER_HELP)]
     Statement(statement::Arguments),
@@ -120,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Review(arguments) => review::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),

@@ -209,6 +209,8 @@ pub struct Bookkeeping {
     pub ledger: LedgerConfig,
     /// Names of the provider rows, in the file's order.
     pub providers: Vec<String>,
+    /// The user's prices, if there is a file of them.
+    pub prices: Option<PathBuf>,
     /// IANA name of the zone that periods start in.
     pub timezone: String,
 }

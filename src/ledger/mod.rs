@@ -27,6 +27,7 @@ pub mod record;
 mod recover;
 mod replay;
 pub mod retention;
+pub mod review;
 pub mod rollup;
 pub mod salvage;
 mod schema;

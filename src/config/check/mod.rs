@@ -80,6 +80,7 @@ pub(super) fn check_bookkeeping(
     let bookkeeping = Bookkeeping {
         ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
+        prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
     };
     findings.or_problems(bookkeeping)

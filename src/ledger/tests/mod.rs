@@ -11,6 +11,7 @@ mod keeping;
 mod kill;
 mod power;
 mod reconciling;
+mod reviewing;
 mod rows;
 mod saying;
 mod speed;
