@@ -1,6 +1,6 @@
 //! What Farthing costs a request and a streamed event, against a bare hyper proxy in the same run.
 //!
-//! `cargo bench --bench overhead -- [--quick] [--only small] [--format json] [--also PATH]`
+//! `cargo bench --bench overhead -- [--quick] [--only small] [--format json] [--also PATH] [--budgets]`
 //! `cargo bench --bench overhead -- --durability`: what waiting for the disk adds to a request's time
 //!
 //! Four processes: a canned provider, a bare proxy and the gateway (this program again, with a role, and
@@ -53,6 +53,9 @@ struct Arguments {
     /// Another build of `farthing` that takes part in every round
     #[arg(long, value_name = "PATH")]
     also: Option<PathBuf>,
+    /// A gateway whose team has a budget and a limit takes part in every round
+    #[arg(long)]
+    budgets: bool,
     /// Leave out start, memory and allocations
     #[arg(long)]
     cpu_only: bool,
@@ -99,6 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 9 }),
         scale: if arguments.quick { 0.25 } else { 1.0 },
         also: arguments.also,
+        budgets: arguments.budgets,
         beside_cpu: !arguments.cpu_only,
     };
     let figures = measure::run(&plan)?;

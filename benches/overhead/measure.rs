@@ -23,6 +23,8 @@ pub struct Plan {
     /// Length of a round as a part of its full length.
     pub scale: f64,
     pub also: Option<PathBuf>,
+    /// A gateway that holds money takes part.
+    pub budgets: bool,
     pub beside_cpu: bool,
 }
 
@@ -138,6 +140,10 @@ async fn measure(plan: &Plan) -> Result<Figures, Box<dyn Error>> {
     let other_home = Home::new(&provider.addresses)?;
     if let Some(also) = &plan.also {
         proxies.push(("also".to_owned(), Process::farthing(also, &other_home)?));
+    }
+    let holding_home = Home::with_budgets(&provider.addresses)?;
+    if plan.budgets {
+        proxies.push(("budgets".to_owned(), Process::farthing(program, &holding_home)?));
     }
     for (_, process) in &proxies {
         first_reply(process.addresses[0]).await?;

@@ -139,6 +139,20 @@ impl Home {
         Self::with_ledger(providers, "durability: process")
     }
 
+    /// The same with a budget for the team that pays, which is never spent.
+    ///
+    /// # Errors
+    ///
+    /// The folder or the file cannot be written.
+    pub fn with_budgets(providers: &[SocketAddr]) -> io::Result<Self> {
+        let home = Self::new(providers)?;
+        let terms = "{ budget: { usd: 1000000, every: month }, limits: { requests_per_minute: 100000000 } }";
+        let mut text = fs::read_to_string(&home.config)?;
+        text += &format!("teams: {{ default: {terms} }}\n");
+        fs::write(&home.config, text)?;
+        Ok(home)
+    }
+
     /// The same with other settings of the ledger.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! What nested examples add to prose: a ridge regression on the examples of one policy, solved when it is compiled.
 //!
-//! An example is described by its scores of the general kinds, by what it is about, and, where there are many, by its
-//! n-grams; the regression says for each bullet how much a request is like its examples and unlike the others'. How much
-//! that counts against the prose, and how sure both together may be, is learned from the same examples, each judged by
-//! a regression that has not seen it (leave one out, in closed form). From two examples a bullet little can be learned,
-//! and the built-in weights hold.
+//! An example is described by its shares and its scores of the general kinds, by what it is about, and, where there are
+//! many, by its n-grams; the regression says for each bullet how much a request is like its examples and unlike the
+//! others'. How much that counts against the prose, and how sure both together may be, is learned from the same examples,
+//! each judged by a regression that has not seen it (leave one out, in closed form). From two examples a bullet little
+//! can be learned, and the built-in weights hold.
 
 mod grams;
 mod ridge;
@@ -19,9 +19,12 @@ use grams::Grams;
 use ridge::Ridge;
 use trust::{Judged, Trust};
 
-const NUMBERS: usize = COLUMNS + DIMENSIONS;
-/// How much the scores of the kinds count against the direction.
-const SCORES_WEIGHT: f32 = 2.0;
+const NUMBERS: usize = 2 * COLUMNS + DIMENSIONS;
+/// How much the kinds' shares count, their scores, and what a request is about. That a request is of one kind and not of
+/// another says more than how strongly either is scored: over left-out domains two examples a bullet help twice as much.
+const SHARES_WEIGHT: f32 = 0.8;
+const SCORES_WEIGHT: f32 = 1.0;
+const DIRECTION_WEIGHT: f32 = 0.5;
 /// From so many examples on n-grams are looked at; below, they say nothing that the scores do not.
 const EXAMPLES_FOR_GRAMS: usize = 100;
 /// Examples of a policy that are learned from, each bullet's first: solving takes their third power of steps, 0.3 s
@@ -146,10 +149,11 @@ fn drawn_from(examples: &[Example<'_>], pulls: &[f32]) -> [f32; NUMBERS] {
 }
 
 fn numbers(described: &Described) -> [f32; NUMBERS] {
+    let shares = described.kinds.0.iter().map(|share| SHARES_WEIGHT * share.sqrt());
+    let scores = described.scores.iter().map(|score| SCORES_WEIGHT * score);
+    let direction = described.about.iter().map(|number| DIRECTION_WEIGHT * number);
     let mut numbers = [0.0; NUMBERS];
-    let (scores, direction) = numbers.split_at_mut(COLUMNS);
-    scores.iter_mut().zip(described.scores).for_each(|(number, score)| *number = SCORES_WEIGHT * score);
-    direction.copy_from_slice(&described.about);
+    numbers.iter_mut().zip(shares.chain(scores).chain(direction)).for_each(|(to, number)| *to = number);
     numbers
 }
 

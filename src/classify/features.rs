@@ -19,7 +19,7 @@ const PREVIOUS_BYTES_MAX: usize = 300;
 /// Words of the material.
 const MATERIAL_WORDS_MAX: usize = 60;
 /// Most signals of one request.
-const SIGNALS_MAX: usize = 2 * Shape::ALL.len() + 11;
+const SIGNALS_MAX: usize = 2 * Shape::ALL.len() + 10;
 
 /// The groups of features.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,8 +188,7 @@ pub(super) fn rows_of_signals<'s>(
     signal(8, u64::from(request.wants_json));
     signal(9, u64::from(signs.asks));
     signal(10, u64::from(signs.words == 0));
-    signal(11, u64::from(request.has_images));
-    signal(12, u64::from(signs.is_dense));
+    signal(11, u64::from(signs.is_dense));
     scratch.found()
 }
 
@@ -465,7 +464,7 @@ mod tests {
                 user_turns: 2,
                 ..Request::default()
             },
-            0xaa71_72f2_2a70_6dcd,
+            0x20e9_c5c8_cb9e_f3c2,
         );
         check(
             &Request {
@@ -478,7 +477,7 @@ mod tests {
                 user_turns: 1,
                 ..Request::default()
             },
-            0x27e3_85e5_7bc7_ed1f,
+            0x6685_9462_ef03_e48b,
         );
     }
 

@@ -137,6 +137,21 @@ mod tests {
         );
     }
 
+    /// Weights and features belong together: after a change of either alone hardly a request would be of its kind.
+    #[test]
+    fn requests_that_were_trained_on_are_nearly_all_of_their_kinds() {
+        let lines = include_str!("../../models/corpus/requests/short-asks.jsonl").lines();
+        let lines: Vec<serde_json::Value> = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let is_right = |line: &&serde_json::Value| {
+            let system = line["system"].as_str().expect("a text");
+            let last_user = line["turns"][0]["text"].as_str().expect("a text");
+            let request = super::super::Request { last_user, system, user_turns: 1, ..Default::default() };
+            line["kind"] == Described::of(&request).kinds.best(1)[0].0
+        };
+        let right = lines.iter().filter(is_right).count();
+        assert!(right * 10 > lines.len() * 9, "{right} of {}", lines.len());
+    }
+
     #[test]
     fn every_kind_has_a_prior_and_every_prior_a_kind() {
         let kinds = &Weights::built_in().kinds;

@@ -62,7 +62,7 @@ pub struct Request<'a> {
     pub wants_json: bool,
     /// User turns of the conversation.
     pub user_turns: u32,
-    /// Whether images are attached.
+    /// Whether images are attached: then a turn without words says something. What kind of work it is they do not tell.
     pub has_images: bool,
 }
 

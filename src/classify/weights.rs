@@ -1,11 +1,12 @@
 //! The trained weights in the binary, read where they lie.
 //!
-//! Little-endian: `FARTKND2`; how many kinds there are, rows of the requests' matrix and rows of the bullets' (u32); the
+//! Little-endian: `FARTKND3`; how many kinds there are, rows of the requests' matrix and rows of the bullets' (u32); the
 //! kinds' names (u16 length, UTF-8); the temperature of the requests' scores, the coefficients of what a bullet
 //! covers, those of [`Match`], [`Weights::doubt`], [`Weights::examples`], [`Weights::examples_rest`] and
 //! [`Weights::confidence`] (f32); the two heads. A head is, all f32 but the rows: a scale for each group of features, a
-//! bias and a scale for each kind, [`COLUMNS`] 8-bit columns for each row, in front of which stand twice [`DIMENSIONS`]
-//! weights a kind for the two directions. `models/train/kinds.py` writes it.
+//! bias and a scale for each kind, twice [`DIMENSIONS`] weights a kind for the two directions; then a bit for each row,
+//! the lowest first, whether it is there, and [`COLUMNS`] 8-bit columns for a row of zeros, which stands for all that are
+//! not, and for each one that is. `models/train/kinds.py` writes it.
 
 use std::sync::LazyLock;
 
@@ -38,7 +39,7 @@ static PLACED: Placed = Placed { _shift: [0; SHIFT], file: *include_bytes!("../.
 static BYTES: &[u8] = &PLACED.file;
 /// Groups of features that a line of prose has: words and letters.
 const BULLET_GROUPS: usize = 2;
-const MAGIC: &[u8] = b"FARTKND2";
+const MAGIC: &[u8] = b"FARTKND3";
 /// Rows whose 8-bit weights may be summed in 16 bits.
 const ROWS_A_SUM: usize = 256;
 
@@ -121,8 +122,9 @@ pub(super) struct Head {
     scales: Scores,
     /// For each dimension of both directions, a weight for each kind.
     dense: Vec<Scores>,
+    /// For each row where it stands in `rows`.
+    places: Box<[u16]>,
     rows: &'static [[u8; COLUMNS]],
-    mask: u32,
 }
 
 impl Head {
@@ -167,13 +169,18 @@ impl Head {
         add_direction(direction, &self.dense[DIMENSIONS..], scores);
     }
 
+    /// The weights of a row; zeros if it is not there.
+    fn row(&self, row: u32) -> &[u8; COLUMNS] {
+        &self.rows[usize::from(self.places[row as usize & (self.places.len() - 1)])]
+    }
+
     fn sums(&self, rows: &[u32]) -> [i32; COLUMNS] {
         let mut total = [0_i32; COLUMNS];
         for some in rows.chunks(ROWS_A_SUM) {
             // Sixteen columns at a time: those of odd places, and those of even places moved there.
             let mut sums = [(i16x8::ZERO, i16x8::ZERO); COLUMNS / 16];
             for row in some {
-                let (quarters, _) = self.rows[(row & self.mask) as usize].as_chunks::<16>();
+                let (quarters, _) = self.row(*row).as_chunks::<16>();
                 for ((odd, even), quarter) in sums.iter_mut().zip(quarters) {
                     let pairs = pairs(quarter);
                     *odd += pairs >> 8;
@@ -256,9 +263,22 @@ impl Reader {
         let groups = (0..groups).map(|_| self.float()).collect::<Option<_>>()?;
         let (bias, scales) = (self.scores(kinds)?, self.scores(kinds)?);
         let dense = (0..2 * DIMENSIONS).map(|_| self.scores(kinds)).collect::<Option<_>>()?;
-        let mask = u32::try_from(rows - 1).ok()?;
-        Some(Head { groups, bias, scales, dense, rows: self.take(rows * COLUMNS)?.as_chunks().0, mask })
+        let places = places(self.take(rows / 8)?)?;
+        let kept = usize::from(places.iter().copied().max()?);
+        let rows = self.take((1 + kept) * COLUMNS)?.as_chunks().0;
+        Some(Head { groups, bias, scales, dense, places, rows })
     }
+}
+
+/// Where each row stands: those that are there behind the row of zeros, one after the other.
+fn places(there: &[u8]) -> Option<Box<[u16]>> {
+    let mut last = 0_u16;
+    let bits = there.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+    bits.map(|is_there| {
+        last = if is_there { last.checked_add(1)? } else { last };
+        Some(if is_there { last } else { 0 })
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -280,9 +300,20 @@ mod tests {
     fn rows_are_summed_column_by_column() {
         let head = &Weights::built_in().requests;
         let rows: Vec<u32> = (0..700).map(|n| n * 91 % 65_536).collect();
-        let weight = |row: &u32, at: usize| i32::from(head.rows[*row as usize][at].cast_signed());
+        let weight = |row: &u32, at: usize| i32::from(head.row(*row)[at].cast_signed());
         let expected: [i32; COLUMNS] = std::array::from_fn(|at| rows.iter().map(|row| weight(row, at)).sum());
         assert_eq!(head.sums(&rows), expected);
+    }
+
+    #[test]
+    fn rows_that_are_not_there_are_zeros_and_the_others_stand_in_order() {
+        assert_eq!(
+            *places(&[0b0000_0101, 0b1000_0000]).expect("few rows"),
+            [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]
+        );
+        let head = &Weights::built_in().requests;
+        let missing = (0..).find(|row| head.places[*row as usize] == 0).expect("some are not there");
+        assert_eq!(*head.row(missing), [0; COLUMNS]);
     }
 
     #[test]

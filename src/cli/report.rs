@@ -164,7 +164,7 @@ impl<'z> Asked<'z> {
 
     fn lines(&self, views: &Connection, by: &[By], first: Date, last: Date) -> Result<Vec<Line>, LedgerError> {
         let beyond = last.saturating_add(Span::new().days(1));
-        rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone))
+        rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone), self.zone)
     }
 
     fn causal(&self, views: &Connection, format: Format) -> Result<String, LedgerError> {

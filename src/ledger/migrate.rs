@@ -89,7 +89,7 @@ CREATE VIEW requests_v1 AS SELECT
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
     cache_lost_nano, cache_lost_to
 FROM requests;",
-    rollup::table!()
+    rollup::tables!()
 );
 
 /// What requests looked like, and what their users say. Nobody knows the one of older rows.
@@ -139,7 +139,7 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     for step in steps.iter().filter(|step| step.to > found) {
         transaction.execute_batch(step.sql)?;
         if step.to == ROLLED_UP {
-            transaction.execute_batch(rollup::FILL)?;
+            rollup::fill(&transaction)?;
         }
         transaction.pragma_update(None, "user_version", step.to)?;
     }

@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, params};
 
+use crate::ledger::rollup;
 use crate::ledger::schema::first_id_at;
 use crate::report::{Figures, SLOT_MS, date_of, midnight};
 
@@ -67,5 +68,7 @@ fn draw_together(connection: &Connection, from_ms: i64, until_ms: i64) -> rusqli
     )?;
     connection.execute("DELETE FROM rollup WHERE slot >= ?1 AND slot < ?2", span)?;
     connection.execute_batch("INSERT INTO rollup SELECT * FROM drawn; DROP TABLE drawn;")?;
+    let [first, beyond] = span;
+    rollup::refill_days(connection, first, beyond)?;
     Ok(true)
 }

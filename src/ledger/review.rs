@@ -270,7 +270,7 @@ impl<'a> Reading<'a> {
     /// SQLite's.
     pub fn worth(&self, zone: &TimeZone) -> Result<Vec<Worth>, LedgerError> {
         let by = [By::Month, By::Team];
-        let spent = Report::of(&by, rollup::lines(self.views, &by, self.ms.0, self.ms.1)?, zone);
+        let spent = Report::of(&by, rollup::lines(self.views, &by, self.ms.0, self.ms.1, zone)?, zone);
         let mut found: BTreeMap<(String, String), Worth> = BTreeMap::new();
         for row in &spent.rows {
             let [month, team] = row.names.as_slice() else { continue };

@@ -1,29 +1,50 @@
-//! Sums by slots of a quarter of an hour, kept beside the rows so that a report over millions of them reads thousands.
+//! Sums by slots of a quarter of an hour and by days of UTC, kept beside the rows so that a report over millions of them
+//! reads thousands.
 //!
 //! A request counts once it has ended. Whatever changes it takes its figures out of the sums and puts its new ones in, in
-//! the transaction of the change, so that the sums are those of the rows at any moment. Users and prompts are too many to
-//! keep sums by: reports on them read the rows.
+//! the transaction of the change, so that the sums are those of the rows at any moment. A span of any zone is made of the
+//! days within it and of the slots at its edges ([`over`]). Users and prompts are too many to keep sums by: reports on them
+//! read the rows.
 
+pub(super) mod counted;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use rusqlite::{CachedStatement, Connection, Row, params, params_from_iter, types::Value};
+use jiff::tz::TimeZone;
+use rusqlite::{CachedStatement, Connection, Params, Row, params, params_from_iter, types::Value};
 
+use crate::ledger::batch::RequestChange;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::schema::first_id_at;
 use crate::report::causal::Session;
-use crate::report::{By, Figures, Line, SLOT_MS};
+use crate::report::periods::{Stretch, periods, stretches};
+use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 
 /// How far a request's time may lie from the one in its id.
 const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 /// What sums are told apart by besides the slot.
 const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
 
-/// The table of sums, also of an older ledger that gets it: its figures are those of [`Figures::NAMES`].
-macro_rules! table {
+/// The tables of sums, also of an older ledger that gets them: their figures are those of [`Figures::NAMES`]. The slot of a
+/// day is its first one.
+macro_rules! tables {
+    () => {
+        concat!(
+            "\nCREATE TABLE rollup (",
+            rollup::columns!(),
+            ") STRICT, WITHOUT ROWID;\nCREATE TABLE rollup_day (",
+            rollup::columns!(),
+            ") STRICT, WITHOUT ROWID;\n"
+        )
+    };
+}
+pub(super) use tables;
+
+macro_rules! columns {
     () => {
         "
-CREATE TABLE rollup (
     slot INTEGER NOT NULL, team TEXT NOT NULL, project TEXT NOT NULL, pipeline TEXT NOT NULL, key TEXT NOT NULL,
     tier TEXT NOT NULL, task TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
     requests INTEGER NOT NULL, attempts INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
@@ -34,11 +55,10 @@ CREATE TABLE rollup (
     saved_fallback_nano INTEGER NOT NULL, saved_retry_nano INTEGER NOT NULL, saved_compress_nano INTEGER NOT NULL,
     saved_cache_nano INTEGER NOT NULL, provider_cache_nano INTEGER NOT NULL, cache_lost_nano INTEGER NOT NULL,
     PRIMARY KEY (slot, team, project, pipeline, key, tier, task, provider, model)
-) STRICT, WITHOUT ROWID;
 "
     };
 }
-pub(super) use table;
+pub(super) use columns;
 
 /// The figures of one row of [`rows`], in their order.
 macro_rules! figures {
@@ -84,7 +104,7 @@ macro_rules! rows {
     };
 }
 
-/// Brings the sums to a ledger that has rows and none of them.
+/// The sums by slot of a ledger that has rows.
 pub const FILL: &str = concat!(
     "INSERT INTO rollup SELECT slot, team, project, pipeline, key, tier, task, provider, model,
         sum(requests), sum(attempts), sum(input_tokens), sum(cached_input_tokens), sum(cache_write_tokens),
@@ -98,6 +118,44 @@ pub const FILL: &str = concat!(
     rows!("1"),
     ")) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;"
 );
+
+/// Makes the sums of the days from slot `?1` up to slot `?2` anew, of those of their slots.
+static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
+    let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
+    let names = NAMES.join(", ");
+    format!(
+        "INSERT INTO rollup_day SELECT slot / {SLOTS_A_DAY} * {SLOTS_A_DAY}, {names}, {sums}
+         FROM rollup WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, {names}"
+    )
+});
+
+/// Brings the sums to a ledger that has rows and none of them.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(FILL)?;
+    connection.execute(&FILL_DAYS, [i64::MIN, i64::MAX]).map(drop)
+}
+
+/// Makes the sums of the days that a span of slots touches those of their slots.
+pub(super) fn refill_days(connection: &Connection, from_slot: i64, until_slot: i64) -> rusqlite::Result<()> {
+    let first = from_slot.div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY;
+    let beyond = (until_slot - 1).div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY + SLOTS_A_DAY;
+    connection.execute("DELETE FROM rollup_day WHERE slot >= ?1 AND slot < ?2", [first, beyond])?;
+    connection.execute(&FILL_DAYS, [first, beyond]).map(drop)
+}
+
+/// What holds the sums of a span: SQL to select from. Its edges are whole slots.
+pub(super) fn over(from_ms: i64, until_ms: i64) -> String {
+    let part = |Stretch { by_day, from, until }| {
+        let table = if by_day { "rollup_day" } else { "rollup" };
+        format!("SELECT * FROM {table} WHERE slot >= {from} AND slot < {until}")
+    };
+    let parts: Vec<String> = stretches(from_ms, until_ms).map(part).collect();
+    format!("({})", parts.join(" UNION ALL "))
+}
 
 const OF_REQUEST: &str = concat!(
     "SELECT slot, team, project, pipeline, key, tier, task, provider, model, ",
@@ -115,22 +173,25 @@ const OF_SPAN: &str = concat!(
     ")"
 );
 
-static ADD: LazyLock<String> = LazyLock::new(|| {
+/// Adds to a sum by slot, and to one by day.
+static ADD: LazyLock<[String; 2]> = LazyLock::new(|| {
     let marks = vec!["?"; 1 + NAMES.len() + Figures::COUNT].join(", ");
-    let sums = Figures::NAMES.map(|name| format!("{name} = {name} + excluded.{name}")).join(", ");
-    format!("INSERT INTO rollup VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}")
+    // A sum beyond what is an integer stops at the last one: https://www.sqlite.org/lang_expr.html#castexpr
+    let sums = Figures::NAMES.map(|name| format!("{name} = CAST({name} + excluded.{name} AS INTEGER)")).join(", ");
+    ["rollup", "rollup_day"]
+        .map(|table| format!("INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}"))
 });
 
 /// What a sum is of.
-type Key = (i64, [String; NAMES.len()]);
+type Key<'k> = (i64, [Cow<'k, str>; NAMES.len()]);
 
 /// Changes of the sums that one transaction makes.
-pub(super) struct Sums<'c> {
+pub(super) struct Sums<'c, 'k> {
     of_request: CachedStatement<'c>,
-    changes: HashMap<Key, Figures>,
+    changes: HashMap<Key<'k>, Figures>,
 }
 
-impl<'c> Sums<'c> {
+impl<'c, 'k> Sums<'c, 'k> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self { of_request: connection.prepare_cached(OF_REQUEST)?, changes: HashMap::new() })
     }
@@ -145,12 +206,17 @@ impl<'c> Sums<'c> {
         self.each(request_id, Figures::add)
     }
 
+    /// Puts in what a request counts for that begins and ends in one batch.
+    pub(super) fn add_whole(&mut self, change: &RequestChange<'k>) {
+        counted::counted(change, |key, figures| self.changes.entry(key).or_default().add(figures));
+    }
+
     fn each(&mut self, request_id: &str, change: fn(&mut Figures, &Figures)) -> rusqlite::Result<()> {
         let mut rows = self.of_request.query([request_id])?;
         while let Some(row) = rows.next()? {
-            let mut names: [String; NAMES.len()] = Default::default();
+            let mut names: [Cow<'k, str>; NAMES.len()] = Default::default();
             for (place, name) in names.iter_mut().enumerate() {
-                *name = row.get(1 + place)?;
+                *name = Cow::Owned(row.get(1 + place)?);
             }
             let figures = figures_at(row, 1 + NAMES.len())?;
             change(self.changes.entry((row.get(0)?, names)).or_default(), &figures);
@@ -160,10 +226,19 @@ impl<'c> Sums<'c> {
 
     /// Writes the changes.
     pub(super) fn write(self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut add = connection.prepare_cached(&ADD)?;
-        for ((slot, names), figures) in self.changes.iter().filter(|(_, figures)| !figures.is_zero()) {
-            let values = [Value::from(*slot)].into_iter().chain(names.iter().cloned().map(Value::from));
-            add.execute(params_from_iter(values.chain(figures.all().map(Value::from))))?;
+        let mut days = HashMap::<Key<'_>, Figures>::new();
+        for ((slot, names), figures) in &self.changes {
+            let day = slot.div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY;
+            days.entry((day, names.clone())).or_default().add(figures);
+        }
+        for (sql, sums) in ADD.iter().zip([&self.changes, &days]) {
+            let mut add = connection.prepare_cached(sql)?;
+            for ((slot, names), figures) in sums.iter().filter(|(_, figures)| !figures.is_zero()) {
+                let values = [Value::from(*slot)]
+                    .into_iter()
+                    .chain(names.iter().map(|name| Value::from(name.as_ref().to_owned())));
+                add.execute(params_from_iter(values.chain(figures.all().map(Value::from))))?;
+            }
         }
         Ok(())
     }
@@ -178,20 +253,63 @@ fn figures_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Figures> {
 }
 
 /// Lines of everything that ended and had arrived in `since_ms <= at < until_ms`, with their names in the order of `by`,
-/// times and causes left out. Reads the sums where they will do, else the rows.
+/// times and causes left out. Where `by` has times, each line lies within one of the shortest of them in `zone`. Reads the
+/// sums where they will do, else the rows.
 ///
 /// # Errors
 ///
 /// SQLite's; a ledger whose tables are of another version has no sums.
-pub fn lines(views: &Connection, by: &[By], since_ms: i64, until_ms: i64) -> Result<Vec<Line>, LedgerError> {
+pub fn lines(
+    views: &Connection,
+    by: &[By],
+    since_ms: i64,
+    until_ms: i64,
+    zone: &TimeZone,
+) -> Result<Vec<Line>, LedgerError> {
     let needs_rows = by.iter().any(|by| matches!(by, By::User | By::Prompt | By::CacheLoss));
-    let is_whole = |ms: i64| ms.rem_euclid(SLOT_MS) == 0 || ms == i64::MAX;
-    let by_sums = !needs_rows && is_whole(since_ms) && is_whole(until_ms);
+    let is_whole = |ms: i64| ms.rem_euclid(SLOT_MS) == 0;
+    let read = || -> rusqlite::Result<Vec<Line>> {
+        if needs_rows || !is_whole(since_ms) || !is_whole(until_ms) {
+            let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
+            let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
+            let is_told_apart = by.iter().any(|by| by.is_time());
+            let from = format!("({OF_SPAN})");
+            return grouped(views, by, is_told_apart, &from, params![first, beyond, since_ms, until_ms]);
+        }
+        let known = "SELECT ifnull(min(slot), 0), ifnull(max(slot) + 1, 0) FROM rollup";
+        let known: [i64; 2] = views.query_row(known, [], |row| Ok([row.get(0)?, row.get(1)?]))?;
+        let [first, beyond] = known.map(|slot| slot * SLOT_MS);
+        let periods = periods(by, since_ms.max(first), until_ms.min(beyond), zone);
+        let has_days = |(from_ms, until_ms): &(i64, i64)| stretches(*from_ms, *until_ms).any(|part| part.by_day);
+        if let ([(from_ms, _), .., (_, until_ms)], false) = (&periods[..], periods.iter().any(has_days)) {
+            // Days of a zone that is not UTC's: one reading in the order of the slots.
+            let from = format!("rollup WHERE slot >= {} AND slot < {}", from_ms / SLOT_MS, until_ms / SLOT_MS);
+            return grouped(views, by, true, &from, []);
+        }
+        let mut lines = Vec::new();
+        for (from_ms, until_ms) in periods {
+            let of_period = grouped(views, by, false, &over(from_ms, until_ms), [])?;
+            lines.extend(of_period.into_iter().map(|line| Line { at_ms: from_ms, ..line }));
+        }
+        Ok(lines)
+    };
+    let mut lines = read().map_err(database_error("read"))?;
+    lines.retain(|line| !line.figures.is_zero());
+    Ok(lines)
+}
+
+/// The sums of a source by the names that `by` wants, and by slots where they are to be told apart.
+fn grouped(
+    views: &Connection,
+    by: &[By],
+    by_slot: bool,
+    from: &str,
+    values: impl Params,
+) -> rusqlite::Result<Vec<Line>> {
     let names: Vec<&str> = by.iter().filter_map(|by| column(*by)).collect();
-    let slot = if by.iter().any(|by| by.is_time()) { "slot" } else { "0" };
+    let slot = if by_slot { "slot" } else { "0" };
     let columns = std::iter::once(slot).chain(names.iter().copied()).collect::<Vec<_>>().join(", ");
-    let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
-    let from = if by_sums { "rollup WHERE slot >= ?1 AND slot < ?2".to_owned() } else { format!("({OF_SPAN})") };
+    let sums = Figures::NAMES.map(|name| format!("ifnull(sum({name}), 0)")).join(", ");
     let places = (1..=1 + names.len()).map(|place| place.to_string()).collect::<Vec<_>>().join(", ");
     let sql = format!("SELECT {columns}, {sums} FROM {from} GROUP BY {places}");
     let line = |row: &Row<'_>| {
@@ -199,19 +317,7 @@ pub fn lines(views: &Connection, by: &[By], since_ms: i64, until_ms: i64) -> Res
         let figures = figures_at(row, 1 + names.len())?;
         Ok(Line { at_ms: row.get::<_, i64>(0)? * SLOT_MS, names: named, figures })
     };
-    let read = || -> rusqlite::Result<Vec<Line>> {
-        let mut statement = views.prepare(&sql)?;
-        if by_sums {
-            let until = until_ms.div_euclid(SLOT_MS);
-            return statement.query_map(params![since_ms.div_euclid(SLOT_MS), until], line)?.collect();
-        }
-        let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
-        let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
-        statement.query_map(params![first, beyond, since_ms, until_ms], line)?.collect()
-    };
-    let mut lines = read().map_err(database_error("read"))?;
-    lines.retain(|line| !line.figures.is_zero());
-    Ok(lines)
+    views.prepare(&sql)?.query_map(values, line)?.collect()
 }
 
 /// The sessions of policies that hold some of them out, of what ended and had arrived in the span.

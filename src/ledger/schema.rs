@@ -19,7 +19,7 @@ const APPLICATION_ID: u32 = 0x4652_5448;
 pub(super) const SCHEMA_VERSION: u32 = 7;
 
 const TABLES: &str = concat!(
-    rollup::table!(),
+    rollup::tables!(),
     "
 CREATE TABLE requests (
     request_id TEXT PRIMARY KEY NOT NULL,

@@ -20,9 +20,10 @@ use crate::cost::cost_of;
 use crate::cost::{Book, Rows};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::migrate::version;
+use crate::ledger::rollup::over;
 use crate::ledger::schema::{SCHEMA_VERSION, first_id_at, is_fresh};
 use crate::reply::usage::{ServiceTier, Usage};
-use crate::report::{Figures, SLOT_MS, date_of, midnight};
+use crate::report::{Figures, date_of, midnight};
 
 /// How far a request's time may lie from the one in its id.
 const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
@@ -336,9 +337,12 @@ fn head(row: &Row<'_>) -> rusqlite::Result<Statement> {
 /// Teams with anything in the span, with anything booked and not stated, or with an earlier statement that may want
 /// correcting.
 fn teams(connection: &Connection, (from_ms, until_ms): (i64, i64)) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT DISTINCT team FROM rollup WHERE slot >= ?1 AND slot < ?2
-         UNION SELECT team FROM adjustments WHERE statement_id IS NULL UNION SELECT team FROM statements ORDER BY 1";
-    connection.prepare(sql)?.query_map([from_ms / SLOT_MS, until_ms / SLOT_MS], |row| row.get(0))?.collect()
+    let sql = format!(
+        "SELECT team FROM {} UNION SELECT team FROM adjustments WHERE statement_id IS NULL
+         UNION SELECT team FROM statements ORDER BY 1",
+        over(from_ms, until_ms)
+    );
+    connection.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// The sums of a team's span.
@@ -349,10 +353,11 @@ fn sums(
 ) -> rusqlite::Result<BTreeMap<Group, Figures>> {
     let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
     let sql = format!(
-        "SELECT project, provider, model, {sums} FROM rollup WHERE slot >= ?1 AND slot < ?2 AND team = ?3 GROUP BY 1, 2, 3"
+        "SELECT project, provider, model, {sums} FROM {} WHERE team = ?1 GROUP BY 1, 2, 3",
+        over(from_ms, until_ms)
     );
     let group = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), figures_at(row, 3)?));
-    connection.prepare(&sql)?.query_map(params![from_ms / SLOT_MS, until_ms / SLOT_MS, team], group)?.collect()
+    connection.prepare(&sql)?.query_map([team], group)?.collect()
 }
 
 fn usage(connection: &Connection, team: &str, month: &str, span: (i64, i64)) -> rusqlite::Result<Vec<StatementLine>> {

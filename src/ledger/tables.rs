@@ -19,7 +19,7 @@ use crate::ledger::migrate;
 use crate::ledger::record::{KnownTokens, Reconciled, Sketch};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
-use crate::ledger::rollup::Sums;
+use crate::ledger::rollup::{Sums, counted};
 use crate::ledger::schema;
 use crate::money::NanoUsd;
 use crate::reply::usage::{Usage, WhyUnknown};
@@ -53,8 +53,9 @@ UPDATE attempts SET price_version = coalesce(?2, price_version), fate = ?3, sour
     priced_tier = ?21, unknown_reason = ?22
 WHERE attempt_id = ?1";
 
-const INSERT_REQUEST: &str = concat!(
-    "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
+macro_rules! insert_request {
+    () => {
+        "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
         surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
         first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
         baseline_model, baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano,
@@ -63,7 +64,16 @@ const INSERT_REQUEST: &str = concat!(
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43,
         ?44, ?45, ?46, ?47, ?48, ?49, ?50)
-    ON CONFLICT (request_id) DO UPDATE SET
+    ON CONFLICT (request_id) DO "
+    };
+}
+
+/// Of a request that a batch has all of.
+const INSERT_WHOLE_REQUEST: &str = concat!(insert_request!(), "NOTHING");
+
+const INSERT_REQUEST: &str = concat!(
+    insert_request!(),
+    "UPDATE SET
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
         http_status = coalesce(excluded.http_status, http_status),
@@ -264,23 +274,25 @@ fn move_position(connection: &Connection, position: Position) -> rusqlite::Resul
 }
 
 /// The statements of one transaction.
-struct Writer<'c> {
+struct Writer<'c, 'k> {
     insert_attempt: CachedStatement<'c>,
     end_attempt: CachedStatement<'c>,
     insert_request: CachedStatement<'c>,
+    insert_whole_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
     feedback: Said<'c>,
-    sums: Sums<'c>,
+    sums: Sums<'c, 'k>,
     attempt_id: String,
 }
 
-impl<'c> Writer<'c> {
+impl<'c, 'k> Writer<'c, 'k> {
     fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             insert_attempt: connection.prepare_cached(INSERT_ATTEMPT)?,
             end_attempt: connection.prepare_cached(END_ATTEMPT)?,
             insert_request: connection.prepare_cached(INSERT_REQUEST)?,
+            insert_whole_request: connection.prepare_cached(INSERT_WHOLE_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
             feedback: Said::new(connection)?,
@@ -289,16 +301,35 @@ impl<'c> Writer<'c> {
         })
     }
 
-    /// Attempts first: the request's sums read them.
-    fn write(&mut self, change: &RequestChange<'_>) -> rusqlite::Result<()> {
+    fn write(&mut self, change: &RequestChange<'k>) -> rusqlite::Result<()> {
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = change.id.0.as_hyphenated().encode_lower(&mut buffer);
+        if counted::is_whole(change) && self.write_whole(id, change)? {
+            self.sums.add_whole(change);
+            return Ok(());
+        }
+        self.merge(id, change)
+    }
+
+    /// Writes a request that nobody has heard of before; false, and nothing is written, if somebody has.
+    fn write_whole(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<bool> {
+        if self.insert(id, change, Known::Nothing)? == 0 {
+            return Ok(false);
+        }
+        for attempt in &change.attempts {
+            self.write_attempt(id, attempt)?;
+        }
+        Ok(true)
+    }
+
+    /// Brings what is stored of a request up to date. Attempts first: the request's sums read them.
+    fn merge(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<()> {
         self.sums.take(id)?;
         for attempt in &change.attempts {
             self.write_attempt(id, attempt)?;
         }
         if change.facts.is_some() || self.update(id, change)? == 0 {
-            self.insert(id, change)?;
+            self.insert(id, change, Known::Perhaps)?;
         }
         self.sums.add(id)
     }
@@ -390,15 +421,20 @@ impl<'c> Writer<'c> {
         ])
     }
 
-    fn insert(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<()> {
+    /// Inserts a request; 0 if it is known and may not be.
+    fn insert(&mut self, id: &str, change: &RequestChange<'_>, known: Known) -> rusqlite::Result<usize> {
         let (facts, closing) = (change.facts.as_ref(), change.closing.as_ref());
         let decision = change.decision.as_ref();
         let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
         let cost = change.cost();
         let comparison = change.comparison.as_deref();
         let sketch = SketchColumns::of(change.sketch.as_deref());
+        let statement = match known {
+            Known::Nothing => &mut self.insert_whole_request,
+            Known::Perhaps => &mut self.insert_request,
+        };
         insert(
-            &mut self.insert_request,
+            statement,
             params![
                 id,
                 facts.map(|facts| facts.at_ms).or_else(first_at),
@@ -452,7 +488,6 @@ impl<'c> Writer<'c> {
                 sketch.0[10],
             ],
         )
-        .map(drop)
     }
 
     /// Brings a stored request up to date; 0 if there is none.
@@ -512,6 +547,15 @@ impl<'c> Writer<'c> {
         self.update(&request_id, &unchanged)?;
         self.sums.add(&request_id)
     }
+}
+
+/// What may be stored of a request that is inserted.
+#[derive(Clone, Copy)]
+enum Known {
+    /// Nothing, or it is left as it is.
+    Nothing,
+    /// A part of it, which is brought up to date.
+    Perhaps,
 }
 
 /// Executes an insert, half of whose values are null in most rows: what is not bound is null.

@@ -7,6 +7,7 @@ pub mod causal;
 pub mod figures;
 pub mod focus;
 pub mod forecast;
+pub mod periods;
 pub mod review;
 pub mod write;
 
@@ -20,6 +21,8 @@ pub use figures::Figures;
 
 /// Length of the slots that figures are kept by. Every zone in use begins its hours at a whole slot.
 pub const SLOT_MS: i64 = 15 * 60 * 1000;
+/// Slots of a day of UTC.
+pub const SLOTS_A_DAY: i64 = 96;
 
 /// What lines are told apart by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -5,13 +5,11 @@
 //! the file says. Reading files is `config`'s business, refusing them `app`'s.
 
 use crate::classify::{Classifier, Explanation, Request};
-use crate::policy::rules::Facts;
 use crate::policy::{Expected, Failed, Policy};
 use crate::problem::Problem;
 use crate::task::Tier;
-use crate::tokens::PromptSize;
 
-use super::verdict::{Signs, Verdict, judge};
+use super::verdict::{Verdict, judge_first_turn};
 
 /// What became of one example.
 #[derive(Clone, Debug)]
@@ -48,15 +46,7 @@ fn try_one(policy: &Policy, classifier: &Classifier, index: usize) -> Tried {
     let test = &policy.tests[index];
     let text = &*test.request;
     let explanation = classifier.explain(policy, &Request { last_user: text, user_turns: 1, ..Request::default() });
-    let facts = Facts {
-        last_user_turn: &[text],
-        tool_results: &[],
-        tools: &[],
-        more_tools: false,
-        prompt_tokens: PromptSize::of_text(text).ample(),
-    };
-    let rule = policy.rules.first_match(&facts);
-    let verdict = judge(policy, Signs { rule, named: None, classified: explanation.classified });
+    let (rule, verdict) = judge_first_turn(policy, text, explanation.classified);
     let holds = match &test.expected {
         Expected::Tier(tier) => verdict.tier == *tier,
         Expected::Task(id) => verdict.task.is_some_and(|task| policy.tasks[task].id == *id),

@@ -5,12 +5,10 @@
 //! astray says that the author meant something else, and not which of the two.
 
 use crate::classify::{Basis, Classified, Classifier, Dispute, Request, disputes};
-use crate::policy::rules::Facts;
 use crate::policy::{Policy, Task};
 use crate::problem::Problem;
-use crate::tokens::PromptSize;
 
-use super::verdict::{Signs, judge};
+use super::verdict::judge_first_turn;
 
 /// Bytes of an example that a warning quotes.
 const QUOTED_BYTES_MAX: usize = 60;
@@ -50,15 +48,7 @@ fn as_warning(policy: &Policy, dispute: &Dispute) -> Problem {
 /// A warning if an example does not come to the tier that it is nested under.
 fn elsewhere(policy: &Policy, classifier: &Classifier, task: &Task, text: &str) -> Option<Problem> {
     let classified = classifier.classify(&Request { last_user: text, user_turns: 1, ..Request::default() });
-    let facts = Facts {
-        last_user_turn: &[text],
-        tool_results: &[],
-        tools: &[],
-        more_tools: false,
-        prompt_tokens: PromptSize::of_text(text).ample(),
-    };
-    let rule = policy.rules.first_match(&facts);
-    let verdict = judge(policy, Signs { rule, named: None, classified });
+    let (rule, verdict) = judge_first_turn(policy, text, classified);
     if verdict.tier == task.tier {
         return None;
     }

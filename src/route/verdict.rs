@@ -3,7 +3,9 @@
 use crate::classify::{Basis, Classified};
 use crate::plan::{Note, Reason, Why};
 use crate::policy::Policy;
+use crate::policy::rules::Facts;
 use crate::task::Tier;
+use crate::tokens::PromptSize;
 
 /// Where a request's work belongs.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +29,13 @@ pub struct Signs {
     pub named: Option<usize>,
     /// What the request was taken for.
     pub classified: Classified,
+}
+
+/// What a text comes to as a first message and nothing else, and the rule that decided, if one did.
+pub(super) fn judge_first_turn(policy: &Policy, text: &str, classified: Classified) -> (Option<usize>, Verdict) {
+    let prompt_tokens = PromptSize::of_text(text).ample();
+    let rule = policy.rules.first_match(&Facts { last_user_turn: &[text], prompt_tokens, ..Facts::default() });
+    (rule, judge(policy, Signs { rule, named: None, classified }))
 }
 
 /// Weighs the signs. Of a rule and a task that are both protected the dearer tier is the floor; an unlikely task counts

@@ -259,8 +259,11 @@ fn note(written: Option<Value>) -> Result<Option<String>, ApiError> {
 mod tests {
     use super::*;
 
+    /// Score, incidents and time.
+    type Figures = (Option<u32>, Option<u32>, Option<u32>);
+
     #[track_caller]
-    fn check(body: &str, expected: Result<(Option<u32>, Option<u32>, Option<u32>), &str>) {
+    fn check(body: &str, expected: Result<Figures, &str>) {
         let got = read(body.as_bytes());
         let got = got.map(|said| (said.score_ppm, said.resolved_incidents, said.saved_milli_hours));
         assert_eq!(

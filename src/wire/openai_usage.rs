@@ -11,7 +11,7 @@ use crate::reply::usage::{Usage, WhyUnknown};
 use super::vendors::{Dialect, Reasoning};
 
 /// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
-const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 40;
+const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
 
 /// What a usage object says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

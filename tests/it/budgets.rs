@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::process::Served;
-use crate::support::{ASK, Got, Setup, World, ask, luna, script};
+use crate::support::{ASK, Events, Got, Setup, World, ask, luna, script};
 
 /// Limits and budgets of the team that asks without a key.
 fn team(terms: &str) -> String {
@@ -58,6 +58,47 @@ async fn a_thousand_at_once_never_spend_more_than_a_budget_for_a_hundred() {
     assert!(USD - total(&world) < least, "refused with {} left, {least} would have done", USD - total(&world));
     world.the_ledger_holds_the_invoice();
     assert!(world.metric("farthing_refusals_total", "acted=\"refused\"").await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_of_all_kinds_at_once_never_spend_more_than_the_budget() {
+    const USD: i64 = 2_000_000;
+    // Some break off, some fail, some write all that they may; whoever hangs up is billed all the same.
+    let replies = [
+        Reply::tokens(20),
+        Reply::tokens(20).fails_after(4),
+        Reply::tokens(20).without_usage(),
+        Reply::status(500),
+        Reply::tokens(20).ends_after(6),
+    ];
+    let replies: Vec<Reply> = replies.into_iter().cycle().take(600).collect();
+    let model = script("gpt-5.6-luna", replies).bills_after_cut(BillsAfterCut::All);
+    let more = format!("{}budget: {{ hold_wait: 200ms }}\n", budget("0.002"));
+    let world = Arc::new(
+        Setup::of(Provider::openai().model(model)).dispatch("retries: 1, circuit: off").more(&more).start().await,
+    );
+    let mut asking = JoinSet::new();
+    for number in 0..300_u64 {
+        let world = Arc::clone(&world);
+        asking.spawn(async move {
+            let stream = number % 3 != 0;
+            let limit = 20 + 40 * (number % 4);
+            let body = ask(json!({ "stream": stream, "max_completion_tokens": limit, "service_tier": "default" }));
+            let response = world.post(body, &[]).await;
+            let status = response.status().as_u16();
+            if stream && status == 200 && number % 2 == 0 {
+                drop(Events::of(response).next().await);
+            } else {
+                drop(http_body_util::BodyExt::collect(response.into_body()).await);
+            }
+            status
+        });
+    }
+    let statuses = asking.join_all().await;
+    assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+    world.logged("request", 300).await;
+    // What nobody knows the cost of counts at its bound, so that less may be spent than there was.
+    assert!(total(&world) > USD / 20 && total(&world) <= USD, "{} of {USD}", total(&world));
 }
 
 #[tokio::test]

@@ -1,8 +1,14 @@
 //! Sums of what payers have spent follow the rows, whoever writes those.
 
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::stating::spend_at;
 use super::*;
+use crate::ledger::compact::compact;
 use crate::ledger::record::Reconciled;
 use crate::ledger::{Spender, Spent, Users};
+use crate::report::midnight;
 
 /// What was spent in all, and by whom.
 #[track_caller]
@@ -62,4 +68,22 @@ fn users_are_told_apart_from_the_start_that_wants_it() {
     check(&ledger, Users::Together, &[("", 27)]);
     check(&ledger, Users::Apart, &[("ann", 18), ("bob", 9)]);
     check(&ledger, Users::Together, &[("ann", 18), ("bob", 9)]);
+}
+
+#[test]
+fn what_was_spent_outlives_the_rows_that_are_forgotten() {
+    let (folder, ledger) = fresh();
+    let day = |month, day| midnight(date(2026, month, day), &TimeZone::UTC);
+    check(&ledger, Users::Together, &[]);
+    spend_at(&ledger, day(9, 30), "ops", 7);
+    spend_at(&ledger, day(10, 1), "ops", 9);
+    sync(&ledger);
+    drop(ledger);
+    compact(&folder.path().join("farthing.db"), Some((date(2026, 10, 1), &TimeZone::UTC))).expect("it compacts");
+    let (ledger, _) = open(folder.path());
+    let spent = ledger.spent_since(Users::Together, 0).expect("sums");
+    assert_eq!(
+        spent.iter().map(|spent| (spent.at_ms, spent.nano)).collect::<Vec<_>>(),
+        [(day(9, 30), 7), (day(10, 1), 9)]
+    );
 }

@@ -10,6 +10,7 @@ use crate::ledger::review::Reading;
 use crate::report::midnight;
 
 const SINCE: jiff::civil::Date = date(2026, 7, 1);
+const UNTIL: jiff::civil::Date = date(2027, 1, 1);
 const DAY: jiff::civil::Date = date(2026, 11, 28);
 const AT_MS: i64 = 1_790_000_000_000;
 
@@ -73,7 +74,7 @@ fn say(ledger: &Ledger, request: Option<RequestId>, key: &str, outcome: &str, ho
 fn with<T>(ledger: &Ledger, look: impl FnOnce(&Reading<'_>) -> T) -> T {
     sync(ledger);
     let views = ledger.views().expect("the views open");
-    let span = (midnight(SINCE, &TimeZone::UTC), i64::MAX / 2);
+    let span = (midnight(SINCE, &TimeZone::UTC), midnight(UNTIL, &TimeZone::UTC));
     let reading = Reading::of(&views, span.0, span.1, Book::builtin(), DAY).expect("it reads");
     look(&reading)
 }

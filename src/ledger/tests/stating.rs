@@ -22,7 +22,10 @@ const DECEMBER: Date = date(2026, 12, 1);
 
 /// An answer of that day which cost `nano`: 1,000 tokens in and 10 out.
 fn spend(ledger: &Ledger, day: Date, team: &str, nano: i64) -> AttemptId {
-    let at_ms = midnight(day, &TimeZone::UTC) + 7_200_000;
+    spend_at(ledger, midnight(day, &TimeZone::UTC) + 7_200_000, team, nano)
+}
+
+pub(super) fn spend_at(ledger: &Ledger, at_ms: i64, team: &str, nano: i64) -> AttemptId {
     let random = uuid::Uuid::now_v7().to_string();
     let id: uuid::Uuid = format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id");
     let id = attempt(RequestId(id), 1);
@@ -165,7 +168,8 @@ fn forgotten_rows_leave_months_and_statements_as_they_were() {
     let closed = close(folder.path(), OCTOBER);
     let by_month = |ledger: &Ledger| {
         let views = ledger.views().expect("the views open");
-        let lines = lines(&views, &[By::Team, By::Month], 0, midnight(DECEMBER, &TimeZone::UTC)).expect("lines");
+        let lines = lines(&views, &[By::Team, By::Month], 0, midnight(DECEMBER, &TimeZone::UTC), &TimeZone::UTC)
+            .expect("lines");
         crate::report::Report::of(&[By::Team, By::Month], lines, &TimeZone::UTC)
     };
     let before = by_month(&ledger);

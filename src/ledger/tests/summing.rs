@@ -1,11 +1,16 @@
 //! The sums beside the rows are those of the rows, whatever becomes of a request and in however many batches.
 
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::stating::spend_at;
 use super::*;
+use crate::ledger::compact::compact;
 use crate::ledger::export::ExportRow;
 use crate::ledger::reconcile::{Coverage, Import};
 use crate::ledger::record::{Comparison, KnownTokens, Pricing};
 use crate::ledger::rollup::{self, lines};
-use crate::report::{By, Figures};
+use crate::report::{By, Figures, Report, midnight};
 
 /// Of the sums that the rows give now, and of those that are kept, which would not be the same.
 #[track_caller]
@@ -16,12 +21,21 @@ fn check_sums(ledger: &Ledger) {
     let kept =
         rows(&views, "SELECT * FROM rollup WHERE requests <> 0 OR attempts <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9");
     assert_eq!(kept, rows(&views, &format!("{of_rows} ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9")));
+    let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
+    let by_day = |table: &str, least: &str| {
+        let sql = "team, project, pipeline, key, tier, task, provider, model";
+        let groups = format!("SELECT slot / 96 * 96, {sql}, {sums} FROM {table} GROUP BY 1, {sql}");
+        rows(&views, &format!("{groups} HAVING {least} ORDER BY 1, {sql}"))
+    };
+    let least = "sum(requests) <> 0 OR sum(attempts) <> 0";
+    assert_eq!(by_day("rollup_day", least), by_day("rollup", least));
 }
 
 fn total(ledger: &Ledger, by: &[By]) -> Figures {
     sync(ledger);
     let mut total = Figures::default();
-    let lines = lines(&ledger.views().expect("the views open"), by, 0, i64::MAX / 2 / 900_000 * 900_000);
+    let lines =
+        lines(&ledger.views().expect("the views open"), by, 0, i64::MAX / 2 / 900_000 * 900_000, &TimeZone::UTC);
     lines.expect("lines").iter().for_each(|line| total.add(&line.figures));
     total
 }
@@ -106,4 +120,87 @@ fn rows_and_sums_give_the_same_lines_for_whatever_both_know() {
     let by_rows = total(&ledger, &[By::Team, By::Prompt]);
     assert_eq!(by_rows, total(&ledger, &[By::Team, By::Day]));
     assert_eq!(by_rows.cost, 36);
+}
+
+#[test]
+fn a_span_of_any_zone_has_the_same_sums_by_days_and_slots_as_by_rows() {
+    let (folder, ledger) = fresh();
+    let first = midnight(date(2026, 10, 23), &TimeZone::UTC);
+    for (place, hours) in [0, 1, 5, 22, 23, 24, 25, 46, 47, 48, 71, 72, 95, 96, 119].into_iter().enumerate() {
+        spend_at(&ledger, first + hours * 3_600_000, ["ops", "data"][place % 2], 1 << place);
+    }
+    check_sums(&ledger);
+    let check = |ledger: &Ledger, times: &[By]| {
+        let views = ledger.views().expect("the views open");
+        for (zone, from, days) in [("UTC", 23, 5), ("Europe/Berlin", 24, 3), ("Asia/Kathmandu", 23, 1), ("UTC", 25, 0)]
+        {
+            let zone = TimeZone::get(zone).expect("a zone");
+            let [since, until] = [from, from + days].map(|day| midnight(date(2026, 10, day), &zone));
+            let report = |more: &[By]| {
+                let by = [times, &[By::Team], more].concat();
+                let lines = lines(&views, &by, since, until, &zone).expect("lines");
+                let report = Report::of(&by, lines, &zone);
+                report.rows.iter().map(|row| (row.names[..=times.len()].to_vec(), row.figures.cost)).collect::<Vec<_>>()
+            };
+            assert_eq!(report(&[]), report(&[By::Prompt]), "{times:?} {zone:?} {from} {days}");
+        }
+    };
+    for times in [&[][..], &[By::Day], &[By::Week], &[By::Month], &[By::Month, By::Day]] {
+        check(&ledger, times);
+    }
+    drop(ledger);
+    // Drawn together to the month of another zone, the whole is what it was.
+    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+    compact(&folder.path().join("farthing.db"), Some((date(2026, 11, 1), &zone))).expect("it compacts");
+    let (ledger, _) = open(folder.path());
+    assert_eq!(total(&ledger, &[By::Team]).cost, (1 << 15) - 1);
+}
+
+#[test]
+fn a_request_of_one_batch_counts_for_what_its_rows_say() {
+    let (_folder, ledger) = fresh();
+    let of = |id: AttemptId, usage: Usage, exact: Option<i64>, high: Option<i64>, closes: bool| {
+        let Record::Outcome(outcome) = outcome(id, 0, closes.then(closing)) else { unreachable!("that is what it is") };
+        let cost =
+            CostInterval { low: NanoUsd(exact.unwrap_or(2)), exact: exact.map(NanoUsd), high: high.map(NanoUsd) };
+        Record::Outcome(Outcome { usage: Some(usage), cost, ..outcome })
+    };
+    let usage = |tokens| Usage {
+        input_tokens: tokens,
+        cached_input_tokens: 1,
+        cache_write_tokens: 2,
+        cache_write_1h_tokens: 3,
+        output_tokens: 5,
+        reasoning_tokens: 4,
+    };
+    let many = RequestId::new();
+    let mut records = Vec::new();
+    for ordinal in 1..=11 {
+        let id = attempt(many, ordinal);
+        records.extend([intent(id), of(id, usage(u64::from(ordinal)), Some(7), Some(7), ordinal == 11)]);
+    }
+    let [bounded, unbounded, saved] = [(); 3].map(|()| attempt(RequestId::new(), 1));
+    records.extend([intent(bounded), of(bounded, Usage::default(), None, Some(9), true)]);
+    records.extend([intent(unbounded), of(unbounded, Usage::default(), None, None, true)]);
+    records.extend([intent(saved), compared(saved, 70, 100), closed(RequestId::new())]);
+    append(&ledger, &records);
+    check_sums(&ledger);
+    let figures = total(&ledger, &[By::Model]);
+    assert_eq!((figures.requests, figures.attempts, figures.uncertain, figures.unbounded), (5, 14, 2, 1));
+    // Told a second time, it counts once.
+    append(&ledger, &[intent(saved), compared(saved, 70, 100)]);
+    check_sums(&ledger);
+    assert_eq!(total(&ledger, &[By::Model]), figures);
+}
+
+#[test]
+fn sums_beyond_an_integer_stop_at_the_last_one_and_the_ledger_goes_on() {
+    let (_folder, ledger) = fresh();
+    for cost in [i64::MAX, i64::MAX, 1] {
+        let id = attempt(RequestId::new(), 1);
+        append(&ledger, &[intent(id), outcome(id, cost, Some(closing()))]);
+        sync(&ledger);
+    }
+    assert_eq!(total(&ledger, &[By::Team]).cost, i64::MAX);
+    check_rows(&ledger, "SELECT count(*) FROM requests_v1 WHERE status = 'ok'", &["3"]);
 }

@@ -72,6 +72,9 @@ fn every_earlier_version_is_upgraded_to_the_tables_of_today_with_the_sums_of_its
         let views = ledger.views().expect("the views open");
         assert_eq!(layout(&views), today, "from version {left}");
         assert_eq!(rows(&views, "SELECT sum(requests), sum(attempts), sum(cost_nano) FROM rollup"), ["2|2|16"]);
+        assert_eq!(rows(&views, "SELECT sum(requests), sum(attempts), sum(cost_nano) FROM rollup_day"), ["2|2|16"]);
+        let spent = ledger.spent_since(crate::ledger::Users::Together, 0).expect("sums");
+        assert_eq!(spent.iter().map(|spent| spent.nano).sum::<i64>(), 16, "from version {left}");
         assert_eq!(rows(&views, "SELECT DISTINCT saved_nano, baseline_model FROM requests_v1"), ["-|-"]);
     }
 }

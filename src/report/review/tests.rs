@@ -55,7 +55,7 @@ fn what_is_wasteful_in_a_prompt_is_told_dearest_first() {
 fn little_is_told_to_be_little() {
     let span = Span { length_ms: 172_800_000 };
     let few = Prompt { repeated: 2e8, read: 3, ..prompt() };
-    let told = prompts(&[few.clone()], &[], span).advice[0].words(span);
+    let told = prompts(std::slice::from_ref(&few), &[], span).advice[0].words(span);
     assert!(told.ends_with("(n = 3 over 2.0 days, too short)"), "{told}");
     let told = prompts(&[few], &[], MONTH).advice[0].words(MONTH);
     assert!(told.ends_with("(n = 3, too small)"), "{told}");
@@ -74,7 +74,7 @@ fn a_lighter_tier_is_advised_where_it_is_cheaper_mostly_right_and_nobody_complai
     };
     let advised = |task: Task| tasks(&[task], MONTH).advice.len();
     check(
-        &tasks(&[task.clone()], MONTH),
+        &tasks(std::slice::from_ref(&task), MONTH),
         MONTH,
         &[
             "$1.50 a month: try `log-parsing` at the lightweight tier instead of frontier: in about 8 of 100 calls only the \
