@@ -15,7 +15,7 @@ use clap::Parser;
 use farthing::config::{Durability, WhenItFails};
 use farthing::ids::{AttemptId, RequestId};
 use farthing::ledger::record::{
-    Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Record, RequestFacts,
+    Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Record, RequestFacts, Sketch, SketchedTexts,
 };
 use farthing::ledger::{Ledger, LedgerOptions, open_views, rollup};
 use farthing::money::{CostInterval, NanoUsd};
@@ -172,7 +172,24 @@ fn settled(id: AttemptId) -> Record<'static> {
         provider_cache: Some(NanoUsd(72_000)),
         ..Comparison::default()
     };
-    Record::Compared(outcome, Pricing { tier: Some("standard"), unknown: None }, Box::new(comparison))
+    let texts = SketchedTexts {
+        masked: Some(u64::MAX / 3),
+        masked_system: Some(u64::MAX / 5),
+        masks: 9,
+        read_bytes: 900,
+        repeated_bytes: 0,
+    };
+    let sketch = Sketch {
+        head_bytes: 700,
+        opening_bytes: 800,
+        messages_bytes: 2_400,
+        common_tokens: Some(400),
+        prefix: u64::MAX / 7,
+        exact: u64::MAX / 9,
+        texts: Some(texts),
+    };
+    let pricing = Pricing { tier: Some("standard"), unknown: None };
+    Record::Sketched(outcome, pricing, Some(Box::new(comparison)), Box::new(sketch))
 }
 
 /// CPU time of the whole process so far.

@@ -32,6 +32,7 @@ use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
 use crate::meter::holds::Holds;
 use crate::meter::prefixes::Prefixes;
+use crate::meter::sketches::Sketches;
 use crate::policy::{Failed, Set, Verify, doubts};
 use crate::problem::Problem;
 use crate::providers::Providers;
@@ -132,6 +133,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
     let (holds, news) = Holds::new(timezone);
     let accounts = Arc::new(Accounts {
+        sketches: Sketches::start(ledger.key()),
         ledger,
         holds,
         book: ArcSwap::from_pointee(book),
@@ -262,6 +264,7 @@ impl Running {
         // What it has not sent yet is told again after the next start, by the first request that spends.
         teller.abort();
         accounts.estimates.idle().await;
+        accounts.sketches.close();
         let of_thread = Arc::clone(&accounts);
         let ledger = tokio::task::spawn_blocking(move || of_thread.ledger.close()).await;
         closed.send_replace(true);

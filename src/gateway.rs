@@ -161,6 +161,7 @@ impl Gateway {
         // It is handed on from step to step: better its address than all of it.
         let mut meter = Box::new(Meter::open(&self.accounts, &facts, &plan));
         meter.beside(|model| self.providers.row(&model.provider).cloned());
+        meter.sketch(&call.body);
         meter.count_as(running);
         let outcome = self.ask(call, &plan, &purse, meter).await;
         if let Some(model) = outcome.answered_by() {

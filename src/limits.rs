@@ -96,6 +96,24 @@ pub const REPLY_BYTES_MAX: usize = 16 << 20;
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Largest body of `POST /v1/feedback`, in bytes.
+pub const FEEDBACK_BODY_BYTES_MAX: usize = 16 << 10;
+/// Longest note of it, in bytes.
+pub const FEEDBACK_NOTE_BYTES_MAX: usize = 500;
+/// Most incidents, and most hours, that one word of feedback may claim.
+pub const FEEDBACK_CLAIM_MAX: u32 = 1_000;
+/// Most feedback that looks at the ledger at a time; more waits.
+pub const FEEDBACK_LOOKUPS_MAX: usize = 4;
+/// How long feedback waits for the ledger to show a request that may just have ended.
+pub const FEEDBACK_PATIENCE: Duration = Duration::from_secs(2);
+/// Most bytes of a request's texts that a sketch reads.
+pub const SKETCH_TEXT_BYTES_MAX: usize = 32 << 10;
+/// Shortest line that counts as a repeated block, in bytes.
+pub const SKETCH_BLOCK_BYTES_MIN: usize = 64;
+/// Most bytes of bodies that wait for their sketch; further ones have none.
+pub const SKETCH_WAITING_BYTES_MAX: usize = 8 << 20;
+/// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
+pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.

@@ -24,6 +24,7 @@ mod reconcile_bill;
 mod reconcile_told;
 mod report;
 mod rerate;
+mod review;
 mod serve;
 mod statement;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Say what was spent and saved, by team, model, day and more
     #[command(after_help = report::AFTER_HELP)]
     Report(report::Arguments),
+    /// Answer the five questions of the quarterly cost review, with figures and advice
+    #[command(after_help = review::AFTER_HELP)]
+    Review(review::Arguments),
     /// Close months for teams, and print what was closed
     #[command(after_help = statement::AFTER_HELP)]
     Statement(statement::Arguments),
@@ -131,6 +135,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Review(arguments) => review::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Prices(arguments) => prices::run(&arguments),

@@ -215,7 +215,7 @@ pub struct Bookkeeping {
     pub providers: Vec<String>,
     /// The vendors of those rows, by which the price book knows them, each once.
     pub vendors: Vec<String>,
-    /// The price file over the built-in book.
+    /// The user's prices, if there is a file of them.
     pub prices: Option<PathBuf>,
     /// IANA name of the zone that periods start in.
     pub timezone: String,

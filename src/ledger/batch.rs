@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
-    Closed, Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Reconciled, Record, RequestFacts,
+    Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled, Record,
+    RequestFacts, Sketch,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
@@ -41,6 +42,7 @@ pub(super) struct RequestChange<'a> {
     pub(super) decision: Option<DecisionFacts<'a>>,
     pub(super) closing: Option<Closing<'a>>,
     pub(super) comparison: Option<Box<Comparison<'a>>>,
+    pub(super) sketch: Option<Box<Sketch>>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
 
@@ -67,7 +69,10 @@ impl<'a> RequestChange<'a> {
 pub(super) struct Batch<'a> {
     places: HashMap<RequestId, usize>,
     requests: Vec<RequestChange<'a>>,
-    reconciled: Vec<Reconciled<'a>>,
+    /// What exports said, in the journal's order.
+    pub(super) reconciled: Vec<Reconciled<'a>>,
+    /// What users said, in the journal's order.
+    pub(super) feedback: Vec<Feedback<'a>>,
     records: u64,
 }
 
@@ -90,9 +95,15 @@ impl<'a> Batch<'a> {
                 self.request(outcome.attempt.request).comparison = Some(comparison);
                 self.end(outcome, pricing);
             }
+            Record::Sketched(outcome, pricing, comparison, sketch) => {
+                let request = self.request(outcome.attempt.request);
+                (request.comparison, request.sketch) = (comparison, Some(sketch));
+                self.end(outcome, pricing);
+            }
             Record::Closed(closed) => self.close(*closed, None),
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
+            Record::Feedback(feedback) => self.feedback.push(*feedback),
         }
     }
 
@@ -119,8 +130,16 @@ impl<'a> Batch<'a> {
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
         let place = *self.places.entry(id).or_insert_with(|| {
-            let (facts, decision, closing, comparison) = Default::default();
-            self.requests.push(RequestChange { id, facts, decision, closing, comparison, attempts: Vec::new() });
+            let (facts, decision, closing, comparison, sketch) = Default::default();
+            self.requests.push(RequestChange {
+                id,
+                facts,
+                decision,
+                closing,
+                comparison,
+                sketch,
+                attempts: Vec::new(),
+            });
             self.requests.len() - 1
         });
         &mut self.requests[place]
@@ -131,10 +150,10 @@ impl<'a> Batch<'a> {
         self.records
     }
 
-    /// The merged changes in the order of their ids (which keeps inserts at the end of the tables), and
-    /// what exports said, in the journal's order.
-    pub(super) fn into_changes(mut self) -> (Vec<RequestChange<'a>>, Vec<Reconciled<'a>>) {
+    /// The merged changes in the order of their ids, which keeps inserts at the end of the tables.
+    pub(super) fn requests(&mut self) -> &[RequestChange<'a>] {
+        self.places.clear();
         self.requests.sort_unstable_by_key(|request| request.id);
-        (self.requests, self.reconciled)
+        &self.requests
     }
 }

@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::ledger::feedback;
 use crate::ledger::rollup;
 use crate::ledger::statements;
 
@@ -24,6 +25,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 4, sql: DECISIONS },
     Step { to: 5, sql: COMPARISONS },
     Step { to: 6, sql: statements::TABLES },
+    Step { to: 7, sql: SKETCHES },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -88,6 +90,37 @@ CREATE VIEW requests_v1 AS SELECT
     cache_lost_nano, cache_lost_to
 FROM requests;",
     rollup::tables!()
+);
+
+/// What requests looked like, and what their users say. Nobody knows the one of older rows.
+const SKETCHES: &str = concat!(
+    "
+ALTER TABLE requests ADD COLUMN tools_bytes INTEGER;
+ALTER TABLE requests ADD COLUMN opening_bytes INTEGER;
+ALTER TABLE requests ADD COLUMN messages_bytes INTEGER;
+ALTER TABLE requests ADD COLUMN common_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN prefix_hash INTEGER;
+ALTER TABLE requests ADD COLUMN exact_hash INTEGER;
+ALTER TABLE requests ADD COLUMN masked_hash INTEGER;
+ALTER TABLE requests ADD COLUMN masked_system_hash INTEGER;
+ALTER TABLE requests ADD COLUMN masks INTEGER;
+ALTER TABLE requests ADD COLUMN read_bytes INTEGER;
+ALTER TABLE requests ADD COLUMN repeated_bytes INTEGER;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to,
+    tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
+    masks, read_bytes, repeated_bytes
+FROM requests;",
+    feedback::tables!()
 );
 
 /// The version of the tables.

@@ -16,6 +16,7 @@ pub mod by_day;
 pub mod compact;
 mod error;
 pub mod export;
+pub mod feedback;
 mod frame;
 mod inspect;
 mod journal;
@@ -29,6 +30,7 @@ pub mod record;
 mod recover;
 mod replay;
 pub mod retention;
+pub mod review;
 pub mod rollup;
 pub mod salvage;
 mod schema;
@@ -84,6 +86,7 @@ pub struct Ledger {
     applier: Mutex<Option<JoinHandle<Result<(), LedgerError>>>>,
     /// With [`Durability::Power`].
     syncer: Option<Syncer>,
+    key: u64,
     path: PathBuf,
     /// What feeds the mirror, if there is one.
     feeder: Mutex<Option<Feeder>>,
@@ -117,8 +120,9 @@ impl Ledger {
                 Some(Syncer::start(&journal, position).map_err(file_error("start a thread for", &path))?)
             }
         };
+        let number = tables.ledger_number()?;
         let applier = Applier {
-            ledger: tables.ledger_number()?,
+            ledger: number,
             journal: journal.clone(),
             tables,
             database: path.clone(),
@@ -128,14 +132,14 @@ impl Ledger {
         };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
-        let (applier, feeder) = (Mutex::new(Some(thread)), Mutex::default());
-        Ok((Self { journal, applier, syncer, path, feeder, _lock: lock }, recovered))
+        let (applier, feeder, key) = (Mutex::new(Some(thread)), Mutex::default(), number.cast_unsigned());
+        Ok((Self { journal, applier, syncer, key, path, feeder, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
     /// for the tables, and may be called from a `Drop`.
     ///
-    /// A record of something that has happened (all but [`Record::Intent`] and [`Record::Planned`]) is kept in memory and tried
+    /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`] and [`Record::Feedback`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -148,10 +152,11 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) | Record::Planned(..) => Urgency::MayBeRefused,
+            Record::Intent(_) | Record::Planned(..) | Record::Feedback(_) => Urgency::MayBeRefused,
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)
+            | Record::Sketched(..)
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
@@ -172,6 +177,11 @@ impl Ledger {
     /// Many may wait at once and share a sync. Dropping it gives up nothing but the waiting.
     pub fn secured(&self) -> Option<Secured> {
         self.syncer.as_ref().map(|syncer| syncer.secured(&self.journal))
+    }
+
+    /// What hashes of texts are keyed with: a number of this ledger's own that no view shows.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// Lets tests decide what a sync of the journal does.

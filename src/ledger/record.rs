@@ -35,6 +35,16 @@ pub enum Record<'a> {
     /// The last attempt of a request ended, and what the request would have cost without us. Earlier versions wrote
     /// [`Record::Priced`], which is still written of attempts that close no request.
     Compared(#[serde(borrow)] Outcome<'a>, #[serde(borrow)] Pricing<'a>, #[serde(borrow)] Box<Comparison<'a>>),
+    /// Somebody says what an answer, or a whole run, was worth.
+    #[serde(borrow)]
+    Feedback(Box<Feedback<'a>>),
+    /// As [`Record::Compared`], with what the request looked like, which is no longer written without it.
+    Sketched(
+        #[serde(borrow)] Outcome<'a>,
+        #[serde(borrow)] Pricing<'a>,
+        #[serde(borrow)] Option<Box<Comparison<'a>>>,
+        Box<Sketch>,
+    ),
 }
 
 /// Who asked for what.
@@ -237,6 +247,40 @@ pub struct CacheLoss<'a> {
     pub cost: NanoUsd,
 }
 
+/// What a request looked like, in sizes and keyed hashes: no text can be read from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Sketch {
+    /// Bytes of the tools and the format of the answer.
+    pub head_bytes: u64,
+    /// Bytes of the messages before the first user turn.
+    pub opening_bytes: u64,
+    /// Bytes of all messages.
+    pub messages_bytes: u64,
+    /// Tokens that an earlier prompt had in common with it.
+    pub common_tokens: Option<u64>,
+    /// A hash of what stands before the first user turn, tools included.
+    pub prefix: u64,
+    /// A hash of the whole request.
+    pub exact: u64,
+    /// What its texts say; `None`: they were not read in time.
+    pub texts: Option<SketchedTexts>,
+}
+
+/// The part of a sketch that was read from the texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SketchedTexts {
+    /// A hash of the whole request without hours, ids and numbers.
+    pub masked: Option<u64>,
+    /// The same of the system prompt.
+    pub masked_system: Option<u64>,
+    /// What was left out, as bits.
+    pub masks: u8,
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Bytes of blocks that stood in the request before.
+    pub repeated_bytes: u64,
+}
+
 /// The end of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Closing<'a> {
@@ -263,6 +307,32 @@ pub struct Closed<'a> {
     /// Its end.
     #[serde(borrow)]
     pub closing: Closing<'a>,
+}
+
+/// What a request or a run was worth, in the words of whoever used it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Feedback<'a> {
+    /// The team that it belongs to.
+    pub team: &'a str,
+    /// Who says so: the virtual key's public name; empty on loopback without keys.
+    pub key: &'a str,
+    /// The request; `None`: it is about a run.
+    pub request: Option<RequestId>,
+    /// The run; empty where it is about one request.
+    pub run: &'a str,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// What came of it, in one word.
+    pub outcome: &'a str,
+    /// How good it was, in millionths.
+    pub score_ppm: Option<u32>,
+    /// Incidents that it resolved.
+    pub resolved_incidents: Option<u32>,
+    /// Time that it saved people, in thousandths of an hour.
+    pub saved_milli_hours: Option<u32>,
+    /// What else there is to say.
+    #[serde(borrow)]
+    pub note: Option<&'a str>,
 }
 
 /// The provider's own word on an attempt, from an export.

@@ -1,7 +1,7 @@
 //! Forgetting rows that are older than what is to be kept, and keeping their sums.
 //!
-//! Only whole months go. Their requests and attempts are deleted; their sums (`rollup`) become one slot a month, so that
-//! reports by month and statements are what they were. Corrections of such a month end with its rows.
+//! Only whole months go. Their requests, attempts and feedback are deleted; their sums (`rollup`) become one slot a month,
+//! so that reports by month and statements are what they were. Corrections of such a month end with its rows.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -46,6 +46,7 @@ pub(super) fn forget(connection: &mut Connection, first_kept: Date, zone: &TimeZ
     forgotten.attempts = transaction.execute(&attempts, params![before, cut_ms])? as u64;
     let requests = "DELETE FROM requests WHERE request_id < ?1 AND at_ms < ?2 AND status <> 'open'";
     forgotten.requests = transaction.execute(requests, params![before, cut_ms])? as u64;
+    transaction.execute("DELETE FROM feedback WHERE at_ms < ?1", params![cut_ms])?;
     transaction.commit()?;
     Ok(forgotten)
 }

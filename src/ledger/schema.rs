@@ -9,13 +9,14 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::feedback;
 use crate::ledger::rollup;
 use crate::ledger::statements;
 
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 6;
+pub(super) const SCHEMA_VERSION: u32 = 7;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -30,7 +31,10 @@ CREATE TABLE requests (
     reason TEXT, confidence_ppm INTEGER, needs_strong_ppm INTEGER, session TEXT, would_tier TEXT, would_model TEXT, state TEXT,
     baseline_model TEXT, baseline_nano INTEGER, saved_fallback_nano INTEGER, saved_retry_nano INTEGER,
     saved_compress_nano INTEGER, saved_cache_nano INTEGER, provider_cache_nano INTEGER, arm TEXT,
-    cache_lost_nano INTEGER, cache_lost_to TEXT
+    cache_lost_nano INTEGER, cache_lost_to TEXT,
+    tools_bytes INTEGER, opening_bytes INTEGER, messages_bytes INTEGER, common_tokens INTEGER, prefix_hash INTEGER,
+    exact_hash INTEGER, masked_hash INTEGER, masked_system_hash INTEGER, masks INTEGER, read_bytes INTEGER,
+    repeated_bytes INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -68,7 +72,9 @@ CREATE VIEW requests_v1 AS SELECT
     baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
         AS saved_route_nano,
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
-    cache_lost_nano, cache_lost_to
+    cache_lost_nano, cache_lost_to,
+    tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
+    masks, read_bytes, repeated_bytes
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT
@@ -188,9 +194,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} {}
+        "BEGIN IMMEDIATE; {TABLES} {} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
-        statements::TABLES
+        statements::TABLES,
+        feedback::tables!()
     ))
 }

@@ -13,9 +13,10 @@ use rusqlite::{CachedStatement, Connection, Statement, ToSql, TransactionBehavio
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
-use crate::ledger::record::{KnownTokens, Reconciled};
+use crate::ledger::record::{KnownTokens, Reconciled, Sketch};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::{Sums, counted};
@@ -58,9 +59,11 @@ macro_rules! insert_request {
         surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms,
         first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
         baseline_model, baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano,
-        provider_cache_nano, arm, cache_lost_nano, cache_lost_to)
+        provider_cache_nano, arm, cache_lost_nano, cache_lost_to, tools_bytes, opening_bytes, messages_bytes,
+        common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-        ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)
+        ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43,
+        ?44, ?45, ?46, ?47, ?48, ?49, ?50)
     ON CONFLICT (request_id) DO "
     };
 }
@@ -88,7 +91,17 @@ const UPDATE_REQUEST: &str = concat!(
         saved_retry_nano = coalesce(?10, saved_retry_nano), saved_compress_nano = coalesce(?11, saved_compress_nano),
         saved_cache_nano = coalesce(?12, saved_cache_nano), provider_cache_nano = coalesce(?13, provider_cache_nano),
         arm = coalesce(?14, arm), cache_lost_nano = coalesce(?15, cache_lost_nano),
-        cache_lost_to = coalesce(?16, cache_lost_to), ",
+        cache_lost_to = coalesce(?16, cache_lost_to), tools_bytes = coalesce(?17, tools_bytes),
+        opening_bytes = coalesce(?18, opening_bytes),
+        messages_bytes = coalesce(?19, messages_bytes),
+        common_tokens = coalesce(?20, common_tokens),
+        prefix_hash = coalesce(?21, prefix_hash),
+        exact_hash = coalesce(?22, exact_hash),
+        masked_hash = coalesce(?23, masked_hash),
+        masked_system_hash = coalesce(?24, masked_system_hash),
+        masks = coalesce(?25, masks),
+        read_bytes = coalesce(?26, read_bytes),
+        repeated_bytes = coalesce(?27, repeated_bytes), ",
     cost_sums!(),
     " WHERE request_id = ?1"
 );
@@ -167,17 +180,19 @@ impl Tables {
     }
 
     /// Applies `batch`, which ends at `position`, all or nothing.
-    pub(super) fn apply(&mut self, batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
-        let (requests, reconciled) = batch.into_changes();
+    pub(super) fn apply(&mut self, mut batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
         // At once, since it reads before it writes: another writer in between would undo it.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut writer = Writer::new(&transaction)?;
-            for request in &requests {
+            for request in batch.requests() {
                 writer.write(request)?;
             }
-            for word in &reconciled {
+            for word in &batch.reconciled {
                 writer.reconcile(word)?;
+            }
+            for said in &batch.feedback {
+                writer.feedback.write(said)?;
             }
             writer.sums.write(&transaction)?;
         }
@@ -267,6 +282,7 @@ struct Writer<'c, 'k> {
     insert_whole_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
+    feedback: Said<'c>,
     sums: Sums<'c, 'k>,
     attempt_id: String,
 }
@@ -280,6 +296,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             insert_whole_request: connection.prepare_cached(INSERT_WHOLE_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
+            feedback: Said::new(connection)?,
             sums: Sums::new(connection)?,
             attempt_id: String::with_capacity(44),
         })
@@ -412,6 +429,7 @@ impl<'c, 'k> Writer<'c, 'k> {
         let first_at = || change.attempts.iter().find_map(|attempt| attempt.intent.map(|intent| intent.at_ms));
         let cost = change.cost();
         let comparison = change.comparison.as_deref();
+        let sketch = SketchColumns::of(change.sketch.as_deref());
         let statement = match known {
             Known::Nothing => &mut self.insert_whole_request,
             Known::Perhaps => &mut self.insert_request,
@@ -458,6 +476,17 @@ impl<'c, 'k> Writer<'c, 'k> {
                 comparison.and_then(|found| found.arm),
                 comparison.and_then(|found| found.lost).map(|lost| lost.cost.0),
                 comparison.and_then(|found| found.lost).map(|lost| lost.culprit),
+                sketch.0[0],
+                sketch.0[1],
+                sketch.0[2],
+                sketch.0[3],
+                sketch.0[4],
+                sketch.0[5],
+                sketch.0[6],
+                sketch.0[7],
+                sketch.0[8],
+                sketch.0[9],
+                sketch.0[10],
             ],
         )
     }
@@ -465,6 +494,7 @@ impl<'c, 'k> Writer<'c, 'k> {
     /// Brings a stored request up to date; 0 if there is none.
     fn update(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<usize> {
         let (closing, comparison) = (change.closing.as_ref(), change.comparison.as_deref());
+        let sketch = SketchColumns::of(change.sketch.as_deref());
         self.update_request.execute(params![
             id,
             closing.map(|closing| closing.status),
@@ -482,6 +512,17 @@ impl<'c, 'k> Writer<'c, 'k> {
             comparison.and_then(|found| found.arm),
             comparison.and_then(|found| found.lost).map(|lost| lost.cost.0),
             comparison.and_then(|found| found.lost).map(|lost| lost.culprit),
+            sketch.0[0],
+            sketch.0[1],
+            sketch.0[2],
+            sketch.0[3],
+            sketch.0[4],
+            sketch.0[5],
+            sketch.0[6],
+            sketch.0[7],
+            sketch.0[8],
+            sketch.0[9],
+            sketch.0[10],
         ])
     }
 
@@ -502,8 +543,8 @@ impl<'c, 'k> Writer<'c, 'k> {
             usage.0[5],
         ])?;
         let id = word.attempt.request;
-        let (facts, decision, closing, comparison) = Default::default();
-        let unchanged = RequestChange { id, facts, decision, closing, comparison, attempts: Vec::new() };
+        let (facts, decision, closing, comparison, sketch) = Default::default();
+        let unchanged = RequestChange { id, facts, decision, closing, comparison, sketch, attempts: Vec::new() };
         self.update(&request_id, &unchanged)?;
         self.sums.add(&request_id)
     }
@@ -540,6 +581,29 @@ impl UsageColumns {
 
     fn known(tokens: KnownTokens) -> Self {
         Self(tokens.kinds().map(|(.., tokens)| whole(tokens)))
+    }
+}
+
+/// The columns of a sketch in the order of the statements; hashes are kept bit for bit.
+struct SketchColumns([Option<i64>; 11]);
+
+impl SketchColumns {
+    fn of(sketch: Option<&Sketch>) -> Self {
+        let Some(sketch) = sketch else { return Self([None; 11]) };
+        let texts = sketch.texts.as_ref();
+        Self([
+            whole(Some(sketch.head_bytes)),
+            whole(Some(sketch.opening_bytes)),
+            whole(Some(sketch.messages_bytes)),
+            whole(sketch.common_tokens),
+            Some(sketch.prefix.cast_signed()),
+            Some(sketch.exact.cast_signed()),
+            texts.and_then(|texts| texts.masked).map(u64::cast_signed),
+            texts.and_then(|texts| texts.masked_system).map(u64::cast_signed),
+            texts.map(|texts| i64::from(texts.masks)),
+            whole(texts.map(|texts| texts.read_bytes)),
+            whole(texts.map(|texts| texts.repeated_bytes)),
+        ])
     }
 }
 

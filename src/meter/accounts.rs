@@ -19,6 +19,7 @@ use crate::wire::errors::Code;
 use super::estimates::Estimates;
 use super::holds::Holds;
 use super::prefixes::Prefixes;
+use super::sketches::Sketches;
 
 /// Shared by all requests of the process.
 pub struct Accounts {
@@ -34,6 +35,8 @@ pub struct Accounts {
     pub estimates: Estimates,
     /// Prompts that went by.
     pub prefixes: Prefixes,
+    /// What draws sketches of requests' texts.
+    pub sketches: Sketches,
     /// Metrics.
     pub metrics: Metrics,
     /// Log.

@@ -394,7 +394,8 @@ impl Attempt {
         self.priced(&plain, tier).ok()
     }
 
-    fn priced(&self, usage: &Usage, tier: ServiceTier) -> Result<NanoUsd, WhyUnknown> {
+    /// What so many tokens cost at its target.
+    pub fn priced(&self, usage: &Usage, tier: ServiceTier) -> Result<NanoUsd, WhyUnknown> {
         cost_of(self.price.as_ref().ok_or(WhyUnknown::Price)?, usage, tier, self.discount_ppm)
     }
 

@@ -13,6 +13,7 @@ pub mod holds;
 pub mod prefixes;
 pub mod relay;
 pub mod savings;
+pub mod sketches;
 #[cfg(test)]
 mod tests;
 
@@ -21,13 +22,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::call::CallFacts;
 use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
-use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts};
+use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch, SketchedTexts};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
@@ -42,6 +45,7 @@ use attempt::{Attempt, Settled};
 use funds::{Funds, enforced};
 use holds::Running;
 use savings::{Answered, Beside, Priced};
+use sketches::Slot;
 
 /// Accounts for one request. Dropping it settles whatever is open: the client is gone.
 pub struct Meter {
@@ -64,6 +68,8 @@ pub struct Meter {
     open: Option<Attempt>,
     /// What the request is held against; `None`: nobody knows where it would have gone without us.
     beside: Option<Beside>,
+    /// Where the sketch of its texts will be.
+    sketch: Option<Slot>,
     /// What was saved, once it is closed and known.
     saved: Option<NanoUsd>,
     last_target: Option<ModelRef>,
@@ -100,6 +106,7 @@ impl Meter {
             estimated: false,
             open: None,
             beside: None,
+            sketch: None,
             saved: None,
             last_target: None,
             trouble: None,
@@ -137,6 +144,11 @@ impl Meter {
         let planned = if first == Some(baseline) { Some(priced_baseline.clone()) } else { first.and_then(priced) };
         let met = self.accounts.prefixes.meet(&self.call, baseline, Instant::now());
         self.beside = Some(Beside::new(priced_baseline, planned, met));
+    }
+
+    /// Has a sketch drawn of the request's texts, behind its back.
+    pub fn sketch(&mut self, body: &Bytes) {
+        self.sketch = self.accounts.sketches.ask(&self.call, body);
     }
 
     /// Commits the intent of the next attempt. Only after this may its first byte leave; the body that
@@ -339,8 +351,8 @@ impl Meter {
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now_ms(), closes);
-        let record = match comparison {
-            Some(comparison) => Record::Compared(outcome, settled.pricing(), comparison),
+        let record = match ends {
+            Some(_) => Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched())),
             None => Record::Priced(outcome, settled.pricing()),
         };
         drop(self.accounts.commit(&record));
@@ -370,15 +382,43 @@ impl Meter {
         };
         let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
         let chain = &self.call.view.outline.chain;
-        let comparison = beside.compare(Answered { target, usage, tier, cost, uncached }, before, chain);
+        let lost = beside.met.lost(target, usage);
+        let intact = lost.and_then(|(culprit, intact)| Some((culprit, attempt.priced(&intact, tier).ok()?)));
+        let comparison = beside.compare(Answered { target, usage, tier, cost, uncached, intact }, before, chain);
         self.accounts.prefixes.answered(&beside.met, target, &usage, Instant::now());
         comparison
+    }
+
+    /// What the request looked like, as far as that is known by now.
+    fn sketched(&self) -> Sketch {
+        let (chain, key) = (&self.call.view.outline.chain, self.accounts.ledger.key());
+        let hash = |link: u64, besides: u64| xxh3_64_with_seed(&link.to_le_bytes(), key ^ besides);
+        let model = xxh3_64_with_seed(self.call.view.model.as_bytes(), chain.head.hash);
+        let texts = self.sketch.as_ref().and_then(|slot| slot.get());
+        Sketch {
+            head_bytes: chain.head.bytes,
+            opening_bytes: chain.bytes.0,
+            messages_bytes: chain.bytes.1,
+            common_tokens: self.beside.as_ref().and_then(|beside| beside.met.common_tokens()),
+            prefix: hash(chain.opening, chain.head.hash),
+            exact: hash(chain.last(), model),
+            texts: texts.map(|texts| SketchedTexts {
+                masked: texts.masked,
+                masked_system: texts.masked_system,
+                masks: texts.masks,
+                read_bytes: texts.read_bytes,
+                repeated_bytes: texts.repeated_bytes,
+            }),
+        }
     }
 
     fn count_saved(&self, comparison: &Comparison<'_>) {
         let metrics = &self.accounts.metrics;
         if let Some((_, causes)) = savings::parts(comparison, self.spent) {
             causes.iter().for_each(|(cause, amount)| metrics.count_saved(cause, amount.0));
+        }
+        if let Some(lost) = comparison.lost {
+            metrics.count_cache_lost(lost.culprit, lost.cost.0);
         }
         metrics.count_saved("provider_cache", comparison.provider_cache.unwrap_or_default().0);
     }

@@ -46,15 +46,39 @@ struct Entry {
     by: u64,
     /// How many tokens end here; 0: nobody said.
     tokens: u64,
+    /// The tools and the format that stood before, and what else stands before the first user turn.
+    head: u64,
+    opening: u64,
 }
 
 /// What a prompt has in common with earlier ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Met {
-    /// Where the prompt itself is remembered, and what stands before its first user turn; 0: nowhere.
+    /// Where the prompt itself is remembered, what stands before its first user turn, and the conversation by that turn; 0:
+    /// nowhere.
     whole: u64,
     opening: u64,
+    asked: u64,
+    /// The tools and the format that stand before, and what else stands before the first user turn.
+    head: u64,
+    begins: u64,
     found: Option<Found>,
+    /// The prompt that it extends, else the one before it in its conversation, and what parts them.
+    before: Option<(Entry, Parted)>,
+}
+
+/// What stands between a prompt and the one before it in its conversation, besides who answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Parted {
+    Nothing,
+    /// More time than a provider keeps a prefix.
+    Time,
+    /// Other tools, or another order of them; another format of the answer.
+    Tools,
+    /// Another system prompt.
+    System,
+    /// Turns that were rewritten.
+    History,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +95,17 @@ impl Prefixes {
         if call.view.messages == 0 {
             return Met::default();
         }
-        let scope = hash_of(baseline) ^ chain.head.hash;
+        let (scope, head) = (hash_of(baseline), chain.head.hash);
         let key = |link: u64| xxh3_64_with_seed(&link.to_le_bytes(), scope);
-        let opening = if chain.opening == 0 { 0 } else { key(chain.opening) };
-        let met = Met { whole: key(chain.last()), opening, found: self.longest(chain, key, now) };
+        let opening =
+            if chain.opening == 0 { 0 } else { xxh3_64_with_seed(&chain.opening.to_le_bytes(), scope ^ head) };
+        let asked = if chain.asked == 0 { 0 } else { conversation(call) };
+        let extended = self.extended(chain, key, now);
+        let found = self.longest(chain, key, opening, now, extended);
+        let before = extended.or_else(|| self.before(chain, asked, now));
+        let met = Met { whole: key(chain.last()), opening, asked, head, begins: chain.opening, found, before };
         for key in [met.whole, met.opening].into_iter().filter(|key| *key != 0) {
-            self.shard(key).change(key, now, |_| {});
+            self.shard(key).change(key, now, |entry| (entry.head, entry.opening) = (head, chain.opening));
         }
         met
     }
@@ -87,6 +116,12 @@ impl Prefixes {
         if met.whole != 0 {
             self.shard(met.whole).change(met.whole, now, |entry| (entry.by, entry.tokens) = (by, usage.input_tokens));
         }
+        if met.asked != 0 {
+            let (tokens, head, opening) = (usage.input_tokens, met.head, met.begins);
+            self.shard(met.asked).change(met.asked, now, |entry| {
+                *entry = Entry { at: now, by, tokens, head, opening };
+            });
+        }
         let shared = met.found.is_some_and(|found| !found.extends).then_some(usage.cached_input_tokens);
         if met.opening != 0 {
             self.shard(met.opening).change(met.opening, now, |entry| {
@@ -95,19 +130,61 @@ impl Prefixes {
         }
     }
 
-    fn longest(&self, chain: &Chain, key: impl Fn(u64) -> u64, now: Instant) -> Option<Found> {
-        let extended = std::iter::once(chain.last()).chain(chain.earlier());
+    /// The longest prompt that this one extends, whatever became of it since.
+    fn extended(&self, chain: &Chain, key: impl Fn(u64) -> u64, now: Instant) -> Option<(Entry, Parted)> {
         // Up to the opening: there is no prompt that ends before somebody asks.
-        let extended = extended.take_while(|link| *link != chain.opening);
-        let found = extended.map(&key).find_map(|key| self.get(key, now)).map(|entry| Found { entry, extends: true });
-        let opening = || Some(Found { entry: self.get(key(chain.opening), now)?, extends: false });
-        found.or_else(|| opening().filter(|_| chain.opening != 0))
+        let links = std::iter::once(chain.last()).chain(chain.earlier()).take_while(|link| *link != chain.opening);
+        let entry = links.map(key).find_map(|key| self.entry(key))?;
+        let parted = match entry.head == chain.head.hash {
+            false => Parted::Tools,
+            true if !is_warm(&entry, now) => Parted::Time,
+            true => Parted::Nothing,
+        };
+        Some((entry, parted))
     }
 
-    fn get(&self, key: u64, now: Instant) -> Option<Entry> {
+    /// The prompt before this one in a conversation that goes on and does not extend it.
+    fn before(&self, chain: &Chain, asked: u64, now: Instant) -> Option<(Entry, Parted)> {
+        if asked == 0 || chain.last() == chain.anchor {
+            return None;
+        }
+        let entry = self.entry(asked)?;
+        let parted = match entry.opening == chain.opening {
+            _ if !is_warm(&entry, now) => Parted::Time,
+            false => Parted::System,
+            true if entry.head != chain.head.hash => Parted::Tools,
+            true => Parted::History,
+        };
+        Some((entry, parted))
+    }
+
+    /// The longest prefix that is warm.
+    fn longest(
+        &self,
+        chain: &Chain,
+        key: impl Fn(u64) -> u64,
+        opening: u64,
+        now: Instant,
+        extended: Option<(Entry, Parted)>,
+    ) -> Option<Found> {
+        let head = chain.head.hash;
+        let of = |entry, extends| Found { entry, extends };
+        if let Some((entry, Parted::Nothing)) = extended {
+            return Some(of(entry, true));
+        }
+        let warm = |key: u64| self.entry(key).filter(|entry| entry.head == head && is_warm(entry, now));
+        let mut found = None;
+        if extended.is_some() {
+            let links = std::iter::once(chain.last()).chain(chain.earlier());
+            found = links.take_while(|link| *link != chain.opening).map(key).find_map(warm);
+        }
+        let opened = || if opening == 0 { None } else { warm(opening) };
+        found.map(|entry| of(entry, true)).or_else(|| opened().map(|entry| of(entry, false)))
+    }
+
+    fn entry(&self, key: u64) -> Option<Entry> {
         let shard = self.shard(key);
-        let entry = *shard.young.get(&key).or_else(|| shard.old.get(&key))?;
-        (now.saturating_duration_since(entry.at) < WARM_PREFIX).then_some(entry)
+        shard.young.get(&key).or_else(|| shard.old.get(&key)).copied()
     }
 
     fn shard(&self, key: u64) -> MutexGuard<'_, Generations> {
@@ -125,7 +202,7 @@ impl Generations {
             self.since = Some(now);
         }
         let before = self.young.get(&key).or_else(|| self.old.get(&key)).copied();
-        let mut entry = before.unwrap_or(Entry { at: now, by: 0, tokens: 0 });
+        let mut entry = before.unwrap_or(Entry { at: now, by: 0, tokens: 0, head: 0, opening: 0 });
         entry.at = now;
         change(&mut entry);
         self.young.insert(key, entry);
@@ -149,6 +226,42 @@ impl Met {
         };
         cached(usage, cacheable(expected).max(usage.cached_input_tokens))
     }
+}
+
+impl Met {
+    /// How many tokens an earlier prompt has in common with it, warm or not; `None`: nobody said.
+    pub fn common_tokens(&self) -> Option<u64> {
+        let found = self.found.map(|found| found.entry.tokens);
+        found.filter(|tokens| *tokens > 0)
+    }
+
+    /// What broke the cached prefix of the conversation, and the tokens as they would have been with it intact; none if it
+    /// was read, or nobody knows how long it was.
+    pub fn lost(&self, by: &ModelRef, usage: Usage) -> Option<(&'static str, Usage)> {
+        let (entry, parted) = self.before?;
+        let intact = cacheable(entry.tokens.saturating_sub(ASKING_TOKENS));
+        let culprit = match parted {
+            // The step before is still under way.
+            _ if entry.by == 0 => return None,
+            Parted::System => "system",
+            Parted::Tools => "tools",
+            Parted::History => "history",
+            Parted::Time => "idle",
+            Parted::Nothing if entry.by != hash_of(by) => "model",
+            Parted::Nothing => "provider",
+        };
+        (intact > usage.cached_input_tokens).then(|| (culprit, cached(usage, intact)))
+    }
+}
+
+fn is_warm(entry: &Entry, now: Instant) -> bool {
+    now.saturating_duration_since(entry.at) < WARM_PREFIX
+}
+
+/// A conversation by its team, the run or session that its client names, and its first user turn: whatever stands before.
+fn conversation(call: &CallFacts) -> u64 {
+    let team = xxh3_64_with_seed(call.who.team.as_str().as_bytes(), call.view.outline.chain.asked);
+    xxh3_64_with_seed(call.session.as_deref().unwrap_or_default().as_bytes(), team).max(1)
 }
 
 /// About how many tokens stand before the first user turn: tokens are spread over a prompt as its bytes are.

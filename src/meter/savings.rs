@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::prefixes::Met;
 use crate::cost::{Book, Price, cost_of};
-use crate::ledger::record::Comparison;
+use crate::ledger::record::{CacheLoss, Comparison};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::outline::Chain;
@@ -62,6 +62,8 @@ pub struct Answered<'a> {
     pub cost: NanoUsd,
     /// What its tokens would have cost if none had been read from a cache or written to one.
     pub uncached: Option<NanoUsd>,
+    /// What broke the conversation's cached prefix, and what its tokens would have cost with that intact.
+    pub intact: Option<(&'static str, NanoUsd)>,
 }
 
 impl Beside {
@@ -77,7 +79,8 @@ impl Beside {
 
     /// Holds a request whose attempts before the last cost `before`.
     pub fn compare(&self, answered: Answered<'_>, before: CostInterval, chain: &Chain) -> Comparison<'_> {
-        let Answered { target, usage, tier, cost, uncached } = answered;
+        let Answered { target, usage, tier, cost, uncached, intact } = answered;
+        let lost = intact.map(|(culprit, intact)| CacheLoss { culprit, cost: cost - intact });
         let at_baseline = self.met.at_baseline(chain, target, usage);
         let is_baseline = self.baseline.model == *target && at_baseline == usage;
         let fallback = match &self.planned {
@@ -90,6 +93,7 @@ impl Beside {
             fallback,
             retry: before.exact.map(|before| NanoUsd::ZERO - before),
             provider_cache: uncached.map(|uncached| uncached - cost),
+            lost: lost.filter(|lost| lost.cost > NanoUsd::ZERO),
             ..self.unknown()
         }
     }

@@ -8,4 +8,5 @@ pub mod assent;
 pub mod edits;
 pub mod json;
 pub mod outline;
+pub mod sketch;
 pub mod view;

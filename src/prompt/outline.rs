@@ -67,6 +67,7 @@ impl Outline {
             Speaker::User => {
                 if self.user_turns == 0 {
                     self.chain.anchor = self.chain.last();
+                    self.chain.asked = xxh3_64_with_seed(text.as_bytes(), 0);
                     self.chain.opening = before;
                     self.chain.bytes.0 = bytes;
                 }
@@ -110,6 +111,8 @@ pub struct Chain {
     pub anchor: u64,
     /// The link of what stands before the first user turn: what conversations of one agent share; 0 where nothing does.
     pub opening: u64,
+    /// A hash of the first user turn alone: the same also where what stands before it changes; 0 while there is none.
+    pub asked: u64,
     /// Bytes of the messages up to there, and of all of them.
     pub bytes: (u64, u64),
     /// What a provider reads before the messages, wherever it stands in the body: tools and the format of the answer.

@@ -8,6 +8,7 @@ pub mod figures;
 pub mod focus;
 pub mod forecast;
 pub mod periods;
+pub mod review;
 pub mod write;
 
 use std::collections::BTreeMap;

@@ -88,7 +88,7 @@ fn pinned_tier(
 }
 
 /// A name as rows and labels keep it: bounded, and without control characters that a terminal would obey.
-fn name(mut text: String) -> String {
+pub(super) fn name(mut text: String) -> String {
     if text.len() > NAME_BYTES_MAX {
         let end = (0..=NAME_BYTES_MAX).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         text.truncate(end);

@@ -7,6 +7,7 @@ mod admission;
 mod attribute;
 mod authenticate;
 mod cors;
+mod feedback;
 mod headers;
 mod in_force;
 mod intake;
@@ -146,6 +147,10 @@ impl Server {
                 // By itself: what waits around it, in layers, is moved several times.
                 Box::pin(self.chat(id, request, key.as_deref(), request_body)).await
             }
+            (&Method::POST, "/v1/feedback") => {
+                self.admission.has_room()?;
+                Box::pin(self.feedback(id, request, key.as_deref(), request_body)).await
+            }
             (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
                 let name = &path["/v1/models/".len()..];
@@ -162,7 +167,8 @@ impl Server {
             }
             _ => Err(ApiError::new(
                 Code::NotFound,
-                "nothing is served at this path; this version serves `POST /v1/chat/completions` and `GET /v1/models`",
+                "nothing is served at this path; this version serves `POST /v1/chat/completions`, `GET /v1/models` and \
+                 `POST /v1/feedback`",
             )),
         }
     }
@@ -212,7 +218,7 @@ impl Server {
 /// The methods that are served at a path.
 fn served(path: &str) -> Option<&'static str> {
     match path {
-        "/v1/chat/completions" => Some("POST"),
+        "/v1/chat/completions" | "/v1/feedback" => Some("POST"),
         "/v1/models" | "/healthz" | "/readyz" => Some("GET, HEAD"),
         path if path.starts_with("/v1/models/") => Some("GET, HEAD"),
         _ => None,

@@ -45,7 +45,7 @@ pub fn host<B>(request: &Request<B>) -> Result<&str, ApiError> {
 }
 
 /// Words that paths of model APIs are made of.
-const PATH_WORDS: [&str; 46] = [
+const PATH_WORDS: [&str; 47] = [
     "v1",
     "v1beta",
     "v1beta1",
@@ -67,6 +67,7 @@ const PATH_WORDS: [&str; 46] = [
     "generate",
     "models",
     "model",
+    "feedback",
     "embeddings",
     "embed",
     "rerank",

@@ -62,6 +62,7 @@ pub struct Metrics {
     cost: CounterVec,
     estimated_cost: CounterVec,
     saved: GaugeVec,
+    cache_lost: CounterVec,
     unpriced: IntCounterVec,
     overshoot: CounterVec,
     time_to_first_token: HistogramVec,
@@ -70,6 +71,8 @@ pub struct Metrics {
     gen_ai_first_token: HistogramVec,
     /// Claims that a key did not grant, by kind of claim.
     pub ignored_claims: IntCounterVec,
+    /// What users say of answers, by outcome.
+    pub feedback: IntCounterVec,
     /// Requests that were refused for a budget or a limit, or would have been.
     pub refusals: IntCounterVec,
     /// Attempts that were billed beyond the limits that their provider was sent, by cause.
@@ -259,6 +262,13 @@ impl Metrics {
                 "Dollars saved against what requests would have cost, by cause; a cause that costs falls. provider_cache is \
                  the provider's doing and no part of the others",
                 &["cause"],
+            ),
+            feedback: counts(&r, "farthing_feedback_total", "Words of users on answers, by outcome", &["outcome"]),
+            cache_lost: sums(
+                &r,
+                "farthing_cache_loss_usd_total",
+                "Dollars paid again for a conversation's prefix that had been cached, by what broke it",
+                &["culprit"],
             ),
             unpriced: counts(
                 &r,
@@ -453,6 +463,11 @@ impl Metrics {
         if nano_usd != 0 {
             self.saved.with_label_values(&[cause]).add(nano_usd as f64 / 1e9);
         }
+    }
+
+    /// Adds nano-dollars that a broken prefix cost.
+    pub fn count_cache_lost(&self, culprit: &str, nano_usd: i64) {
+        self.cache_lost.with_label_values(&[culprit]).inc_by(nano_usd.max(0) as f64 / 1e9);
     }
 
     /// Counts an attempt whose cost is not known.

@@ -15,6 +15,7 @@ mod door;
 mod encodings;
 mod extremes;
 mod fallback;
+mod feedback;
 mod flood;
 mod frames;
 mod hang_ups;

@@ -57,6 +57,7 @@ fn scraped() -> String {
     series.count_tokens(&Usage::default());
     series.count_cost(1, Source::Reported);
     metrics.count_saved("route", 1);
+    metrics.count_cache_lost("model", 1);
     series.time(None, std::time::Duration::ZERO);
     metrics.count_decision(None, None, "exact-model");
     metrics.count_would(None, None, "task");
@@ -64,6 +65,7 @@ fn scraped() -> String {
     metrics.count_error("farthing_internal");
     metrics.count_prompt_tokens("p", &Usage::default());
     metrics.ignored_claims.with_label_values(&["team"]).inc();
+    metrics.feedback.with_label_values(&["success"]).inc();
     metrics.refusals.with_label_values(&["team", "rate_limited", "refused"]).inc();
     metrics.overshoots.with_label_values(&["output_beyond_limit"]).inc();
     metrics.contradicted_costs.with_label_values(&["p"]).inc();

@@ -141,3 +141,64 @@ async fn a_held_out_session_stays_in_its_arm_and_has_no_levers_but_protection() 
     assert!(good && told.contains(&expected) && told.contains("too few to measure it"), "{told}");
     stop(world.gateway).await;
 }
+
+#[tokio::test]
+async fn a_review_answers_five_questions_of_a_ledger_in_use() {
+    let world = setup().start().await;
+    for _ in 0..2 {
+        let id = world.chat_as(asks(LIGHT), &[("x-farthing-team", "data")]).await.header("x-request-id").to_owned();
+        let said = format!(r#"{{"request_id":"{id}","outcome":"success","hours_saved":0.5}}"#);
+        let got = world.send(http::Method::POST, "/v1/feedback", &[], said.into()).await;
+        assert_eq!(got.status(), 200);
+    }
+    world.rows("select 1");
+    let (good, told) = farthing(&world, &["review", "--format", "json"]);
+    assert!(good, "{told}");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let questions = told["questions"].as_array().expect("a list");
+    assert_eq!(questions.len(), 5);
+    assert!(questions[0]["note"].as_str().is_some_and(|note| note.contains("no context rules")));
+    assert_eq!(questions[1]["rows"][0]["calls"], 2);
+    assert_eq!(
+        (&questions[3]["rows"][0]["repeats"], &questions[3]["advice"][0]["n_is_enough"]),
+        (&1.into(), &false.into())
+    );
+    let worth = &questions[4]["rows"][0];
+    assert_eq!((&worth["team"], &worth["hours_saved"], &worth["feedback"]), (&"data".into(), &1.into(), &2.into()));
+    let (good, told) = farthing(&world, &["review"]);
+    assert!(
+        good && told.contains("4. Which calls are candidates for caching?") && told.contains("too short"),
+        "{told}"
+    );
+    let (good, told) = farthing(&world, &["review", "--quarter", "2020Q1"]);
+    assert!(good && told.contains("2020Q1: no request was recorded"), "{told}");
+    let (good, told) = farthing(&world, &["review", "--quarter", "2026"]);
+    assert!(!good && told.contains("such as 2026Q4"), "{told}");
+    stop(world.gateway).await;
+}
+
+#[tokio::test]
+async fn a_system_prompt_that_changes_on_the_way_is_told_with_what_its_broken_prefix_cost() {
+    let world = setup().start().await;
+    let rules = "Answer in one line, and name the table that you looked at. ".repeat(200);
+    let step = |hour: &str, answered: bool| {
+        let mut messages = vec![
+            serde_json::json!({"role": "system", "content": format!("It is {hour}. {rules}")}),
+            serde_json::json!({"role": "user", "content": LIGHT}),
+        ];
+        if answered {
+            messages.push(serde_json::json!({"role": "assistant", "content": "ok"}));
+            messages.push(serde_json::json!({"role": "user", "content": LIGHT}));
+        }
+        serde_json::json!({"model": "gpt-5.6-luna", "messages": messages}).to_string()
+    };
+    world.chat(step("10:02", false)).await;
+    world.chat(step("10:03", true)).await;
+    let rows = world.rows("select cache_lost_to, cache_lost_nano > 0 from requests_v1 where cache_lost_to is not null");
+    assert_eq!(rows, [[Sql::Text("system".to_owned()), Sql::Integer(1)]]);
+    assert!(world.metric("farthing_cache_loss_usd_total", "culprit=\"system\"").await > 0.0);
+    let told = report(&world, &["--by", "cache_loss"]);
+    let lost = told["rows"].as_array().expect("a list").iter().find(|row| row["cache_loss"] == "system");
+    assert!(lost.is_some_and(|row| row["cache_lost_nano"].as_i64() > Some(0)), "{told}");
+    stop(world.gateway).await;
+}

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
-use crate::ledger::record::{CacheLoss, Comparison, KnownTokens, Pricing, Reconciled};
+use crate::ledger::record::{CacheLoss, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts};
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::WhyUnknown;
 
@@ -110,6 +110,29 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         arm: Some("holdout"),
         lost: Some(CacheLoss { culprit: "model", cost: NanoUsd(17) }),
     };
+    let texts =
+        SketchedTexts { masked: Some(27), masked_system: Some(28), masks: 29, read_bytes: 30, repeated_bytes: 31 };
+    let sketch = Sketch {
+        head_bytes: 21,
+        opening_bytes: 22,
+        messages_bytes: 23,
+        common_tokens: Some(24),
+        prefix: 25,
+        exact: 26,
+        texts: Some(texts),
+    };
+    let said = Feedback {
+        team: "data-platform",
+        key: "ops",
+        request: Some(id()),
+        run: "run-7",
+        at_ms: 1_790_000_000_960,
+        outcome: "success",
+        score_ppm: Some(18),
+        resolved_incidents: Some(19),
+        saved_milli_hours: Some(20),
+        note: Some("it was right"),
+    };
     vec![
         ("the first intent", Record::Intent(Intent { request: Some(full), ..intent })),
         (
@@ -138,6 +161,9 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("planned", Record::Planned(Intent { request: Some(full), ..intent }, watched)),
         ("compared", Record::Compared(outcome, Pricing { tier: Some("flex"), unknown: None }, Box::new(compared))),
         ("compared, unknown", Record::Compared(nothing_known, Pricing::default(), Box::default())),
+        ("sketched", Record::Sketched(outcome, Pricing::default(), Some(Box::new(compared)), Box::new(sketch))),
+        ("sketched, bare", Record::Sketched(nothing_known, Pricing::default(), None, Box::default())),
+        ("feedback", Record::Feedback(Box::new(said))),
         ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),
     ]
 }

@@ -106,3 +106,42 @@ fn a_first_step_finds_what_conversations_of_one_agent_share() {
     ];
     check(&steps, SOON, &[(0, 1_920), (1_920, 0), (1_792, 128), (1_792, 128)]);
 }
+
+/// What broke the prefix of the second step, if the first was answered by `before` and the second by `after`.
+#[track_caller]
+fn check_lost(before: &str, tools: &str, pause: Duration, after: (&str, u64), expected: Option<(&str, u64)>) {
+    let (prefixes, now) = (Prefixes::default(), Instant::now());
+    let met = prefixes.meet(&first(), &model("sol"), now);
+    assert_eq!(met.lost(&model(before), usage(2_000, 0, 1_920)), None, "there was nothing to lose");
+    prefixes.answered(&met, &model(before), &usage(2_000, 0, 1_920), now);
+    let met = prefixes.meet(&second(tools), &model("sol"), now + pause);
+    let lost = met.lost(&model(after.0), usage(3_000, after.1, 2_944 - after.1));
+    assert_eq!(lost.map(|(culprit, intact)| (culprit, intact.cached_input_tokens)), expected);
+}
+
+#[test]
+fn a_broken_prefix_has_a_culprit() {
+    check_lost("luna", "run", SOON, ("luna", 1_920), None);
+    check_lost("luna", "run", SOON, ("luna", 0), Some(("provider", 1_920)));
+    check_lost("luna", "run", SOON, ("sol", 0), Some(("model", 1_920)));
+    check_lost("luna", "walk", SOON, ("luna", 0), Some(("tools", 1_920)));
+    check_lost("luna", "run", Duration::from_secs(301), ("luna", 0), Some(("idle", 1_920)));
+}
+
+#[test]
+fn a_conversation_whose_beginning_changes_is_found_by_its_first_user_turn() {
+    let lost = |messages: &[(&str, &str)]| {
+        let (prefixes, now) = (Prefixes::default(), Instant::now());
+        let met = prefixes.meet(&first(), &model("sol"), now);
+        prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), now);
+        let met = prefixes.meet(&call(messages, "run"), &model("sol"), now + SOON);
+        met.lost(&model("sol"), usage(3_000, 0, 2_944)).map(|(culprit, _)| culprit)
+    };
+    let now = [("system", "it is 10:02"), ("user", "one"), ("assistant", "1"), ("user", "two")];
+    assert_eq!(lost(&now), Some("system"));
+    assert_eq!(lost(&now[..2]), None, "another conversation may begin alike");
+    let other = [("system", "it is 10:02"), ("user", "other"), ("assistant", "1"), ("user", "two")];
+    assert_eq!(lost(&other), None);
+    let second = [("system", "be brief"), ("user", "one"), ("assistant", "1"), ("user", "two")];
+    assert_eq!(lost(&second), Some("provider"), "it extends the first");
+}

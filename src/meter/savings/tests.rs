@@ -25,7 +25,7 @@ const USAGE: Usage = Usage {
 
 fn answered<'a>(target: &'a ModelRef, of: &Priced) -> Answered<'a> {
     let cost = of.cost(&USAGE, ServiceTier::Standard).expect("a price");
-    Answered { target, usage: USAGE, tier: ServiceTier::Standard, cost, uncached: Some(cost) }
+    Answered { target, usage: USAGE, tier: ServiceTier::Standard, cost, uncached: Some(cost), intact: None }
 }
 
 fn known(comparison: &Comparison<'_>, spent: i64) -> (i64, Vec<(&'static str, i64)>) {
