@@ -12,6 +12,7 @@ mod applier;
 pub mod backup;
 mod balances;
 mod batch;
+mod columns;
 pub mod compact;
 mod error;
 pub mod export;
