@@ -13,6 +13,7 @@ pub mod backup;
 mod balances;
 mod batch;
 pub mod by_day;
+mod columns;
 pub mod compact;
 mod error;
 pub mod export;

@@ -8,21 +8,20 @@ use std::path::Path;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, Statement, ToSql, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
+use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, whole};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
-use crate::ledger::record::{KnownTokens, Reconciled, Sketch};
+use crate::ledger::record::Reconciled;
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::{Sums, counted};
 use crate::ledger::schema;
-use crate::money::NanoUsd;
-use crate::reply::usage::{Usage, WhyUnknown};
+use crate::reply::usage::WhyUnknown;
 
 /// The three cost columns as sums over the attempts of request `?1`; null if any part is null.
 macro_rules! cost_sums {
@@ -557,61 +556,4 @@ enum Known {
     Nothing,
     /// A part of it, which is brought up to date.
     Perhaps,
-}
-
-/// Executes an insert, half of whose values are null in most rows: what is not bound is null.
-fn insert(statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
-    // Before, not behind: nothing of a row that failed may stay for the next.
-    statement.clear_bindings();
-    for (place, value) in values.iter().enumerate() {
-        if !matches!(value.to_sql()?, ToSqlOutput::Borrowed(ValueRef::Null) | ToSqlOutput::Owned(Value::Null)) {
-            statement.raw_bind_parameter(place + 1, value)?;
-        }
-    }
-    statement.raw_execute()
-}
-
-/// The six token columns in the order of the statements; all null where the provider said nothing.
-struct UsageColumns([Option<i64>; 6]);
-
-impl UsageColumns {
-    fn of(usage: Option<Usage>) -> Self {
-        Self::known(usage.map(KnownTokens::from).unwrap_or_default())
-    }
-
-    fn known(tokens: KnownTokens) -> Self {
-        Self(tokens.kinds().map(|(.., tokens)| whole(tokens)))
-    }
-}
-
-/// The columns of a sketch in the order of the statements; hashes are kept bit for bit.
-struct SketchColumns([Option<i64>; 11]);
-
-impl SketchColumns {
-    fn of(sketch: Option<&Sketch>) -> Self {
-        let Some(sketch) = sketch else { return Self([None; 11]) };
-        let texts = sketch.texts.as_ref();
-        Self([
-            whole(Some(sketch.head_bytes)),
-            whole(Some(sketch.opening_bytes)),
-            whole(Some(sketch.messages_bytes)),
-            whole(sketch.common_tokens),
-            Some(sketch.prefix.cast_signed()),
-            Some(sketch.exact.cast_signed()),
-            texts.and_then(|texts| texts.masked).map(u64::cast_signed),
-            texts.and_then(|texts| texts.masked_system).map(u64::cast_signed),
-            texts.map(|texts| i64::from(texts.masks)),
-            whole(texts.map(|texts| texts.read_bytes)),
-            whole(texts.map(|texts| texts.repeated_bytes)),
-        ])
-    }
-}
-
-fn nano(amount: Option<NanoUsd>) -> Option<i64> {
-    amount.map(|amount| amount.0)
-}
-
-/// SQLite's integers are signed; a count beyond them is held at the largest.
-fn whole(count: Option<u64>) -> Option<i64> {
-    count.map(|count| i64::try_from(count).unwrap_or(i64::MAX))
 }
