@@ -8,18 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
-use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::{Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
+use super::register::{count, counts, gauge, gauges, histogram, histogram_vec, int_gauge, int_gauges, sums};
 use super::series::{Combined, Labels, Memo};
 use crate::reply::usage::{Source, Usage, WhyUnknown};
 
 type Counter = GenericCounter<AtomicF64>;
-type CounterVec = GenericCounterVec<AtomicF64>;
-type IntCounter = GenericCounter<AtomicU64>;
-type IntCounterVec = GenericCounterVec<AtomicU64>;
+pub(super) type CounterVec = GenericCounterVec<AtomicF64>;
+pub(super) type IntCounter = GenericCounter<AtomicU64>;
+pub(super) type IntCounterVec = GenericCounterVec<AtomicU64>;
 
 const SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
@@ -524,62 +522,6 @@ impl PartialEq<String> for PromptName<'_> {
     fn eq(&self, other: &String) -> bool {
         self.0 == other
     }
-}
-
-const VALID: &str = "names and labels of metrics are valid and distinct";
-
-fn counts(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let vec = IntCounterVec::new(Opts::new(name, help), labels).expect(VALID);
-    r.register(Box::new(vec.clone())).expect(VALID);
-    vec
-}
-
-fn count(r: &Registry, name: &str, help: &str) -> IntCounter {
-    let counter = IntCounter::new(name, help).expect(VALID);
-    r.register(Box::new(counter.clone())).expect(VALID);
-    counter
-}
-
-fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let vec = IntGaugeVec::new(Opts::new(name, help), labels).expect(VALID);
-    r.register(Box::new(vec.clone())).expect(VALID);
-    vec
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-    let vec = GaugeVec::new(Opts::new(name, help), labels).expect(VALID);
-    r.register(Box::new(vec.clone())).expect(VALID);
-    vec
-}
-
-fn sums(r: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
-    let vec = CounterVec::new(Opts::new(name, help), labels).expect(VALID);
-    r.register(Box::new(vec.clone())).expect(VALID);
-    vec
-}
-
-fn histogram_vec(r: &Registry, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
-    let vec = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels).expect(VALID);
-    r.register(Box::new(vec.clone())).expect(VALID);
-    vec
-}
-
-fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())).expect(VALID);
-    r.register(Box::new(histogram.clone())).expect(VALID);
-    histogram
-}
-
-fn int_gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
-    let gauge = IntGauge::new(name, help).expect(VALID);
-    r.register(Box::new(gauge.clone())).expect(VALID);
-    gauge
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> Gauge {
-    let gauge = Gauge::new(name, help).expect(VALID);
-    r.register(Box::new(gauge.clone())).expect(VALID);
-    gauge
 }
 
 #[cfg(test)]

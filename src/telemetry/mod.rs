@@ -2,4 +2,5 @@
 
 pub mod log;
 pub mod metrics;
+mod register;
 mod series;

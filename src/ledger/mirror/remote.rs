@@ -70,6 +70,10 @@ struct Table {
     columns: Vec<(String, bool)>,
 }
 
+/// The views over what is mirrored.
+const VIEWS: &str =
+    "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name IN ('requests_v1', 'attempts_v1') ORDER BY rowid";
+
 /// The tables of a ledger as they are.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -88,7 +92,7 @@ impl Layout {
             let columns = columns.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(Table { name, columns: columns.collect::<Result<_, _>>()? })
         };
-        let mut views = ledger.prepare("SELECT sql FROM sqlite_schema WHERE type = 'view' ORDER BY rowid")?;
+        let mut views = ledger.prepare(VIEWS)?;
         let views = views.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         let tables = [table("requests")?, table("attempts")?, table("rollup")?, table("rollup_day")?];
         Ok(Self { version: migrate::version(ledger)?, tables, views })
