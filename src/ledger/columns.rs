@@ -32,7 +32,7 @@ impl UsageColumns {
     }
 }
 
-/// The columns of a sketch in the order of the statements; hashes are kept bit for bit.
+/// The columns of a sketch in the order of the statements.
 pub(super) struct SketchColumns(pub(super) [Option<i64>; 11]);
 
 impl SketchColumns {
@@ -44,15 +44,21 @@ impl SketchColumns {
             whole(Some(sketch.opening_bytes)),
             whole(Some(sketch.messages_bytes)),
             whole(sketch.common_tokens),
-            Some(sketch.prefix.cast_signed()),
-            Some(sketch.exact.cast_signed()),
-            texts.and_then(|texts| texts.masked).map(u64::cast_signed),
-            texts.and_then(|texts| texts.masked_system).map(u64::cast_signed),
+            Some(hash(sketch.prefix)),
+            Some(hash(sketch.exact)),
+            texts.and_then(|texts| texts.masked).map(hash),
+            texts.and_then(|texts| texts.masked_system).map(hash),
             texts.map(|texts| i64::from(texts.masks)),
             whole(texts.map(|texts| texts.read_bytes)),
             whole(texts.map(|texts| texts.repeated_bytes)),
         ])
     }
+}
+
+/// The lower 53 bits of a hash: programs that read numbers as doubles, JavaScript's above all, hold those exactly.
+/// <https://www.rfc-editor.org/rfc/rfc8259#section-6>
+fn hash(hash: u64) -> i64 {
+    (hash & ((1 << 53) - 1)).cast_signed()
 }
 
 pub(super) fn nano(amount: Option<NanoUsd>) -> Option<i64> {
