@@ -209,12 +209,12 @@ impl<'c, 'k> Sums<'c, 'k> {
         Ok(Self { of_request: connection.prepare_cached(OF_REQUEST)?, changes: HashMap::new() })
     }
 
-    /// Takes out what a request counts for now: it is about to change.
+    /// Takes out what a request counts for as it stands: it is about to change.
     pub(super) fn take(&mut self, request_id: &str) -> rusqlite::Result<()> {
         self.each(request_id, Figures::take)
     }
 
-    /// Puts in what a request counts for now.
+    /// Puts in what a request counts for as it stands.
     pub(super) fn add(&mut self, request_id: &str) -> rusqlite::Result<()> {
         self.each(request_id, Figures::add)
     }
