@@ -15,6 +15,7 @@ mod batch;
 pub mod by_day;
 mod columns;
 pub mod compact;
+mod counterfactual;
 mod error;
 pub mod export;
 pub mod feedback;

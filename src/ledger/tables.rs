@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
 use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, whole};
+use crate::ledger::counterfactual;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
@@ -188,7 +189,7 @@ impl Tables {
                 writer.write(request)?;
             }
             for word in &batch.reconciled {
-                writer.reconcile(word)?;
+                writer.reconcile(&transaction, word)?;
             }
             for said in &batch.feedback {
                 writer.feedback.write(said)?;
@@ -525,10 +526,11 @@ impl<'c, 'k> Writer<'c, 'k> {
         ])
     }
 
-    fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
+    fn reconcile(&mut self, connection: &Connection, word: &Reconciled<'_>) -> rusqlite::Result<()> {
         let usage = UsageColumns::known(word.tokens);
         let request_id = word.attempt.request.to_string();
         self.sums.take(&request_id)?;
+        counterfactual::before(connection, word)?;
         self.reconcile_attempt.execute(params![
             word.attempt.to_string(),
             word.cost.0,
@@ -545,6 +547,7 @@ impl<'c, 'k> Writer<'c, 'k> {
         let (facts, decision, closing, comparison, sketch) = Default::default();
         let unchanged = RequestChange { id, facts, decision, closing, comparison, sketch, attempts: Vec::new() };
         self.update(&request_id, &unchanged)?;
+        counterfactual::after(connection, &request_id)?;
         self.sums.add(&request_id)
     }
 }

@@ -153,9 +153,10 @@ fn look_through(
     }
     let total = "SELECT (SELECT count(*) FROM requests_v1) + (SELECT count(*) FROM attempts_v1)";
     let total = tables.query_row(total, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
-    let mut requests = tables.prepare(
-        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano FROM requests_v1 ORDER BY request_id",
-    )?;
+    let saved = if seen.version < COMPARED { SAVED_NOTHING } else { SAVED };
+    let mut requests = tables.prepare(&format!(
+        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano, {saved} FROM requests_v1 ORDER BY request_id"
+    ))?;
     // The index gives this order, and with it the attempts of each request together.
     let mut attempts = tables.prepare(
         "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version
@@ -212,9 +213,11 @@ impl Walk<'_> {
         self.seen.requests += 1;
         self.seen.open_requests += u64::from(request.status == "open");
         self.tell();
-        let mut sum = CostInterval::NOTHING;
+        let (mut sum, mut last) = (CostInterval::NOTHING, None::<Attempt>);
         while let Some(attempt) = self.next.take_if(|next| next.request == request.id) {
             sum = sum.plus(attempt.cost);
+            // Ids are read in the order of their text.
+            last = last.take_if(|last| last.ordinal() > attempt.ordinal()).or(Some(attempt));
             self.advance()?;
         }
         if uuid_of(&request.id).is_none() {
@@ -224,7 +227,49 @@ impl Walk<'_> {
             let (found, wanted) = (words(request.cost), words(sum));
             self.seen.find(&request.id, format!("it costs {found}; wanted the sum of its attempts, {wanted}"));
         }
+        if let (Some(saved), Some(last)) = (request.saved, &last) {
+            let before = sum.exact.zip(last.cost.exact).map(|(sum, last)| last - sum);
+            saved.check(&request.id, before, self.seen);
+        }
         Ok(())
+    }
+}
+
+/// The version that began to keep what requests would have cost.
+const COMPARED: u32 = 5;
+const SAVED: &str = "saved_nano, saved_route_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano,
+    saved_cache_nano";
+const SAVED_NOTHING: &str = "NULL, NULL, NULL, NULL, NULL, NULL";
+
+/// What a request saved altogether, and its parts: by route, fallback, retry, compression and cache.
+#[derive(Clone, Copy)]
+struct Saved {
+    whole: NanoUsd,
+    parts: [Option<NanoUsd>; 5],
+}
+
+impl Saved {
+    fn of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Self>> {
+        let Some(whole) = row.get::<_, Option<i64>>(first)?.map(NanoUsd) else { return Ok(None) };
+        let mut parts = [None; 5];
+        for (place, part) in (first + 1..).zip(&mut parts) {
+            *part = row.get::<_, Option<i64>>(place)?.map(NanoUsd);
+        }
+        Ok(Some(Self { whole, parts }))
+    }
+
+    /// `before` is what the attempts before the last cost, as a negative amount.
+    fn check(self, request: &str, before: Option<NanoUsd>, seen: &mut Verified) {
+        let Self { whole, parts } = self;
+        let told = parts.map(|part| part.map_or_else(|| "null".to_owned(), |part| part.0.to_string())).join(", ");
+        let sum: Option<NanoUsd> = parts.into_iter().sum();
+        if sum != Some(whole) {
+            seen.find(request, format!("it saved {} nano; wanted parts that make the whole, found ({told})", whole.0));
+        } else if parts[2] != before {
+            let wanted = before.map_or_else(|| "null".to_owned(), |before| before.0.to_string());
+            let what = format!("it saved ({told}) nano; wanted {wanted} by retry, the attempts before its last");
+            seen.find(request, what);
+        }
     }
 }
 
@@ -232,11 +277,12 @@ struct Request {
     id: String,
     status: String,
     cost: CostInterval,
+    saved: Option<Saved>,
 }
 
 impl Request {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { id: row.get(0)?, status: row.get(1)?, cost: cost_of(row, 2)? })
+        Ok(Self { id: row.get(0)?, status: row.get(1)?, cost: cost_of(row, 2)?, saved: Saved::of(row, 5)? })
     }
 }
 
@@ -259,6 +305,11 @@ impl Attempt {
             cost: cost_of(row, 4)?,
             is_priced: row.get::<_, Option<String>>(7)?.is_some(),
         })
+    }
+
+    /// Its number within its request.
+    fn ordinal(&self) -> u16 {
+        self.id.parse().map_or(0, |id: AttemptId| id.ordinal)
     }
 
     fn check(&self, seen: &mut Verified) {
