@@ -36,7 +36,7 @@ pub(super) fn request_at(at_ms: i64) -> RequestId {
 }
 
 /// The same of a user; empty: none is named.
-pub(super) fn spend_of(ledger: &Ledger, at_ms: i64, (team, user): (&str, &str), nano: i64) -> AttemptId {
+pub(in crate::ledger) fn spend_of(ledger: &Ledger, at_ms: i64, (team, user): (&str, &str), nano: i64) -> AttemptId {
     let id = attempt(request_at(at_ms), 1);
     let (Record::Intent(intent), Record::Outcome(outcome)) = (intent(id), outcome(id, nano, Some(closing()))) else {
         unreachable!("that is what they are")
