@@ -172,6 +172,8 @@ fn told(statement: &Statement, format: Format) -> String {
                 "input",
                 "output",
                 "cost, US$",
+                "transfer, US$",
+                "charged, US$",
                 "uncertain, US$",
                 "saved, US$",
             ]);
@@ -196,13 +198,15 @@ fn told(statement: &Statement, format: Format) -> String {
     }
 }
 
-fn cells(of: &Figures) -> [String; 6] {
+fn cells(of: &Figures) -> [String; 8] {
     let dollars = |nano: i64| NanoUsd(nano).to_string();
     [
         of.requests.to_string(),
         of.input_tokens.to_string(),
         of.output_tokens.to_string(),
         dollars(of.cost),
+        dollars(of.transfer),
+        dollars(of.charged()),
         uncertain(of),
         dollars(of.saved()),
     ]
