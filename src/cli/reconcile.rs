@@ -14,11 +14,13 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::reconcile_told::Told;
-use super::{fail, find_config, print_problems, reconcile_bill};
+use super::{fail, find_config, print_problems, reconcile_bill, user};
 use crate::bill::{Asked, Columns, Shape};
 use crate::config::{self, Bookkeeping};
+use crate::ledger::audit::{self, Act, Hashing};
 use crate::ledger::export::{Export, read_export};
 use crate::ledger::reconcile::{Coverage, Import, Report};
 use crate::ledger::{Ledger, LedgerOptions, open_views};
@@ -171,7 +173,7 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     let config = config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref())?;
     let name = arguments.file.display().to_string();
     let unreadable = |error: std::io::Error| vec![Problem::of_file(&name, format!("cannot be read: {error}"))];
-    let file = File::open(&arguments.file).map_err(unreadable)?;
+    let file = Hashing::new(File::open(&arguments.file).map_err(unreadable)?);
     let mut reader = BufReader::with_capacity(START_BYTES, file);
     let shape = match (arguments.shape, &arguments.columns) {
         (Some(shape), None) => shape,
@@ -185,8 +187,8 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     if arguments.api_key.is_some() || arguments.project.is_some() {
         return Err(Failure::Arguments("`--api-key` and `--project` are for exports of sums"));
     }
-    let export = read_export(&name, reader)?;
-    let report = import(&config, arguments, &export)?;
+    let export = read_export(&name, &mut reader)?;
+    let report = import(&config, arguments, &export, &reader.into_inner().sha256())?;
     let told = Told::of(&name, &arguments.provider, &export, &report);
     let text = match arguments.format {
         Format::Table => told.table(),
@@ -237,7 +239,8 @@ fn sums(
     Ok((text, told.is_within()))
 }
 
-fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export) -> Result<Report, String> {
+/// Imports an export with a line a call, whose file has that hash, and leaves a trace of it.
+fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export, sha256: &str) -> Result<Report, String> {
     let path = &config.ledger.path;
     if !path.exists() {
         return Err(format!("there is no ledger at `{}`", path.display()));
@@ -257,6 +260,14 @@ fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export) -> Resul
     let import = Import { provider, export: &name, at_ms: now_ms(), coverage };
     let report = ledger.reconcile(&import, &export.rows).map_err(|error| error.to_string())?;
     ledger.close().map_err(|error| error.to_string())?;
+    let facts = json!({
+        "provider": provider, "complete": arguments.complete, "matched": report.matched.rows,
+        "corrected": report.corrected.rows, "corrected_nano": report.corrected.amount.0,
+        "settled_at_zero": report.settled_at_zero.len(),
+    });
+    let who = audit::at_prompt(&user());
+    let act = Act { at_ms: import.at_ms, who: &who, action: audit::RECONCILED, subject: &name, sha256, facts };
+    act.note_in(path).map_err(|error| error.to_string())?;
     spinner.finish_and_clear();
     Ok(report)
 }

@@ -12,10 +12,10 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{counted, fail, find_config, print_problems};
+use super::{counted, fail, find_config, print_problems, user};
 use crate::config;
-use crate::ledger::open_views;
 use crate::ledger::statements::{self, Books, Month, Statement, StatementError};
+use crate::ledger::{audit, open_views};
 use crate::money::NanoUsd;
 use crate::report::Figures;
 use crate::report::write::escaped;
@@ -113,7 +113,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Action::Close { month, team, common } => {
             let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
             let month = Month { first: *month, zone, zone_name: books.timezone };
-            let closed = Books::open(&path).and_then(|mut books| books.close(&month, team.as_deref(), now_ms()));
+            let closed = Books::open(&path, &audit::at_prompt(&user()))
+                .and_then(|mut books| books.close(&month, team.as_deref(), now_ms()));
             closed.map(|closed| told_closed(&closed, &month, common.format))
         }
         Action::Show { month, team, common } => {
@@ -300,7 +301,7 @@ fn json_of(statement: &Statement) -> Value {
     json!({
         "statement": statement.id, "team": statement.team, "month": statement.month, "timezone": statement.timezone,
         "closed_ms": statement.closed_ms, "lines": statement.lines.iter().map(line).collect::<Vec<_>>(),
-        "total": figures(&statement.total()),
+        "total": figures(&statement.total()), "sha256": statement.digest(),
     })
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::ledger::columns::UsageColumns;
 use crate::ledger::record::Reconciled;
+use crate::ledger::rollup::Sums;
 
 /// Whether attempt `a` is its request's last one. Ids are ordered as their numbers are.
 macro_rules! is_last {
@@ -66,4 +67,33 @@ pub(super) fn before(connection: &Connection, word: &Reconciled<'_>) -> rusqlite
 /// It has taken them, and so has its request.
 pub(super) fn after(connection: &Connection, request_id: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(PARTS)?.execute([request_id]).map(drop)
+}
+
+/// Rows that may lack it, of versions that settled attempts alone: those that an export has settled, and those of which the
+/// whole is known and a part is not.
+const TO_MEND: &str = "
+SELECT request_id FROM requests WHERE baseline_nano IS NOT NULL
+    AND (saved_fallback_nano IS NULL OR (cost_nano IS NOT NULL AND saved_retry_nano IS NULL))
+UNION SELECT request_id FROM attempts WHERE reconciled_ms IS NOT NULL";
+
+/// What an answer was held against before an export settled it is not known of other tokens.
+const UNSETTLE: &str = concat!(
+    "UPDATE requests SET baseline_nano = NULL WHERE request_id = ?1 AND EXISTS (
+        SELECT 1 FROM attempts a WHERE a.request_id = ?1 AND a.reconciled_ms IS NOT NULL
+            AND (requests.baseline_model IS NOT a.provider || '/' || a.model OR requests.baseline_nano IS NOT a.cost_nano) AND ",
+    is_last!(),
+    ")"
+);
+
+/// Brings the rows of earlier versions, and their sums, to what this one makes of them.
+pub(super) fn mend(connection: &Connection) -> rusqlite::Result<()> {
+    let ids: Vec<String> = connection.prepare(TO_MEND)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut sums = Sums::new(connection)?;
+    for id in &ids {
+        sums.take(id)?;
+        connection.prepare_cached(UNSETTLE)?.execute([id])?;
+        after(connection, id)?;
+        sums.add(id)?;
+    }
+    sums.write(connection)
 }

@@ -9,6 +9,7 @@
 //! after the files in [`verify`], [`backup`], [`compact`] and [`salvage`].
 
 mod applier;
+pub mod audit;
 pub mod backup;
 mod balances;
 mod batch;
@@ -31,6 +32,7 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod rerate;
 pub mod retention;
 pub mod review;
 pub mod rollup;

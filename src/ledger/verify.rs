@@ -10,9 +10,11 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, Row, Rows};
 
 use crate::ids::{AttemptId, RequestId};
+use crate::ledger::audit;
 use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::ledger::migrate;
 use crate::ledger::schema::{open_views, open_views_at_rest};
+use crate::ledger::statements;
 use crate::ledger::verify_journal::{self, JournalSeen};
 use crate::ledger::{is_owned, segment};
 use crate::limits::LEDGER_FINDINGS_MAX;
@@ -169,7 +171,26 @@ fn look_through(
         walk.request(&Request::of(row)?)?;
     }
     walk.orphans_before(None)?;
+    drop(walk);
+    statements_as_closed(tables, seen)?;
     tables.execute_batch("COMMIT")
+}
+
+/// A closed statement says what it said when it was closed, as the audit has it.
+fn statements_as_closed(tables: &Connection, seen: &mut Verified) -> rusqlite::Result<()> {
+    for act in audit::read(tables)?.into_iter().filter(|act| act.action == audit::CLOSED) {
+        let Some((month, team)) = act.subject.split_once(' ') else { continue };
+        let subject = format!("statement {}", act.subject);
+        match statements::read(tables, team, month)? {
+            None => seen.find(subject, format!("it is not there, and was closed by `{}`", act.who)),
+            Some(found) if found.digest() != act.sha256 => {
+                let what = format!("it is not what was closed by `{}`: its hash is another one", act.who);
+                seen.find(subject, what);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Goes through requests and attempts side by side, both in the order of the request's id.
