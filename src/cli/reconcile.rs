@@ -22,7 +22,7 @@ use crate::bill::{Asked, Columns, Shape};
 use crate::config::{self, Bookkeeping};
 use crate::ledger::audit::{self, Act, Hashing};
 use crate::ledger::export::{Export, read_export};
-use crate::ledger::reconcile::{Coverage, Import, Report};
+use crate::ledger::reconcile::{Beyond, Coverage, Import, Report};
 use crate::ledger::{Ledger, LedgerOptions, open_views};
 use crate::problem::{Problem, nearest_hint};
 use crate::telemetry::log::now_ms;
@@ -46,7 +46,8 @@ With a line a call: interrupted and estimated attempts take the export's figures
 had reported stays as it is, and is listed where the export says otherwise, in dollars or in tokens. For the
 time between the earliest and the latest attempt that the export names, what only the ledger has is listed
 too, and the two totals are held against each other. Importing the same export again changes nothing. The
-gateway must be stopped. With --complete the export is taken to have every call that was billed in that time:
+gateway must be stopped. Amounts far beyond what their call could cost (ten times that, and a dollar) are
+listed and not taken; with --beyond they are. With --complete the export is taken to have every call that was billed in that time:
 attempts in doubt that it does not name were not billed and are settled at 0; reported ones become differences.
 
 With sums: by day and model, ours (at least .. known and estimated .. at most), theirs, the residual and the
@@ -92,6 +93,9 @@ pub struct Arguments {
     /// The export has a line for every billed call of its time: what it does not name was not billed
     #[arg(long)]
     complete: bool,
+    /// Settle attempts also at amounts that are far beyond the most that they could cost
+    #[arg(long)]
+    beyond: bool,
     /// End with 3 if a residual is beyond rounding and doubt
     #[arg(long)]
     check: bool,
@@ -205,6 +209,9 @@ fn sums(
     shape: Shape,
     (name, reader): (&str, impl BufRead),
 ) -> Result<(String, bool), Failure> {
+    if arguments.beyond {
+        return Err(Failure::Arguments("`--beyond` is for exports with a line a call: sums settle nothing"));
+    }
     if arguments.complete {
         return Err(Failure::Arguments("`--complete` is for exports with a line a call: sums settle nothing"));
     }
@@ -257,11 +264,12 @@ fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export, sha256: 
     known(config, &ledger.views().map_err(|error| error.to_string())?, provider)?;
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
     let coverage = if arguments.complete { Coverage::Complete } else { Coverage::Partial };
-    let import = Import { provider, export: &name, at_ms: now_ms(), coverage };
+    let beyond = if arguments.beyond { Beyond::Take } else { Beyond::Refuse };
+    let import = Import { provider, export: &name, at_ms: now_ms(), coverage, beyond };
     let report = ledger.reconcile(&import, &export.rows).map_err(|error| error.to_string())?;
     ledger.close().map_err(|error| error.to_string())?;
     let facts = json!({
-        "provider": provider, "complete": arguments.complete, "matched": report.matched.rows,
+        "provider": provider, "complete": arguments.complete, "beyond": arguments.beyond, "matched": report.matched.rows,
         "corrected": report.corrected.rows, "corrected_nano": report.corrected.amount.0,
         "settled_at_zero": report.settled_at_zero.len(),
     });

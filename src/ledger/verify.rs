@@ -13,6 +13,7 @@ use crate::ids::{AttemptId, RequestId};
 use crate::ledger::audit;
 use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::ledger::migrate;
+use crate::ledger::reconcile_rows::is_far_beyond;
 use crate::ledger::schema::{open_views, open_views_at_rest};
 use crate::ledger::statements;
 use crate::ledger::verify_journal::{self, JournalSeen};
@@ -61,6 +62,8 @@ pub struct Verified {
     pub open_requests: u64,
     /// Attempts by fate.
     pub fates: BTreeMap<String, FateSum>,
+    /// Attempts that cost far more than they could by their bounds: how many, and the first of them.
+    pub far_beyond: (u64, Option<String>),
     /// The journal.
     pub journal: JournalSeen,
     /// The first of what was found, at most [`LEDGER_FINDINGS_MAX`].
@@ -161,7 +164,7 @@ fn look_through(
     ))?;
     // The index gives this order, and with it the attempts of each request together.
     let mut attempts = tables.prepare(
-        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version
+        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version, bound_nano
          FROM attempts_v1 ORDER BY request_id, attempt_id",
     )?;
     let mut walk = Walk { attempts: attempts.query([])?, next: None, seen, total, progress };
@@ -314,6 +317,7 @@ struct Attempt {
     source: String,
     cost: CostInterval,
     is_priced: bool,
+    bound: Option<NanoUsd>,
 }
 
 impl Attempt {
@@ -325,6 +329,7 @@ impl Attempt {
             source: row.get(3)?,
             cost: cost_of(row, 4)?,
             is_priced: row.get::<_, Option<String>>(7)?.is_some(),
+            bound: row.get::<_, Option<i64>>(8)?.map(NanoUsd),
         })
     }
 
@@ -351,6 +356,10 @@ impl Attempt {
             seen.find(&self.id, format!("its fate is `{}`, which is none", self.fate));
         }
         let CostInterval { low, exact, high } = self.cost;
+        if exact.is_some_and(|exact| is_far_beyond(exact, self.bound)) {
+            seen.far_beyond.0 += 1;
+            seen.far_beyond.1.get_or_insert_with(|| self.id.clone());
+        }
         if low < NanoUsd::ZERO
             || high.is_some_and(|high| high < low)
             || exact.is_some_and(|exact| exact < low || high.is_some_and(|high| exact > high))
@@ -387,6 +396,17 @@ fn words(cost: CostInterval) -> String {
 }
 
 fn note(seen: &mut Verified) {
+    if let (count, Some(first)) = &seen.far_beyond {
+        let of = if *count == 1 { "1 attempt costs" } else { &format!("{count} attempts cost") };
+        let what = format!("{of} far more than its call could, the first of them `{first}`; was the export right?");
+        seen.notes.push(what);
+    }
+    let too_much = |sum: NanoUsd| sum.0 == i64::MAX;
+    let sums = |sum: &FateSum| [Some(sum.known), Some(sum.estimated), Some(sum.interval.0), sum.interval.1];
+    let beyond = seen.fates.iter().filter(|(_, sum)| sums(sum).into_iter().flatten().any(too_much));
+    for fate in beyond.map(|(fate, _)| fate.clone()).collect::<Vec<_>>() {
+        seen.find("tables", format!("the costs of attempts that are `{fate}` are too much to add up"));
+    }
     let open = seen.fates.get("open").map_or(0, |sum| sum.attempts);
     if open + seen.open_requests > 0 {
         let what = if seen.owned {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::export::ExportRow;
-use crate::ledger::reconcile::{Absent, Coverage, Difference, Import, Part, Report, Span, TokenDifference};
+use crate::ledger::reconcile::{Absent, Beyond, Coverage, Difference, Import, Part, Report, Span, TokenDifference};
 use crate::ledger::record::{Comparison, KnownTokens, Pricing};
 use crate::ledger::verify::verify;
 
@@ -22,7 +22,7 @@ fn billed(id: AttemptId, cost: i64) -> ExportRow {
 }
 
 fn import(ledger: &Ledger, coverage: Coverage, rows: &[ExportRow]) -> Report {
-    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage };
+    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage, beyond: Beyond::Refuse };
     ledger.reconcile(&import, rows).expect("it reconciles")
 }
 
@@ -97,7 +97,8 @@ fn another_providers_export_matches_nothing_and_settles_nothing() {
     let (_folder, ledger) = fresh();
     let id = attempt(RequestId::new(), 1);
     append(&ledger, &[intent(id), outcome(id, 7, Some(closing()))]);
-    let import = Import { provider: "anthropic", export: "e", at_ms: 1, coverage: Coverage::Complete };
+    let import =
+        Import { provider: "anthropic", export: "e", at_ms: 1, coverage: Coverage::Complete, beyond: Beyond::Refuse };
     let report = ledger.reconcile(&import, &[billed(id, 9)]).expect("it reconciles");
     assert_eq!((report.matched.rows, report.unmatched.len(), report.span), (0, 1, None));
     check_rows(&ledger, "SELECT cost_nano FROM attempts_v1", &["7"]);
@@ -333,4 +334,32 @@ fn what_an_export_corrects_of_an_answer_is_not_booked_as_saved_by_route() {
     check_settled((SOL, 100, -4), same, 11, ("11|100|89|95|-6|0", "1|100|95|-6|0"));
     check_settled((LUNA, 9, -4), same, 11, ("11|11|0|6|-6|0", "1|11|6|-6|0"));
     check_settled((LUNA, 9, -4), others, 11, (&unknown(11), nobody_knows.1));
+}
+
+#[test]
+fn an_amount_far_beyond_what_a_call_could_cost_is_refused_until_somebody_says_so() {
+    let (folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let cost_of = |at: usize| format!("SELECT cost_nano FROM attempts_v1 WHERE attempt_id = '{}'", ids[at]);
+    let rows = [billed(ids[4], i64::MAX), billed(ids[2], 1_000_000_001)];
+    let refused = import(&ledger, Coverage::Complete, &rows);
+    let guess = CostInterval { exact: Some(NanoUsd(9)), ..INTERRUPTED };
+    let of = |id, ledger, export| Difference { attempt: id, ledger, export: Some(NanoUsd(export)), tokens: vec![] };
+    let far = [of(ids[4], INTERRUPTED, i64::MAX), of(ids[2], guess, 1_000_000_001)];
+    assert_eq!((&refused.far_beyond[..], refused.corrected.rows, refused.in_doubt), (&far[..], 0, 3));
+    check_rows(&ledger, &cost_of(4), &["-"]);
+    // A dollar is not much, whatever a call could cost.
+    let taken = import(&ledger, Coverage::Partial, &[billed(ids[4], 1_000_000_000)]);
+    assert_eq!((taken.far_beyond.len(), taken.corrected.rows), (0, 1));
+    let said = Import { provider: "openai", export: "x", at_ms: 1, coverage: Coverage::Partial, beyond: Beyond::Take };
+    let taken = ledger.reconcile(&said, &[billed(ids[4], 5_000_000_000)]).expect("it reconciles");
+    assert_eq!((taken.far_beyond.len(), taken.corrected.rows), (0, 1));
+    check_rows(&ledger, &cost_of(4), &["5000000000"]);
+    // Sums of such amounts could not be written down.
+    let refused = ledger.reconcile(&said, &[billed(ids[4], i64::MAX)]).expect("it reconciles");
+    assert_eq!((refused.far_beyond.len(), refused.corrected.rows), (1, 0));
+    let seen = verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it looks");
+    let told =
+        format!("1 attempt costs far more than its call could, the first of them `{}`; was the export right?", ids[4]);
+    assert!(seen.found == 0 && seen.notes.contains(&told), "{:?}", seen.notes);
 }
