@@ -110,6 +110,10 @@ pub const FEEDBACK_PATIENCE: Duration = Duration::from_secs(2);
 pub const SKETCH_TEXT_BYTES_MAX: usize = 32 << 10;
 /// Shortest line that counts as a repeated block, in bytes.
 pub const SKETCH_BLOCK_BYTES_MIN: usize = 64;
+/// Most beginnings of prompts that are marked in order to tell what changed in them, at up to a kilobyte each.
+pub const MARKS_MAX: usize = 2_048;
+/// Most tools that are marked one by one.
+pub const MARKED_TOOLS_MAX: usize = 128;
 /// Most bytes of bodies that wait for their sketch; further ones have none.
 pub const SKETCH_WAITING_BYTES_MAX: usize = 8 << 20;
 /// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
