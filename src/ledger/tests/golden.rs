@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
-use crate::ledger::record::{CacheLoss, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts};
+use crate::ledger::record::{
+    Amended, Broke, CacheLoss, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts,
+};
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::WhyUnknown;
 
@@ -133,6 +135,11 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         saved_milli_hours: Some(20),
         note: Some("it was right"),
     };
+    let amended = Amended {
+        request: id(),
+        texts: sketch.texts,
+        broke: Some(Broke { culprit: "tool_order", at_tokens: Some(21) }),
+    };
     vec![
         ("the first intent", Record::Intent(Intent { request: Some(full), ..intent })),
         (
@@ -164,6 +171,7 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("sketched", Record::Sketched(outcome, Pricing::default(), Some(Box::new(compared)), Box::new(sketch))),
         ("sketched, bare", Record::Sketched(nothing_known, Pricing::default(), None, Box::default())),
         ("feedback", Record::Feedback(Box::new(said))),
+        ("amended", Record::Amended(Box::new(amended))),
         ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),
     ]
 }
