@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::call::CallFacts;
 use crate::limits::{CONVERSATION_IDLE, PREFIXES_MAX, WARM_PREFIX};
 use crate::plan::ModelRef;
+use crate::prompt::marks::Sides;
 use crate::prompt::outline::Chain;
 use crate::reply::usage::Usage;
 use crate::route::warm::{CACHED_PREFIX_TOKENS_MIN, CACHED_PREFIX_TOKENS_STEP};
@@ -39,8 +40,8 @@ struct Generations {
 }
 
 /// The end of a prompt, or of what stands before its first user turn.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
     at: Instant,
     /// A hash of the model that answered last; 0: none has yet.
     by: u64,
@@ -62,6 +63,8 @@ pub struct Met {
     /// The tools and the format that stand before, and what else stands before the first user turn.
     head: u64,
     begins: u64,
+    /// The client names the run or session.
+    is_named: bool,
     found: Option<Found>,
     /// The prompt that it extends, else the one before it in its conversation, and what parts them.
     before: Option<(Entry, Parted)>,
@@ -73,12 +76,21 @@ enum Parted {
     Nothing,
     /// More time than a provider keeps a prefix.
     Time,
-    /// Other tools, or another order of them; another format of the answer.
-    Tools,
-    /// Another system prompt.
-    System,
+    /// Another beginning: tools, the format of the answer, or what else stands before the first user turn.
+    Beginning,
     /// Turns that were rewritten.
     History,
+}
+
+/// A broken prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// What broke it, as far as the hashes of a beginning tell.
+    pub culprit: &'static str,
+    /// The tokens as they would have been with it intact.
+    pub intact: Usage,
+    /// How many tokens of the prompt stand before the break; `None`: nobody knows.
+    pub at_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,15 +115,18 @@ impl Prefixes {
         let extended = self.extended(chain, key, now);
         let found = self.longest(chain, key, opening, now, extended);
         let before = extended.or_else(|| self.before(chain, asked, now));
-        let met = Met { whole: key(chain.last()), opening, asked, head, begins: chain.opening, found, before };
+        let (whole, begins, is_named) = (key(chain.last()), chain.opening, call.session.is_some());
+        let met = Met { whole, opening, asked, head, begins, is_named, found, before };
         for key in [met.whole, met.opening].into_iter().filter(|key| *key != 0) {
             self.shard(key).change(key, now, |entry| (entry.head, entry.opening) = (head, chain.opening));
         }
         met
     }
 
-    /// Takes note of the model that answered, and of how many tokens it read.
-    pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, now: Instant) {
+    /// Takes note of the model that answered, and of how many tokens it read. Gives the prompt that was answered last in the
+    /// same conversation.
+    pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, now: Instant) -> Option<Entry> {
+        let mut last = None;
         let by = hash_of(by);
         if met.whole != 0 {
             self.shard(met.whole).change(met.whole, now, |entry| (entry.by, entry.tokens) = (by, usage.input_tokens));
@@ -119,6 +134,7 @@ impl Prefixes {
         if met.asked != 0 {
             let (tokens, head, opening) = (usage.input_tokens, met.head, met.begins);
             self.shard(met.asked).change(met.asked, now, |entry| {
+                last = Some(*entry).filter(|last| last.by != 0 && now.saturating_duration_since(last.at) < WARM_PREFIX);
                 *entry = Entry { at: now, by, tokens, head, opening };
             });
         }
@@ -128,6 +144,7 @@ impl Prefixes {
                 (entry.by, entry.tokens) = (by, entry.tokens.max(shared.unwrap_or_default()));
             });
         }
+        last
     }
 
     /// The longest prompt that this one extends, whatever became of it since.
@@ -136,7 +153,7 @@ impl Prefixes {
         let links = std::iter::once(chain.last()).chain(chain.earlier()).take_while(|link| *link != chain.opening);
         let entry = links.map(key).find_map(|key| self.entry(key))?;
         let parted = match entry.head == chain.head.hash {
-            false => Parted::Tools,
+            false => Parted::Beginning,
             true if !is_warm(&entry, now) => Parted::Time,
             true => Parted::Nothing,
         };
@@ -149,10 +166,9 @@ impl Prefixes {
             return None;
         }
         let entry = self.entry(asked)?;
-        let parted = match entry.opening == chain.opening {
+        let parted = match (entry.head, entry.opening) == (chain.head.hash, chain.opening) {
             _ if !is_warm(&entry, now) => Parted::Time,
-            false => Parted::System,
-            true if entry.head != chain.head.hash => Parted::Tools,
+            false => Parted::Beginning,
             true => Parted::History,
         };
         Some((entry, parted))
@@ -235,23 +251,48 @@ impl Met {
         found.filter(|tokens| *tokens > 0)
     }
 
-    /// What broke the cached prefix of the conversation, and the tokens as they would have been with it intact; none if it
-    /// was read, or nobody knows how long it was.
-    pub fn lost(&self, by: &ModelRef, usage: Usage) -> Option<(&'static str, Usage)> {
+    /// The beginnings of this prompt and of the one before it, if those differ.
+    pub fn sides(&self) -> Option<Sides> {
         let (entry, parted) = self.before?;
-        let intact = cacheable(entry.tokens.saturating_sub(ASKING_TOKENS));
-        let culprit = match parted {
+        let sides = || Sides { heads: [entry.head, self.head], openings: [entry.opening, self.begins] };
+        (parted == Parted::Beginning).then(sides)
+    }
+
+    /// What broke the cached prefix of the conversation; none if it was read, or nobody knows how long it was. `last` is
+    /// the prompt that was answered before.
+    pub fn lost(&self, by: &ModelRef, usage: Usage, last: Option<Entry>) -> Option<Lost> {
+        let (entry, parted) = self.before?;
+        let (culprit, at_tokens) = match parted {
             // The step before is still under way.
             _ if entry.by == 0 => return None,
-            Parted::System => "system",
-            Parted::Tools => "tools",
-            Parted::History => "history",
-            Parted::Time => "idle",
-            Parted::Nothing if entry.by != hash_of(by) => "model",
-            Parted::Nothing => "provider",
+            Parted::Beginning if entry.head != self.head => ("tools", None),
+            Parted::Beginning => ("system", None),
+            Parted::History => ("history", None),
+            Parted::Time => ("ttl", Some(0)),
+            Parted::Nothing => match last.filter(|last| self.is_rewritten(&entry, last, &usage)) {
+                Some(last) => return lost("history", last.tokens, usage, Some(entry.tokens)),
+                None if entry.by != hash_of(by) => ("model", Some(0)),
+                None => ("provider", Some(usage.cached_input_tokens)),
+            },
         };
-        (intact > usage.cached_input_tokens).then(|| (culprit, cached(usage, intact)))
+        lost(culprit, entry.tokens, usage, at_tokens)
     }
+
+    /// Whether a prompt that extends an early one of its conversation leaves out what the last one went on with. Only a
+    /// client that names its run or session can be held to that: others may begin several conversations alike. A prompt
+    /// that is much shorter than the last one was rewritten in order to be.
+    fn is_rewritten(&self, extended: &Entry, last: &Entry, usage: &Usage) -> bool {
+        let begins_alike = (last.head, last.opening) == (self.head, self.begins);
+        let is_longer = last.tokens > extended.tokens && usage.input_tokens >= last.tokens / 4 * 3;
+        self.is_named && begins_alike && is_longer
+    }
+}
+
+/// A prefix of so many tokens that was not read as far as it is cacheable.
+fn lost(culprit: &'static str, tokens: u64, usage: Usage, at_tokens: Option<u64>) -> Option<Lost> {
+    let intact = cacheable(tokens.saturating_sub(ASKING_TOKENS));
+    let is_lost = intact.min(usage.input_tokens) > usage.cached_input_tokens;
+    is_lost.then(|| Lost { culprit, intact: cached(usage, intact), at_tokens })
 }
 
 fn is_warm(entry: &Entry, now: Instant) -> bool {

@@ -588,3 +588,29 @@ async fn a_row_says_what_the_request_looked_like_and_no_text_of_it() {
         views.query_row(sql, [], |row| (0..8).map(|place| row.get(place)).collect()).expect("it reads");
     assert_eq!(found, [2, 2, 1, 1, 1, 39, 81, 0]);
 }
+
+#[tokio::test]
+async fn a_request_that_ends_before_its_texts_are_read_has_them_in_its_row_all_the_same() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (accounts, _) = accounts(folder.path());
+    let (row, target) = unasked(folder.path());
+    let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
+    let ended = call_of(br#"{"model":"m","messages":[{"role":"user","content":"rows at 10:02?"}]}"#);
+    let mut meter = Meter::open(&accounts, &ended.facts, &plan);
+    meter.sketch(&ended.body);
+    meter.begin(&row, &target, &row.prepare(&ended, &target, None)).expect("the ledger takes it");
+    meter.complete(200);
+    // One that is refused has no row that they belong to.
+    let call = call();
+    let mut meter = Meter::open(&accounts, &call.facts, &plan);
+    meter.sketch(&call.body);
+    meter.refused(Code::Overloaded, 503);
+    drop(meter);
+    accounts.sketches.close();
+    accounts.ledger.sync_views(Duration::from_secs(20)).expect("the views catch up");
+    let views = accounts.ledger.views().expect("the views open");
+    let sql = "SELECT count(*), count(read_bytes), count(DISTINCT masked_hash) FROM requests_v1";
+    let found: [i64; 3] =
+        views.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?])).expect("it reads");
+    assert_eq!(found, [2, 1, 1]);
+}
