@@ -115,7 +115,7 @@ pub const MARKS_MAX: usize = 2_048;
 /// Most tools that are marked one by one.
 pub const MARKED_TOOLS_MAX: usize = 128;
 /// Most bytes of bodies that wait for their sketch; further ones have none.
-pub const SKETCH_WAITING_BYTES_MAX: usize = 8 << 20;
+pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
 /// How long, of each such time, sketches may take of requests that have ended meanwhile; further ones have none.

@@ -16,13 +16,18 @@ use crate::limits::{MARKED_TOOLS_MAX, MARKS_MAX, SKETCH_TEXT_BYTES_MAX};
 /// How finely it is told where instructions part, in bytes: finer than the steps in which providers cache.
 const BLOCK_BYTES: usize = 256;
 
-/// Prompts whose beginnings differ, by the hashes of those: first the one before, then the one that follows it.
+/// Prompts whose beginnings differ, by halves of their hashes ([`half`]): first the one before, then the one that follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sides {
     /// Tools and format of the answer.
-    pub heads: [u64; 2],
+    pub heads: [u32; 2],
     /// What else stands before the first user turn.
-    pub openings: [u64; 2],
+    pub openings: [u32; 2],
+}
+
+/// As much of a hash as is remembered of a prompt.
+pub fn half(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 /// What changed.
@@ -37,8 +42,8 @@ pub struct Change {
 /// Marks of beginnings that went by lately: two generations, of which the older is dropped whole.
 #[derive(Default)]
 pub struct Marks {
-    young: HashMap<u64, Mark>,
-    old: HashMap<u64, Mark>,
+    young: HashMap<u32, Mark>,
+    old: HashMap<u32, Mark>,
 }
 
 /// Of tools, or of instructions.
@@ -56,11 +61,11 @@ impl Marks {
     /// Takes note of how a prompt begins.
     pub fn note(&mut self, body: &[u8], outline: &Outline) {
         let (head, opening) = (outline.chain.head.hash, outline.chain.opening);
-        self.note_one(head, || tools(body, outline));
-        self.note_one(opening, || instructions(body, outline));
+        self.note_one(half(head), || tools(body, outline));
+        self.note_one(half(opening), || instructions(body, outline));
     }
 
-    fn note_one(&mut self, hash: u64, mark: impl FnOnce() -> Mark) {
+    fn note_one(&mut self, hash: u32, mark: impl FnOnce() -> Mark) {
         if hash == 0 || self.young.contains_key(&hash) {
             return;
         }
@@ -89,11 +94,11 @@ impl Marks {
         Change { culprit, bytes: tools.map(|tools| tools + before.alike(after)) }
     }
 
-    fn both(&self, hashes: [u64; 2]) -> Option<[&Mark; 2]> {
+    fn both(&self, hashes: [u32; 2]) -> Option<[&Mark; 2]> {
         Some([self.of(hashes[0])?, self.of(hashes[1])?])
     }
 
-    fn of(&self, hash: u64) -> Option<&Mark> {
+    fn of(&self, hash: u32) -> Option<&Mark> {
         static NOTHING: Mark = Mark { loose: 0, parts: Vec::new(), bytes: 0 };
         if hash == 0 { Some(&NOTHING) } else { self.young.get(&hash).or_else(|| self.old.get(&hash)) }
     }
@@ -166,7 +171,7 @@ mod tests {
         let (mut marks, mut sides) = (Marks::default(), Sides { heads: [0; 2], openings: [0; 2] });
         for (place, body) in [before, after].into_iter().enumerate() {
             let outline = openai_chat::read(body.as_bytes()).expect("a chat body").outline;
-            (sides.heads[place], sides.openings[place]) = (outline.chain.head.hash, outline.chain.opening);
+            (sides.heads[place], sides.openings[place]) = (half(outline.chain.head.hash), half(outline.chain.opening));
             marks.note(body.as_bytes(), &outline);
         }
         let found = marks.explain(&sides);

@@ -185,7 +185,10 @@ fn both_sides_of_a_beginning_that_changed_are_known_by_their_hashes() {
     };
     let (before, after) = (first(), second("walk"));
     assert_eq!(sides(&before), None);
-    let hashes = |call: &CallFacts| (call.view.outline.chain.head.hash, call.view.outline.chain.opening);
+    let hashes = |call: &CallFacts| {
+        let chain = &call.view.outline.chain;
+        (half(chain.head.hash), half(chain.opening))
+    };
     let ((head, opening), (other, _)) = (hashes(&before), hashes(&after));
     assert_eq!(sides(&after), Some(Sides { heads: [head, other], openings: [opening; 2] }));
     let both = call(&[("system", "be long"), ("user", "one"), ("assistant", "1"), ("user", "two")], "run");
