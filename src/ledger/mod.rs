@@ -140,7 +140,8 @@ impl Ledger {
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
     /// for the tables, and may be called from a `Drop`.
     ///
-    /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`], [`Record::Feedback`] and [`Record::Amended`]) is kept in memory and tried
+    /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`],
+    /// [`Record::Caused`], [`Record::Feedback`] and [`Record::Amended`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -153,11 +154,14 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) | Record::Planned(..) | Record::Feedback(_) | Record::Amended(_) => Urgency::MayBeRefused,
+            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) | Record::Amended(_) => {
+                Urgency::MayBeRefused
+            }
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)
             | Record::Sketched(..)
+            | Record::Served(..)
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,

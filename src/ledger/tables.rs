@@ -59,10 +59,11 @@ macro_rules! insert_request {
         first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
         baseline_model, baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano,
         provider_cache_nano, arm, cache_lost_nano, cache_lost_to, tools_bytes, opening_bytes, messages_bytes,
-        common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes)
+        common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes,
+        purpose, caused_by, transfer_nano, transfer_to)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43,
-        ?44, ?45, ?46, ?47, ?48, ?49, ?50)
+        ?44, ?45, ?46, ?47, ?48, ?49, ?50, ?51, ?52, ?53, ?54)
     ON CONFLICT (request_id) DO "
     };
 }
@@ -78,7 +79,14 @@ const INSERT_REQUEST: &str = concat!(
         http_status = coalesce(excluded.http_status, http_status),
         duration_ms = coalesce(excluded.duration_ms, duration_ms),
         first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms),
-        edits = coalesce(excluded.edits, edits), ",
+        edits = coalesce(excluded.edits, edits), baseline_model = coalesce(excluded.baseline_model, baseline_model),
+        baseline_nano = coalesce(excluded.baseline_nano, baseline_nano),
+        saved_fallback_nano = coalesce(excluded.saved_fallback_nano, saved_fallback_nano),
+        saved_retry_nano = coalesce(excluded.saved_retry_nano, saved_retry_nano),
+        saved_compress_nano = coalesce(excluded.saved_compress_nano, saved_compress_nano),
+        saved_cache_nano = coalesce(excluded.saved_cache_nano, saved_cache_nano),
+        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano),
+        transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
     cost_sums!()
 );
 
@@ -115,11 +123,10 @@ UPDATE attempts SET source = 'reported', unknown_reason = NULL, cost_low_nano = 
     tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
 
-/// No figure that sums are made of is in it.
 const AMEND_REQUEST: &str = "
 UPDATE requests SET masked_hash = coalesce(?2, masked_hash), masked_system_hash = coalesce(?3, masked_system_hash),
     masks = coalesce(?4, masks), read_bytes = coalesce(?5, read_bytes), repeated_bytes = coalesce(?6, repeated_bytes),
-    cache_lost_to = coalesce(?7, cache_lost_to)
+    cache_lost_to = coalesce(?7, cache_lost_to), cache_lost_at_tokens = coalesce(?8, cache_lost_at_tokens)
 WHERE request_id = ?1";
 
 const OPEN_REQUESTS: &str = "SELECT request_id FROM requests WHERE status = 'open'
@@ -498,6 +505,10 @@ impl<'c, 'k> Writer<'c, 'k> {
                 sketch.0[8],
                 sketch.0[9],
                 sketch.0[10],
+                change.cause.map(|cause| cause.purpose),
+                change.cause.and_then(|cause| cause.request).map(|request| request.to_string()),
+                change.transfer.map(|transfer| transfer.amount.0),
+                change.transfer.map(|transfer| transfer.to),
             ],
         )
     }
@@ -541,8 +552,17 @@ impl<'c, 'k> Writer<'c, 'k> {
         let texts = text_columns(amended.texts.as_ref());
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = amended.request.0.as_hyphenated().encode_lower(&mut buffer);
-        let culprit = amended.broke.map(|broke| broke.culprit);
-        self.amend_request.execute(params![id, texts[0], texts[1], texts[2], texts[3], texts[4], culprit]).map(drop)
+        let (culprit, at) = (amended.broke.map(|broke| broke.culprit), amended.broke.and_then(|broke| broke.at_tokens));
+        // Sums are kept by culprit, and by nothing else of it.
+        if amended.broke.is_some() {
+            self.sums.take(id)?;
+        }
+        let values = params![id, texts[0], texts[1], texts[2], texts[3], texts[4], culprit, whole(at)];
+        self.amend_request.execute(values)?;
+        if amended.broke.is_some() {
+            self.sums.add(id)?;
+        }
+        Ok(())
     }
 
     fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
@@ -562,9 +582,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             usage.0[5],
         ])?;
         let id = word.attempt.request;
-        let (facts, decision, closing, comparison, sketch) = Default::default();
-        let unchanged = RequestChange { id, facts, decision, closing, comparison, sketch, attempts: Vec::new() };
-        self.update(&request_id, &unchanged)?;
+        self.update(&request_id, &RequestChange::new(id))?;
         self.sums.add(&request_id)
     }
 }

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
 use crate::ledger::record::{
-    Amended, Broke, CacheLoss, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts,
+    Amended, Broke, CacheLoss, Cause, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts,
+    Transfer,
 };
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::WhyUnknown;
@@ -171,8 +172,26 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("sketched", Record::Sketched(outcome, Pricing::default(), Some(Box::new(compared)), Box::new(sketch))),
         ("sketched, bare", Record::Sketched(nothing_known, Pricing::default(), None, Box::default())),
         ("feedback", Record::Feedback(Box::new(said))),
-        ("amended", Record::Amended(Box::new(amended))),
         ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),
+        (
+            "caused",
+            Record::Caused(
+                Intent { request: Some(full), ..intent },
+                watched,
+                Cause { purpose: "shadow", request: Some(id()) },
+            ),
+        ),
+        (
+            "served",
+            Record::Served(
+                Box::new(Closed { request: full, closing: all_closing() }),
+                watched,
+                Box::new(compared),
+                Some(Transfer { amount: NanoUsd(32), to: "platform" }),
+            ),
+        ),
+        ("served, free", Record::Served(Box::new(Closed { request: bare, closing }), undecided, Box::default(), None)),
+        ("amended", Record::Amended(Box::new(amended))),
     ]
 }
 

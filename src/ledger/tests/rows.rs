@@ -270,8 +270,8 @@ fn what_is_found_out_about_a_request_after_its_end_stands_in_its_row() {
         check_rows(
             &ledger,
             "SELECT exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes, cache_lost_to,
-                cache_lost_nano, status, cost_nano FROM requests_v1",
-            &["7|1|2|3|4|5|timestamp|4|ok|9"],
+                cache_lost_at_tokens, cache_lost_nano, status, cost_nano FROM requests_v1",
+            &["7|1|2|3|4|5|timestamp|6|4|ok|9"],
         );
         check_rows(&ledger, "SELECT sum(requests), sum(cost_nano), sum(cache_lost_nano) FROM rollup", &["1|9|4"]);
     }

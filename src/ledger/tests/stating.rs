@@ -26,14 +26,28 @@ fn spend(ledger: &Ledger, day: Date, team: &str, nano: i64) -> AttemptId {
 }
 
 pub(super) fn spend_at(ledger: &Ledger, at_ms: i64, team: &str, nano: i64) -> AttemptId {
+    spend_of(ledger, at_ms, (team, ""), nano)
+}
+
+/// The id of a request that arrives then.
+pub(super) fn request_at(at_ms: i64) -> RequestId {
     let random = uuid::Uuid::now_v7().to_string();
-    let id: uuid::Uuid = format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id");
-    let id = attempt(RequestId(id), 1);
+    RequestId(format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id"))
+}
+
+/// The same of a user; empty: none is named.
+pub(super) fn spend_of(ledger: &Ledger, at_ms: i64, (team, user): (&str, &str), nano: i64) -> AttemptId {
+    let id = attempt(request_at(at_ms), 1);
     let (Record::Intent(intent), Record::Outcome(outcome)) = (intent(id), outcome(id, nano, Some(closing()))) else {
         unreachable!("that is what they are")
     };
     let usage = Some(Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() });
-    let request = intent.request.map(|facts| RequestFacts { at_ms, team, ..facts });
+    let request = intent.request.map(|facts| RequestFacts {
+        at_ms,
+        team,
+        user: Some(user).filter(|user| !user.is_empty()),
+        ..facts
+    });
     let pricing = crate::ledger::record::Pricing { tier: Some("standard"), unknown: None };
     append(
         ledger,
@@ -82,7 +96,7 @@ fn a_month_is_closed_once_and_no_hand_changes_it() {
         "UPDATE statement_lines SET cost_nano = 0",
         "DELETE FROM statement_lines",
         "INSERT INTO statement_lines SELECT statement_id, 99, kind, month, project, provider, model, note, 1, 1, 1, 1, 1, 1,
-         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
+         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
     ] {
         let refused = hand.execute(sql, []).expect_err(sql).to_string();
         assert!(refused.contains("a closed statement never changes"), "{sql}: {refused}");
