@@ -104,6 +104,10 @@ pub const FEEDBACK_NOTE_BYTES_MAX: usize = 500;
 pub const FEEDBACK_CLAIM_MAX: u32 = 1_000;
 /// Most feedback that looks at the ledger at a time; more waits.
 pub const FEEDBACK_LOOKUPS_MAX: usize = 4;
+/// How often a key may say something of an answer, on the average.
+pub const FEEDBACK_EVERY: Duration = Duration::from_millis(100);
+/// How often it may say something at once.
+pub const FEEDBACK_AT_ONCE: u32 = 100;
 /// How long feedback waits for the ledger to show a request that may just have ended.
 pub const FEEDBACK_PATIENCE: Duration = Duration::from_secs(2);
 /// Most bytes of a request's texts that a sketch reads.
