@@ -178,13 +178,13 @@ pub const FILL: &str = concat!(
     ") GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;"
 );
 
-/// Makes the sums of the days from slot `?1` up to slot `?2` anew, of those of their slots.
+/// The sums by day of those by slot.
 static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
     let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
     let names = NAMES.join(", ");
     format!(
         "INSERT INTO rollup_day SELECT slot / {SLOTS_A_DAY} * {SLOTS_A_DAY}, {names}, {sums}
-         FROM rollup WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, {names}"
+         FROM rollup GROUP BY 1, {names}"
     )
 });
 
@@ -195,15 +195,7 @@ static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
 /// SQLite's.
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(FILL)?;
-    connection.execute(&FILL_DAYS, [i64::MIN, i64::MAX]).map(drop)
-}
-
-/// Makes the sums of the days that a span of slots touches those of their slots.
-pub(super) fn refill_days(connection: &Connection, from_slot: i64, until_slot: i64) -> rusqlite::Result<()> {
-    let first = from_slot.div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY;
-    let beyond = (until_slot - 1).div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY + SLOTS_A_DAY;
-    connection.execute("DELETE FROM rollup_day WHERE slot >= ?1 AND slot < ?2", [first, beyond])?;
-    connection.execute(&FILL_DAYS, [first, beyond]).map(drop)
+    connection.execute(&FILL_DAYS, []).map(drop)
 }
 
 /// What holds the sums of a span: SQL to select from. Its edges are whole slots.
@@ -320,6 +312,34 @@ impl<'c, 'k> Sums<'c, 'k> {
             change(self.changes.entry((slot, names)).or_default(), &figures);
         }
         Ok(())
+    }
+
+    /// Moves what a slot's rows count for to a month's first slot, before they are deleted; false: they are not counted by
+    /// user and prompt yet.
+    pub(super) fn draw_together(mut self, connection: &Connection, slot: i64, month: i64) -> rusqlite::Result<bool> {
+        if !self.named.has(slot) {
+            return Ok(false);
+        }
+        self.named.draw_together(connection, slot, month)?;
+        if slot != month {
+            let columns = Figures::NAMES.join(", ");
+            let sums = format!("SELECT {}, {columns} FROM rollup WHERE slot = ?1", NAMES.join(", "));
+            let mut sums = connection.prepare_cached(&sums)?;
+            let mut sums = sums.query([slot])?;
+            while let Some(row) = sums.next()? {
+                let mut names: [Cow<'k, str>; NAMES.len()] = Default::default();
+                for (place, name) in names.iter_mut().enumerate() {
+                    *name = Cow::Owned(row.get(place)?);
+                }
+                let figures = figures_at(row, NAMES.len())?;
+                self.changes.entry((slot, names.clone())).or_default().take(&figures);
+                self.changes.entry((month, names)).or_default().add(&figures);
+            }
+        }
+        self.write(connection)?;
+        named::forget_nothing(connection, "rollup", slot)?;
+        named::forget_nothing(connection, "rollup_day", named::day_of(slot))?;
+        Ok(true)
     }
 
     /// Writes the changes.

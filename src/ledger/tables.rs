@@ -19,9 +19,10 @@ use crate::ledger::migrate;
 use crate::ledger::record::{Amended, Reconciled};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
-use crate::ledger::rollup::{Sums, counted};
+use crate::ledger::rollup::{self, Sums, counted};
 use crate::ledger::schema;
 use crate::reply::usage::WhyUnknown;
+use crate::report::{SLOT_MS, midnight};
 
 /// The three cost columns as sums over the attempts of request `?1`; null if any part is null.
 macro_rules! cost_sums {
@@ -247,7 +248,9 @@ impl Tables {
 
     /// Deletes the rows of the months before a day; see [`retention::forget`].
     pub(super) fn forget(&mut self, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Forgotten> {
-        retention::forget(&mut self.connection, first_kept, zone)
+        let cut = midnight(first_kept, zone) / SLOT_MS;
+        while rollup::fill_next(&mut self.connection, cut)? {}
+        retention::forget(&mut self.connection, first_kept, zone, |_| true)
     }
 
     /// Rewrites the file without its free pages, in one transaction. Needs room for a second copy on the

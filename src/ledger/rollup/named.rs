@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params_from_iter, types::Value};
 
 use super::{ADDS_UP, Key, OF_SPAN, figures_at, grouped, span};
 use crate::ledger::batch::RequestChange;
@@ -108,6 +108,23 @@ impl<'k> Named<'k> {
         self.change((*slot, names[0].clone()), of.map(Cow::Borrowed), |sum| sum.add(figures));
     }
 
+    /// Moves what a slot's rows count for from their day to a month's first slot.
+    pub(super) fn draw_together(&mut self, connection: &Connection, slot: i64, month: i64) -> rusqlite::Result<()> {
+        let day = day_of(slot);
+        each_of_rows(connection, slot, |team, names, figures| {
+            for (sums, name) in self.changes.iter_mut().zip(names) {
+                sums.entry((day, team.clone(), name.clone())).or_default().take(figures);
+                sums.entry((month, team.clone(), name)).or_default().add(figures);
+            }
+        })?;
+        self.write(connection)?;
+        self.changes = Default::default();
+        for (table, ..) in TABLES {
+            forget_nothing(connection, table, day)?;
+        }
+        connection.execute("UPDATE rollup_named SET steps = steps + 1", []).map(drop)
+    }
+
     /// Writes the changes.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         for (sql, sums) in ADD.iter().zip(&self.changes) {
@@ -124,9 +141,34 @@ impl<'k> Named<'k> {
     }
 }
 
-fn day_of(slot: i64) -> i64 {
+/// The first slot of a slot's day.
+pub(super) fn day_of(slot: i64) -> i64 {
     slot.div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY
 }
+
+/// Deletes sums of a slot that are sums of nothing.
+pub(super) fn forget_nothing(connection: &Connection, table: &str, slot: i64) -> rusqlite::Result<()> {
+    let is_nothing = Figures::NAMES.map(|name| format!("{name} = 0")).join(" AND ");
+    connection.execute(&format!("DELETE FROM {table} WHERE slot = ?1 AND {is_nothing}"), [slot]).map(drop)
+}
+
+/// What a slot's rows count for, by team and names.
+fn each_of_rows(
+    connection: &Connection,
+    slot: i64,
+    mut take: impl FnMut(Cow<'static, str>, Names, &Figures),
+) -> rusqlite::Result<()> {
+    let mut rows = connection.prepare_cached(&OF_ROWS)?;
+    let mut rows = rows.query(params_from_iter(span(slot * SLOT_MS, (slot + 1) * SLOT_MS)))?;
+    while let Some(row) = rows.next()? {
+        let text = |place: usize| row.get::<_, String>(place).map(Cow::Owned);
+        take(text(0)?, [text(1)?, text(2)?, text(3)?], &figures_at(row, 1 + TABLES.len())?);
+    }
+    Ok(())
+}
+
+/// The names of a row, in the order of [`TABLES`].
+type Names = [Cow<'static, str>; TABLES.len()];
 
 /// Counts the next slot before `beyond` that has anything and has not been counted; false: there is none.
 ///
@@ -139,25 +181,13 @@ pub fn fill_next(connection: &mut Connection, beyond: i64) -> rusqlite::Result<b
     let next: Option<i64> = transaction.query_row(next, [], |row| row.get(0)).optional()?;
     let Some(slot) = next.filter(|slot| *slot < beyond) else { return Ok(false) };
     let mut named = Named { until_slot: slot + 1, changes: Default::default() };
-    {
-        let mut rows = transaction.prepare_cached(&OF_ROWS)?;
-        let mut rows = rows.query(params_from_iter(span(slot * SLOT_MS, (slot + 1) * SLOT_MS)))?;
-        while let Some(row) = rows.next()? {
-            let (team, names, figures) = of_row(row)?;
-            named.change((slot, team), names, |sum| sum.add(&figures));
-        }
-    }
+    each_of_rows(&transaction, slot, |team, names, figures| {
+        named.change((slot, team), names, |sum| sum.add(figures));
+    })?;
     named.write(&transaction)?;
     transaction.execute("UPDATE rollup_named SET until_slot = ?1, steps = steps + 1", [slot + 1])?;
     transaction.commit()?;
     Ok(true)
-}
-
-type Names = [Cow<'static, str>; TABLES.len()];
-
-fn of_row(row: &Row<'_>) -> rusqlite::Result<(Cow<'static, str>, Names, Figures)> {
-    let text = |place: usize| row.get::<_, String>(place).map(Cow::Owned);
-    Ok((text(0)?, [text(1)?, text(2)?, text(3)?], figures_at(row, 1 + TABLES.len())?))
 }
 
 /// Lines as [`super::lines`] gives them, where these sums will do; `None`: they will not.
