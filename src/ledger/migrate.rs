@@ -154,6 +154,7 @@ FROM requests;",
 /// Where cached prefixes broke.
 const BREAKS: &str = "
 ALTER TABLE requests ADD COLUMN cache_lost_at_tokens INTEGER;
+CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
 DROP VIEW requests_v1;
 CREATE VIEW requests_v1 AS SELECT
     request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,

@@ -21,6 +21,7 @@ pub mod feedback;
 mod frame;
 mod inspect;
 mod journal;
+pub mod losses;
 mod migrate;
 pub mod mirror;
 mod preview;

@@ -55,6 +55,7 @@ CREATE TABLE attempts (
 
 CREATE INDEX attempts_by_request ON attempts (request_id);
 CREATE INDEX attempts_open ON attempts (attempt_id) WHERE fate = 'open';
+CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
 CREATE INDEX requests_open ON requests (request_id) WHERE status = 'open';
 
 -- How far the journal has been applied; `ledger` is the number that its segments carry, `program` the version

@@ -152,27 +152,31 @@ fn instructions(body: &[u8], outline: &Outline) -> Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::openai_chat;
+    use crate::prompt::outline::Speaker;
 
-    fn body(tools: &[&str], format: &str, system: &str) -> String {
-        let tools: Vec<_> = tools
-            .iter()
-            .map(|name| serde_json::json!({"type": "function", "function": {"name": name, "parameters": {}}}))
-            .collect();
-        serde_json::json!({
-            "model": "m", "tools": tools, "response_format": {"type": format},
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": "hello"}],
-        })
-        .to_string()
+    /// A body of tools, a format and two messages, with where they stand.
+    fn body(tools: &[&str], format: &str, system: &str) -> (String, Outline) {
+        let (mut body, mut outline) = (String::new(), Outline::default());
+        let tool = |name: &&str| serde_json::json!({"type": "function", "function": {"name": name, "parameters": {}}});
+        let tools = serde_json::json!(tools.iter().map(tool).collect::<Vec<_>>()).to_string();
+        body.push_str(&tools);
+        outline.tools_at = Some(0..body.len());
+        outline.chain.head.with(1, &tools);
+        outline.chain.head.with(2, &serde_json::json!({ "type": format }).to_string());
+        for (speaker, text) in [(Speaker::Instructions, system), (Speaker::User, "hello")] {
+            let start = body.len();
+            body.push_str(&serde_json::json!(text).to_string());
+            outline.message(speaker, &body[start..], &body[start..], Some(start..body.len()));
+        }
+        (body, outline)
     }
 
     #[track_caller]
-    fn check(before: &str, after: &str, culprit: &str, bytes: std::ops::Range<u64>) {
+    fn check(before: &(String, Outline), after: &(String, Outline), culprit: &str, bytes: std::ops::Range<u64>) {
         let (mut marks, mut sides) = (Marks::default(), Sides { heads: [0; 2], openings: [0; 2] });
-        for (place, body) in [before, after].into_iter().enumerate() {
-            let outline = openai_chat::read(body.as_bytes()).expect("a chat body").outline;
+        for (place, (body, outline)) in [before, after].into_iter().enumerate() {
             (sides.heads[place], sides.openings[place]) = (half(outline.chain.head.hash), half(outline.chain.opening));
-            marks.note(body.as_bytes(), &outline);
+            marks.note(body.as_bytes(), outline);
         }
         let found = marks.explain(&sides);
         assert_eq!(found.culprit, culprit);
@@ -219,8 +223,8 @@ mod tests {
     fn beginnings_that_are_no_longer_met_are_forgotten() {
         let mut marks = Marks::default();
         for n in 0..MARKS_MAX * 2 {
-            let body = body(&[], "text", &format!("system {n}"));
-            marks.note(body.as_bytes(), &openai_chat::read(body.as_bytes()).expect("a chat body").outline);
+            let (body, outline) = body(&[], "text", &format!("system {n}"));
+            marks.note(body.as_bytes(), &outline);
             assert!(marks.young.len() + marks.old.len() <= MARKS_MAX);
         }
     }

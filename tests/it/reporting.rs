@@ -217,5 +217,15 @@ async fn a_beginning_that_changes_on_the_way_is_told_with_what_its_broken_prefix
     let told = report(&world, &["--by", "cache_loss"]);
     let lost = told["rows"].as_array().expect("a list").iter().find(|row| row["cache_loss"] == "timestamp");
     assert!(lost.is_some_and(|row| row["cache_lost_nano"].as_i64() > Some(0)), "{told}");
+    let told = report(&world, &["--cache-loss"]);
+    let lines = told["rows"].as_array().expect("a list");
+    let found = |culprit: &str| lines.iter().find(|line| line["cache_loss"] == culprit).expect("it is told");
+    for culprit in ["timestamp", "system", "tool_order", "tools"] {
+        let line = found(culprit);
+        assert_eq!((&line["team"], &line["breaks"]), (&culprit.into(), &1.into()), "{told}");
+        assert!(line["at_tokens"].as_i64() < Some(100) && line["cache_lost_nano"].as_i64() > Some(0), "{told}");
+    }
+    let (good, told) = farthing(&world, &["report", "--cache-loss"]);
+    assert!(good && told.contains("tool_order"), "{told}");
     stop(world.gateway).await;
 }
