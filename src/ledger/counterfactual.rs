@@ -26,7 +26,8 @@ const ANSWERED: &str = concat!(
         saved_fallback_nano = CASE WHEN saved_fallback_nano = 0 THEN 0 WHEN same THEN saved_fallback_nano + old_nano - ?2 END,
         provider_cache_nano = CASE WHEN same AND old_nano = ?2 THEN provider_cache_nano END,
         cache_lost_to = CASE WHEN same AND old_nano = ?2 THEN cache_lost_to END,
-        cache_lost_nano = CASE WHEN same AND old_nano = ?2 THEN cache_lost_nano END
+        cache_lost_nano = CASE WHEN same AND old_nano = ?2 THEN cache_lost_nano END,
+        cache_lost_at_tokens = CASE WHEN same AND old_nano = ?2 THEN cache_lost_at_tokens END
      FROM (SELECT a.request_id AS id, a.cost_nano AS old_nano,
             coalesce(r.baseline_model = a.provider || '/' || a.model AND r.baseline_nano = a.cost_nano, 0) AS at_own,
             (a.source = 'reported' AND a.tokenizer IS NULL OR ?3 IS NOT NULL AND ?7 IS NOT NULL)
