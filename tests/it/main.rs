@@ -26,6 +26,8 @@ mod intake;
 mod keys;
 mod ledger_commands;
 mod mirror;
+mod mirror_books;
+mod mirror_stalls;
 mod money;
 mod money_manual;
 mod operating;
