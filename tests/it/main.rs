@@ -4,6 +4,7 @@ mod architecture;
 mod broken_streams;
 mod browsers;
 mod budgets;
+mod budgets_change;
 mod canaries;
 mod conservation;
 mod corpus;

@@ -202,10 +202,7 @@ fn without_a_mirror_the_ledger_has_no_triggers_and_no_notes() {
     ledger.mirror_to(None).expect("there is none");
     let notes = |ledger: &Ledger| -> i64 {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'mirror%'";
-        ledger
-            .views()
-            .and_then(|views| Ok(views.query_row(sql, [], |row| row.get(0)).expect("a count")))
-            .expect("views")
+        ledger.views().map(|views| views.query_row(sql, [], |row| row.get(0)).expect("a count")).expect("views")
     };
     assert_eq!(notes(&ledger), 0);
     end(ledger);
