@@ -97,6 +97,10 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             })
             .await
         }
+        (&Method::PATCH, ["keys", name]) => {
+            let patch = parsed(&whole(body).await?)?;
+            Ok((StatusCode::OK, change(admin, who, Change::Update((*name).to_owned(), patch), None).await?))
+        }
         (&Method::DELETE, ["keys", name]) => {
             Ok((StatusCode::OK, change(admin, who, Change::Revoke((*name).to_owned()), None).await?))
         }
@@ -127,7 +131,7 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             Ok((StatusCode::OK, json!({ "teams": teams })))
         }
         (method, ["keys"]) => Err(wrong_method(method, "GET, POST")),
-        (method, ["keys", _]) => Err(wrong_method(method, "GET, DELETE")),
+        (method, ["keys", _]) => Err(wrong_method(method, "GET, PATCH, DELETE")),
         (method, ["keys", _, "rotate"]) => Err(wrong_method(method, "POST")),
         (method, ["audit" | "teams"]) => Err(wrong_method(method, "GET")),
         _ => Err(not_found()),

@@ -40,6 +40,12 @@ impl Account {
         }
     }
 
+    /// Nothing is spent.
+    pub(super) fn forget_spent(&mut self) {
+        self.spent = NanoUsd::ZERO;
+        self.slices.iter_mut().for_each(|slice| slice.spent = NanoUsd::ZERO);
+    }
+
     /// Sets money aside, or takes it back.
     pub(super) fn hold(&mut self, span: Span, by: NanoUsd) {
         self.held += by;
