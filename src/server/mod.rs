@@ -42,6 +42,7 @@ use crate::wire::openai_chat::{self, BodyError};
 pub use admission::Admission;
 pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
+pub use feedback::Pace as FeedbackPace;
 pub use headers::Said;
 pub use idempotency::Replays;
 pub use in_force::InForce;
@@ -69,6 +70,8 @@ pub struct Server {
     pub admission: Arc<Admission>,
     /// Answers for those who repeat a request under its `Idempotency-Key`.
     pub replays: Arc<Replays>,
+    /// How fast keys speak of answers.
+    pub feedback_pace: FeedbackPace,
 }
 
 impl Server {
