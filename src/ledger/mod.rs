@@ -9,12 +9,14 @@
 //! after the files in [`verify`], [`backup`], [`compact`] and [`salvage`].
 
 mod applier;
+pub mod audit;
 pub mod backup;
 mod balances;
 mod batch;
 pub mod by_day;
 mod columns;
 pub mod compact;
+mod counterfactual;
 mod error;
 pub mod export;
 pub mod feedback;
@@ -31,6 +33,7 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod rerate;
 pub mod retention;
 pub mod review;
 pub mod rollup;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::ledger::audit;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback;
 use crate::ledger::rollup;
@@ -16,7 +17,7 @@ use crate::ledger::statements;
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 9;
+pub(super) const SCHEMA_VERSION: u32 = 10;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -196,11 +197,13 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} {} {} {}
+        "BEGIN IMMEDIATE; {TABLES} {} {} {} {} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
         statements::TABLES,
         feedback::tables!(),
-        rollup::added!()
+        rollup::added!(),
+        statements::guards!(),
+        audit::tables!()
     ))
 }
