@@ -310,6 +310,19 @@ pub fn lines(
     Ok(lines)
 }
 
+/// When the first request arrived that ended, to the quarter of an hour; `None`: none has.
+///
+/// # Errors
+///
+/// The database's.
+pub fn first_ms(views: &impl Reads) -> Result<Option<i64>, LedgerError> {
+    let found = views.read("SELECT min(slot) FROM rollup WHERE requests > 0", &[])?;
+    Ok(found.into_iter().flatten().find_map(|cell| match cell {
+        Cell::Number(slot) => Some(slot * SLOT_MS),
+        Cell::Null | Cell::Text(_) => None,
+    }))
+}
+
 /// The values of [`OF_SPAN`] and of [`sessions`].
 fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
     let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
@@ -380,6 +393,7 @@ fn column(by: By) -> Option<&'static str> {
         By::User => "\"user\"",
         By::Prompt => "prompt",
         By::Model => "CASE WHEN provider = '' THEN '' ELSE provider || '/' || model END",
+        By::Provider => "provider",
         By::Tier => "tier",
         By::Task => "task",
         By::CacheLoss => "cache_lost_to",

@@ -41,6 +41,8 @@ pub enum By {
     Prompt,
     /// Model that answered, with its provider.
     Model,
+    /// Provider row.
+    Provider,
     /// Tier.
     Tier,
     /// Task kind.
@@ -59,7 +61,7 @@ pub enum By {
 
 impl By {
     /// All of them with their words.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Team, "team"),
         (Self::Project, "project"),
         (Self::Pipeline, "pipeline"),
@@ -67,6 +69,7 @@ impl By {
         (Self::User, "user"),
         (Self::Prompt, "prompt"),
         (Self::Model, "model"),
+        (Self::Provider, "provider"),
         (Self::Tier, "tier"),
         (Self::Task, "task"),
         (Self::Cause, "cause"),
@@ -104,7 +107,7 @@ pub struct Line {
 }
 
 /// One row of a report.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Row {
     /// One name for each dimension.
     pub names: Vec<String>,

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::figures::CAUSES;
 use super::focus::{COLUMNS, Charge};
-use super::forecast::{Forecast, forecast};
+use super::forecast::{Ceiling, Forecast, Month, Outlook, Outlooks, forecast};
 use super::*;
 
 /// 2026-11-01 00:00 in New York, the day on which its clocks go back.
@@ -164,6 +164,7 @@ fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
 #[test]
 fn a_forecast_is_a_straight_line_with_an_interval_that_narrows() {
     assert_eq!(forecast(30, &[10, 10], 28.0), None);
+    assert_eq!(forecast(30, &[], 0.0), Some(Forecast { low: 30, expected: 30, high: 30 }), "it is over");
     let steady = Forecast { low: 300, expected: 300, high: 300 };
     assert_eq!(forecast(30, &[10, 10, 10], 27.0), Some(steady));
     let few = forecast(0, &[5, 10, 15], 10.0).expect("enough days");
@@ -171,4 +172,57 @@ fn a_forecast_is_a_straight_line_with_an_interval_that_narrows() {
     assert_eq!((few.expected, many.expected), (100, 100));
     assert!(many.high - many.low < few.high - few.low);
     assert!(few.low >= 0 && few.low < 100);
+}
+
+/// The forecast of November, five days and a half into it, of lines at (hour of the month, team, cost).
+fn november(first_ms: Option<i64>, spent: &[(i64, &str, i64)], ceiling: Option<Ceiling>) -> Outlooks {
+    let lines: Vec<Line> =
+        spent.iter().map(|(hour, team, cost)| line(NOVEMBER + hour * HOUR, &[team], *cost)).collect();
+    let month = Month::of(jiff::civil::date(2026, 11, 6), first_ms, NOVEMBER + (5 * 24 + 1 + 12) * HOUR, &zone());
+    Outlooks::of(month, &[By::Team], &lines, &zone(), |names| ceiling.clone().filter(|_| names == ["data"]))
+}
+
+#[test]
+fn days_before_the_ledgers_first_request_are_no_days_without_cost() {
+    let costs: Vec<(i64, &str, i64)> = (2..5).map(|day| (day * 24 + 13, "data", 100)).collect();
+    let expected = |first_ms| november(first_ms, &costs, None).total.forecast.map(|forecast| forecast.expected);
+    // Its first day is one of those to go by if it is whole: 24.5 days are to come.
+    assert_eq!(expected(Some(NOVEMBER + (2 * 24 + 1) * HOUR)), Some(300 + 2450));
+    assert_eq!(expected(Some(NOVEMBER + (2 * 24 + 13) * HOUR)), None, "two whole days are too few");
+    assert_eq!(expected(Some(NOVEMBER - 90 * 24 * HOUR)), Some(300 + 24 * 60 + 30), "two days cost nothing");
+    assert_eq!(expected(None), None);
+    let few = november(Some(NOVEMBER + (2 * 24 + 13) * HOUR), &costs, None);
+    let words = few.words();
+    assert_eq!(words, "2026-11: 2 whole days since the ledger's first request say too little for a forecast; wanted 3");
+    assert_eq!((&few.json()["whole_days"], &few.json()["since"]), (&2.into(), &"2026-11-04".into()));
+}
+
+#[test]
+fn each_team_has_a_forecast_beside_its_budget_and_they_add_up() {
+    let spent = [(13, "data", 90), (14, "", 5), (30, "data", 100), (60, "data", 110), (125, "data", 7)];
+    let ceiling = Ceiling { nano: 2_000, every: "month".to_owned() };
+    let told = november(Some(NOVEMBER - HOUR), &spent, Some(ceiling));
+    let of = |outlook: &Outlook| outlook.forecast.map(|forecast| forecast.expected);
+    let [data, none] = told.rows.as_slice() else { panic!("{told:?}") };
+    assert_eq!((&*data.names[0], data.spent, of(data)), ("data", 307, Some(307 + 1470)));
+    assert_eq!((&*none.names[0], of(none), of(&told.total)), ("", Some(5 + 24), Some(312 + 1494)));
+    let words = told.words();
+    let row = words.lines().find(|line| line.contains("data")).expect("a row");
+    assert!(row.contains("0.000002 every month") && row.contains("89 %"), "{words}");
+    let json = told.json();
+    assert_eq!((&json["rows"][0]["team"], &json["rows"][0]["budget_nano"]), (&"data".into(), &2000.into()));
+    assert_eq!((&json["rows"][1]["team"], &json["rows"][1]["expected_nano"]), (&serde_json::Value::Null, &29.into()));
+}
+
+#[test]
+fn csv_has_what_is_expected_behind_each_row_also_of_names_that_the_days_lack() {
+    let told = november(Some(NOVEMBER - HOUR), &[(13, "data", 100), (14, "ops", 50)], None);
+    let report = Report::of(&[By::Team], [line(NOVEMBER, &["data"], 100)], &zone());
+    let csv = report.csv_with(Some(&told));
+    let mut read = csv::Reader::from_reader(csv.as_bytes());
+    let at = read.headers().expect("a header").iter().position(|name| name == "forecast_nano").expect("a column");
+    let rows: Vec<(String, String)> =
+        read.records().map(|row| row.expect("it reads")).map(|row| (row[0].to_owned(), row[at].to_owned())).collect();
+    let expected = [("data", "590"), ("ops", "295"), ("total", "885")];
+    assert_eq!(rows, expected.map(|(name, nano)| (name.to_owned(), nano.to_owned())));
 }

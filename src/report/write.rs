@@ -7,7 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use super::figures::CAUSES;
-use super::{Figures, Report};
+use super::forecast::{self, Outlook, Outlooks};
+use super::{Figures, Report, Row};
 use crate::money::NanoUsd;
 
 /// What stands in a table for a name that nobody gave.
@@ -37,7 +38,7 @@ impl Report {
             }
         };
         for row in &self.rows {
-            let names = row.names.iter().map(|name| if name.is_empty() { NONE.to_owned() } else { shown_text(name) });
+            let names = row.names.iter().map(|name| shown_name(name));
             table.add_row(names.chain(cells(&row.figures, row.saved_by)));
         }
         let mut names = vec![String::new(); self.by.len()];
@@ -50,10 +51,21 @@ impl Report {
 
     /// As CSV with a header; the totals are the last row.
     pub fn csv(&self) -> String {
+        self.csv_with(None)
+    }
+
+    /// As CSV with what is expected of each row's name behind its figures. A name of which the report has no row gets one.
+    pub fn csv_with(&self, outlooks: Option<&Outlooks>) -> String {
         let is_by_cause = self.rows.iter().any(|row| row.saved_by.is_some());
         let mut out = csv::Writer::from_writer(Vec::new());
         let figures: Vec<&str> = if is_by_cause { vec!["saved_nano"] } else { columns() };
-        let header = self.by.iter().map(|by| by.as_str()).chain(figures);
+        let expected = if outlooks.is_some() { &forecast::COLUMNS[..] } else { &[] };
+        let header = self.by.iter().map(|by| by.as_str()).chain(figures).chain(expected.iter().copied());
+        let foreseen = |outlook: Option<&Outlook>| match (outlooks, outlook) {
+            (None, _) => Vec::new(),
+            (Some(_), None) => vec![String::new(); forecast::COLUMNS.len()],
+            (Some(_), Some(outlook)) => outlook.values().to_vec(),
+        };
         let cells = |figures: &Figures, saved_by: Option<i64>| match saved_by {
             Some(amount) => vec![amount.to_string()],
             None => values(figures).map(|number| number.to_string()).collect(),
@@ -63,9 +75,14 @@ impl Report {
             *first = "total".to_owned();
         }
         let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.saved())));
-        let rows = self.rows.iter().map(|row| {
+        let total = total.chain(foreseen(outlooks.map(|outlooks| &outlooks.total)));
+        let outlooks = outlooks.map_or(&[][..], |outlooks| &outlooks.rows);
+        let absent = outlooks.iter().filter(|outlook| self.rows.iter().all(|row| row.names != outlook.names));
+        let absent = absent.map(|outlook| Row { names: outlook.names.clone(), ..Row::default() });
+        let rows = self.rows.iter().cloned().chain(absent).map(|row| {
             let names = row.names.iter().map(|name| escaped(name));
-            names.chain(cells(&row.figures, row.saved_by)).collect::<Vec<_>>()
+            let outlook = outlooks.iter().find(|outlook| outlook.names == row.names);
+            names.chain(cells(&row.figures, row.saved_by)).chain(foreseen(outlook)).collect::<Vec<_>>()
         });
         // What is written to memory is written.
         let _ = out.write_record(header);
@@ -141,6 +158,11 @@ fn values(of: &Figures) -> impl Iterator<Item = i64> {
 pub fn escaped(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if is_formula { format!("'{text}") } else { text.to_owned() }
+}
+
+/// A name as a table has it.
+pub(super) fn shown_name(name: &str) -> String {
+    if name.is_empty() { NONE.to_owned() } else { shown_text(name) }
 }
 
 /// Names are of clients: what is no character for a terminal is left out.
