@@ -211,7 +211,7 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
     };
     LedgerConfig {
         path: findings
-            .value("path", written.path, |path| file_path(path, references))
+            .value("path", written.path, |path| ledger_path(path, references))
             .unwrap_or_else(|| references.base_dir.join(LEDGER_FILE)),
         durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
@@ -234,6 +234,14 @@ fn file_path(text: &str, references: References<'_>) -> Result<std::path::PathBu
         return Err("the path of a file".to_owned());
     }
     Ok(references.base_dir.join(text))
+}
+
+fn ledger_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
+    let path = file_path(text, references)?;
+    if path.is_dir() {
+        return Err(format!("a file, such as `{text}/{LEDGER_FILE}`, and this is a folder"));
+    }
+    Ok(path)
 }
 
 fn folder_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
