@@ -94,6 +94,13 @@ fn no_cell_is_a_formula_and_amounts_stay_numbers() {
 }
 
 #[test]
+fn no_name_steers_a_terminal() {
+    let report = Report::of(&[By::Team], [line(NOVEMBER, &["a\u{1b}[2Jb\u{9b}c"], 3)], &zone());
+    assert!(report.csv().contains("\na\u{fffd}[2Jb\u{fffd}c,"), "{}", report.csv());
+    assert!(report.table().to_string().contains("a[2Jbc"));
+}
+
+#[test]
 fn json_has_whole_nano_dollars_and_null_for_a_name_that_nobody_gave() {
     let json = Report::of(&[By::Team], [line(NOVEMBER, &[""], 3)], &zone()).json();
     assert_eq!(json["rows"][0]["team"], serde_json::Value::Null);

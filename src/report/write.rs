@@ -154,10 +154,12 @@ fn values(of: &Figures) -> impl Iterator<Item = i64> {
     all.into_iter()
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// A cell that no spreadsheet takes for a formula, and no terminal for an order.
 pub fn escaped(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if is_formula { format!("'{text}") } else { text.to_owned() }
+    let steers = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    let text = text.replace(steers, "\u{fffd}");
+    if is_formula { format!("'{text}") } else { text }
 }
 
 /// A name as a table has it.
@@ -166,7 +168,7 @@ pub(super) fn shown_name(name: &str) -> String {
 }
 
 /// Names are of clients: what is no character for a terminal is left out.
-fn shown_text(text: &str) -> String {
+pub fn shown_text(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
