@@ -33,6 +33,16 @@ fn a_provider_is_enough() {
 }
 
 #[test]
+fn who_pays_for_what_nobody_asked_for_and_how_long_rows_are_kept() {
+    let config = good("");
+    assert_eq!((config.overhead_team, config.transfer_ppm, config.ledger.keep), (None, 0, None));
+    let config = good("overhead_team: platform\ntransfer_price: { cache_hit: 12.5% }\nledger: { keep: 2y }\n");
+    assert_eq!(config.overhead_team, Some(TeamId::from("platform")));
+    assert_eq!((config.transfer_ppm, config.ledger.keep), (125_000, Some(24)));
+    assert_eq!(good("transfer_price: { cache_hit: 100% }\n").transfer_ppm, 1_000_000);
+}
+
+#[test]
 fn off_and_false_are_the_same_in_any_place_for_a_switch() {
     for off in ["off", "false", "'off'", "False", "OFF"] {
         assert!(!good(&format!("server: {{ cost_comment: {off} }}\n")).server.cost_comment, "{off}");
