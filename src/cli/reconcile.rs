@@ -54,7 +54,7 @@ api_key, project.
 
 Exit status: 0 if the export was compared, whatever it showed; 1 if something could not be read, or while
 the gateway has the ledger open and the export has a line a call; 2 if the arguments are wrong; 3 with
---check if a residual is beyond rounding and beyond what the ledger says it does not know.
+--check if a residual is beyond rounding and beyond what the ledger says it does not know, or if that has no bound.
 
 Example:
   farthing reconcile --provider openai --complete usage-2026-11.csv
