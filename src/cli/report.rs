@@ -2,6 +2,7 @@
 //!
 //! Reading is `ledger::rollup`'s, grouping and writing `report`'s; here are the arguments and the words for people.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,16 +26,17 @@ use crate::telemetry::log::now_ms;
 /// Printed under `farthing report --help`.
 pub const AFTER_HELP: &str = "\
 Reads a ledger that a gateway has open, a backup, or a mirror of several. Days, weeks and months are those of `timezone` in
-the configuration. A request counts once it has ended, in the period in which it arrived. What nobody
-knows the cost of is no cost: it stands between two amounts in a column of its own. `saved` is against
-what the client asked for, `provider_cache` what the provider's own cache took off, which is no part of
-it. `overhead` is the part of the cost that Farthing caused by itself, `net saved` what is left without
-it. `adjusted` is what re-rating booked on top; `transfer` what cache hits are charged at. `charged` is
-the cost with both, and what statements come to; a table has these where there are any. Columns that
-end in `_nano` are whole nano-dollars, in CSV and in JSON.
+the configuration. A request counts once it has ended, in the period in which it arrived, also one that
+was refused or made no call. What nobody knows the cost of is no cost: it stands between two amounts in
+a column of its own. `estimated` is the part of the cost whose tokens no provider reported, and between
+what it stands. `saved` is against what the client asked for, `provider_cache` what the provider's own
+cache took off, which is no part of it. `overhead` is the part of the cost that Farthing caused by
+itself, `net saved` what is left without it. `adjusted` is what re-rating booked on top; `transfer` what
+cache hits are charged at. `charged` is the cost with both, and what statements come to; a table has
+these where there are any. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
 
-By: team, project, pipeline, key, user, prompt, model, provider, tier, task, cause,
-cache_loss, day, week, month.
+By: team, project, pipeline, key, user, prompt, model, provider, tier, task, cause, cache_loss, session,
+day, week, month.
 
 Example:
   farthing report
@@ -155,14 +157,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         },
         (false, None) => None,
     };
+    let known = Known { teams: &teams, vendors: &books.vendor_of };
     let told = match mirror {
-        Some(target) => mirror::open(&target).and_then(|views| asked.told(&views, arguments, &teams)),
+        Some(target) => mirror::open(&target).and_then(|views| asked.told(&views, arguments, &known)),
         None => {
             let path = arguments.ledger.as_ref().map_or(books.ledger.path, PathBuf::from);
             if !path.exists() {
                 return fail(format_args!("there is no ledger at `{}`", path.display()));
             }
-            open_views(&path).and_then(|views| asked.told(&views, arguments, &teams))
+            open_views(&path).and_then(|views| asked.told(&views, arguments, &known))
         }
     };
     match told {
@@ -172,6 +175,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(error) => fail(error),
     }
+}
+
+/// What the configuration knows of those that a report names.
+struct Known<'a> {
+    teams: &'a [Team],
+    /// By provider row.
+    vendors: &'a BTreeMap<String, String>,
 }
 
 /// What is wanted, with its days.
@@ -188,16 +198,16 @@ impl<'z> Asked<'z> {
         Self { since: arguments.since.unwrap_or_else(|| until.first_of_month()), until, now_ms, zone }
     }
 
-    fn told(&self, views: &impl Reads, arguments: &Arguments, teams: &[Team]) -> Result<String, LedgerError> {
+    fn told(&self, views: &impl Reads, arguments: &Arguments, of: &Known<'_>) -> Result<String, LedgerError> {
         if arguments.causal {
             return self.causal(views, arguments.format);
         }
         if arguments.format == Format::Focus {
-            return self.focus(views);
+            return self.focus(views, of.vendors);
         }
         let by = if arguments.by.is_empty() { &[By::Team][..] } else { &arguments.by };
         let report = Report::of(by, self.lines(views, by, self.since, self.until)?, self.zone);
-        let forecast = if arguments.forecast { Some(self.forecast(views, by, teams)?) } else { None };
+        let forecast = if arguments.forecast { Some(self.forecast(views, by, of.teams)?) } else { None };
         Ok(match arguments.format {
             Format::Json => {
                 let mut told = report.json();
@@ -241,12 +251,15 @@ impl<'z> Asked<'z> {
         Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
     }
 
-    fn focus(&self, views: &impl Reads) -> Result<String, LedgerError> {
+    fn focus(&self, views: &impl Reads, vendor_of: &BTreeMap<String, String>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
         let report = Report::of(&by, self.lines(views, &by, self.since, self.until)?, self.zone);
         let charges = report.rows.iter().filter_map(|row| {
             let [day, team, project, model] = row.names.as_slice() else { return None };
-            Some(Charge { day: day.parse().ok()?, team, project, model, figures: &row.figures })
+            let provider = model.split_once('/').map_or("", |(provider, _)| provider);
+            // A row of which the configuration knows no longer is called what it was.
+            let vendor = vendor_of.get(provider).map_or(provider, String::as_str);
+            Some(Charge { day: day.parse().ok()?, team, project, model, vendor, figures: &row.figures })
         });
         Ok(focus::csv(charges, self.zone))
     }

@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::write::shown_name;
+use super::write::{align, shown_name};
 use super::{By, Line, date_of, midnight};
 use crate::money::NanoUsd;
 
@@ -199,9 +199,10 @@ impl Outlooks {
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        for row in &self.rows {
-            table.add_row(row.names.iter().map(|name| shown_name(name)).chain(row.cells()));
-        }
+        let of_row = |row: &Outlook| row.names.iter().map(|name| shown_name(name)).chain(row.cells()).collect();
+        let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
+        align(&mut rows, self.by.len());
+        table.add_rows(rows);
         table
     }
 

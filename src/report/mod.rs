@@ -51,6 +51,8 @@ pub enum By {
     Cause,
     /// What broke a provider's cached prefix.
     CacheLoss,
+    /// Conversation or run.
+    Session,
     /// Day, in the zone of the configuration.
     Day,
     /// The Monday that the week begins with.
@@ -61,7 +63,7 @@ pub enum By {
 
 impl By {
     /// All of them with their words.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::Team, "team"),
         (Self::Project, "project"),
         (Self::Pipeline, "pipeline"),
@@ -74,6 +76,7 @@ impl By {
         (Self::Task, "task"),
         (Self::Cause, "cause"),
         (Self::CacheLoss, "cache_loss"),
+        (Self::Session, "session"),
         (Self::Day, "day"),
         (Self::Week, "week"),
         (Self::Month, "month"),

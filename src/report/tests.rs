@@ -85,7 +85,10 @@ fn no_cell_is_a_formula_and_amounts_stay_numbers() {
         assert_eq!((row.get(at("saved_nano")), row.get(at("saved_retry_nano"))), (Some("6"), Some("-1")));
         let figures = Figures::default();
         let day = jiff::civil::date(2026, 11, 1);
-        let focus = focus::csv([Charge { day, team: name, project: name, model: name, figures: &figures }], &zone());
+        let focus = focus::csv(
+            [Charge { day, team: name, project: name, model: name, vendor: name, figures: &figures }],
+            &zone(),
+        );
         let mut read = csv::Reader::from_reader(focus.as_bytes());
         let row = read.records().next().expect("a row").expect("it reads");
         let formulas = row.iter().filter(|cell| cell.starts_with(['=', '+', '-', '@', '\t']));
@@ -115,6 +118,23 @@ fn a_table_shows_what_is_uncertain_apart() {
     assert!(table.contains("0.000001") && table.contains("0..0.007"), "{table}");
 }
 
+#[test]
+fn a_table_shows_what_is_estimated_apart_and_amounts_in_line() {
+    let mut guessed = line(NOVEMBER, &["a"], 1_500_000_000);
+    (guessed.figures.estimated, guessed.figures.estimated_low, guessed.figures.estimated_high) = (1_000, 500, 9_000);
+    let lines = [guessed, line(NOVEMBER, &["b"], 20_000_000)];
+    let table = Report::of(&[By::Team], lines, &zone()).table().to_string();
+    assert!(table.contains("estimated, US$") && table.contains("0.000001 in 0.0000005..0.000009"), "{table}");
+    assert!(table.contains(" 1.50 ") && table.contains(" 0.02 ") && table.contains(" 1.52 "), "{table}");
+    assert!(!table.contains("cache lost"), "{table}");
+    let mut lost = line(NOVEMBER, &["system"], 1);
+    lost.figures.cache_lost = 30_000_000;
+    let table = Report::of(&[By::CacheLoss], [lost], &zone()).table().to_string();
+    assert!(table.contains("cache lost, US$") && table.contains("0.03"), "{table}");
+    let sure = Report::of(&[By::Team], [line(NOVEMBER, &["b"], 20_000_000)], &zone()).table().to_string();
+    assert!(!sure.contains("estimated"), "{sure}");
+}
+
 /// Feature level "Mandatory" in version 1.2: <https://focus.finops.org/focus-specification/v1-2/>
 const MANDATORY: [&str; 21] = [
     "BilledCost",
@@ -142,10 +162,19 @@ const MANDATORY: [&str; 21] = [
 
 #[test]
 fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
-    let figures =
-        Figures { requests: 3, input_tokens: 1_500, output_tokens: 12, cost: 1_234_567_890, ..Figures::default() };
-    let charge =
-        Charge { day: jiff::civil::date(2026, 11, 1), team: "data", project: "", model: "openai/x", figures: &figures };
+    let (cost, discount) = (1_234_567_890, 500_000_000);
+    let figures = Figures {
+        requests: 3,
+        input_tokens: 1_500,
+        output_tokens: 12,
+        cost,
+        discount,
+        uncertain: 1,
+        ..Figures::default()
+    };
+    let day = jiff::civil::date(2026, 11, 1);
+    let (team, project, model, vendor) = ("data", "", "main/x", "openai");
+    let charge = Charge { day, team, project, model, vendor, figures: &figures };
     let csv = focus::csv([charge], &zone());
     let mut read = csv::Reader::from_reader(csv.as_bytes());
     let header = read.headers().expect("a header").clone();
@@ -158,6 +187,9 @@ fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
     // Null: it corrects nothing.
     assert_eq!(cell("ChargeClass"), Some(""));
     assert_eq!((cell("BilledCost"), cell("PricingQuantity")), (Some("1.23456789"), Some("1.512")));
+    assert_eq!((cell("ListCost"), cell("EffectiveCost")), (Some("1.73456789"), Some("1.23456789")));
+    assert_eq!((cell("PublisherName"), cell("InvoiceIssuerName")), (Some("openai"), Some("openai")));
+    assert_eq!(cell("ChargeDescription"), Some("x: 3 requests; 1 attempts of unknown cost left out"));
     assert_eq!(cell("BillingPeriodStart"), Some("2026-11-01T04:00:00Z"));
     assert_eq!(
         (cell("BillingPeriodEnd"), cell("ChargePeriodEnd")),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::figures::CAUSES;
 use super::forecast::{self, Outlook, Outlooks};
-use super::{Figures, Report, Row};
+use super::{By, Figures, Report, Row};
 use crate::money::NanoUsd;
 
 /// What stands in a table for a name that nobody gave.
@@ -35,20 +35,24 @@ impl Report {
                 Some(amount) => vec![dollars(amount)],
                 None => shown_figures(figures)
                     .into_iter()
-                    .chain(more.iter().map(|told| dollars((told.amount)(figures))))
+                    .chain(more.iter().map(|told| (told.cell)(figures)))
                     .chain(causes.iter().map(|at| dollars(figures.saved_by[*at])))
                     .collect(),
             }
         };
-        for row in &self.rows {
+        let of_row = |row: &Row| {
             let names = row.names.iter().map(|name| shown_name(name));
-            table.add_row(names.chain(cells(&row.figures, row.saved_by)));
-        }
+            names.chain(cells(&row.figures, row.saved_by)).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
         let mut names = vec![String::new(); self.by.len()];
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        table.add_row(names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved()))));
+        let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved())));
+        rows.push(total.collect());
+        align(&mut rows, self.by.len());
+        table.add_rows(rows);
         table
     }
 
@@ -116,6 +120,26 @@ impl Report {
     }
 }
 
+/// Gives the amounts of each column, from the one at `first` on, as many decimals as the longest of them has, so that they
+/// stand in line.
+pub fn align(rows: &mut [Vec<String>], first: usize) {
+    let decimals = |cell: &str| match cell.split_once('.') {
+        Some((_, decimals)) if decimals.bytes().all(|byte| byte.is_ascii_digit()) => decimals.len(),
+        _ => 0,
+    };
+    let is_amount = |cell: &str| !cell.is_empty() && cell.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'.'));
+    for column in first..rows.first().map_or(0, Vec::len) {
+        let longest = rows.iter().map(|row| decimals(&row[column])).max().unwrap_or_default();
+        for cell in rows.iter_mut().map(|row| &mut row[column]).filter(|cell| longest > 0 && is_amount(cell)) {
+            let has = decimals(cell);
+            if !cell.contains('.') {
+                cell.push('.');
+            }
+            cell.extend(std::iter::repeat_n('0', longest - has));
+        }
+    }
+}
+
 /// The columns of a table that are no names and no causes.
 const COLUMNS: [&str; 8] =
     ["requests", "input", "cached", "written", "output", "cost, US$", "uncertain, US$", "saved, US$"];
@@ -123,21 +147,40 @@ const COLUMNS: [&str; 8] =
 /// A column of a table that is only there where a report has anything to say in it.
 struct Told {
     header: &'static str,
-    amount: fn(&Figures) -> i64,
+    cell: fn(&Figures) -> String,
     is_shown: fn(&Report) -> bool,
 }
 
-const MORE: [Told; 5] = [
-    Told { header: "overhead, US$", amount: |of| of.overhead, is_shown: has_overhead },
-    Told { header: "net saved, US$", amount: Figures::net_saved, is_shown: has_overhead },
-    Told { header: "adjusted, US$", amount: |of| of.adjusted, is_shown: has_adjusted },
-    Told { header: "transfer, US$", amount: |of| of.transfer, is_shown: has_transfer },
+const MORE: [Told; 7] = [
+    Told { header: "estimated, US$", cell: estimated, is_shown: has_estimates },
+    Told { header: "overhead, US$", cell: |of| dollars(of.overhead), is_shown: has_overhead },
+    Told { header: "net saved, US$", cell: |of| dollars(of.net_saved()), is_shown: has_overhead },
+    Told { header: "adjusted, US$", cell: |of| dollars(of.adjusted), is_shown: has_adjusted },
+    Told { header: "transfer, US$", cell: |of| dollars(of.transfer), is_shown: has_transfer },
     Told {
         header: "charged, US$",
-        amount: Figures::charged,
+        cell: |of| dollars(of.charged()),
         is_shown: |report| has_adjusted(report) || has_transfer(report),
     },
+    Told {
+        header: "cache lost, US$",
+        cell: |of| dollars(of.cache_lost),
+        is_shown: |report| report.by.contains(&By::CacheLoss) || report.by.contains(&By::Session),
+    },
 ];
+
+/// The part of the cost that was estimated here, and between what it stands.
+pub fn estimated(of: &Figures) -> String {
+    match [of.estimated, of.estimated_low, of.estimated_high] {
+        [0, 0, 0] => String::new(),
+        [amount, low, high] if low == amount && high == amount => dollars(amount),
+        [amount, low, high] => format!("{} in {}..{}", dollars(amount), dollars(low), dollars(high)),
+    }
+}
+
+fn has_estimates(report: &Report) -> bool {
+    report.rows.iter().any(|row| !estimated(&row.figures).is_empty())
+}
 
 fn has_overhead(report: &Report) -> bool {
     report.total.overhead != 0

@@ -72,7 +72,7 @@ fn a_closed_ledger_is_read_where_nothing_may_be_written_beside_it_and_an_open_on
     let path = database(folder.path());
     // What SQLite shares a file by cannot be made, whoever asks.
     std::os::unix::fs::symlink("no/where", beside(&path, "-shm")).expect("a link");
-    let count = |views: rusqlite::Connection| views.query_row("SELECT count(*) FROM requests_v1", [], |row| row.get(0));
+    let count = |views: Connection| views.query_row("SELECT count(*) FROM requests_v1", [], |row| row.get(0));
     assert_eq!(crate::ledger::open_views(&path).map(count).expect("it opens"), Ok(3));
     let told = || crate::ledger::open_views(&path).expect_err("it may not").to_string();
     let lock = crate::ledger::lock(&path).expect("nobody has it");
