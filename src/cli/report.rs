@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{counted, fail, find_config, mirror, print_problems};
 use crate::config::{self, Team};
 use crate::ledger::reads::Reads;
-use crate::ledger::{LedgerError, open_views, rollup, statements};
+use crate::ledger::{LedgerError, open_current, rollup, statements};
 use crate::money::NanoUsd;
 use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
@@ -165,7 +165,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             if !path.exists() {
                 return fail(format_args!("there is no ledger at `{}`", path.display()));
             }
-            open_views(&path).and_then(|views| asked.told(&views, arguments, &known))
+            open_current(&path).and_then(|views| asked.told(&views, arguments, &known))
         }
     };
     match told {

@@ -52,6 +52,19 @@ pub enum LedgerError {
         /// The version of Farthing that wrote it, if the file says so.
         written_by: Option<String>,
     },
+    /// The tables are of an earlier version, and lack what is to be read.
+    #[error(
+        "ledger `{}` has tables of version {found}, and this program reads those of {wanted}; start this program's gateway \
+         on it once", path.display()
+    )]
+    TooOld {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The one that we read.
+        wanted: u32,
+    },
     /// The database is not there, and what belongs to it is: a new one would not fit.
     #[error(
         "ledger `{}` is gone and `{}` is still there; restore the database, or move that file away to begin anew",

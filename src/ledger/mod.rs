@@ -68,7 +68,7 @@ pub use crate::ledger::balances::{Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
-pub use crate::ledger::schema::{first_id_at, open_views};
+pub use crate::ledger::schema::{first_id_at, open_current, open_views};
 pub use crate::ledger::secured::Secured;
 pub use crate::ledger::upkeep::{Keep, Told};
 

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::error::{LedgerError, a_folder, database_error};
 use crate::ledger::feedback;
+use crate::ledger::migrate;
 use crate::ledger::rollup;
 use crate::ledger::statements;
 use crate::ledger::{is_owned, segment};
@@ -139,6 +140,21 @@ pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
             }
         }
         opened => opened,
+    }
+}
+
+/// As [`open_views`], for what reads columns that earlier versions have not got.
+///
+/// # Errors
+///
+/// [`LedgerError::TooOld`], else as [`open_views`].
+pub fn open_current(path: &Path) -> Result<Connection, LedgerError> {
+    let views = open_views(path)?;
+    match migrate::version(&views).map_err(database_error("open"))? {
+        found if found < SCHEMA_VERSION => {
+            Err(LedgerError::TooOld { path: path.to_path_buf(), found, wanted: SCHEMA_VERSION })
+        }
+        _ => Ok(views),
     }
 }
 

@@ -194,7 +194,7 @@ impl Outlooks {
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-        let shown = ["spent, US$", "at the end, US$", "95 % between, US$", "budget, US$", "at the end, %"];
+        let shown = ["spent, US$", "at the end, US$", "95 % between, US$", "budget, US$", "of the budget"];
         table.set_header(self.by.iter().map(|by| by.as_str()).chain(shown));
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -135,6 +135,18 @@ fn a_table_shows_what_is_estimated_apart_and_amounts_in_line() {
     assert!(!sure.contains("estimated"), "{sure}");
 }
 
+#[test]
+fn a_correction_says_what_is_estimated_no_longer() {
+    let told = |estimated, estimated_low, estimated_high| {
+        write::estimated(&Figures { estimated, estimated_low, estimated_high, ..Figures::default() })
+    };
+    assert_eq!(told(0, 0, 0), "");
+    assert_eq!(told(2_000_000, 2_000_000, 2_000_000), "0.002");
+    assert_eq!(told(2_000_000, 0, 3_000_000), "0.002 in 0..0.003");
+    assert_eq!(told(-2_000_000, 0, -3_000_000), "less 0.002 in 0..0.003");
+    assert_eq!(told(-2_000_000, 1_000_000, 3_000_000), "-0.002, low 0.001, high 0.003");
+}
+
 /// Feature level "Mandatory" in version 1.2: <https://focus.finops.org/focus-specification/v1-2/>
 const MANDATORY: [&str; 21] = [
     "BilledCost",

@@ -169,12 +169,23 @@ const MORE: [Told; 7] = [
     },
 ];
 
-/// The part of the cost that was estimated here, and between what it stands.
+/// The part of the cost that was estimated here, and between what it stands. A correction tells what there is less of it,
+/// or how each of the three changed.
 pub fn estimated(of: &Figures) -> String {
-    match [of.estimated, of.estimated_low, of.estimated_high] {
-        [0, 0, 0] => String::new(),
-        [amount, low, high] if low == amount && high == amount => dollars(amount),
-        [amount, low, high] => format!("{} in {}..{}", dollars(amount), dollars(low), dollars(high)),
+    let all = [of.estimated, of.estimated_low, of.estimated_high];
+    let told = |[amount, low, high]: [i64; 3]| match low == amount && high == amount {
+        true => dollars(amount),
+        false => format!("{} in {}..{}", dollars(amount), dollars(low), dollars(high)),
+    };
+    if all == [0; 3] {
+        String::new()
+    } else if (of.estimated_low..=of.estimated_high).contains(&of.estimated) {
+        told(all)
+    } else if (of.estimated_high..=of.estimated_low).contains(&of.estimated) {
+        format!("less {}", told(all.map(i64::saturating_neg)))
+    } else {
+        let [amount, low, high] = all.map(dollars);
+        format!("{amount}, low {low}, high {high}")
     }
 }
 
