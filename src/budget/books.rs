@@ -5,6 +5,8 @@
 //! spent and leaves the rest to others. Those who find too little wait in line: first come, first served, and at the end
 //! of its patience each may take what is there, whoever stands before it.
 
+mod changes;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;

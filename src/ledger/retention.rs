@@ -48,9 +48,14 @@ pub fn first_kept(today: Date, months: u32) -> Date {
     today.first_of_month().saturating_sub(jiff::Span::new().months(i64::from(months)))
 }
 
+/// The first id of a request that is kept.
+pub(super) fn first_id_kept(first_kept: Date, zone: &TimeZone) -> String {
+    first_id_at(midnight(first_kept, zone))
+}
+
 /// Deletes the rows of the months before `first_kept` (its first day in `zone`), and draws their sums together. Requests
-/// that are open stay, and so does what is not counted by user yet or has not reached the mirror. `goes_on` is asked after
-/// each step, which is told what has gone so far.
+/// that are open stay, and so does what is not counted by user yet. `goes_on` is asked after each step, which is told what
+/// has gone so far.
 pub(super) fn forget(
     connection: &mut Connection,
     first_kept: Date,
@@ -84,9 +89,7 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
     let ended = "request_id >= ?1 AND request_id < ?2 AND at_ms >= ?3 AND at_ms < ?4 AND status <> 'open'";
     let span = params![ids.0, ids.1, from_ms, until_ms];
-    if waits_for_the_mirror(&transaction, ended, span)?
-        || !Sums::new(&transaction)?.draw_together(&transaction, slot, month)?
-    {
+    if !Sums::new(&transaction)?.draw_together(&transaction, slot, month)? {
         return Ok(None);
     }
     let attempts = format!("DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM requests WHERE {ended})");
@@ -94,17 +97,4 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     let requests = transaction.execute(&format!("DELETE FROM requests WHERE {ended}"), span)? as u64;
     transaction.commit()?;
     Ok(Some(Forgotten { requests, attempts, months: 0, month: Some(month) }))
-}
-
-/// Whether a change of these requests is noted for a mirror that does not have it yet.
-fn waits_for_the_mirror(connection: &Connection, ended: &str, span: &[&dyn rusqlite::ToSql]) -> rusqlite::Result<bool> {
-    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'mirror_changes')";
-    if !connection.query_row(known, [], |row| row.get::<_, bool>(0))? {
-        return Ok(false);
-    }
-    let waits = format!(
-        "SELECT EXISTS (SELECT 1 FROM mirror_changes WHERE seq > (SELECT acked FROM mirror_feed)
-            AND request_id IN (SELECT request_id FROM requests WHERE {ended}))"
-    );
-    connection.query_row(&waits, span, |row| row.get(0))
 }

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use rusqlite::Connection;
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::mirror;
 use crate::ledger::retention::{self, Forgotten, first_kept};
 use crate::ledger::rollup::fill_next;
 use crate::report::{SLOT_MS, date_of};
@@ -131,6 +132,10 @@ impl Work {
         let is_due = self.forgot.is_none_or(|at| at.elapsed() >= FORGETS_EVERY);
         let Some(keep) = self.keep.as_ref().filter(|_| is_due) else { return Ok(Forgotten::default()) };
         let first = first_kept(date_of(now_ms, &keep.zone), keep.months);
+        if mirror::lacks(&self.connection, &retention::first_id_kept(first, &keep.zone))? == Some(true) {
+            // What a mirror waits for stays; the next round asks again.
+            return Ok(Forgotten::default());
+        }
         let forgotten = retention::forget(&mut self.connection, first, &keep.zone, |_| rested())?;
         self.forgot = Some(Instant::now());
         Ok(forgotten)

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::task::Tier;
 
 use super::*;
+use crate::ids::TeamId;
 
 /// One row with these further lines, each indented by four spaces.
 #[track_caller]
