@@ -14,13 +14,15 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::reconcile_told::Told;
-use super::{fail, find_config, print_problems, reconcile_bill};
+use super::{fail, find_config, print_problems, reconcile_bill, user};
 use crate::bill::{Asked, Columns, Shape};
 use crate::config::{self, Bookkeeping};
+use crate::ledger::audit::{self, Act, Hashing};
 use crate::ledger::export::{Export, read_export};
-use crate::ledger::reconcile::{Coverage, Import, Report};
+use crate::ledger::reconcile::{Beyond, Coverage, Import, Report};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, open_views};
 use crate::problem::{Problem, nearest_hint};
 use crate::telemetry::log::now_ms;
@@ -44,7 +46,8 @@ With a line a call: interrupted and estimated attempts take the export's figures
 had reported stays as it is, and is listed where the export says otherwise, in dollars or in tokens. For the
 time between the earliest and the latest attempt that the export names, what only the ledger has is listed
 too, and the two totals are held against each other. Importing the same export again changes nothing. The
-gateway must be stopped. With --complete the export is taken to have every call that was billed in that time:
+gateway must be stopped. Amounts far beyond what their call could cost (ten times that, and a dollar) are
+listed and not taken; with --beyond they are. With --complete the export is taken to have every call that was billed in that time:
 attempts in doubt that it does not name were not billed and are settled at 0; reported ones become differences.
 
 With sums: by day and model, ours (at least .. known and estimated .. at most), theirs, the residual and the
@@ -90,6 +93,9 @@ pub struct Arguments {
     /// The export has a line for every billed call of its time: what it does not name was not billed
     #[arg(long)]
     complete: bool,
+    /// Settle attempts also at amounts that are far beyond the most that they could cost
+    #[arg(long)]
+    beyond: bool,
     /// End with 3 if a residual is beyond rounding and doubt
     #[arg(long)]
     check: bool,
@@ -171,7 +177,7 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     let config = config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref())?;
     let name = arguments.file.display().to_string();
     let unreadable = |error: std::io::Error| vec![Problem::of_file(&name, format!("cannot be read: {error}"))];
-    let file = File::open(&arguments.file).map_err(unreadable)?;
+    let file = Hashing::new(File::open(&arguments.file).map_err(unreadable)?);
     let mut reader = BufReader::with_capacity(START_BYTES, file);
     legible(reader.fill_buf().map_err(unreadable)?).map_err(|message| vec![Problem::of_file(&name, message)])?;
     let shape = match (arguments.shape, &arguments.columns) {
@@ -186,8 +192,8 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     if arguments.api_key.is_some() || arguments.project.is_some() {
         return Err(Failure::Arguments("`--api-key` and `--project` are for exports of sums"));
     }
-    let export = read_export(&name, reader)?;
-    let report = import(&config, arguments, &export)?;
+    let export = read_export(&name, &mut reader)?;
+    let report = import(&config, arguments, &export, &reader.into_inner().sha256())?;
     let told = Told::of(&name, &arguments.provider, &export, &report);
     let text = match arguments.format {
         Format::Table => told.table(),
@@ -221,6 +227,9 @@ fn sums(
     shape: Shape,
     (name, reader): (&str, impl BufRead),
 ) -> Result<(String, bool), Failure> {
+    if arguments.beyond {
+        return Err(Failure::Arguments("`--beyond` is for exports with a line a call: sums settle nothing"));
+    }
     if arguments.complete {
         return Err(Failure::Arguments("`--complete` is for exports with a line a call: sums settle nothing"));
     }
@@ -255,7 +264,8 @@ fn sums(
     Ok((text, told.is_within()))
 }
 
-fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export) -> Result<Report, String> {
+/// Imports an export with a line a call, whose file has that hash, and leaves a trace of it.
+fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export, sha256: &str) -> Result<Report, String> {
     let path = &config.ledger.path;
     if !path.exists() {
         return Err(format!("there is no ledger at `{}`", path.display()));
@@ -279,9 +289,18 @@ fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export) -> Resul
     known(config, &ledger.views().map_err(|error| error.to_string())?, provider)?;
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
     let coverage = if arguments.complete { Coverage::Complete } else { Coverage::Partial };
-    let import = Import { provider, export: &name, at_ms: now_ms(), coverage };
+    let beyond = if arguments.beyond { Beyond::Take } else { Beyond::Refuse };
+    let import = Import { provider, export: &name, at_ms: now_ms(), coverage, beyond };
     let report = ledger.reconcile(&import, &export.rows).map_err(|error| error.to_string())?;
     ledger.close().map_err(|error| error.to_string())?;
+    let facts = json!({
+        "provider": provider, "complete": arguments.complete, "beyond": arguments.beyond, "matched": report.matched.rows,
+        "corrected": report.corrected.rows, "corrected_nano": report.corrected.amount.0,
+        "settled_at_zero": report.settled_at_zero.len(),
+    });
+    let who = audit::at_prompt(&user());
+    let act = Act { at_ms: import.at_ms, who: &who, action: audit::RECONCILED, subject: &name, sha256, facts };
+    act.note_in(path).map_err(|error| error.to_string())?;
     spinner.finish_and_clear();
     Ok(report)
 }

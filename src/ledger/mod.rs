@@ -9,18 +9,21 @@
 //! after the files in [`verify`], [`backup`], [`compact`] and [`salvage`].
 
 mod applier;
+pub mod audit;
 pub mod backup;
 mod balances;
 mod batch;
 pub mod by_day;
 mod columns;
 pub mod compact;
+mod counterfactual;
 mod error;
 pub mod export;
 pub mod feedback;
 mod frame;
 mod inspect;
 mod journal;
+pub mod losses;
 mod migrate;
 pub mod mirror;
 mod preview;
@@ -30,6 +33,7 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod rerate;
 pub mod retention;
 pub mod review;
 pub mod rollup;
@@ -147,7 +151,7 @@ impl Ledger {
     /// for the tables, and may be called from a `Drop`.
     ///
     /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`],
-    /// [`Record::Caused`] and [`Record::Feedback`]) is kept in memory and tried
+    /// [`Record::Caused`], [`Record::Feedback`] and [`Record::Amended`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -160,7 +164,9 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) => Urgency::MayBeRefused,
+            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) | Record::Amended(_) => {
+                Urgency::MayBeRefused
+            }
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)

@@ -40,6 +40,7 @@ use crate::wire::openai_chat::{self, BodyError};
 pub use admission::Admission;
 pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
+pub use feedback::Pace as FeedbackPace;
 pub use headers::Said;
 pub use in_force::InForce;
 pub use respond::{ReplyStream, asides};
@@ -63,6 +64,8 @@ pub struct Server {
     pub keys: InForce,
     /// How much may be in flight.
     pub admission: Arc<Admission>,
+    /// How fast keys speak of answers.
+    pub feedback_pace: FeedbackPace,
 }
 
 impl Server {

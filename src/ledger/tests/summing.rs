@@ -7,7 +7,7 @@ use super::stating::{request_at, spend_at, spend_of};
 use super::*;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::export::ExportRow;
-use crate::ledger::reconcile::{Coverage, Import};
+use crate::ledger::reconcile::{Beyond, Coverage, Import};
 use crate::ledger::record::{Cause, Comparison, KnownTokens, Pricing, Transfer};
 use crate::ledger::rollup::named::TABLES;
 use crate::ledger::rollup::{self, OF_SPAN, lines};
@@ -146,7 +146,8 @@ fn estimates_are_told_apart_with_their_bounds_and_what_discounts_took_off() {
         cost: NanoUsd(68),
         rounding: NanoUsd::ZERO,
     };
-    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage: Coverage::Partial };
+    let (coverage, beyond) = (Coverage::Partial, Beyond::Refuse);
+    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage, beyond };
     ledger.reconcile(&import, &[billed]).expect("it reconciles");
     check_sums(&ledger);
     assert_eq!(told(&total(&ledger, &[By::Team])), [238, 170, 1, 1_000, 42, 280], "what is settled is no estimate");
@@ -180,7 +181,13 @@ fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
         cost: NanoUsd(cost),
         rounding: NanoUsd::ZERO,
     };
-    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage: Coverage::Partial };
+    let import = Import {
+        provider: "openai",
+        export: "june.csv",
+        at_ms: 99,
+        coverage: Coverage::Partial,
+        beyond: Beyond::Refuse,
+    };
     ledger.reconcile(&import, &[billed(ids[0], 70), billed(ids[4], 11), billed(ids[5], 12)]).expect("it reconciles");
     check_sums(&ledger);
     let figures = total(&ledger, &[By::Model]);
