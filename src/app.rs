@@ -179,6 +179,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         ),
         keys,
         admission: Arc::clone(&admission),
+        replays: Arc::default(),
         feedback_pace: FeedbackPace::default(),
     });
     let (listen, admin_listen) = (agents.local_addr()?, operators.local_addr()?);

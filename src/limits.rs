@@ -234,6 +234,16 @@ pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_ANSWERS_MAX: usize = 256;
 /// See [`ADMIN_ANSWERS_MAX`].
 pub const ADMIN_ANSWERS_KEPT: Duration = Duration::from_secs(600);
+/// Longest `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an answer is kept for a request that is repeated under its `Idempotency-Key`.
+pub const REPLAYS_KEPT: Duration = Duration::from_secs(600);
+/// Largest answer that is kept so, in bytes.
+pub const REPLAY_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of such answers; as much again may be on its way.
+pub const REPLAYS_BYTES_MAX: usize = 64 << 20;
+/// Most of them for one key and team.
+pub const REPLAYS_OF_HOLDER_BYTES_MAX: usize = 16 << 20;
 /// Highest budget, in dollars: sums of that size are far from the largest amount that a row holds.
 pub const BUDGET_USD_MAX: i64 = 1_000_000_000;
 /// Shortest rolling period of a budget.

@@ -381,6 +381,7 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         cache_write_1h_tokens: tokens(17)?,
         output_tokens: tokens(18)?,
         reasoning_tokens: tokens(19)?,
+        ..Usage::default()
     };
     Ok(Attempt {
         provider: text(8)?,

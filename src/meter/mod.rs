@@ -307,6 +307,15 @@ impl Meter {
     pub fn refused(&mut self, code: Code, http_status: u16) {
         self.accounts.metrics.count_error(code.metric());
         self.settle(Fate::Interrupted, None);
+        self.close_without_attempt(code.as_str(), http_status);
+    }
+
+    /// Closes a request that has the answer of another: no attempt was made for it, and it costs nothing.
+    pub fn replayed(&mut self, http_status: u16) {
+        self.close_without_attempt("replayed", http_status);
+    }
+
+    fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {
         if self.closed {
             return;
         }
@@ -315,11 +324,11 @@ impl Meter {
             // It cost nothing and no agent waits for it.
             return;
         }
-        let closing = self.closing(code.as_str(), http_status);
+        let closing = self.closing(status, http_status);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
         drop(self.accounts.commit(&record));
-        self.report(code.as_str(), http_status, None);
+        self.report(status, http_status, None);
     }
 
     /// The request's cost so far.

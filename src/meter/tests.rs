@@ -231,6 +231,7 @@ const USED: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
+    apart: crate::reply::usage::Apart::NONE,
 };
 
 #[test]
@@ -442,6 +443,7 @@ fn said(from: u64) -> Facts {
         cache_write_1h_tokens: from / 10 + 3,
         output_tokens: from / 2,
         reasoning_tokens: from / 10 + 4,
+        ..Usage::default()
     };
     Facts { usage: Some(usage), finished: 1, ..Facts::default() }
 }

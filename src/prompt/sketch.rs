@@ -147,7 +147,7 @@ fn is_of_calendar(word: &[u8]) -> bool {
     let is_one = |name: &&str| name.as_bytes() == word || name.as_bytes().get(..3) == Some(word);
     match word {
         b"AM" | b"PM" => true,
-        [b'A'..=b'Z', ..] if (3..=9).contains(&word.len()) => DAYS.iter().chain(&MONTHS).any(|name| is_one(&name)),
+        [b'A'..=b'Z', ..] if (3..=9).contains(&word.len()) => DAYS.iter().chain(&MONTHS).any(is_one),
         _ => false,
     }
 }

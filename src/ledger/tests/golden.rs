@@ -28,6 +28,7 @@ fn all_usage() -> Usage {
         cache_write_1h_tokens: 23,
         output_tokens: 50,
         reasoning_tokens: 24,
+        ..Usage::default()
     }
 }
 

@@ -51,6 +51,7 @@ fn usage(from: u64) -> Usage {
         cache_write_1h_tokens: from + 3,
         output_tokens: from + 4,
         reasoning_tokens: from + 5,
+        ..Usage::default()
     }
 }
 
