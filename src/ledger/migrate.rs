@@ -197,8 +197,11 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     let is_summed = |connection: &Connection| {
         connection.query_row("SELECT EXISTS (SELECT 1 FROM rollup)", [], |row| row.get::<_, bool>(0))
     };
-    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION && !is_summed(&transaction)? {
-        rollup::fill(&transaction)?;
+    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION {
+        match is_summed(&transaction)? {
+            true => rollup::complete(&transaction)?,
+            false => rollup::fill(&transaction)?,
+        }
     }
     if found < WHOLE && version(&transaction)? == SCHEMA_VERSION {
         counterfactual::mend(&transaction)?;

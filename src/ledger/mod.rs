@@ -58,7 +58,7 @@ use std::time::Duration;
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
-use crate::ledger::error::file_error;
+use crate::ledger::error::{a_folder, file_error};
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::mirror::{Feeder, Standing, Target};
@@ -72,7 +72,7 @@ pub use crate::ledger::balances::{Adjusted, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
-pub use crate::ledger::schema::{first_id_at, open_views};
+pub use crate::ledger::schema::{first_id_at, open_current, open_views};
 pub use crate::ledger::secured::Secured;
 pub use crate::ledger::upkeep::{Keep, Told};
 
@@ -116,7 +116,7 @@ impl Ledger {
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
         if path.is_dir() {
-            return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
+            return Err(a_folder(&path));
         }
         let lock = lock(&path)?;
         check_files(&path)?;

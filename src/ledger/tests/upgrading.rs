@@ -45,6 +45,17 @@ fn layout(connection: &Connection) -> Vec<String> {
 }
 
 #[test]
+fn who_reads_what_an_older_ledger_lacks_is_told_to_upgrade_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let path = folder.path().join("farthing.db");
+    let told = crate::ledger::open_current(&path).expect_err("it is older").to_string();
+    assert!(told.contains("has tables of version 1, and this program reads those of"), "{told}");
+    drop(open(folder.path()));
+    crate::ledger::open_current(&path).expect("it is upgraded");
+}
+
+#[test]
 fn an_older_ledger_is_upgraded_and_its_journal_replayed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     version_1(folder.path());
