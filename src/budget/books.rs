@@ -201,7 +201,7 @@ impl Books {
     /// Books what was spent before, by a request of `at_ms`.
     pub fn recall(&mut self, payer: &Payer, every: Every, at_ms: i64, spent: NanoUsd) {
         let slice = self.slice(every, at_ms);
-        self.account(payer, every).spend(slice, spent);
+        self.account(payer, every).recall(slice, spent);
     }
 
     /// Whether anything is known of a payer's budget of this kind.
@@ -323,7 +323,7 @@ impl Books {
         if spent > NanoUsd::ZERO {
             for charge in charges.iter() {
                 let slice = self.slice(charge.budget.every, at_ms);
-                self.account(&charge.payer, charge.budget.every).spend(slice, spent);
+                self.account(&charge.payer, charge.budget.every).spend(charge.budget.every, slice, spent);
                 self.tell(charge, at_ms);
             }
         }
@@ -412,8 +412,8 @@ impl Books {
         let now = self.slice(charge.budget.every, ask.at_ms);
         let resets_ms = match charge.budget.every {
             Every::Rolling(time) => {
-                let oldest = self.account(&charge.payer, charge.budget.every).oldest_ms().unwrap_or(now.end_ms);
-                oldest + i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+                let oldest = self.account(&charge.payer, charge.budget.every).oldest_ms(time, now);
+                oldest.unwrap_or(now.end_ms) + i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
             }
             _ => now.end_ms,
         };
@@ -461,7 +461,7 @@ impl Books {
     fn move_held(&mut self, charges: &Arc<[Charge]>, at_ms: i64, by: NanoUsd) {
         for charge in charges.iter() {
             let slice = self.slice(charge.budget.every, at_ms);
-            self.account(&charge.payer, charge.budget.every).hold(slice, by);
+            self.account(&charge.payer, charge.budget.every).hold(charge.budget.every, slice, by);
         }
     }
 
