@@ -16,7 +16,7 @@ use crate::budget::pace::{Limited, Reached};
 use crate::budget::period::counts_from;
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
-use crate::config::{Config, Key, Mode};
+use crate::config::{self, Config, Key, Mode};
 use crate::cost::Price;
 use crate::ids::TeamId;
 use crate::ledger::{LedgerError, Spender, Spent, Users};
@@ -241,7 +241,7 @@ impl Gateway {
     ) -> Result<Funds, ApiError> {
         let view = &call.facts.view;
         let Some(price) = funds.price.clone() else {
-            self.refuse(purse, Code::UnpricedModel, &purse.charges[0].payer)?;
+            self.refuse(purse, Code::UnpricedModel, (row, target))?;
             funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
             return Ok(funds);
         };
@@ -253,7 +253,7 @@ impl Gateway {
         }
         let Some(want) = funds.bounds.cost else {
             if !purse.unbounded {
-                self.refuse(purse, Code::UnboundedCost, &purse.charges[0].payer)?;
+                self.refuse(purse, Code::UnboundedCost, (row, target))?;
             }
             funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
             return Ok(funds);
@@ -309,22 +309,30 @@ impl Gateway {
     }
 
     /// Refuses, or counts that it would have.
-    fn refuse(&self, purse: &Purse, code: Code, payer: &Payer) -> Result<(), ApiError> {
+    fn refuse(&self, purse: &Purse, code: Code, (row, target): (&Row, &ModelRef)) -> Result<(), ApiError> {
+        let payer = &purse.charges[0].payer;
         self.count_refusal(code, payer, purse.watched);
         if purse.watched {
             return Ok(());
         }
+        let model = config::quoted(target.model.as_str());
         Err(match code {
             Code::UnpricedModel => ApiError::new(
                 code,
-                format!("{payer} has a budget, and the price book has no price for this model; wanted a priced one"),
+                format!(
+                    "{payer} has a budget, and nothing says what `{model}` of provider `{}` costs; wanted a price \
+                     for `{}/{model}` in the file that `prices:` names (`price: free` if it costs nothing)",
+                    target.provider,
+                    row.vendor(),
+                ),
             )
             .param("model"),
             _ => ApiError::new(
                 code,
                 format!(
                     "{payer} has a budget, and nothing bounds what this request may cost; wanted an output limit such as \
-                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself"
+                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself, or a key with \
+                     `may: {{ unbounded: true }}`"
                 ),
             ),
         })

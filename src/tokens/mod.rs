@@ -54,7 +54,13 @@ pub fn output_bound(view: &View, model_limit: Option<u64>) -> Option<u64> {
         WholeNumber::Absent => model_limit?,
         WholeNumber::Odd => return None,
     };
-    Some(an_answer.saturating_mul(view.answers_expected()))
+    Some(output_within(view, an_answer))
+}
+
+/// The most output tokens that can be billed where no answer has more than `an_answer`. What of a prediction is not used is
+/// billed on top of each. <https://platform.openai.com/docs/guides/predicted-outputs#limitations>
+pub fn output_within(view: &View, an_answer: u64) -> u64 {
+    an_answer.saturating_add(view.predicted_bytes as u64).saturating_mul(view.answers_expected())
 }
 
 /// What the tokens of a prompt are estimated by, wherever nobody counts: the bytes of its text and its attachments, whose
@@ -149,6 +155,8 @@ mod tests {
         assert_eq!(output_bound(&asked, Some(100)), Some(200));
         asked.output_limit = WholeNumber::Is(30);
         assert_eq!(output_bound(&asked, Some(100)), Some(60));
+        asked.predicted_bytes = 5;
+        assert_eq!(output_bound(&asked, Some(100)), Some(70), "what is predicted in vain is billed besides");
         asked.answers = WholeNumber::Odd;
         assert_eq!(output_bound(&asked, Some(100)), None, "what a lenient provider makes of it is not known");
     }
