@@ -232,7 +232,17 @@ async fn whole(body: Incoming) -> Result<Bytes, ApiError> {
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::new(Code::InvalidBody, error.to_string()))
+    let wrong = |error: serde_json::Error| ApiError::new(Code::InvalidBody, error.to_string());
+    let written: Value = serde_json::from_slice(body).map_err(wrong)?;
+    // Serde takes a list for a struct as well, member by member.
+    let members = written.as_object();
+    let members = members.ok_or_else(|| ApiError::new(Code::InvalidBody, "the body is no JSON object"))?;
+    for name in ["may", "budget", "limits"] {
+        if members.get(name).is_some_and(|value| !value.is_object() && !value.is_null()) {
+            return Err(ApiError::new(Code::InvalidBody, format!("`{name}` is no JSON object")).param(name));
+        }
+    }
+    serde_json::from_slice(body).map_err(wrong)
 }
 
 /// What keeps a request from being done twice, if it asks for that.

@@ -176,11 +176,17 @@ async fn what_the_command_does_a_running_gateway_sees_and_the_next_one_as_well()
     assert!(secret.starts_with("fk-") && secret.len() == 46 && !secret.contains('\n'), "{secret}");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(said.starts_with("key `ci` of team `data` is made, until ") && !said.contains(secret), "{said}");
+    assert!(
+        said.contains("it is the first key: loopback wants one too") && said.contains("farthing.keys.db"),
+        "{said}"
+    );
+    let second = farthing_keys(&world.config(), &["create", "--name", "second", "--team", "data"]);
+    assert!(!String::from_utf8_lossy(&second.stderr).contains("the first key"), "{second:?}");
     world.asks_until(secret, 200).await;
     world.logged("stored_keys_reloaded", 1).await;
     assert_eq!(world.chat(ASK).await.status, 401);
     let checked = out(&run(&["check", "--config", &world.config()]));
-    assert!(checked.contains("1 key, "), "{checked}");
+    assert!(checked.contains("2 keys, "), "{checked}");
     let listed: Value =
         serde_json::from_str(&out(&farthing_keys(&world.config(), &["list", "--format", "json"]))).unwrap();
     assert_eq!((&listed["keys"][0]["name"], &listed["keys"][0]["state"]), (&json!("ci"), &json!("active")));
@@ -271,6 +277,9 @@ async fn without_an_admin_key_there_is_no_admin_api_and_with_one_it_is_wanted() 
         r#"{"team":"t","team":"u"}"#,
         r#"{"name":"x"}"#,
         r#"{"team":"t","budget":{"usd":"1","every":"year"}}"#,
+        r#"["q","t"]"#,
+        r#"{"team":"t","may":[["t"]]}"#,
+        r#"{"team":"t","limits":[1]}"#,
     ] {
         let got = world.api(Method::POST, "keys", &[], body).await;
         assert_eq!((got.status, &*got.code()), (400, "invalid_body"), "{body}: {}", got.text());
