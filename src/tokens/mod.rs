@@ -30,6 +30,9 @@ pub const ESTIMATOR: &str = "bytes/4";
 /// <https://platform.openai.com/docs/guides/images-vision#calculating-costs>
 const IMAGE_TOKENS_MAX: u64 = 48_169;
 
+/// Bytes of the longest token that any encoding known here has: 128 blanks, or dashes.
+const TOKEN_BYTES_MAX: u64 = 128;
+
 /// The most input tokens that `view`'s request can be billed for, given its body's length in bytes and the
 /// model's context limit in tokens; `None` if nothing bounds them.
 pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>) -> Option<u64> {
@@ -103,6 +106,16 @@ impl PromptSize {
     }
 }
 
+/// The fewest tokens that a text of so many bytes can be, in which so many words begin behind a blank. OpenAI's encodings part
+/// a text behind each blank before a word, or before that, and no token is in two parts; of others nobody here knows.
+pub fn at_least(vendor: &str, model: &str, bytes: u64, words: u64) -> u64 {
+    let by_bytes = bytes / TOKEN_BYTES_MAX;
+    match encoding_for(vendor, model) {
+        (_, Fit::Exact) => by_bytes.max(words),
+        (_, Fit::Nearest) => by_bytes,
+    }
+}
+
 /// About how many tokens `bytes` bytes of text are.
 pub fn estimate(bytes: u64) -> u64 {
     bytes.div_ceil(4)
@@ -111,6 +124,7 @@ pub fn estimate(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::words_begun;
 
     fn view(images: u64, references: u64, server_tools: u64) -> View {
         View {
@@ -136,6 +150,28 @@ mod tests {
         let mut heard = view(0, 0, 0);
         heard.attachments.recordings = 1;
         check_input(&heard, Some(8192), None);
+    }
+
+    #[test]
+    fn no_text_has_fewer_tokens_than_it_has_at_least() {
+        let dashes = "-".repeat(64);
+        let texts = [
+            dashes.repeat(100),
+            format!("{dashes} ").repeat(100),
+            " ".repeat(4_096),
+            "a  b 1 2 ( ) \u{a0} x \n y. Zz 12345 don't ".repeat(50),
+            "The quick brown fox jumps over the lazy dog. ".repeat(50),
+        ];
+        for text in &texts {
+            for (model, encoding) in [("gpt-4o", Encoding::O200k), ("gpt-4", Encoding::Cl100k)] {
+                let least = at_least("openai", model, text.len() as u64, words_begun(text));
+                let counted = count(encoding, text);
+                assert!(least <= counted, "{least} of {counted} in {:?}", &text[..40]);
+            }
+        }
+        let prose = at_least("openai", "gpt-4o", texts[4].len() as u64, words_begun(&texts[4]));
+        assert_eq!((prose, count(Encoding::O200k, &texts[4])), (449, 501), "of prose it is not far from them");
+        assert_eq!(at_least("local", "llama", 1_000, 200), 7, "of others the longest token is all that is known");
     }
 
     #[test]
