@@ -156,7 +156,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         );
     }
     let in_force: Vec<_> = keys.ring().keys().into_iter().cloned().collect();
-    hold::recall(&accounts, &config, &in_force, hold::Whose::All)?;
+    hold::recall(&accounts, &config.payers(), &in_force, hold::Whose::All)?;
     let teller = tokio::spawn(webhooks::tell(news, config.webhooks.clone(), accounts.log.clone()));
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {

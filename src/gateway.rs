@@ -25,7 +25,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use crate::call::Call;
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
@@ -124,6 +124,20 @@ impl Gateway {
     /// The configuration it runs on.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What payers may do now.
+    pub fn payers(&self) -> Arc<Payers> {
+        self.routing.payers.load_full()
+    }
+
+    /// Puts other terms of teams in force, all at once, for the requests that come from now on, those that wait for money and,
+    /// where they want more of it, those in flight. What they spend stays where it is counted.
+    pub fn replace_payers(&self, payers: Payers) {
+        let payers = Arc::new(payers);
+        self.routing.payers.store(Arc::clone(&payers));
+        let holds = &self.accounts.holds;
+        holds.with(|books| books.replace_budgets(|payer| hold::terms_of(&payers, payer)?.budget));
     }
 
     /// What it writes to.

@@ -15,6 +15,7 @@ pub mod config;
 pub mod cost;
 pub mod decoding;
 pub mod gateway;
+pub mod hashed;
 pub mod ids;
 pub mod keys;
 pub mod ledger;

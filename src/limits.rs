@@ -111,7 +111,7 @@ pub const SKETCH_TEXT_BYTES_MAX: usize = 32 << 10;
 /// Shortest line that counts as a repeated block, in bytes.
 pub const SKETCH_BLOCK_BYTES_MIN: usize = 64;
 /// Most bytes of bodies that wait for their sketch; further ones have none.
-pub const SKETCH_WAITING_BYTES_MAX: usize = 8 << 20;
+pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
 /// Longest name of a model that a client may ask for, in bytes.

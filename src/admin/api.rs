@@ -81,12 +81,9 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             let repeat = repeat(&head, &body)?;
             let wanted: Wanted = parsed(&body)?;
             let timezone = TimeZone::get(&admin.config.timezone).unwrap_or(TimeZone::UTC);
-            let around = Surroundings {
-                teams: &admin.config.teams,
-                keys: &admin.config.keys,
-                timezone: &timezone,
-                now_ms: now_ms(),
-            };
+            let payers = admin.server.gateway.payers();
+            let around =
+                Surroundings { teams: &payers.teams, keys: &admin.config.keys, timezone: &timezone, now_ms: now_ms() };
             let asked = Box::new(wanted.check(around).map_err(|error| refusal(&error))?);
             Ok((StatusCode::CREATED, change(admin, who, Change::Create(asked), repeat).await?))
         }
@@ -125,7 +122,7 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             .await
         }
         (&Method::GET, ["teams"]) => {
-            let teams: Vec<Value> = admin.config.teams.iter().map(shown_team).collect();
+            let teams: Vec<Value> = admin.server.gateway.payers().teams.iter().map(shown_team).collect();
             Ok((StatusCode::OK, json!({ "teams": teams })))
         }
         (method, ["keys"]) => Err(wrong_method(method, "GET, POST")),

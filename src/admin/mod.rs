@@ -71,7 +71,7 @@ impl Admin {
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         self.accounts.refresh_gauges();
-        hold::refresh_gauges(&self.accounts, &self.config);
+        hold::refresh_gauges(&self.accounts, &self.server.gateway.payers());
         self.accounts.metrics.body_bytes.set(i64::try_from(self.admission.held_bytes()).unwrap_or(i64::MAX));
         self.accounts.metrics.in_flight.set(i64::try_from(self.admission.in_flight()).unwrap_or(i64::MAX));
         let mut response = Response::new(Full::new(self.accounts.metrics.render().into()));

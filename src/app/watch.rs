@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::config::policies::{self, Known, Stamp};
 use crate::config::{self, Config, TlsFiles};
+use crate::gateway::hold;
 use crate::keys::{KeysError, Store};
 use crate::limits::RELOAD_TIMEOUT;
 use crate::meter::accounts::Accounts;
@@ -67,6 +68,13 @@ fn tell_whether_mirrored(accounts: &Accounts, told: &mut Option<bool>) {
     *told = Some(is_good);
 }
 
+/// Lets budgets know what `farthing ledger rerate` booked meanwhile. What cannot be read now can be the next time.
+async fn book_adjustments(server: &Arc<Server>) {
+    let server = Arc::clone(server);
+    let book = move || hold::recall_adjustments(server.gateway.accounts(), &server.gateway.payers());
+    drop(tokio::task::spawn_blocking(book).await);
+}
+
 /// Reads keys, prices, policies and certificates again when their files change, and on SIGHUP. A bad file never replaces
 /// a good one. Each is read on a thread of its own: one that cannot be read holds up neither the doors nor the others.
 pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Option<tls::Doors>, seen: Seen) {
@@ -107,6 +115,7 @@ pub(super) async fn files(server: Arc<Server>, file: Option<PathBuf>, tls: Optio
             tell_whether_behind(accounts, &mut told);
             tell_whether_mirrored(accounts, &mut told_of_mirror);
             withdrawals.tell(&config, accounts, &accounts.timezone);
+            book_adjustments(&server).await;
             tokio::time::sleep(WATCH_INTERVAL).await;
         }
     };
@@ -329,17 +338,20 @@ fn reload_stored(server: &Server, path: &Path) {
 
 fn reload_keys(server: &Server, file: &Path) {
     let in_force = server.keys.written_that_close();
-    let load = |file| config::load_keys(file, server.gateway.config(), in_force, &|name| std::env::var(name).ok());
+    let load = |file| config::load_keys(file, in_force, &|name| std::env::var(name).ok());
     match regular(file).and_then(load) {
-        Ok(keys) => {
-            let count = keys.len();
-            let problems = match server.keys.replace_written(&server.gateway, keys) {
+        Ok((keys, payers)) => {
+            let (count, teams) = (keys.len(), payers.teams.len());
+            let problems = match server.keys.replace_written(&server.gateway, keys, payers) {
                 Ok(problems) => problems,
                 Err(message) => return reload_failed(server, "config", &[about(file, &message)]),
             };
             server.gateway.accounts().log.event(
                 "keys_reloaded",
-                &json!({ "keys": count, "warnings": problems, "note": "of this file only the keys are read again, other changes need a restart" }),
+                &json!({
+                    "keys": count, "teams": teams, "warnings": problems,
+                    "note": "of this file only `keys`, `teams` and `budget` are read again, other changes need a restart",
+                }),
             );
         }
         Err(problems) => reload_failed(server, "config", &problems),

@@ -72,6 +72,13 @@ impl Account {
         }
     }
 
+    /// Forgets what was spent, and what was told of it.
+    pub(super) fn forget_spent(&mut self) {
+        self.counted = None;
+        self.slices.iter_mut().for_each(|slice| slice.spent = NanoUsd::ZERO);
+        self.told = [None; 2];
+    }
+
     /// Sets money aside, or takes it back.
     pub(super) fn hold(&mut self, every: Every, span: Span, by: NanoUsd) {
         self.held += by;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Format, counted, fail, find_config, mirror, print_problems, rerate};
 use crate::config::{self, Bookkeeping};
 use crate::ledger::backup::{Existing, backup};
-use crate::ledger::compact::compact;
+use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::retention::first_kept;
 use crate::ledger::salvage::salvage;
 use crate::ledger::verify::{FateSum, Progress, Verified, verify};
@@ -64,6 +64,8 @@ to be stopped. Needs room for a second copy beside the ledger and in the folder 
 With --keep the rows of older months are deleted first: whole months, in the configuration's time zone,
 besides the one that today is in. Their sums stay, one a month, for reports by month and for statements;
 reports by day, user or prompt no longer know them, and no export can correct them. Make a backup before.
+Where a mirror is configured, nothing is deleted as long as it lacks any of those rows; --unmirrored deletes
+them all the same.
 
 Example:
   farthing ledger compact --config farthing.yaml
@@ -123,6 +125,9 @@ enum Action {
         /// Months to keep the rows of, such as 18mo or 2y; else all
         #[arg(long, value_name = "TIME", value_parser = months)]
         keep: Option<u32>,
+        /// With --keep: delete also rows that the mirror does not have
+        #[arg(long, requires = "keep")]
+        unmirrored: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -151,7 +156,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }),
         Action::Salvage { common } => with_ledger(common, |ledger| run_salvage(ledger, common.format)),
         Action::Rerate(arguments) => rerate::run(arguments),
-        Action::Compact { keep, common } => with_books(common, |books| run_compact(books, *keep, common.format)),
+        Action::Compact { keep, unmirrored, common } => with_books(common, |books| {
+            let mirrored = match (unmirrored, &books.mirror) {
+                (true, _) => Mirrored::Ignored,
+                (false, Some(_)) => Mirrored::Configured,
+                (false, None) => Mirrored::NotConfigured,
+            };
+            run_compact(books, *keep, mirrored, common.format)
+        }),
     }
 }
 
@@ -246,11 +258,11 @@ fn run_salvage(ledger: &Path, format: Format) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run_compact(books: &Bookkeeping, keep: Option<u32>, format: Format) -> ExitCode {
+fn run_compact(books: &Bookkeeping, keep: Option<u32>, mirrored: Mirrored, format: Format) -> ExitCode {
     let bar = bar().with_message("rewriting the tables");
     let (ledger, zone) = (&books.ledger.path, TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC));
     let keep = keep.map(|months| (first_kept(date_of(now_ms(), &zone), months), &zone));
-    let done = compact(ledger, keep);
+    let done = compact(ledger, keep, mirrored);
     bar.finish_and_clear();
     match (done, format) {
         (Err(error), _) => return fail(error),

@@ -50,7 +50,7 @@ pub fn verify(ledger: &Path, books: &Bookkeeping, format: Format) -> ExitCode {
         Ok(compared) => compared,
         Err(error) => return fail(format_args!("{target}: {error}")),
     };
-    let found = compared.wrong.len() + compared.wrong_sums.len();
+    let found = compared.findings();
     match format {
         Format::Json => say!("{}", as_json(&target, &compared)),
         Format::Table => describe(ledger, &target, &compared),
@@ -67,6 +67,9 @@ fn describe(ledger: &Path, target: &Target, compared: &Compared) {
     for day in &compared.wrong_sums {
         say!("found: {}: the sums for reports are not those of the mirror's rows", date(*day));
     }
+    for (name, ours, theirs) in &compared.wrong_sides {
+        say!("found: {name} {ours}, mirror {theirs}");
+    }
     for day in &compared.behind {
         say!("note: {}: on its way: {}", date(day.day), differences(day));
     }
@@ -76,7 +79,7 @@ fn describe(ledger: &Path, target: &Target, compared: &Compared) {
     if compared.kept > 0 {
         say!("note: the mirror keeps {} that the ledger has forgotten", counted(compared.kept, "day"));
     }
-    match compared.wrong.len() + compared.wrong_sums.len() {
+    match compared.findings() {
         0 => say!("nothing wrong was found"),
         found => say!("{}; see docs/ledger.md", counted(found, "finding")),
     }
@@ -101,9 +104,10 @@ fn as_json(target: &Target, compared: &Compared) -> Value {
         days.iter().map(of).collect::<Vec<_>>()
     };
     json!({
-        "mirror": target.to_string(), "ok": compared.wrong.is_empty() && compared.wrong_sums.is_empty(),
+        "mirror": target.to_string(), "ok": compared.findings() == 0,
         "days": compared.days, "requests": compared.requests, "waiting": compared.waiting, "kept_days": compared.kept,
         "found": days(&compared.wrong), "behind": days(&compared.behind),
+        "wrong_sides": compared.wrong_sides,
         "wrong_sums": compared.wrong_sums.iter().map(|day| date(*day)).collect::<Vec<_>>(),
     })
 }

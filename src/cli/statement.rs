@@ -12,8 +12,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{counted, fail, find_config, print_problems};
+use super::{counted, fail, find_config, mirror, print_problems};
 use crate::config;
+use crate::ledger::mirror::statements as mirrored;
 use crate::ledger::open_views;
 use crate::ledger::statements::{self, Books, Month, Statement, StatementError};
 use crate::money::NanoUsd;
@@ -31,7 +32,8 @@ may have the ledger open. Columns that end in `_nano` are whole nano-dollars.
 Example:
   farthing statement close --month 2026-11
   farthing statement show --month 2026-11 --team data-platform --format csv
-  farthing statement list";
+  farthing statement list
+  farthing statement show --month 2026-11 --team data-platform --mirror";
 
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
@@ -57,11 +59,17 @@ enum Action {
         month: Date,
         #[arg(long)]
         team: String,
+        /// Read the configuration's mirror: one statement of each ledger there
+        #[arg(long, conflicts_with = "ledger")]
+        mirror: bool,
         #[command(flatten)]
         common: Common,
     },
     /// List closed statements
     List {
+        /// Those of all ledgers in the configuration's mirror
+        #[arg(long, conflicts_with = "ledger")]
+        mirror: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -97,7 +105,7 @@ fn month(text: &str) -> Result<Date, String> {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let (Action::Close { common, .. } | Action::Show { common, .. } | Action::List { common }) = &arguments.action;
+    let (Action::Close { common, .. } | Action::Show { common, .. } | Action::List { common, .. }) = &arguments.action;
     let books = match config::load_bookkeeping(find_config(common.config.as_ref()).as_deref()) {
         Ok(books) => books,
         Err(problems) => {
@@ -105,6 +113,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Action::Show { mirror: true, .. } | Action::List { mirror: true, .. } = &arguments.action {
+        return match of_mirror(&arguments.action, &books) {
+            Ok(text) => {
+                say!("{}", text.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(message) => fail(message),
+        };
+    }
     let path = common.ledger.clone().unwrap_or(books.ledger.path);
     if !path.exists() {
         return fail(format_args!("there is no ledger at `{}`", path.display()));
@@ -116,21 +133,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let closed = Books::open(&path).and_then(|mut books| books.close(&month, team.as_deref(), now_ms()));
             closed.map(|closed| told_closed(&closed, &month, common.format))
         }
-        Action::Show { month, team, common } => {
+        Action::Show { month, team, common, .. } => {
             let month = format!("{:04}-{:02}", month.year(), month.month());
             let found = open_views(&path)
                 .map_err(StatementError::from)
                 .and_then(|views| statements::show(&views, team, &month));
             match found {
                 Ok(None) => {
-                    return fail(format_args!(
-                        "team `{team}` has no statement for {month}; `farthing statement close` makes one"
-                    ));
+                    return fail(none_of(team, &month));
                 }
                 found => found.map(|found| found.map(|statement| told(&statement, common.format)).unwrap_or_default()),
             }
         }
-        Action::List { common } => {
+        Action::List { common, .. } => {
             let listed = open_views(&path).map_err(StatementError::from).and_then(|views| statements::list(&views));
             listed.map(|listed| told_list(&listed, common.format))
         }
@@ -141,6 +156,31 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(error),
+    }
+}
+
+fn none_of(team: &str, month: &str) -> String {
+    format!("team `{team}` has no statement for {month}; `farthing statement close` makes one")
+}
+
+/// Statements out of the mirror alone.
+fn of_mirror(action: &Action, books: &config::Bookkeeping) -> Result<String, String> {
+    let target = mirror::of(books)?;
+    let views = mirror::open(&target).map_err(|error| error.to_string())?;
+    match action {
+        Action::Show { month, team, common, .. } => {
+            let month = format!("{:04}-{:02}", month.year(), month.month());
+            let found = mirrored::show(&views, team, &month).map_err(|error| error.to_string())?;
+            match found.as_slice() {
+                [] => Err(none_of(team, &month)),
+                all if common.format == Format::Csv => Ok(csv(all)),
+                all => Ok(all.iter().map(|statement| told(statement, common.format)).collect::<Vec<_>>().join("\n")),
+            }
+        }
+        Action::List { common, .. } | Action::Close { common, .. } => {
+            let listed = mirrored::list(&views).map_err(|error| error.to_string())?;
+            Ok(told_list(&listed, common.format))
+        }
     }
 }
 

@@ -60,6 +60,22 @@ pub struct Holding {
     pub on_short: OnShort,
 }
 
+/// The part of the configuration that says what payers may do, read again while a gateway runs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Payers {
+    /// The declared teams.
+    pub teams: Vec<Team>,
+    /// How money is held that is short.
+    pub holding: Holding,
+}
+
+impl Payers {
+    /// The declared team of this name.
+    pub fn team(&self, name: &str) -> Option<&Team> {
+        self.teams.iter().find(|team| team.id.as_str() == name)
+    }
+}
+
 /// Somebody who is told.
 #[derive(Clone, Debug)]
 pub struct Webhook {
@@ -273,7 +289,7 @@ pub enum WhenItFails {
 }
 
 /// A team.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Team {
     /// Its name.
     pub id: TeamId,

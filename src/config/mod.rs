@@ -20,7 +20,6 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::ids::TeamId;
 use crate::problem::Problem;
 
 use findings::Findings;
@@ -144,32 +143,25 @@ pub fn from_environment(env: &dyn Fn(&str) -> Option<String>) -> Result<Config, 
 
 /// Reads the keys again, for a process that runs on `running` and where `in_force` keys are valid now.
 ///
-/// The whole file is checked, so that keys never change by half. Other changes in it wait for a restart.
+/// The whole file is checked, so that keys and teams never change by half. Other changes in it wait for a restart.
 ///
 /// # Errors
 ///
-/// As [`load`]; also a key that names a team whose declaration `running` does not have, since that
-/// team's restrictions would not hold, and no keys although some are in force: a door never opens by itself.
+/// As [`load`]; also no keys although some are in force: a door never opens by itself.
 pub fn load_keys(
     file: &Path,
-    running: &Config,
     in_force: usize,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Key>, Vec<Problem>> {
+) -> Result<(Vec<Key>, Payers), Vec<Problem>> {
     let fresh = load(file, env)?;
     let mut findings = Findings::new(&file.display().to_string());
-    let unknown_yet = |team: &TeamId| fresh.team(team.as_str()).is_some() && running.team(team.as_str()).is_none();
-    for key in &fresh.keys {
-        for team in std::iter::once(&key.team).chain(&key.may.teams).filter(|team| unknown_yet(team)) {
-            findings.overall(format!("key `{}`: team `{team}` is new; wanted a restart, which reads `teams`", key.id));
-        }
-    }
     if fresh.keys.is_empty() && in_force > 0 {
         findings.overall(
             "`keys` is gone, which would open the door; wanted at least one key, or a restart that means it".to_owned(),
         );
     }
-    findings.or_problems(fresh.keys)
+    let payers = fresh.payers();
+    findings.or_problems((fresh.keys, payers))
 }
 
 /// A problem of a file as a whole.

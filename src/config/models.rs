@@ -66,6 +66,11 @@ impl Config {
         self.providers.iter().find(|row| row.id.as_str() == name)
     }
 
+    /// What payers may do.
+    pub fn payers(&self) -> super::Payers {
+        super::Payers { teams: self.teams.clone(), holding: self.holding }
+    }
+
     /// The declared team of this name.
     pub fn team(&self, name: &str) -> Option<&super::Team> {
         self.teams.iter().find(|team| team.id.as_str() == name)

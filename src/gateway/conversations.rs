@@ -7,8 +7,6 @@
 
 mod remembered;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::live::InForce;
 use crate::call::CallFacts;
+use crate::hashed::ByHash;
 use crate::limits::{CONVERSATION_IDLE, CONVERSATION_POLICY_MAX, CONVERSATIONS_MAX, WARM_PREFIX};
 use crate::plan::ModelRef;
 use crate::route::warm::{Held, Warm};
@@ -38,13 +37,11 @@ pub struct Conversations {
 
 #[derive(Default)]
 struct Generations {
-    young: Entries,
-    old: Entries,
+    young: ByHash<Entry>,
+    old: ByHash<Entry>,
     /// When the young ones began to be.
     since: Option<Moment>,
 }
-
-type Entries = HashMap<u64, Entry, BuildHasherDefault<Hashed>>;
 
 /// Where a request stands in its conversation.
 pub struct Place {
@@ -196,24 +193,6 @@ impl Generations {
             self.since = Some(now);
         }
         self.young.insert(key, entry);
-    }
-}
-
-/// Keys are hashes already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -4,7 +4,7 @@
 //! have any. The most that an attempt can cost is bounded by the bytes of its body first; the tokens are counted only
 //! where that does not fit. Where levers only watch, nothing is refused and no limit is lowered: it is counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::budget::pace::{Limited, Reached};
 use crate::budget::period::counts_from;
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
-use crate::config::{self, Config, Key, Mode};
+use crate::config::{self, Key, Mode, Payers, Team};
 use crate::cost::Price;
 use crate::ids::TeamId;
-use crate::ledger::{LedgerError, Spender, Spent, Users};
+use crate::ledger::{Adjusted, LedgerError, Spender, Spent, Users};
 use crate::limits::{HELD_BODY_BYTES_MAX, OUTPUT_TOKENS_LEAST};
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
@@ -29,6 +29,7 @@ use crate::money::NanoUsd;
 use crate::plan::ModelRef;
 use crate::prompt::view::Attachments;
 use crate::providers::Row;
+use crate::report::midnight;
 use crate::telemetry::log::now_ms;
 use crate::tokens;
 use crate::wire::errors::{ApiError, Code};
@@ -39,6 +40,8 @@ const UNCOUNTED_PERCENT: u64 = 5;
 const UNCOUNTED_TOKENS: u64 = 100;
 /// How long the views may take to show what keys with new budgets have spent.
 const VIEWS_TIMEOUT: Duration = Duration::from_secs(10);
+/// From midnight to noon, in milliseconds.
+const NOON_MS: i64 = 12 * 3_600_000;
 /// The tokens of a body are counted behind its back where its hold is more than this part of what is left.
 const LARGE_HOLD: i64 = 16;
 
@@ -59,8 +62,22 @@ pub(super) struct Purse {
 static NO_CHARGES: LazyLock<Arc<[Charge]>> = LazyLock::new(|| Arc::new([]));
 static NO_LIMITS: LazyLock<Arc<[Limited]>> = LazyLock::new(|| Arc::new([]));
 
+/// The terms of a team, or of a project or user of one; those of keys are the keys' own.
+pub(super) fn terms_of<'p>(payers: &'p Payers, payer: &Payer) -> Option<&'p Terms> {
+    match payer {
+        Payer::Team(team) => Some(&payers.team(team.as_str())?.terms),
+        Payer::Project(team, name) => {
+            let team = payers.team(team.as_str())?;
+            let named = team.projects.iter().find(|(project, _)| **project == **name).map(|(_, terms)| terms);
+            named.or(team.each_project.as_ref())
+        }
+        Payer::User(team, _) => payers.team(team.as_str())?.each_user.as_ref(),
+        Payer::Key(_) => None,
+    }
+}
+
 /// The terms that somebody's requests fall under, with those whose terms they are.
-pub fn payers(config: &Config, who: &Attribution, key: Option<&Key>) -> Vec<(Payer, Terms)> {
+pub fn payers(config: &Payers, who: &Attribution, key: Option<&Key>) -> Vec<(Payer, Terms)> {
     let mut found = Vec::new();
     if let Some(team) = config.team(who.team.as_str()) {
         found.push((Payer::Team(team.id.clone()), team.terms.clone()));
@@ -78,18 +95,18 @@ pub fn payers(config: &Config, who: &Attribution, key: Option<&Key>) -> Vec<(Pay
     found
 }
 
-/// Books what was spent before: of everybody, or of the keys in `keys` alone.
+/// Books what was spent before by those that `whose` says.
 ///
 /// # Errors
 ///
 /// Those of the ledger.
-pub fn recall(accounts: &Accounts, config: &Config, keys: &[Key], whose: Whose) -> Result<(), LedgerError> {
+pub fn recall(accounts: &Accounts, config: &Payers, keys: &[Key], whose: Whose<'_>) -> Result<(), LedgerError> {
     let budgets = |terms: &Terms| terms.budget.map(|budget| budget.every);
     let teams = config.teams.iter().flat_map(|team| {
         let projects = team.projects.iter().map(|(_, terms)| terms);
         std::iter::once(&team.terms).chain(projects).chain(&team.each_project).chain(&team.each_user)
     });
-    let teams = teams.filter(|_| whose == Whose::All);
+    let teams = teams.filter(|_| !matches!(whose, Whose::Keys));
     let now = now_ms();
     let from = |every: Every| counts_from(every, now, &accounts.timezone);
     let Some(since) = teams.chain(keys.iter().map(|key| &key.terms)).filter_map(budgets).map(from).min() else {
@@ -98,22 +115,36 @@ pub fn recall(accounts: &Accounts, config: &Config, keys: &[Key], whose: Whose) 
     let by_user = config.teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some()));
     let rows = accounts.ledger.spent_since(if by_user { Users::Apart } else { Users::Together }, since)?;
     let by_name: HashMap<&str, &Key> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
-    let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
     let budgets_of = |spender: &Spender| {
         let key = by_name.get(spender.key.as_str()).copied();
-        let mut who = Attribution::of_team(TeamId::from(&*spender.team));
-        (who.project, who.user) = (named(&spender.project), named(&spender.user));
+        let who = claimed_by(spender);
+        let before = if let Whose::NewIn(before) = whose { payers(before, &who, None) } else { Vec::new() };
+        let is_known = |payer: &Payer, terms: &Terms| {
+            let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
+            before.iter().any(|(known, of_known)| known == payer && every(of_known) == every(terms))
+        };
         let payers = payers(config, &who, key).into_iter();
-        let payers = payers.filter(|(payer, _)| whose == Whose::All || matches!(payer, Payer::Key(_)));
+        let payers = payers.filter(|(payer, terms)| match whose {
+            Whose::All => true,
+            Whose::Keys => matches!(payer, Payer::Key(_)),
+            Whose::NewIn(_) => !is_known(payer, terms),
+        });
         let every = |terms: Terms| terms.budget.map(|budget| (budget.every, from(budget.every)));
         payers.filter_map(|(payer, terms)| Some((payer, every(terms)?))).collect::<Vec<_>>()
     };
     // Few payers have many rows.
-    let mut known = HashMap::new();
+    let (mut known, mut begun) = (HashMap::new(), HashSet::new());
     accounts.holds.with(|books| {
         for Spent { at_ms, who, nano } in rows {
             if !known.contains_key(&who) {
-                known.insert(who.clone(), budgets_of(&who));
+                let budgets = budgets_of(&who);
+                for (payer, (every, _)) in &budgets {
+                    // What an earlier budget of the same kind left behind lacks what was spent since.
+                    if matches!(whose, Whose::NewIn(_)) && begun.insert((payer.clone(), *every)) {
+                        books.begin_anew(payer, *every);
+                    }
+                }
+                known.insert(who.clone(), budgets);
             }
             for (payer, (every, from)) in &known[&who] {
                 if at_ms >= *from {
@@ -122,16 +153,96 @@ pub fn recall(accounts: &Accounts, config: &Config, keys: &[Key], whose: Whose) 
             }
         }
     });
+    // The others' stand in their accounts, or come by themselves.
+    let booked = match whose {
+        Whose::Keys => return Ok(()),
+        Whose::All => i64::MAX,
+        Whose::NewIn(_) => accounts.holds.adjusted(),
+    };
+    let mut adjusted = accounts.ledger.adjusted_after(0)?;
+    adjusted.retain(|adjusted| adjusted.id <= booked);
+    if matches!(whose, Whose::All) {
+        accounts.holds.set_adjusted(adjusted.last().map_or(0, |last| last.id));
+    }
+    correct(accounts, &adjusted, budgets_of);
     Ok(())
 }
 
+/// Books what re-rating changed since this was last done. Adjustments are of teams and projects: users and keys have none.
+///
+/// # Errors
+///
+/// Those of the ledger.
+pub fn recall_adjustments(accounts: &Accounts, config: &Payers) -> Result<(), LedgerError> {
+    let adjusted = accounts.ledger.adjusted_after(accounts.holds.adjusted())?;
+    let Some(last) = adjusted.last() else { return Ok(()) };
+    accounts.holds.set_adjusted(last.id);
+    let now = now_ms();
+    let budgets_of = |spender: &Spender| {
+        let payers = payers(config, &claimed_by(spender), None).into_iter();
+        let budgets = payers.filter_map(|(payer, terms)| Some((payer, terms.budget?.every)));
+        budgets.map(|(payer, every)| (payer, (every, counts_from(every, now, &accounts.timezone)))).collect()
+    };
+    correct(accounts, &adjusted, budgets_of);
+    Ok(())
+}
+
+/// Who a row of sums is of.
+fn claimed_by(spender: &Spender) -> Attribution {
+    let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
+    let mut who = Attribution::of_team(TeamId::from(&*spender.team));
+    (who.project, who.user) = (named(&spender.project), named(&spender.user));
+    who
+}
+
+type BudgetsFrom = Vec<(Payer, (Every, i64))>;
+
+fn correct(accounts: &Accounts, adjusted: &[Adjusted], budgets_of: impl Fn(&Spender) -> BudgetsFrom) {
+    accounts.holds.with(|books| {
+        for Adjusted { day, team, project, nano, .. } in adjusted {
+            let (key, user) = (String::new(), String::new());
+            let who = Spender { team: team.clone(), key, project: project.clone(), user };
+            // Noon is of the day in whatever zone it was counted.
+            let at_ms = midnight(*day, &accounts.timezone) + NOON_MS;
+            for (payer, (every, from)) in budgets_of(&who) {
+                if at_ms >= from {
+                    books.correct(&payer, every, at_ms, NanoUsd(*nano));
+                }
+            }
+        }
+    });
+}
+
 /// Whose spending is recalled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whose {
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'p> {
     /// Everybody's, at the start.
     All,
     /// That of keys, which may come at any time.
     Keys,
+    /// That of teams, projects and users that had no budget of this kind before.
+    NewIn(&'p Payers),
+}
+
+/// Recalls what teams, projects and users spent whose budgets are new, before those are put in force. What runs counts at
+/// its bound.
+///
+/// # Errors
+///
+/// Those of the ledger: then the terms must not be put in force.
+pub fn recall_new_payers(accounts: &Accounts, before: &Payers, after: &Payers) -> Result<(), LedgerError> {
+    let kinds = |team: &Team| {
+        let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
+        let projects: Vec<_> = team.projects.iter().map(|(name, terms)| (name.clone(), every(terms))).collect();
+        let each = [&team.each_project, &team.each_user].map(|terms| terms.as_ref().and_then(every));
+        (every(&team.terms), projects, each)
+    };
+    let is_known = |team: &Team| before.team(team.id.as_str()).is_some_and(|before| kinds(before) == kinds(team));
+    if after.teams.iter().all(is_known) {
+        return Ok(());
+    }
+    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
+    recall(accounts, after, &[], Whose::NewIn(before))
 }
 
 /// Recalls what keys spent whose budgets are new, before they are put in force.
@@ -139,7 +250,7 @@ pub enum Whose {
 /// # Errors
 ///
 /// Those of the ledger: then the keys must not be put in force.
-pub fn recall_new_keys(accounts: &Accounts, config: &Config, keys: &[Key]) -> Result<(), LedgerError> {
+pub fn recall_new_keys(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Result<(), LedgerError> {
     let is_new = |key: &&Key| {
         key.terms
             .budget
@@ -154,7 +265,7 @@ pub fn recall_new_keys(accounts: &Accounts, config: &Config, keys: &[Key]) -> Re
 }
 
 /// Brings the gauges of what is left up to date.
-pub fn refresh_gauges(accounts: &Accounts, config: &Config) {
+pub fn refresh_gauges(accounts: &Accounts, config: &Payers) {
     for team in &config.teams {
         if let Some(budget) = team.terms.budget {
             let left = accounts.holds.remaining(&Payer::Team(team.id.clone()), budget.every, budget.usd);
@@ -167,7 +278,8 @@ pub fn refresh_gauges(accounts: &Accounts, config: &Config) {
 impl Gateway {
     /// What a call is held to.
     pub(super) fn purse(&self, call: &CallFacts, key: Option<&Key>) -> Purse {
-        let payers = payers(&self.config, &call.who, key);
+        let in_force = self.routing.payers.load();
+        let payers = payers(&in_force, &call.who, key);
         if payers.is_empty() {
             let (charges, limited) = (Arc::clone(&NO_CHARGES), Arc::clone(&NO_LIMITS));
             let (on_short, watched) = (OnShort::Refuse, false);
@@ -181,7 +293,7 @@ impl Gateway {
             limited: limited.map(|(payer, terms)| (payer.clone(), terms.limits)).collect(),
             output_tokens: payers.iter().filter_map(|(_, terms)| terms.limits.output_tokens).min(),
             watched: self.routing.mode(call, key) == Mode::Observe,
-            on_short: call.on_short.unwrap_or(self.config.holding.on_short),
+            on_short: call.on_short.unwrap_or(in_force.holding.on_short),
             unbounded: key.is_some_and(|key| key.may.unbounded),
         }
     }
@@ -277,7 +389,7 @@ impl Gateway {
             None => {
                 let before = Instant::now();
                 let left = call.facts.deadline.map(|deadline| deadline.saturating_sub(call.facts.arrived.elapsed()));
-                let patience = self.config.holding.hold_wait.min(left.unwrap_or(Duration::MAX));
+                let patience = self.routing.payers.load().holding.hold_wait.min(left.unwrap_or(Duration::MAX));
                 if let Some(counted) = self.count_exactly(call, row, target, patience).await {
                     funds.bounds = funds.bounds.with_input(&price, counted);
                 }
@@ -357,7 +469,7 @@ impl Gateway {
             budget.usd, short.least
         );
         let wait_ms = match short.is_passing() {
-            true => i64::try_from(self.config.holding.hold_wait.as_millis()).unwrap_or(i64::MAX),
+            true => i64::try_from(self.routing.payers.load().holding.hold_wait.as_millis()).unwrap_or(i64::MAX),
             false => short.resets_ms - now_ms(),
         };
         let seconds = u64::try_from(wait_ms.max(0)).unwrap_or(0).div_ceil(1000).max(1);

@@ -15,7 +15,7 @@ use super::live::{InForce, Live};
 use super::refusals::refusal_of;
 use crate::call::CallFacts;
 use crate::classify::{Classified, Explanation, Memo, Request};
-use crate::config::{Config, Key, Mode};
+use crate::config::{Config, Key, Mode, Payers};
 use crate::cost::{Book, cost_of};
 use crate::limits::{
     CLASSIFIED_CONTEXT_BYTES, CLASSIFIED_RESULTS_MAX, CLASSIFIED_TOOLS_MAX, CLASSIFIED_TURN_BYTES, RULED_RESULTS_BYTES,
@@ -39,6 +39,8 @@ use crate::wire::openai_texts;
 /// Decides where calls go.
 pub struct Routing {
     pub(super) config: Arc<Config>,
+    /// What payers may do, replaced whole when the configuration's file changes.
+    pub(super) payers: ArcSwap<Payers>,
     /// The zone whose midnight changes prices.
     timezone: TimeZone,
     /// The policies in force, replaced whole when their files change.
@@ -83,7 +85,8 @@ impl Routing {
     pub fn new(config: Arc<Config>, policies: Set) -> Self {
         let live = ArcSwap::from_pointee(Live::new(policies));
         let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
-        Self { config, timezone, live, conversations: Conversations::default(), memo: Memo::default() }
+        let payers = ArcSwap::from_pointee(config.payers());
+        Self { config, payers, timezone, live, conversations: Conversations::default(), memo: Memo::default() }
     }
 
     /// Decides where a call goes. `now` is what idle conversations and warm prefixes are measured by.
@@ -240,7 +243,7 @@ impl Routing {
 
     /// The key's mode, else the team's, else the process's.
     pub(super) fn mode(&self, call: &CallFacts, key: Option<&Key>) -> Mode {
-        let of_team = || self.config.team(call.who.team.as_str()).and_then(|team| team.mode);
+        let of_team = || self.payers.load().team(call.who.team.as_str()).and_then(|team| team.mode);
         key.and_then(|key| key.mode).or_else(of_team).unwrap_or(self.config.mode)
     }
 
@@ -249,7 +252,8 @@ impl Routing {
         let model = granted.map(|globs| {
             move |m: &ModelRef| globs.iter().any(|g| g.is_match(m.model.as_str()) || g.is_match(m.to_string()))
         });
-        let usable = self.config.team(team).and_then(|team| team.providers.as_ref());
+        let payers = self.payers.load();
+        let usable = payers.team(team).and_then(|team| team.providers.as_ref());
         let provider = usable.map(|rows| move |m: &ModelRef| rows.contains(&m.provider));
         decide(Allowed {
             tiers: key.and_then(|key| key.may.tiers.as_deref()),

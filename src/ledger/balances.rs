@@ -6,9 +6,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use jiff::civil::Date;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::schema::open_views;
 
 /// What somebody spent within a quarter of an hour.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +34,40 @@ pub struct Spender {
     pub project: String,
     /// The end user; empty without one, or where users are not told apart.
     pub user: String,
+}
+
+/// What re-rating booked of somebody's day.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Adjusted {
+    /// Its number: later ones have larger ones.
+    pub id: i64,
+    /// The day.
+    pub day: Date,
+    /// Who pays.
+    pub team: String,
+    /// The project; empty without one.
+    pub project: String,
+    /// What it adds to what was spent, in nano-dollars.
+    pub nano: i64,
+}
+
+/// What was booked behind number `after`.
+///
+/// # Errors
+///
+/// SQLite's.
+pub(super) fn adjusted_after(path: &Path, after: i64) -> Result<Vec<Adjusted>, LedgerError> {
+    let read = |views: &Connection| -> rusqlite::Result<Vec<Adjusted>> {
+        let sql =
+            "SELECT adjustment_id, day, team, project, cost_nano FROM adjustments WHERE adjustment_id > ?1 ORDER BY 1";
+        let mut query = views.prepare(sql)?;
+        let rows = query.query_map([after], |row| {
+            let day = row.get::<_, String>(1)?.parse().unwrap_or(Date::MIN);
+            Ok(Adjusted { id: row.get(0)?, day, team: row.get(2)?, project: row.get(3)?, nano: row.get(4)? })
+        })?;
+        rows.collect()
+    };
+    read(&open_views(path)?).map_err(database_error("read"))
 }
 
 /// Whether end users are told apart.
@@ -64,7 +100,9 @@ DROP TABLE IF EXISTS spent;";
 /// SQLite's.
 pub(super) fn spent_since(path: &Path, users: Users, since_ms: i64) -> Result<Vec<Spent>, LedgerError> {
     let read = || -> rusqlite::Result<Vec<Spent>> {
-        let mut connection = Connection::open(path)?;
+        // Reading what was spent makes no file.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
         begin(&mut connection, users)?;
         let mut query = connection.prepare(

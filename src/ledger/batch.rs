@@ -4,7 +4,7 @@
 //! batch cannot know (an attempt begun in an earlier one) stays absent here; `tables` merges it with
 //! the stored row. Pure: records in, changes out.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{

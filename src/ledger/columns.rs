@@ -12,8 +12,9 @@ pub(super) fn insert(statement: &mut Statement<'_>, values: &[&dyn ToSql]) -> ru
     // Before, not behind: nothing of a row that failed may stay for the next.
     statement.clear_bindings();
     for (place, value) in values.iter().enumerate() {
-        if !matches!(value.to_sql()?, ToSqlOutput::Borrowed(ValueRef::Null) | ToSqlOutput::Owned(Value::Null)) {
-            statement.raw_bind_parameter(place + 1, value)?;
+        match value.to_sql()? {
+            ToSqlOutput::Borrowed(ValueRef::Null) | ToSqlOutput::Owned(Value::Null) => {}
+            value => statement.raw_bind_parameter(place + 1, value)?,
         }
     }
     statement.raw_execute()

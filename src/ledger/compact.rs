@@ -27,13 +27,24 @@ pub struct Compacted {
     pub recovered: Recovered,
 }
 
+/// What is known of a mirror, and what becomes of rows that it lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mirrored {
+    /// One is configured: a row that it lacks is not forgotten.
+    Configured,
+    /// None is. If the gateway fed one the last time, it counts.
+    NotConfigured,
+    /// Whatever it lacks is forgotten.
+    Ignored,
+}
+
 /// Compacts the ledger at `path`, once the rows of the months before `keep` are gone: its first day, in a zone.
 ///
 /// # Errors
 ///
 /// [`LedgerError::InUse`] while a process has it open; those of [`super::Ledger::open`]; SQLite's, among them that
-/// the disk has no room for a second copy. The ledger is whole in any case.
-pub fn compact(path: &Path, keep: Option<(Date, &TimeZone)>) -> Result<Compacted, LedgerError> {
+/// the disk has no room for a second copy; [`LedgerError::NotMirrored`], and nothing is forgotten. The ledger is whole in any case.
+pub fn compact(path: &Path, keep: Option<(Date, &TimeZone)>, mirrored: Mirrored) -> Result<Compacted, LedgerError> {
     path.metadata().map_err(file_error("open", path))?;
     let path = canonical(path)?;
     let _lock = lock(&path)?;
@@ -41,6 +52,12 @@ pub fn compact(path: &Path, keep: Option<(Date, &TimeZone)>) -> Result<Compacted
     let bytes_before = size(&path)?;
     let mut tables = Tables::open_upgraded(&path, Damage::Refuse)?;
     let (_segment, recovered) = recover::recover(&mut tables, &path, Damage::Refuse)?;
+    if let Some((first, zone)) = keep.filter(|_| mirrored != Mirrored::Ignored) {
+        let lacks = tables.lacks_mirror(first, zone).map_err(database_error("read"))?;
+        if lacks.unwrap_or(mirrored == Mirrored::Configured) {
+            return Err(LedgerError::NotMirrored { before: first.to_string() });
+        }
+    }
     let forgotten = match keep {
         Some((first, zone)) => tables.forget(first, zone).map_err(database_error("compact"))?,
         None => Forgotten::default(),

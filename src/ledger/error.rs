@@ -92,6 +92,16 @@ pub enum LedgerError {
         /// Why not.
         reason: String,
     },
+    /// Rows would be forgotten that the mirror does not have.
+    #[error(
+        "the mirror lacks rows of before {before}, so that none was deleted; let the gateway run until \
+         `farthing_mirror_lag_rows` is 0, or take `mirror` out of the configuration and start it once, or delete them \
+         all the same with `--unmirrored`"
+    )]
+    NotMirrored {
+        /// The first day that would be kept.
+        before: String,
+    },
     /// Pages of the database are damaged.
     #[error(
         "the ledger's database is damaged ({source}); keep its files, see `farthing ledger verify`, and restore a backup"

@@ -62,7 +62,7 @@ use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
-pub use crate::ledger::balances::{Spender, Spent, Users};
+pub use crate::ledger::balances::{Adjusted, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
@@ -236,6 +236,15 @@ impl Ledger {
     /// SQLite's.
     pub fn spent_since(&self, users: Users, since_ms: i64) -> Result<Vec<Spent>, LedgerError> {
         balances::spent_since(&self.path, users, since_ms)
+    }
+
+    /// What re-rating booked behind the adjustment of this number.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
+    pub fn adjusted_after(&self, after: i64) -> Result<Vec<Adjusted>, LedgerError> {
+        balances::adjusted_after(&self.path, after)
     }
 
     /// Feeds a mirror from now on, with what is there and with what changes; without one, forgets what one has.

@@ -5,7 +5,7 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::ledger::rollup;
 use crate::ledger::schema::first_id_at;
@@ -31,7 +31,8 @@ pub fn first_kept(today: Date, months: u32) -> Date {
 /// that are open stay.
 pub(super) fn forget(connection: &mut Connection, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Forgotten> {
     let cut_ms = midnight(first_kept, zone);
-    let transaction = connection.transaction()?;
+    // Others may be writing: a transaction that only began to read could not go on to write behind them.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut forgotten = Forgotten::default();
     let oldest: Option<i64> = transaction.query_row("SELECT min(slot) FROM rollup", [], |row| row.get(0))?;
     let mut month = oldest.map_or(first_kept, |slot| date_of(slot * SLOT_MS, zone).first_of_month());
@@ -41,7 +42,7 @@ pub(super) fn forget(connection: &mut Connection, first_kept: Date, zone: &TimeZ
         month = next;
     }
     let ended = "SELECT request_id FROM requests WHERE request_id < ?1 AND at_ms < ?2 AND status <> 'open'";
-    let before = first_id_at(cut_ms);
+    let before = first_id_kept(first_kept, zone);
     let attempts = format!("DELETE FROM attempts WHERE request_id IN ({ended})");
     forgotten.attempts = transaction.execute(&attempts, params![before, cut_ms])? as u64;
     let requests = "DELETE FROM requests WHERE request_id < ?1 AND at_ms < ?2 AND status <> 'open'";
@@ -49,6 +50,11 @@ pub(super) fn forget(connection: &mut Connection, first_kept: Date, zone: &TimeZ
     transaction.execute("DELETE FROM feedback WHERE at_ms < ?1", params![cut_ms])?;
     transaction.commit()?;
     Ok(forgotten)
+}
+
+/// The first id of a request that is kept.
+pub(super) fn first_id_kept(first_kept: Date, zone: &TimeZone) -> String {
+    first_id_at(midnight(first_kept, zone))
 }
 
 /// Makes one slot of a span; whether there was more than one.

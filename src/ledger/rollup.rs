@@ -9,9 +9,10 @@
 pub(super) mod counted;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use foldhash::{HashMap, HashMapExt as _};
 use jiff::tz::TimeZone;
 use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value};
 

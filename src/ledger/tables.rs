@@ -16,6 +16,7 @@ use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
+use crate::ledger::mirror;
 use crate::ledger::record::Reconciled;
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
@@ -212,7 +213,7 @@ impl Tables {
     /// Returns how many attempts and requests were interrupted.
     pub(super) fn interrupt_open(&mut self, position: Position) -> rusqlite::Result<(u64, u64)> {
         self.synced(|connection| {
-            let transaction = connection.transaction()?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let open: Vec<String> =
                 transaction.prepare(OPEN_REQUESTS)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             let mut sums = Sums::new(&transaction)?;
@@ -231,6 +232,11 @@ impl Tables {
     /// Deletes the rows of the months before a day; see [`retention::forget`].
     pub(super) fn forget(&mut self, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Forgotten> {
         retention::forget(&mut self.connection, first_kept, zone)
+    }
+
+    /// Whether a mirror lacks rows that would be forgotten; `None`: the ledger knows of no mirror.
+    pub(super) fn lacks_mirror(&self, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Option<bool>> {
+        mirror::lacks(&self.connection, &retention::first_id_kept(first_kept, zone))
     }
 
     /// Rewrites the file without its free pages, in one transaction. Needs room for a second copy on the

@@ -4,6 +4,7 @@
 //! unsettled it leaves everything to others, since nothing was sent.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::telemetry::log::now_ms;
 /// Shared by all requests of the process.
 pub struct Holds {
     state: Mutex<State>,
+    /// The last adjustment that is booked.
+    adjusted: AtomicI64,
     news: mpsc::Sender<News>,
 }
 
@@ -55,7 +58,7 @@ impl Holds {
     pub fn new(zone: TimeZone) -> (Arc<Self>, mpsc::Receiver<News>) {
         let (news, told) = mpsc::channel(NEWS_WAITING_MAX);
         let state = State { books: Books::new(zone), paces: Paces::default(), waiting: HashMap::new() };
-        (Arc::new(Self { state: Mutex::new(state), news }), told)
+        (Arc::new(Self { state: Mutex::new(state), adjusted: AtomicI64::new(0), news }), told)
     }
 
     /// Works on the books as they stand, then wakes whom that helps and tells what it made known.
@@ -119,6 +122,16 @@ impl Holds {
     /// Whether one of these budgets is nearly spent.
     pub fn is_near<'c>(&self, mut charges: impl Iterator<Item = &'c Charge>, at_ms: i64) -> bool {
         self.with(|books| charges.any(|charge| books.is_near(charge, at_ms)))
+    }
+
+    /// The number of the last adjustment that is booked.
+    pub fn adjusted(&self) -> i64 {
+        self.adjusted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that adjustments are booked up to this number.
+    pub fn set_adjusted(&self, number: i64) {
+        self.adjusted.store(number, Ordering::Relaxed);
     }
 
     /// What is neither spent nor held of a budget now.

@@ -6,13 +6,13 @@
 //! conversation finds the one that it extends, a first step what conversations of one agent share. Memory is bounded: two
 //! generations of small entries, of which the older is dropped whole.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::call::CallFacts;
+use crate::hashed::ByHash;
 use crate::limits::{CONVERSATION_IDLE, PREFIXES_MAX, WARM_PREFIX};
 use crate::plan::ModelRef;
 use crate::prompt::outline::Chain;
@@ -25,30 +25,36 @@ const SHARDS: usize = 16;
 const ASKING_TOKENS: u64 = 3;
 
 /// Prompts that went by, of all conversations.
-#[derive(Default)]
 pub struct Prefixes {
     shards: [Mutex<Generations>; SHARDS],
+    /// What moments are counted from.
+    began: Instant,
 }
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<u64, Entry>,
-    old: HashMap<u64, Entry>,
+    young: ByHash<Entry>,
+    old: ByHash<Entry>,
     /// When the young ones began to be.
-    since: Option<Instant>,
+    since: Option<Moment>,
 }
 
-/// The end of a prompt, or of what stands before its first user turn.
+/// Tenths of seconds since prompts began to be remembered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Moment(u32);
+
+/// The end of a prompt, or of what stands before its first user turn. Halves of hashes: there are many entries, and what
+/// they are compared with has been found by a whole one.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    at: Instant,
+    at: Moment,
     /// A hash of the model that answered last; 0: none has yet.
-    by: u64,
+    by: u32,
     /// How many tokens end here; 0: nobody said.
-    tokens: u64,
+    tokens: u32,
     /// The tools and the format that stood before, and what else stands before the first user turn.
-    head: u64,
-    opening: u64,
+    head: u32,
+    opening: u32,
 }
 
 /// What a prompt has in common with earlier ones.
@@ -88,6 +94,12 @@ struct Found {
     extends: bool,
 }
 
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self { shards: Default::default(), began: Instant::now() }
+    }
+}
+
 impl Prefixes {
     /// Takes note of a prompt that is about to leave and would have gone to `baseline`.
     pub fn meet(&self, call: &CallFacts, baseline: &ModelRef, now: Instant) -> Met {
@@ -95,7 +107,7 @@ impl Prefixes {
         if call.view.messages == 0 {
             return Met::default();
         }
-        let (scope, head) = (hash_of(baseline), chain.head.hash);
+        let (scope, head, now) = (hash_of(baseline), chain.head.hash, self.moment(now));
         let key = |link: u64| xxh3_64_with_seed(&link.to_le_bytes(), scope);
         let opening =
             if chain.opening == 0 { 0 } else { xxh3_64_with_seed(&chain.opening.to_le_bytes(), scope ^ head) };
@@ -105,37 +117,41 @@ impl Prefixes {
         let before = extended.or_else(|| self.before(chain, asked, now));
         let met = Met { whole: key(chain.last()), opening, asked, head, begins: chain.opening, found, before };
         for key in [met.whole, met.opening].into_iter().filter(|key| *key != 0) {
-            self.shard(key).change(key, now, |entry| (entry.head, entry.opening) = (head, chain.opening));
+            let parts = (half(head), half(chain.opening));
+            self.shard(key).change(key, now, |entry| (entry.head, entry.opening) = parts);
         }
         met
     }
 
     /// Takes note of the model that answered, and of how many tokens it read.
     pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, now: Instant) {
-        let by = hash_of(by);
+        let (by, now) = (short_hash_of(by), self.moment(now));
+        let tokens_of = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let tokens = tokens_of(usage.input_tokens);
         if met.whole != 0 {
-            self.shard(met.whole).change(met.whole, now, |entry| (entry.by, entry.tokens) = (by, usage.input_tokens));
+            self.shard(met.whole).change(met.whole, now, |entry| (entry.by, entry.tokens) = (by, tokens));
         }
         if met.asked != 0 {
-            let (tokens, head, opening) = (usage.input_tokens, met.head, met.begins);
+            let (head, opening) = (half(met.head), half(met.begins));
             self.shard(met.asked).change(met.asked, now, |entry| {
                 *entry = Entry { at: now, by, tokens, head, opening };
             });
         }
-        let shared = met.found.is_some_and(|found| !found.extends).then_some(usage.cached_input_tokens);
+        let is_shared = met.found.is_some_and(|found| !found.extends);
+        let shared = if is_shared { tokens_of(usage.cached_input_tokens) } else { 0 };
         if met.opening != 0 {
             self.shard(met.opening).change(met.opening, now, |entry| {
-                (entry.by, entry.tokens) = (by, entry.tokens.max(shared.unwrap_or_default()));
+                (entry.by, entry.tokens) = (by, entry.tokens.max(shared));
             });
         }
     }
 
     /// The longest prompt that this one extends, whatever became of it since.
-    fn extended(&self, chain: &Chain, key: impl Fn(u64) -> u64, now: Instant) -> Option<(Entry, Parted)> {
+    fn extended(&self, chain: &Chain, key: impl Fn(u64) -> u64, now: Moment) -> Option<(Entry, Parted)> {
         // Up to the opening: there is no prompt that ends before somebody asks.
         let links = std::iter::once(chain.last()).chain(chain.earlier()).take_while(|link| *link != chain.opening);
         let entry = links.map(key).find_map(|key| self.entry(key))?;
-        let parted = match entry.head == chain.head.hash {
+        let parted = match entry.head == half(chain.head.hash) {
             false => Parted::Tools,
             true if !is_warm(&entry, now) => Parted::Time,
             true => Parted::Nothing,
@@ -144,15 +160,15 @@ impl Prefixes {
     }
 
     /// The prompt before this one in a conversation that goes on and does not extend it.
-    fn before(&self, chain: &Chain, asked: u64, now: Instant) -> Option<(Entry, Parted)> {
+    fn before(&self, chain: &Chain, asked: u64, now: Moment) -> Option<(Entry, Parted)> {
         if asked == 0 || chain.last() == chain.anchor {
             return None;
         }
         let entry = self.entry(asked)?;
-        let parted = match entry.opening == chain.opening {
+        let parted = match entry.opening == half(chain.opening) {
             _ if !is_warm(&entry, now) => Parted::Time,
             false => Parted::System,
-            true if entry.head != chain.head.hash => Parted::Tools,
+            true if entry.head != half(chain.head.hash) => Parted::Tools,
             true => Parted::History,
         };
         Some((entry, parted))
@@ -164,10 +180,10 @@ impl Prefixes {
         chain: &Chain,
         key: impl Fn(u64) -> u64,
         opening: u64,
-        now: Instant,
+        now: Moment,
         extended: Option<(Entry, Parted)>,
     ) -> Option<Found> {
-        let head = chain.head.hash;
+        let head = half(chain.head.hash);
         let of = |entry, extends| Found { entry, extends };
         if let Some((entry, Parted::Nothing)) = extended {
             return Some(of(entry, true));
@@ -187,25 +203,49 @@ impl Prefixes {
         shard.young.get(&key).or_else(|| shard.old.get(&key)).copied()
     }
 
+    fn moment(&self, now: Instant) -> Moment {
+        let tenths = now.saturating_duration_since(self.began).as_millis() / 100;
+        Moment(u32::try_from(tenths).unwrap_or(u32::MAX))
+    }
+
     fn shard(&self, key: u64) -> MutexGuard<'_, Generations> {
         self.shards[(key >> 48) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Generations {
-    fn change(&mut self, key: u64, now: Instant, change: impl FnOnce(&mut Entry)) {
+    fn change(&mut self, key: u64, now: Moment, change: impl FnOnce(&mut Entry)) {
         let since = *self.since.get_or_insert(now);
-        let is_full = self.young.len() >= PREFIXES_MAX / SHARDS / 2 && !self.young.contains_key(&key);
-        if is_full || now.saturating_duration_since(since) >= CONVERSATION_IDLE {
-            std::mem::swap(&mut self.old, &mut self.young);
-            self.young.clear();
-            self.since = Some(now);
+        if !since.is_within(CONVERSATION_IDLE, now) {
+            self.age(now);
         }
-        let before = self.young.get(&key).or_else(|| self.old.get(&key)).copied();
+        if let Some(entry) = self.young.get_mut(&key) {
+            entry.at = now;
+            change(entry);
+            return;
+        }
+        if self.young.len() >= PREFIXES_MAX / SHARDS / 2 {
+            self.age(now);
+        }
+        let before = self.old.get(&key).copied();
         let mut entry = before.unwrap_or(Entry { at: now, by: 0, tokens: 0, head: 0, opening: 0 });
         entry.at = now;
         change(&mut entry);
         self.young.insert(key, entry);
+    }
+
+    /// Forgets the old ones, whose room is used again.
+    fn age(&mut self, now: Moment) {
+        std::mem::swap(&mut self.old, &mut self.young);
+        self.young.clear();
+        self.since = Some(now);
+    }
+}
+
+impl Moment {
+    /// Whether less than `span` lies between it and `now`.
+    fn is_within(self, span: Duration, now: Self) -> bool {
+        u128::from(now.0.saturating_sub(self.0)) * 100 < span.as_millis()
     }
 }
 
@@ -216,13 +256,13 @@ impl Met {
     /// A conversation that has not moved has the cached share that it had; one that has moved would have had the prompt
     /// that it extends. No less is cached than was: whoever warmed a model's cache would have warmed the baseline's.
     pub fn at_baseline(&self, chain: &Chain, by: &ModelRef, usage: Usage) -> Usage {
-        let Some(Found { entry, extends }) = self.found.filter(|found| found.entry.by != hash_of(by)) else {
+        let Some(Found { entry, extends }) = self.found.filter(|found| found.entry.by != short_hash_of(by)) else {
             return usage;
         };
         let expected = match (extends, entry.tokens) {
-            (true, tokens) => tokens.saturating_sub(ASKING_TOKENS),
+            (true, tokens) => u64::from(tokens).saturating_sub(ASKING_TOKENS),
             (false, 0) => share(chain, usage.input_tokens),
-            (false, tokens) => tokens,
+            (false, tokens) => tokens.into(),
         };
         cached(usage, cacheable(expected).max(usage.cached_input_tokens))
     }
@@ -231,7 +271,7 @@ impl Met {
 impl Met {
     /// How many tokens an earlier prompt has in common with it, warm or not; `None`: nobody said.
     pub fn common_tokens(&self) -> Option<u64> {
-        let found = self.found.map(|found| found.entry.tokens);
+        let found = self.found.map(|found| u64::from(found.entry.tokens));
         found.filter(|tokens| *tokens > 0)
     }
 
@@ -239,7 +279,7 @@ impl Met {
     /// was read, or nobody knows how long it was.
     pub fn lost(&self, by: &ModelRef, usage: Usage) -> Option<(&'static str, Usage)> {
         let (entry, parted) = self.before?;
-        let intact = cacheable(entry.tokens.saturating_sub(ASKING_TOKENS));
+        let intact = cacheable(u64::from(entry.tokens).saturating_sub(ASKING_TOKENS));
         let culprit = match parted {
             // The step before is still under way.
             _ if entry.by == 0 => return None,
@@ -247,15 +287,15 @@ impl Met {
             Parted::Tools => "tools",
             Parted::History => "history",
             Parted::Time => "idle",
-            Parted::Nothing if entry.by != hash_of(by) => "model",
+            Parted::Nothing if entry.by != short_hash_of(by) => "model",
             Parted::Nothing => "provider",
         };
         (intact > usage.cached_input_tokens).then(|| (culprit, cached(usage, intact)))
     }
 }
 
-fn is_warm(entry: &Entry, now: Instant) -> bool {
-    now.saturating_duration_since(entry.at) < WARM_PREFIX
+fn is_warm(entry: &Entry, now: Moment) -> bool {
+    entry.at.is_within(WARM_PREFIX, now)
 }
 
 /// A conversation by its team, the run or session that its client names, and its first user turn: whatever stands before.
@@ -289,6 +329,15 @@ fn cached(usage: Usage, cached: u64) -> Usage {
         cache_write_1h_tokens: usage.cache_write_1h_tokens - of_1h,
         ..usage
     }
+}
+
+fn half(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// Never 0.
+fn short_hash_of(model: &ModelRef) -> u32 {
+    half(hash_of(model)).max(1)
 }
 
 /// Never 0.

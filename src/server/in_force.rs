@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::authenticate::KeyRing;
-use crate::config::{Config, Key};
+use crate::config::{Config, Key, Payers};
 use crate::gateway::{Gateway, hold};
 use crate::ids::KeyId;
 use crate::keys::{KeysError, StoredKey};
@@ -65,18 +65,25 @@ impl InForce {
         self.withholds.load(Ordering::Relaxed)
     }
 
-    /// Puts other keys of the configuration file in force; gives which stored ones are not.
+    /// Puts other keys and teams of the configuration file in force; gives which stored keys are not.
     ///
     /// # Errors
     ///
-    /// What keys have spent cannot be told; then all stay as they were.
-    pub fn replace_written(&self, gateway: &Gateway, written: Vec<Key>) -> Result<Vec<String>, String> {
+    /// What keys or teams have spent cannot be told; then all stay as they were.
+    pub fn replace_written(&self, gateway: &Gateway, written: Vec<Key>, payers: Payers) -> Result<Vec<String>, String> {
         let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
-        hold::recall_new_keys(gateway.accounts(), gateway.config(), &written)
+        let before = gateway.payers();
+        hold::recall_new_keys(gateway.accounts(), &payers, &written)
             .map_err(|error| format!("`keys`: what they have spent cannot be told: {error}"))?;
+        if *before != payers {
+            hold::recall_new_payers(gateway.accounts(), &before, &payers)
+                .map_err(|error| format!("`teams`: what they have spent cannot be told: {error}"))?;
+            // Before the keys: nobody is let in whose team's terms do not hold yet.
+            gateway.replace_payers(payers);
+        }
         let mut sources = self.sources();
         sources.written = written;
-        Ok(self.put_in_force(&sources, gateway.config()).0)
+        Ok(self.put_in_force(&sources, &gateway.payers()).0)
     }
 
     /// Puts the stored keys in force that `read` gives, as a whole; gives which are not in force, and why. What was revoked
@@ -94,7 +101,7 @@ impl InForce {
             let mut sources = self.sources();
             // Read behind the lock: whoever reads later also puts in force later.
             sources.stored = read()?;
-            self.put_in_force(&sources, gateway.config())
+            self.put_in_force(&sources, &gateway.payers())
         };
         if withheld.is_empty() {
             self.withholds.store(false, Ordering::Relaxed);
@@ -103,13 +110,13 @@ impl InForce {
         // The ledger may take its time: meanwhile others revoke.
         let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody may have done it while this one waited.
-        let (_, withheld) = self.put_in_force(&self.sources(), gateway.config());
-        let recalled = hold::recall_new_keys(gateway.accounts(), gateway.config(), &withheld);
+        let (_, withheld) = self.put_in_force(&self.sources(), &gateway.payers());
+        let recalled = hold::recall_new_keys(gateway.accounts(), &gateway.payers(), &withheld);
         let mut sources = self.sources();
         if recalled.is_ok() {
             sources.recalled.extend(withheld.into_iter().map(|key| key.id));
         }
-        let (mut problems, _) = self.put_in_force(&sources, gateway.config());
+        let (mut problems, _) = self.put_in_force(&sources, &gateway.payers());
         self.withholds.store(recalled.is_err(), Ordering::Relaxed);
         let told =
             |error| format!("new keys with budgets are withheld, since what they have spent cannot be told: {error}");
@@ -118,9 +125,9 @@ impl InForce {
     }
 
     /// Makes the ring anew; gives which stored keys do not go with the configuration, and which are withheld.
-    fn put_in_force(&self, sources: &Sources, config: &Config) -> (Vec<String>, Vec<Key>) {
+    fn put_in_force(&self, sources: &Sources, payers: &Payers) -> (Vec<String>, Vec<Key>) {
         let Sources { written, stored, recalled } = sources;
-        let (mut ring, problems) = KeyRing::of(written, stored, &config.teams);
+        let (mut ring, problems) = KeyRing::of(written, stored, &payers.teams);
         ring.stays_closed(&self.ring.load());
         let of_file: HashSet<&KeyId> = written.iter().map(|key| &key.id).collect();
         let waits =

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A room may use rooms of lower layers; inside a layer only the exceptions below.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("nouns", &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "problem", "yaml"]),
+    (
+        "nouns",
+        &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "hashed", "problem", "yaml"],
+    ),
     ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"]),
     ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "keys", "simulator"]),
     ("accounting", &["meter", "webhooks"]),

@@ -20,11 +20,11 @@ use crate::routing::{LIGHT, POLICY, asks, provider};
 use crate::support::postgres::{Database, Gate, aside, database};
 use crate::support::{PATIENCE, Setup, World, stop};
 
-fn target(url: &str) -> Target {
+pub fn target(url: &str) -> Target {
     Target::parse(url).expect("a good URL")
 }
 
-fn options(folder: &Path) -> LedgerOptions {
+pub fn options(folder: &Path) -> LedgerOptions {
     LedgerOptions {
         path: folder.join("farthing.db"),
         durability: Durability::Process,
@@ -32,25 +32,25 @@ fn options(folder: &Path) -> LedgerOptions {
     }
 }
 
-fn open(folder: &Path, url: &str) -> Ledger {
+pub fn open(folder: &Path, url: &str) -> Ledger {
     let ledger = Ledger::open(&options(folder)).expect("the ledger opens").0;
     ledger.mirror_to(Some(target(url))).expect("a feeder");
     ledger
 }
 
-fn fresh(url: &str) -> (TempDir, Ledger) {
+pub fn fresh(url: &str) -> (TempDir, Ledger) {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = open(folder.path(), url);
     (folder, ledger)
 }
 
-fn end(ledger: Ledger) {
+pub fn end(ledger: Ledger) {
     ledger.close().expect("all is applied");
     drop(ledger);
 }
 
 /// A request of one attempt that cost so much.
-fn spend(ledger: &Ledger, user: &str, cost: i64) -> AttemptId {
+pub fn spend(ledger: &Ledger, user: &str, cost: i64) -> AttemptId {
     let attempt = AttemptId { request: RequestId::new(), ordinal: 1 };
     let at_ms = 1_790_000_000_000;
     let facts = RequestFacts {
@@ -105,13 +105,13 @@ fn spend(ledger: &Ledger, user: &str, cost: i64) -> AttemptId {
 
 /// Looks until the mirror has `requests` and nothing waits; the ledger and its mirror are alike then.
 #[track_caller]
-fn settled(ledger: &Path, url: &str, requests: u64) -> Compared {
+pub fn settled(ledger: &Path, url: &str, requests: u64) -> Compared {
     let since = Instant::now();
     loop {
         let compared = aside(|| compare(ledger, &target(url)));
         match &compared {
             Ok(found) if found.waiting == 0 && found.requests == requests && found.behind.is_empty() => {
-                assert!(found.wrong.is_empty() && found.wrong_sums.is_empty(), "{found:?}");
+                assert_eq!(found.findings(), 0, "{found:?}");
                 return found.clone();
             }
             _ => assert!(since.elapsed() < 2 * PATIENCE, "{compared:?}"),
@@ -120,11 +120,11 @@ fn settled(ledger: &Path, url: &str, requests: u64) -> Compared {
     }
 }
 
-fn read(url: &str, sql: &str) -> Vec<Vec<Cell>> {
+pub fn read(url: &str, sql: &str) -> Vec<Vec<Cell>> {
     aside(|| Reader::open(&target(url)).expect("it answers").read(sql, &[]).expect("rows"))
 }
 
-fn number(url: &str, sql: &str) -> i64 {
+pub fn number(url: &str, sql: &str) -> i64 {
     read(url, sql)[0][0].number()
 }
 

@@ -48,7 +48,7 @@ fn the_further_keys_of_the_example_parse() {
     let config = parsed(&with_further_keys()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.server.admin_key.map(|key| key.reveal().to_owned()).as_deref(), Some("sk-hidden"));
     assert_eq!(config.keys[0].id.as_str(), "orders-ci");
-    assert_eq!(config.keys[0].may.teams, [TeamId::from("search")]);
+    assert_eq!(config.keys[0].may.teams, [crate::ids::TeamId::from("search")]);
     assert_eq!(config.prices.as_deref(), Some(Path::new("/etc/farthing/prices.yaml")));
 }
 

@@ -48,7 +48,27 @@ pub struct Compared {
     pub kept: u64,
     /// Days whose sums for reports are not those of the mirror's rows.
     pub wrong_sums: Vec<i64>,
+    /// What differs of statements, adjustments and feedback although nothing of them waits, with the ledger's number and the
+    /// mirror's.
+    pub wrong_sides: Vec<(&'static str, i64, i64)>,
 }
+
+impl Compared {
+    /// How much is not as it should be.
+    pub fn findings(&self) -> usize {
+        self.wrong.len() + self.wrong_sums.len() + self.wrong_sides.len()
+    }
+}
+
+/// What is compared beside the requests. Feedback that the ledger has forgotten stays in the mirror, so that the mirror may
+/// have more of it.
+const SIDES: [(&str, &str); 5] = [
+    ("statements", "SELECT count(*) FROM statements"),
+    ("statement_lines", "SELECT count(*) FROM statement_lines"),
+    ("statement_lines_cost_nano", "SELECT CAST(coalesce(sum(cost_nano), 0) AS BIGINT) FROM statement_lines"),
+    ("adjustments_cost_nano", "SELECT CAST(coalesce(sum(cost_nano), 0) AS BIGINT) FROM adjustments"),
+    ("feedback", "SELECT count(*) FROM feedback"),
+];
 
 type Sums = BTreeMap<i64, [i64; SUMS.len()]>;
 
@@ -96,11 +116,20 @@ fn look(views: &rusqlite::Connection, reader: &Reader, ledger: i64) -> Result<Op
             return Ok(None);
         }
         let (waiting, days) = waiting(&ours, acked, copied_to.as_deref())?;
+        let sides_wait = copied_to.is_some() || sides_wait(&ours, acked)?;
+        let our_sides = sides(|sql| ours.read(&format!("{sql} WHERE ?1 = ?1"), &[Cell::Number(ledger)]))?;
         let our_sums = sums_of(&ours.read(&sums("WHERE ?1 = ?1"), &[Cell::Number(ledger)])?);
         drop(ours);
         let their_sums = sums_of(&reader.query(&sums("WHERE r.ledger = ?1"), &[Cell::Number(ledger)])?);
         let mut compared = held_together(&our_sums, &their_sums, &days);
         compared.waiting = waiting;
+        if !sides_wait && reader.query(HAS_SIDES, &[])?[0][0].number() == 1 {
+            let theirs = sides(|sql| reader.query(&format!("{sql} WHERE ledger = ?1"), &[Cell::Number(ledger)]))?;
+            let pairs = SIDES.iter().zip(our_sides.into_iter().zip(theirs)).map(|((name, _), (o, t))| (*name, o, t));
+            let differs =
+                |(name, ours, theirs): &(&str, i64, i64)| ours > theirs || ours < theirs && *name != "feedback";
+            compared.wrong_sides = pairs.filter(differs).collect();
+        }
         compared.wrong_sums = wrong_sums(reader, ledger)?;
         Ok(Some(compared))
     })();
@@ -110,7 +139,7 @@ fn look(views: &rusqlite::Connection, reader: &Reader, ledger: i64) -> Result<Op
 
 /// The ledger's list of changes and the last one that the mirror has.
 fn of_feed(views: &rusqlite::Connection) -> Result<Option<(i64, i64)>, LedgerError> {
-    if views.read("SELECT 1 FROM sqlite_schema WHERE name = 'mirror_feed'", &[])?.is_empty() {
+    if views.read("SELECT 1 FROM sqlite_schema WHERE name = 'mirror_notes'", &[])?.is_empty() {
         return Ok(None);
     }
     let feed = views.read("SELECT feed, acked FROM mirror_feed", &[])?;
@@ -132,9 +161,9 @@ fn waiting(
         }
     };
     if of_feed(views)?.is_some() {
-        let changes =
-            "SELECT coalesce(r.at_ms, 0) / 86400000, count(*) FROM mirror_changes c JOIN requests r USING (request_id)
-            WHERE c.seq > ?1 GROUP BY 1";
+        let changes = "SELECT coalesce(r.at_ms, 0) / 86400000, count(*) FROM mirror_notes n
+                JOIN requests r ON n.kind = 0 AND r.request_id = n.id
+            WHERE n.seq > ?1 GROUP BY 1";
         take(views.read(changes, &[Cell::Number(acked)])?);
     }
     if let Some(id) = copied_to {
@@ -142,6 +171,23 @@ fn waiting(
         take(views.read(rows, &[Cell::Text(id.to_owned())])?);
     }
     Ok((count, days))
+}
+
+/// A mirror of an earlier version has none of them until a gateway of this one feeds it.
+const HAS_SIDES: &str = "SELECT to_regclass('farthing.feedback') IS NOT NULL";
+
+fn sides<E>(mut read: impl FnMut(&str) -> Result<Vec<Vec<Cell>>, E>) -> Result<Vec<i64>, E> {
+    let number = |rows: Vec<Vec<Cell>>| rows.first().map_or(0, |row| row[0].number());
+    SIDES.iter().map(|(_, sql)| read(sql).map(number)).collect()
+}
+
+/// Whether anything beside requests waits.
+fn sides_wait(views: &rusqlite::Connection, acked: i64) -> Result<bool, LedgerError> {
+    if of_feed(views)?.is_none() {
+        return Ok(false);
+    }
+    let waits = "SELECT EXISTS (SELECT 1 FROM mirror_notes WHERE seq > ?1 AND kind <> 0)";
+    Ok(views.read(waits, &[Cell::Number(acked)])?[0][0].number() == 1)
 }
 
 /// Both count an attempt on the day of its request.

@@ -8,6 +8,8 @@ mod compare;
 mod outbox;
 mod reader;
 mod remote;
+mod sides;
+pub mod statements;
 mod target;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::ledger::error::{LedgerError, database_error, file_error};
-use crate::limits::{MIRROR_BACKOFF, MIRROR_GRACE, MIRROR_INTERVAL, MIRROR_TIMEOUT};
+use crate::limits::{MIRROR_BACKOFF, MIRROR_GRACE, MIRROR_INTERVAL};
 
 pub use compare::{Compared, Day, compare};
 pub use reader::Reader;
@@ -38,8 +40,8 @@ pub enum MirrorError {
     #[error("{}", told(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// It did not answer in time.
-    #[error("no answer within {} s", MIRROR_TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
     /// Another process feeds the rows of the same ledger.
     #[error("rows of this ledger came from elsewhere meanwhile; one process may feed a ledger, and a copy of it none")]
     Overtaken,
@@ -143,6 +145,11 @@ pub(super) fn forget(path: &Path) -> Result<(), LedgerError> {
     Outbox::drop(path)
 }
 
+/// Whether a mirror lacks rows of requests before `id`; `None`: none is fed from this ledger.
+pub(super) fn lacks(ledger: &rusqlite::Connection, id: &str) -> rusqlite::Result<Option<bool>> {
+    outbox::lacks(ledger, id)
+}
+
 async fn last_moment(mut end: watch::Receiver<bool>) {
     ended(&mut end).await;
     tokio::time::sleep(MIRROR_GRACE).await;
@@ -183,22 +190,27 @@ impl Feeding {
     /// Sends what there is, until the end or a failure.
     async fn feed(&mut self) -> Result<(), MirrorError> {
         let layout = Layout::of(self.outbox.connection()).map_err(database_error("read"))?;
-        let (ledger, feed) = (self.outbox.ledger(), self.outbox.feed());
-        let mut remote = in_time(MIRROR_TIMEOUT, Box::pin(Remote::open(&self.target, &layout, ledger, feed))).await?;
+        let (ledger, feed, patience) = (self.outbox.ledger(), self.outbox.feed(), self.target.patience());
+        let mut remote = in_time(patience, Box::pin(Remote::open(&self.target, &layout, ledger, feed))).await?;
+        if remote.copied_to.as_deref() == Some("") {
+            self.outbox.note_sides()?;
+        }
+        self.outbox.set_copied(remote.copied_to.is_none())?;
         let mut uncopied = remote.copied_to.as_deref().map_or(Ok(0), |id| self.outbox.count_behind(id))?;
         loop {
             let changes = self.outbox.changes()?;
             let has_changes = changes.is_some();
             if let Some(batch) = changes {
                 let copied_to = remote.copied_to.clone();
-                in_time(MIRROR_TIMEOUT, remote.put(&batch, copied_to)).await?;
+                in_time(patience, remote.put(&batch, copied_to)).await?;
                 self.outbox.ack(remote.position)?;
             }
             if let Some(id) = remote.copied_to.clone() {
                 let batch = self.outbox.behind(&id)?.unwrap_or_default();
                 uncopied = uncopied.saturating_sub(batch.ids.len() as u64);
                 let copied_to = batch.ids.last().cloned();
-                in_time(MIRROR_TIMEOUT, remote.put(&batch, copied_to)).await?;
+                in_time(patience, remote.put(&batch, copied_to)).await?;
+                self.outbox.set_copied(remote.copied_to.is_none())?;
             }
             self.stand_at(None, remote.copied_to.as_ref().map(|_| uncopied));
             if has_changes || remote.copied_to.is_some() {

@@ -1,6 +1,6 @@
-//! The local side: which requests changed and are not in the mirror yet, and their rows.
+//! The local side: which requests, statements and words of feedback changed and are not in the mirror yet, and their rows.
 //!
-//! Triggers note every request that changes, in the transaction of the change and whoever makes it: the gateway, an
+//! Triggers note everything that changes, in the transaction of the change and whoever makes it: the gateway, an
 //! import, a repair. They stand in the file for as long as a mirror is configured. What the mirror has is deleted; the last
 //! noted change stays, so that numbers never begin anew.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
+use super::sides::{FORGET, NOTE_ALL, REQUEST, SIDES, TRIGGERS};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::limits::{MIRROR_BATCH_BYTES_MAX, MIRROR_BATCH_REQUESTS_MAX};
 
@@ -18,28 +19,45 @@ use crate::limits::{MIRROR_BATCH_BYTES_MAX, MIRROR_BATCH_REQUESTS_MAX};
 const BUSY: Duration = Duration::from_secs(10);
 
 const CREATE: &str = "
-CREATE TABLE mirror_changes (
-    seq INTEGER PRIMARY KEY, request_id TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch())
+-- `kind` says what `id` is of: 0 a request, else `sides`.
+CREATE TABLE mirror_notes (
+    seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL DEFAULT 0, id TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch())
 ) STRICT;
--- `feed` is the number of this list of changes, `begun` when it began, `acked` the last change that the mirror has.
+-- `feed` is the number of this list of changes, `begun` when it began, `acked` the last change that the mirror has, `copied`
+-- whether it has all that was there before.
 CREATE TABLE mirror_feed (
-    one INTEGER PRIMARY KEY CHECK (one = 1), feed INTEGER NOT NULL, begun INTEGER NOT NULL, acked INTEGER NOT NULL
+    one INTEGER PRIMARY KEY CHECK (one = 1), feed INTEGER NOT NULL, begun INTEGER NOT NULL, acked INTEGER NOT NULL,
+    copied INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TRIGGER mirror_request_inserted AFTER INSERT ON requests
-BEGIN INSERT INTO mirror_changes (request_id) VALUES (NEW.request_id); END;
+BEGIN INSERT INTO mirror_notes (id) VALUES (NEW.request_id); END;
 CREATE TRIGGER mirror_request_updated AFTER UPDATE ON requests
-BEGIN INSERT INTO mirror_changes (request_id) VALUES (NEW.request_id); END;
+BEGIN INSERT INTO mirror_notes (id) VALUES (NEW.request_id); END;
 -- What else changes an attempt changes its request as well.
 CREATE TRIGGER mirror_attempt_interrupted AFTER UPDATE ON attempts WHEN NEW.fate = 'interrupted'
-BEGIN INSERT INTO mirror_changes (request_id) VALUES (NEW.request_id); END;
+BEGIN INSERT INTO mirror_notes (id) VALUES (NEW.request_id); END;
 ";
 
+/// `mirror_changes` is what an earlier version noted in.
 const DROP: &str = "
 DROP TRIGGER IF EXISTS mirror_request_inserted; DROP TRIGGER IF EXISTS mirror_request_updated;
 DROP TRIGGER IF EXISTS mirror_attempt_interrupted;
-DROP TABLE IF EXISTS mirror_changes; DROP TABLE IF EXISTS mirror_feed;";
+DROP TABLE IF EXISTS mirror_changes; DROP TABLE IF EXISTS mirror_notes; DROP TABLE IF EXISTS mirror_feed;";
 
-const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'mirror_feed')";
+const LAST: &str = "SELECT ifnull(max(seq), 0) FROM mirror_notes";
+
+const ANY: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name LIKE 'mirror\\_%' ESCAPE '\\')";
+
+/// How much of a list there is, which is two tables and eight triggers if it is whole. A table that was made anew has lost its
+/// triggers, and what changed since is not noted.
+const PARTS: &str =
+    "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'mirror\\_%' ESCAPE '\\' AND name <> 'mirror_changes'";
+const PARTS_WANTED: i64 = 10;
+
+/// Whether a mirror lacks anything of the requests before `?1`, or of what was said: rows that are to be copied, or changes.
+const LACKS: &str = "SELECT EXISTS (SELECT 1 FROM mirror_feed WHERE copied = 0) OR EXISTS (
+    SELECT 1 FROM mirror_feed f JOIN mirror_notes n ON n.seq > f.acked
+    WHERE n.kind = 0 AND n.id < ?1 OR n.kind = 3)";
 
 /// How far the list of changes has been fed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +81,8 @@ pub(super) struct Batch {
     pub(super) requests: String,
     /// Their attempts' rows, likewise.
     pub(super) attempts: String,
+    /// Rows of the tables beside those, in the order of [`SIDES`].
+    pub(super) sides: [String; SIDES.len()],
     /// How many rows those are.
     pub(super) rows: u64,
 }
@@ -81,6 +101,8 @@ pub(super) struct Outbox {
     connection: Connection,
     ledger: i64,
     feed: Feed,
+    /// The last of the notes that all statements and words of feedback were given for a copy of the whole ledger.
+    noted: Option<i64>,
 }
 
 impl Outbox {
@@ -89,8 +111,8 @@ impl Outbox {
         let open = || -> rusqlite::Result<Self> {
             let mut connection = connect(path)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if !transaction.query_row(EXISTS, [], |row| row.get::<_, bool>(0))? {
-                transaction.execute_batch(CREATE)?;
+            if transaction.query_row(PARTS, [], |row| row.get::<_, i64>(0))? != PARTS_WANTED {
+                transaction.execute_batch(&[FORGET, DROP, CREATE, TRIGGERS].concat())?;
                 let begin = "INSERT INTO mirror_feed (one, feed, begun, acked) VALUES (1, ?1, unixepoch(), 0)";
                 transaction.execute(begin, [fastrand::i64(1..)])?;
             }
@@ -99,7 +121,7 @@ impl Outbox {
                 .query_row(columns, [], |row| Ok(Feed { feed: row.get(0)?, begun: row.get(1)?, acked: row.get(2)? }))?;
             let ledger = transaction.query_row("SELECT ledger FROM journal", [], |row| row.get(0))?;
             transaction.commit()?;
-            Ok(Self { connection, ledger, feed })
+            Ok(Self { connection, ledger, feed, noted: None })
         };
         open().map_err(database_error("note changes in"))
     }
@@ -108,8 +130,8 @@ impl Outbox {
     pub(super) fn drop(path: &Path) -> Result<(), LedgerError> {
         let drop = || -> rusqlite::Result<()> {
             let connection = connect(path)?;
-            if connection.query_row(EXISTS, [], |row| row.get::<_, bool>(0))? {
-                connection.execute_batch(&format!("BEGIN IMMEDIATE; {DROP} COMMIT;"))?;
+            if connection.query_row(ANY, [], |row| row.get::<_, bool>(0))? {
+                connection.execute_batch(&format!("BEGIN IMMEDIATE; {FORGET} {DROP} COMMIT;"))?;
             }
             Ok(())
         };
@@ -135,7 +157,7 @@ impl Outbox {
     pub(super) fn changes(&mut self) -> Result<Option<Batch>, LedgerError> {
         let acked = self.feed.acked;
         self.read(|connection| {
-            let sql = "SELECT seq, request_id FROM mirror_changes WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+            let sql = "SELECT seq, kind, id FROM mirror_notes WHERE seq > ?1 ORDER BY seq LIMIT ?2";
             let mut changes = connection.prepare_cached(sql)?;
             let mut changes = changes.query(params![acked, MIRROR_BATCH_REQUESTS_MAX])?;
             let (mut rows, mut seen, mut seq) = (Rows::new(connection)?, HashSet::new(), None);
@@ -144,9 +166,13 @@ impl Outbox {
                     break;
                 }
                 seq = Some(change.get(0)?);
-                let id: String = change.get(1)?;
-                if seen.insert(id.clone()) {
-                    rows.add(id)?;
+                let (kind, id): (i64, String) = (change.get(1)?, change.get(2)?);
+                if !seen.insert((kind, id.clone())) {
+                    continue;
+                }
+                match kind {
+                    REQUEST => rows.add(id)?,
+                    kind => rows.add_side(kind, &id)?,
                 }
             }
             Ok(seq.map(|seq| Batch { seq: Some(seq), ..rows.finish() }))
@@ -177,12 +203,34 @@ impl Outbox {
         count.map(i64::unsigned_abs).map_err(database_error("read"))
     }
 
+    /// Notes every statement, adjustment and word of feedback, for a copy of the whole ledger; nothing if such notes wait.
+    pub(super) fn note_sides(&mut self) -> Result<(), LedgerError> {
+        if self.noted.is_some_and(|noted| noted > self.feed.acked) {
+            return Ok(());
+        }
+        let note = |connection: &mut Connection| -> rusqlite::Result<i64> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(NOTE_ALL)?;
+            let last = transaction.query_row(LAST, [], |row| row.get(0))?;
+            transaction.commit()?;
+            Ok(last)
+        };
+        self.noted = Some(note(&mut self.connection).map_err(database_error("write"))?);
+        Ok(())
+    }
+
+    /// Notes whether the mirror has all that was there before the list began.
+    pub(super) fn set_copied(&self, is_copied: bool) -> Result<(), LedgerError> {
+        let set = "UPDATE mirror_feed SET copied = ?1 WHERE copied <> ?1";
+        self.connection.execute(set, [is_copied]).map(drop).map_err(database_error("write"))
+    }
+
     /// Notes that the mirror has the changes up to `seq`.
     pub(super) fn ack(&mut self, seq: i64) -> Result<(), LedgerError> {
         let ack = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute("UPDATE mirror_feed SET acked = ?1", [seq])?;
-            transaction.execute("DELETE FROM mirror_changes WHERE seq < ?1", [seq])?;
+            transaction.execute("DELETE FROM mirror_notes WHERE seq < ?1", [seq])?;
             transaction.commit()
         };
         ack(&mut self.connection).map_err(database_error("write"))?;
@@ -192,10 +240,9 @@ impl Outbox {
 
     /// What waits.
     pub(super) fn waiting(&self) -> Result<Waiting, LedgerError> {
-        let last = "SELECT ifnull(max(seq), 0) FROM mirror_changes";
-        let oldest = "SELECT at FROM mirror_changes WHERE seq > ?1 ORDER BY seq LIMIT 1";
+        let oldest = "SELECT at FROM mirror_notes WHERE seq > ?1 ORDER BY seq LIMIT 1";
         let read = || -> rusqlite::Result<Waiting> {
-            let last: i64 = self.connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
+            let last: i64 = self.connection.prepare_cached(LAST)?.query_row([], |row| row.get(0))?;
             let mut oldest = self.connection.prepare_cached(oldest)?;
             let oldest = oldest.query_row([self.feed.acked], |row| row.get(0)).optional()?;
             Ok(Waiting { changes: (last - self.feed.acked).max(0).unsigned_abs(), oldest })
@@ -213,6 +260,18 @@ impl Outbox {
     }
 }
 
+/// Whether the mirror lacks anything of the requests before `id`; `None`: the ledger has none that it knows of.
+pub(super) fn lacks(ledger: &Connection, id: &str) -> rusqlite::Result<Option<bool>> {
+    let (is_whole, is_any) = ("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'mirror_notes')", ANY);
+    let [is_whole, is_any] = [is_whole, is_any].map(|sql| ledger.query_row(sql, [], |row| row.get::<_, bool>(0)));
+    match (is_whole?, is_any?) {
+        (true, _) => ledger.query_row(LACKS, [id], |row| row.get(0)).map(Some),
+        // A list of an earlier version: all rows come again once it is replaced.
+        (false, true) => Ok(Some(true)),
+        (false, false) => Ok(None),
+    }
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -226,12 +285,16 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 struct Rows<'c> {
     of_request: Table<'c>,
     of_attempts: Table<'c>,
+    of_sides: [Table<'c>; SIDES.len()],
     ids: Vec<String>,
 }
 
 impl<'c> Rows<'c> {
     fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let [statements, lines, adjustments, feedback] =
+            SIDES.map(|side| Table::new(connection, &format!("SELECT * FROM {} WHERE {}", side.table, side.condition)));
         Ok(Self {
+            of_sides: [statements?, lines?, adjustments?, feedback?],
             of_request: Table::new(connection, "SELECT * FROM requests WHERE request_id = ?1")?,
             of_attempts: Table::new(connection, "SELECT * FROM attempts WHERE request_id = ?1")?,
             ids: Vec::new(),
@@ -239,7 +302,16 @@ impl<'c> Rows<'c> {
     }
 
     fn are_enough(&self) -> bool {
-        self.of_request.json.len() + self.of_attempts.json.len() > MIRROR_BATCH_BYTES_MAX
+        let sides = self.of_sides.iter().map(|table| table.json.len()).sum::<usize>();
+        self.of_request.json.len() + self.of_attempts.json.len() + sides > MIRROR_BATCH_BYTES_MAX
+    }
+
+    /// Adds the rows that a note of this kind is of.
+    fn add_side(&mut self, kind: i64, id: &str) -> rusqlite::Result<()> {
+        for (_, table) in SIDES.iter().zip(&mut self.of_sides).filter(|(side, _)| side.kind == kind) {
+            table.add(id)?;
+        }
+        Ok(())
     }
 
     /// Adds the request, if it was not forgotten meanwhile.
@@ -254,7 +326,9 @@ impl<'c> Rows<'c> {
     fn finish(self) -> Batch {
         let rows = self.of_request.rows + self.of_attempts.rows;
         let [requests, attempts] = [self.of_request.json, self.of_attempts.json].map(|json| format!("[{json}]"));
-        Batch { seq: None, ids: self.ids, requests, attempts, rows }
+        let sides =
+            self.of_sides.map(|table| if table.rows == 0 { String::new() } else { format!("[{}]", table.json) });
+        Batch { seq: None, ids: self.ids, requests, attempts, sides, rows }
     }
 }
 

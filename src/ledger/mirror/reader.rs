@@ -9,7 +9,6 @@ use super::remote::{connect, in_time};
 use super::target::Target;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
-use crate::limits::MIRROR_TIMEOUT;
 
 /// A connection that only reads. It blocks, as a command may.
 pub struct Reader {
@@ -29,7 +28,7 @@ impl Reader {
         let client = runtime.block_on(async {
             let client = connect(target).await?;
             let session = "SET search_path = farthing; SET default_transaction_read_only = on;";
-            in_time(MIRROR_TIMEOUT, async { Ok(client.batch_execute(session).await?) }).await?;
+            in_time(target.patience(), async { Ok(client.batch_execute(session).await?) }).await?;
             Ok::<_, MirrorError>(client)
         })?;
         Ok(Self { runtime, client })

@@ -14,10 +14,10 @@ use tokio_postgres::{Client, Statement, Transaction};
 
 use super::MirrorError;
 use super::outbox::{Batch, Feed};
+use super::sides::SIDES;
 use super::target::Target;
 use crate::ledger::migrate;
 use crate::ledger::rollup::{NAMES, OF_REQUESTS};
-use crate::limits::MIRROR_TIMEOUT;
 use crate::report::{Figures, SLOTS_A_DAY};
 
 /// What a session is set to: an own schema; what hangs in it gives up before its successor does. All that it looks up are a
@@ -25,7 +25,16 @@ use crate::report::{Figures, SLOTS_A_DAY};
 const SESSION: &str = "
 SET search_path = farthing; SET TimeZone = 'UTC'; SET synchronous_commit = on;
 SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
-SET statement_timeout = '30s'; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '15s';";
+";
+
+/// The server gives up a little before whoever waits for it does: it then says why, and nothing is left hanging in it.
+fn timeouts(patience: Duration) -> String {
+    let ms = patience.as_millis();
+    let (lock, idle) = (ms * 2 / 3, ms / 2);
+    format!(
+        "SET statement_timeout = {ms}; SET lock_timeout = {lock}; SET idle_in_transaction_session_timeout = {idle};"
+    )
+}
 
 /// The bookkeeping of the mirror: `batches` counts what came from a ledger, `copied_to` is how far the rows have come that
 /// were there before its list of changes `feed` began; `position` is the last change of that list.
@@ -66,19 +75,24 @@ static SUM: LazyLock<String> = LazyLock::new(|| {
 #[derive(Clone, Debug)]
 struct Table {
     name: &'static str,
+    /// What tells the mirror's rows apart.
+    key: String,
     /// Names, and whether they are numbers.
     columns: Vec<(String, bool)>,
 }
 
 /// The views over what is mirrored.
-const VIEWS: &str =
-    "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name IN ('requests_v1', 'attempts_v1') ORDER BY rowid";
+const VIEWS: [&str; 3] = ["requests_v1", "attempts_v1", "feedback_v1"];
 
 /// The tables of a ledger as they are.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     version: u32,
-    tables: [Table; 4],
+    requests: Table,
+    attempts: Table,
+    /// In the order of [`SIDES`].
+    sides: Vec<Table>,
+    sums: [Table; 2],
     /// The definitions of the views.
     views: Vec<String>,
 }
@@ -86,16 +100,35 @@ pub(super) struct Layout {
 impl Layout {
     /// Reads them.
     pub(super) fn of(ledger: &Connection) -> rusqlite::Result<Self> {
-        let table = |name: &'static str| -> rusqlite::Result<Table> {
+        let table = |name: &'static str, key: &str| -> rusqlite::Result<Table> {
             let mut columns =
                 ledger.prepare("SELECT name, type = 'INTEGER' FROM pragma_table_info(?1) ORDER BY cid")?;
             let columns = columns.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(Table { name, columns: columns.collect::<Result<_, _>>()? })
+            Ok(Table { name, key: key.to_owned(), columns: columns.collect::<Result<_, _>>()? })
         };
-        let mut views = ledger.prepare(VIEWS)?;
-        let views = views.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        let tables = [table("requests")?, table("attempts")?, table("rollup")?, table("rollup_day")?];
-        Ok(Self { version: migrate::version(ledger)?, tables, views })
+        let view = "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?1";
+        let views = VIEWS.iter().map(|name| ledger.query_row(view, [name], |row| row.get(0)));
+        let views = views.collect::<Result<_, _>>()?;
+        let sides = SIDES.iter().map(|side| table(side.table, &format!("ledger, {}", side.key)));
+        let of_sums = format!("ledger, slot, {}", NAMES.join(", "));
+        Ok(Self {
+            version: migrate::version(ledger)?,
+            requests: table("requests", "request_id")?,
+            attempts: table("attempts", "attempt_id")?,
+            sides: sides.collect::<Result<_, _>>()?,
+            sums: [table("rollup", &of_sums)?, table("rollup_day", &of_sums)?],
+            views,
+        })
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        [&self.requests, &self.attempts].into_iter().chain(&self.sides).chain(&self.sums)
+    }
+
+    /// The names of all tables and views, each with one of a column that it has.
+    fn names(&self) -> (Vec<&str>, Vec<&str>) {
+        let of_tables = self.tables().flat_map(|table| table.columns.iter().map(|(column, _)| (table.name, &**column)));
+        of_tables.chain(VIEWS.map(|view| (view, "at_ms"))).unzip()
     }
 }
 
@@ -116,13 +149,8 @@ impl Table {
 
     /// The statements that create it, or add what it has not got.
     fn create(&self) -> String {
-        let name = self.name;
+        let (name, key) = (self.name, &self.key);
         let columns: Vec<String> = self.columns.iter().map(|column| self.definition(column)).collect();
-        let key = match name {
-            "requests" => "request_id".to_owned(),
-            "attempts" => "attempt_id".to_owned(),
-            _ => format!("ledger, slot, {}", NAMES.join(", ")),
-        };
         let all = columns.join(", ");
         let added =
             columns.iter().map(|column| format!("ADD COLUMN IF NOT EXISTS {column}")).collect::<Vec<_>>().join(", ");
@@ -134,8 +162,7 @@ impl Table {
 
     /// Puts rows that come as JSON in the place of those that are there.
     fn upsert(&self) -> String {
-        let name = self.name;
-        let key = if name == "requests" { "request_id" } else { "attempt_id" };
+        let (name, key) = (self.name, &self.key);
         let quoted = |prefix: &str| {
             let names = self.columns.iter().map(|(name, _)| format!("{prefix}\"{name}\""));
             names.collect::<Vec<_>>().join(", ")
@@ -158,6 +185,8 @@ pub(super) struct Remote {
     sum: Statement,
     requests: Statement,
     attempts: Statement,
+    /// In the order of [`SIDES`].
+    sides: Vec<Statement>,
     ledger: i64,
     /// Batches that came from the ledger.
     batches: i64,
@@ -171,7 +200,7 @@ impl Remote {
     /// Connects, brings the schema up to date and says how far the ledger has been fed.
     pub(super) async fn open(target: &Target, layout: &Layout, ledger: i64, feed: Feed) -> Result<Self, MirrorError> {
         let mut client = connect(target).await?;
-        client.batch_execute(SESSION).await?;
+        client.batch_execute(&[SESSION, &timeouts(target.patience())].concat()).await?;
         let transaction = client.transaction().await?;
         transaction.batch_execute(LOCK).await?;
         migrate(&transaction, layout).await?;
@@ -196,11 +225,16 @@ impl Remote {
                 WHERE ledger = $1 AND batches = $4";
             client.execute(anew, &[&ledger, &feed.feed, &feed.acked, &batches]).await?;
         }
+        let mut sides = Vec::new();
+        for side in &layout.sides {
+            sides.push(client.prepare(&side.upsert()).await?);
+        }
         Ok(Self {
             claim: client.prepare(CLAIM).await?,
             sum: client.prepare(&SUM).await?,
-            requests: client.prepare(&layout.tables[0].upsert()).await?,
-            attempts: client.prepare(&layout.tables[1].upsert()).await?,
+            requests: client.prepare(&layout.requests.upsert()).await?,
+            attempts: client.prepare(&layout.attempts.upsert()).await?,
+            sides,
             client,
             ledger,
             batches,
@@ -234,6 +268,9 @@ impl Remote {
                 transaction.execute(&self.sum, &add),
             )?;
         }
+        for (put, rows) in self.sides.iter().zip(&batch.sides).filter(|(_, rows)| !rows.is_empty()) {
+            transaction.execute(put, &[rows, &self.ledger]).await?;
+        }
         transaction.commit().await?;
         self.batches += 1;
         self.position = position;
@@ -258,7 +295,7 @@ pub(super) async fn connect(target: &Target) -> Result<Client, MirrorError> {
         }
         Ok(client)
     };
-    in_time(MIRROR_TIMEOUT, connect).await
+    in_time(target.patience(), connect).await
 }
 
 /// Waits for a step of the mirror.
@@ -266,7 +303,7 @@ pub(super) async fn in_time<T>(
     time: Duration,
     step: impl Future<Output = Result<T, MirrorError>>,
 ) -> Result<T, MirrorError> {
-    tokio::time::timeout(time, step).await.unwrap_or(Err(MirrorError::TimedOut))
+    tokio::time::timeout(time, step).await.unwrap_or(Err(MirrorError::TimedOut(time)))
 }
 
 /// Creates what is not there. Of a schema that is there no right to create one is needed.
@@ -281,25 +318,39 @@ async fn migrate(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), M
         true => transaction.query_one("SELECT version FROM mirror_schema", &[]).await?.try_get(0)?,
         false => 0,
     };
-    if version >= i64::from(layout.version) {
+    let is_newer = version > i64::from(layout.version);
+    if version >= i64::from(layout.version) && has_all(transaction, layout).await? {
         return Ok(());
     }
     transaction.batch_execute(BOOKKEEPING).await?;
-    for table in &layout.tables {
+    for table in layout.tables() {
         transaction.batch_execute(&table.create()).await?;
     }
     let indices = "CREATE INDEX IF NOT EXISTS attempts_by_request ON attempts (request_id, attempt_id);
         CREATE INDEX IF NOT EXISTS requests_by_time ON requests (at_ms);";
     transaction.batch_execute(indices).await?;
-    for view in &layout.views {
+    // Those of a newer version have more columns.
+    for view in layout.views.iter().filter(|_| !is_newer) {
         transaction.batch_execute(&view_of(view)).await?;
     }
-    transaction.execute("UPDATE mirror_schema SET version = $1", &[&i64::from(layout.version)]).await?;
+    let reached = "UPDATE mirror_schema SET version = greatest(version, $1)";
+    transaction.execute(reached, &[&i64::from(layout.version)]).await?;
     Ok(())
 }
 
-/// A view's definition for Postgres, where `user` without quotes is whoever is connected.
+/// Whether every column is there, whatever version made them: an earlier program mirrored fewer tables, and people drop some.
+async fn has_all(transaction: &Transaction<'_>, layout: &Layout) -> Result<bool, MirrorError> {
+    let (tables, columns) = layout.names();
+    let lacking = "SELECT EXISTS (SELECT 1 FROM unnest($1::text[], $2::text[]) AS wanted (relation, attribute)
+        WHERE NOT EXISTS (SELECT 1 FROM information_schema.columns
+            WHERE table_schema = 'farthing' AND table_name = relation AND column_name = attribute))";
+    Ok(!transaction.query_one(lacking, &[&tables, &columns]).await?.try_get::<_, bool>(0)?)
+}
+
+/// A view's definition for Postgres, where `user` without quotes is whoever is connected, and nothing is called `iif`.
 fn view_of(sql: &str) -> String {
     let sql = sql.replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1);
+    let sql = sql.replace("iif(run, NULL, subject)", "CASE WHEN run = 0 THEN subject END");
+    let sql = sql.replace("iif(run, subject, NULL)", "CASE WHEN run <> 0 THEN subject END");
     sql.replace(" user,", " \"user\",")
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper_rustls::ConfigBuilderExt as _;
 use rustls::client::WebPkiServerVerifier;
@@ -33,6 +34,7 @@ pub struct Target {
     config: Config,
     proof: Proof,
     roots: Option<PathBuf>,
+    patience: Duration,
 }
 
 /// What whoever answers has to prove.
@@ -97,7 +99,18 @@ impl Target {
             .application_name("farthing")
             .connect_timeout(MIRROR_TIMEOUT / 3)
             .tcp_user_timeout(MIRROR_TIMEOUT);
-        Ok(Self { config, proof, roots: roots.filter(|path| path != "system").map(PathBuf::from) })
+        let roots = roots.filter(|path| path != "system").map(PathBuf::from);
+        Ok(Self { config, proof, roots, patience: MIRROR_TIMEOUT })
+    }
+
+    /// The same, with another time that it may take for one step before it counts as gone.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long one step may take.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Whether amounts and names would travel to another machine in clear, or to whoever says that it is the host.

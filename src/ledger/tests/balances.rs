@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::stating::spend_at;
 use super::*;
-use crate::ledger::compact::compact;
+use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::record::Reconciled;
 use crate::ledger::{Spender, Spent, Users};
 use crate::report::midnight;
@@ -79,7 +79,8 @@ fn what_was_spent_outlives_the_rows_that_are_forgotten() {
     spend_at(&ledger, day(10, 1), "ops", 9);
     sync(&ledger);
     drop(ledger);
-    compact(&folder.path().join("farthing.db"), Some((date(2026, 10, 1), &TimeZone::UTC))).expect("it compacts");
+    compact(&folder.path().join("farthing.db"), Some((date(2026, 10, 1), &TimeZone::UTC)), Mirrored::NotConfigured)
+        .expect("it compacts");
     let (ledger, _) = open(folder.path());
     let spent = ledger.spent_since(Users::Together, 0).expect("sums");
     assert_eq!(

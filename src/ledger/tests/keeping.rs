@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::*;
 use crate::ledger::backup::{BackedUp, Existing, backup};
-use crate::ledger::compact::compact;
+use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::segment::{self, beside};
 use crate::ledger::verify::{Verified, verify};
 use crate::limits::LEDGER_FINDINGS_MAX;
@@ -349,7 +349,8 @@ fn compacting_gives_free_pages_back_and_keeps_every_row() {
     for _ in 0..2_000 {
         append(&ledger, &[closed(RequestId::new())]);
     }
-    let refused = compact(&database(folder.path()), None).expect_err("it is in use").to_string();
+    let refused =
+        compact(&database(folder.path()), None, Mirrored::NotConfigured).expect_err("it is in use").to_string();
     assert!(refused.contains("is in use by another process"), "{refused}");
     ledger.close().expect("it closes");
     drop(ledger);
@@ -358,7 +359,7 @@ fn compacting_gives_free_pages_back_and_keeps_every_row() {
             tables.execute_batch("DELETE FROM requests WHERE request_id < (SELECT max(request_id) FROM requests)")
         })
         .expect("it runs");
-    let done = compact(&database(folder.path()), None).expect("it compacts");
+    let done = compact(&database(folder.path()), None, Mirrored::NotConfigured).expect("it compacts");
     assert!(done.bytes_after < done.bytes_before / 2, "{done:?}");
     assert_eq!(look(folder.path()).found, 0);
     let (again, recovered) = open(folder.path());
@@ -371,7 +372,7 @@ fn compacting_what_a_kill_left_replays_its_journal_first() {
     let (folder, ledger) = busy();
     let copy = killed_copy(folder.path());
     drop(ledger);
-    let done = compact(&database(copy.path()), None).expect("it compacts");
+    let done = compact(&database(copy.path()), None, Mirrored::NotConfigured).expect("it compacts");
     assert_eq!(done.recovered.attempts_interrupted, 1);
     let seen = look(copy.path());
     assert_eq!((seen.found, seen.attempts, seen.journal.records), (0, 5, 0));

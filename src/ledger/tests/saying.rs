@@ -4,7 +4,7 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::ledger::compact::compact;
+use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::feedback::{Subject, owners};
 use crate::ledger::record::Feedback;
 
@@ -62,7 +62,8 @@ fn feedback_is_forgotten_with_the_rows_of_its_time() {
     ledger.close().expect("it closes");
     drop(ledger);
     let kept = |first_kept| {
-        compact(&folder.path().join("farthing.db"), Some((first_kept, &TimeZone::UTC))).expect("it compacts");
+        compact(&folder.path().join("farthing.db"), Some((first_kept, &TimeZone::UTC)), Mirrored::NotConfigured)
+            .expect("it compacts");
         rows(&open(folder.path()).0.views().expect("the views open"), KEPT).len()
     };
     // It was said in September 2026.

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::*;
 use crate::cost::Book;
-use crate::ledger::compact::compact;
+use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::rollup::lines;
 use crate::ledger::schema::first_id_at;
 use crate::ledger::statements::{Books, Month, Rerating, Statement, StatementError, list, show};
@@ -174,7 +174,8 @@ fn forgotten_rows_leave_months_and_statements_as_they_were() {
     };
     let before = by_month(&ledger);
     drop(ledger);
-    let done = compact(&folder.path().join("farthing.db"), Some((NOVEMBER, &TimeZone::UTC))).expect("it compacts");
+    let done = compact(&folder.path().join("farthing.db"), Some((NOVEMBER, &TimeZone::UTC)), Mirrored::NotConfigured)
+        .expect("it compacts");
     assert_eq!((done.forgotten.requests, done.forgotten.attempts, done.forgotten.months), (28, 28, 1));
     let (ledger, _) = open(folder.path());
     assert_eq!(by_month(&ledger), before);

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::stating::spend_at;
 use super::*;
-use crate::ledger::compact::compact;
+use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::export::ExportRow;
 use crate::ledger::reconcile::{Coverage, Import};
 use crate::ledger::record::{Comparison, KnownTokens, Pricing};
@@ -152,7 +152,8 @@ fn a_span_of_any_zone_has_the_same_sums_by_days_and_slots_as_by_rows() {
     drop(ledger);
     // Drawn together to the month of another zone, the whole is what it was.
     let zone = TimeZone::get("Europe/Berlin").expect("a zone");
-    compact(&folder.path().join("farthing.db"), Some((date(2026, 11, 1), &zone))).expect("it compacts");
+    compact(&folder.path().join("farthing.db"), Some((date(2026, 11, 1), &zone)), Mirrored::NotConfigured)
+        .expect("it compacts");
     let (ledger, _) = open(folder.path());
     assert_eq!(total(&ledger, &[By::Team]).cost, (1 << 15) - 1);
 }

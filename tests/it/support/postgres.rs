@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
 use tokio_postgres::NoTls;
@@ -59,6 +59,38 @@ impl Database {
     /// Runs statements.
     pub fn execute(&self, sql: &str) {
         self.postgres.execute(&self.name, sql);
+    }
+
+    /// Runs statements in a transaction that stays open until what this gives is dropped.
+    pub fn lock(&self, sql: &str) -> Lock {
+        let ((begun, has_begun), (ends, mut end)) = (mpsc::channel(), tokio::sync::watch::channel(()));
+        let (config, sql) = (self.postgres.config(&self.name), format!("BEGIN; {sql}"));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let (client, connection) = config.connect(NoTls).await.expect("a connection");
+                tokio::spawn(connection);
+                client.batch_execute(&sql).await.expect("a lock");
+                begun.send(()).expect("somebody waits");
+                drop(end.changed().await);
+                client.batch_execute("ROLLBACK").await.expect("its end");
+            });
+        });
+        has_begun.recv_timeout(PATIENCE).expect("it begins");
+        Lock { ends: Some(ends), thread: Some(thread) }
+    }
+}
+
+/// A transaction that is open until it is dropped.
+pub struct Lock {
+    ends: Option<tokio::sync::watch::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.ends.take());
+        drop(self.thread.take().map(thread::JoinHandle::join));
     }
 }
 
@@ -115,9 +147,14 @@ impl Postgres {
         self.try_execute(database, sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    fn try_execute(&self, database: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
+    fn config(&self, database: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.folder).port(self.port).user("farthing").dbname(database);
+        config
+    }
+
+    fn try_execute(&self, database: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
+        let config = self.config(database);
         aside(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
