@@ -1,4 +1,4 @@
-//! `/admin/api/*`: keys, their audit, and teams, as JSON, for whoever holds the admin key. `docs/admin-api.md` has each shape.
+//! `/admin/api/*`: keys, their audit, teams and how budgets stand, as JSON, for whoever holds the admin key. `docs/admin-api.md` has each shape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use super::changes::Change;
 use super::{Admin, shows};
 use crate::budget::Terms;
-use crate::config::Team;
+use crate::config::{Key, Team};
+use crate::gateway::standings::{self, Standing};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Repeat, Store, StoredKey, Surroundings, Wanted, Who, duration};
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT};
 use crate::server::shown_method;
@@ -125,10 +126,18 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             let teams: Vec<Value> = admin.server.gateway.payers().teams.iter().map(shown_team).collect();
             Ok((StatusCode::OK, json!({ "teams": teams })))
         }
+        (&Method::GET, ["budgets"]) => {
+            let server = &admin.server;
+            let (teams, ring) = (&server.gateway.payers().teams, server.keys.ring());
+            let keys: Vec<Key> = ring.keys().into_iter().cloned().collect();
+            let (standings, left_out) = standings::of_holds(&admin.accounts.holds, teams, &keys, now_ms());
+            let budgets: Vec<Value> = standings.iter().map(Standing::shown).collect();
+            Ok((StatusCode::OK, json!({ "budgets": budgets, "left_out": left_out })))
+        }
         (method, ["keys"]) => Err(wrong_method(method, "GET, POST")),
         (method, ["keys", _]) => Err(wrong_method(method, "GET, DELETE")),
         (method, ["keys", _, "rotate"]) => Err(wrong_method(method, "POST")),
-        (method, ["audit" | "teams"]) => Err(wrong_method(method, "GET")),
+        (method, ["audit" | "budgets" | "teams"]) => Err(wrong_method(method, "GET")),
         _ => Err(not_found()),
     }
 }

@@ -62,7 +62,7 @@ use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 
-pub use crate::ledger::balances::{Adjusted, Spender, Spent, Users};
+pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;

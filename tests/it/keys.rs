@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use farthing::keys::{Store, Who};
+use farthing::money::NanoUsd;
 use farthing::simulator::{Provider, Reply};
 use farthing::telemetry::log::now_ms;
 use http::{Method, Request};
@@ -310,6 +311,39 @@ async fn a_repeated_request_has_the_same_answer_and_makes_no_second_key() {
         format!("authorization: Bearer {ADMIN_KEY}\r\nidempotency-key: 7f6b\r\ncontent-length: {}", wanted.len());
     let got = exchange(&served.admin_listen, "POST /admin/api/keys", &headers, &wanted);
     assert!(got.starts_with("HTTP/1.1 409 ") && got.contains(&format!("made the secret of key `{name}`")), "{got}");
+}
+
+#[tokio::test]
+async fn how_budgets_stand_is_told_by_the_gateway_and_by_its_ledger_alike() {
+    let world = ok_world(
+        "teams: { data: { budget: { usd: 5, every: month }, projects: { idle: { budget: { usd: 2, every: day } } }, \
+         users: { budget: { usd: 1, every: rolling 24h } } }, open: {} }",
+    )
+    .await;
+    let key = world.make(json!({ "name": "ci", "team": "data", "budget": { "usd": "3", "every": "day" } })).await;
+    let question = ask(json!({ "max_completion_tokens": 20, "user": "ann" }));
+    assert_eq!(world.chat_as(question, &[("authorization", &format!("Bearer {key}"))]).await.status, 200);
+    let spent = NanoUsd(world.provider.invoice().total().0);
+    let told = world.api(Method::GET, "budgets", &[], "").await.json();
+    let expected = [("team", "data", 5), ("project", "idle", 2), ("user", "ann", 1), ("key", "ci", 3)];
+    assert_eq!(told["budgets"].as_array().map(Vec::len), Some(expected.len()), "{told}");
+    for (budget, (payer, name, usd)) in told["budgets"].as_array().unwrap().iter().zip(expected) {
+        let spent = if payer == "project" { NanoUsd::ZERO } else { spent };
+        assert_eq!((&budget["payer"], &budget["name"]), (&json!(payer), &json!(name)), "{told}");
+        assert_eq!(budget["usd"], usd.to_string(), "{told}");
+        assert_eq!(budget["spent_usd"], spent.to_string(), "{told}");
+        assert_eq!(budget["held_usd"], "0", "{told}");
+        assert_eq!(budget["left_usd"], (NanoUsd(usd * 1_000_000_000) - spent).to_string(), "{told}");
+        assert!(budget["resets_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
+    }
+    assert_eq!(world.api(Method::POST, "budgets", &[], "").await.header("allow"), "GET");
+    world.rows("select 1");
+    let config = world.config();
+    let of_ledger = out(&run(&["budgets", "--config", &config, "--format", "json"]));
+    assert_eq!(serde_json::from_str::<Value>(&of_ledger).unwrap(), told);
+    world.gateway.stop().await.expect("it stops");
+    let table = out(&run(&["budgets", "--config", &config]));
+    assert!(table.contains("user `ann` of team `data`") && table.contains(&spent.to_string()), "{table}");
 }
 
 #[tokio::test]
