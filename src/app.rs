@@ -26,11 +26,12 @@ use crate::cost::Book;
 use crate::gateway::{Gateway, hold};
 use crate::keys::{KeysError, Store};
 use crate::ledger::mirror::Target;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions};
+use crate::ledger::{Keep, Ledger, LedgerError, LedgerOptions, Told};
 use crate::limits::CUT_GRACE;
 use crate::meter::accounts::{Accounts, Cutting};
 use crate::meter::estimates::Estimates;
 use crate::meter::holds::Holds;
+use crate::meter::overhead::Internal;
 use crate::meter::prefixes::Prefixes;
 use crate::meter::sketches::Sketches;
 use crate::policy::{Failed, Set, Verify, doubts};
@@ -39,7 +40,7 @@ use crate::providers::Providers;
 use crate::route::{examples, nested};
 use crate::server::listen::{self, Listener};
 use crate::server::{Admission, InForce, Server, tls};
-use crate::telemetry::log::Log;
+use crate::telemetry::log::{Log, now_ms};
 use crate::telemetry::metrics::Metrics;
 use crate::webhooks;
 
@@ -120,6 +121,15 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
     };
     let (ledger, recovered) = Ledger::open(&options)?;
     ledger.mirror_to(mirror)?;
+    let zone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
+    let keep = config.ledger.keep.map(|months| Keep { months, zone });
+    let of_ledger = log.clone();
+    ledger.look_after(keep, now_ms, move |told| match told {
+        Told::Forgot(gone) => {
+            of_ledger.event("ledger_forgot", &json!({ "requests": gone.requests, "attempts": gone.attempts }));
+        }
+        Told::Failed(error) => of_ledger.event("ledger_upkeep_failed", &json!({ "error": error.to_string() })),
+    })?;
     let warnings: Vec<String> = warnings::warnings(&config, &book, jiff::Timestamp::now())
         .into_iter()
         .chain(not_in_force)
@@ -138,6 +148,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         holds,
         book: ArcSwap::from_pointee(book),
         timezone: TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC),
+        internal: Internal { overhead_team: config.overhead_team.clone(), transfer_ppm: config.transfer_ppm },
         estimates: Estimates::default(),
         prefixes: Prefixes::default(),
         metrics,

@@ -21,7 +21,7 @@ use crate::ledger::retention::first_kept;
 use crate::ledger::salvage::salvage;
 use crate::ledger::verify::{FateSum, Progress, Verified, verify};
 use crate::money::NanoUsd;
-use crate::report::date_of;
+use crate::report::{date_of, periods};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing ledger --help`.
@@ -169,15 +169,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// `18mo`, `2y`.
 fn months(text: &str) -> Result<u32, String> {
-    let (number, each) = match (text.strip_suffix("mo"), text.strip_suffix('y')) {
-        (Some(number), _) => (number, 1),
-        (None, Some(number)) => (number, 12),
-        (None, None) => ("", 1),
-    };
-    let months = number.parse::<u32>().ok().and_then(|number| number.checked_mul(each));
-    months
-        .filter(|months| (1..=1200).contains(months))
-        .ok_or_else(|| "wanted months or years, such as 18mo or 2y".to_owned())
+    periods::months(text).ok_or_else(|| "wanted months or years, such as 18mo or 2y".to_owned())
 }
 
 fn with_ledger(common: &Common, act: impl FnOnce(&Path) -> ExitCode) -> ExitCode {

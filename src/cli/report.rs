@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{counted, fail, find_config, mirror, print_problems};
 use crate::config;
 use crate::ledger::reads::Reads;
-use crate::ledger::{LedgerError, open_views, rollup};
+use crate::ledger::{LedgerError, open_views, rollup, statements};
 use crate::money::NanoUsd;
 use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
@@ -28,7 +28,10 @@ Reads a ledger that a gateway has open, a backup, or a mirror of several. Days, 
 the configuration. A request counts once it has ended, in the period in which it arrived. What nobody
 knows the cost of is no cost: it stands between two amounts in a column of its own. `saved` is against
 what the client asked for, `provider_cache` what the provider's own cache took off, which is no part of
-it. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
+it. `overhead` is the part of the cost that Farthing caused by itself, `net saved` what is left without
+it. `adjusted` is what re-rating booked on top; `transfer` what cache hits are charged at. `charged` is
+the cost with both, and what statements come to; a table has these where there are any. Columns that
+end in `_nano` are whole nano-dollars, in CSV and in JSON.
 
 By: team, project, pipeline, key, user, prompt, model, tier, task, cause, cache_loss, day, week, month.
 
@@ -185,7 +188,9 @@ impl<'z> Asked<'z> {
 
     fn lines(&self, views: &impl Reads, by: &[By], first: Date, last: Date) -> Result<Vec<Line>, LedgerError> {
         let beyond = last.saturating_add(Span::new().days(1));
-        rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone), self.zone)
+        let mut lines = rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone), self.zone)?;
+        lines.extend(statements::adjusted(views, by, (first, last), self.zone)?);
+        Ok(lines)
     }
 
     fn causal(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {

@@ -212,6 +212,8 @@ fn told(statement: &Statement, format: Format) -> String {
                 "input",
                 "output",
                 "cost, US$",
+                "transfer, US$",
+                "charged, US$",
                 "uncertain, US$",
                 "saved, US$",
             ]);
@@ -236,7 +238,7 @@ fn told(statement: &Statement, format: Format) -> String {
     }
 }
 
-fn cells(of: &Figures) -> [String; 6] {
+fn cells(of: &Figures) -> [String; 8] {
     let dollars = |nano: i64| NanoUsd(nano).to_string();
     let uncertain = match of.uncertain {
         0 => String::new(),
@@ -247,6 +249,8 @@ fn cells(of: &Figures) -> [String; 6] {
         of.input_tokens.to_string(),
         of.output_tokens.to_string(),
         dollars(of.cost),
+        dollars(of.transfer),
+        dollars(of.charged()),
         uncertain,
         dollars(of.saved()),
     ]

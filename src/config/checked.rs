@@ -49,6 +49,10 @@ pub struct Config {
     pub holding: Holding,
     /// Who is told of what happens to budgets.
     pub webhooks: Vec<Webhook>,
+    /// Who pays for what Farthing does by itself; `None`: the team whose request caused it.
+    pub overhead_team: Option<TeamId>,
+    /// What a team is charged for an answer from the cache, in millionths of what the call would have cost.
+    pub transfer_ppm: u32,
 }
 
 /// How money is held that is short.
@@ -261,6 +265,8 @@ pub struct LedgerConfig {
     pub when_it_fails: WhenItFails,
     /// The URL of the Postgres that mirrors it; not in [`Bookkeeping`].
     pub mirror: Option<Secret>,
+    /// For how many months rows are kept besides the one that goes on; `None`: for ever.
+    pub keep: Option<u32>,
 }
 
 impl LedgerConfig {

@@ -12,7 +12,7 @@ use super::written::{File, NOT_BUILT};
 /// Longer keys are not repeated in messages: they are misplaced values.
 const KEY_CHARS_MAX: usize = 32;
 /// More names than this are not listed in a message.
-const LISTED_NAMES_MAX: usize = 16;
+const LISTED_NAMES_MAX: usize = 20;
 
 /// Most unknown keys that are told at once.
 const UNKNOWN_KEYS_MAX: usize = 20;

@@ -76,6 +76,12 @@ where
     }
 }
 
+/// As [`percent`], up to the whole.
+pub(super) fn share(text: &str) -> Result<u32, Wanted> {
+    let whole = || (text == "100%").then_some(100 * PPM_PER_PERCENT);
+    percent(text).or_else(|_| whole().ok_or_else(|| "a percentage up to `100%`, such as `20%`".to_owned()))
+}
+
 /// `15%` or `12.5%` in millionths; below 100 %, since a free model is said in the price book.
 pub(super) fn percent(text: &str) -> Result<u32, Wanted> {
     let parse = || {

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value::
 use serde_saphyr::Spanned;
 
 /// Names that are recognised only to say that this version lacks them, wherever they stand.
-pub(super) const NOT_BUILT: [&str; 4] = ["shared", "overhead_team", "pass_credentials", "store"];
+pub(super) const NOT_BUILT: [&str; 3] = ["shared", "pass_credentials", "store"];
 
 /// A list of texts, each with its place.
 pub(super) type Texts = Vec<Spanned<String>>;
@@ -38,7 +38,8 @@ pub(super) struct File {
     pub keys: Field<Vec<Spanned<Option<Key>>>>,
     pub metrics: Option<Metrics>,
     pub shared: NotBuilt,
-    pub overhead_team: NotBuilt,
+    pub overhead_team: Field<String>,
+    pub transfer_price: Option<TransferPrice>,
     pub webhooks: Field<Vec<Spanned<Option<Webhook>>>>,
     pub budget: Option<Holding>,
 }
@@ -147,6 +148,14 @@ pub(super) struct Ledger {
     pub durability: Field<String>,
     pub when_it_fails: Field<String>,
     pub mirror: Field<String>,
+    pub keep: Field<String>,
+}
+
+/// `transfer_price:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TransferPrice {
+    pub cache_hit: Field<String>,
 }
 
 /// `metrics:`

@@ -8,8 +8,8 @@ use foldhash::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
-    Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled, Record,
-    RequestFacts, Sketch,
+    Cause, Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled, Record,
+    RequestFacts, Sketch, Transfer,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
@@ -43,10 +43,18 @@ pub(super) struct RequestChange<'a> {
     pub(super) closing: Option<Closing<'a>>,
     pub(super) comparison: Option<Box<Comparison<'a>>>,
     pub(super) sketch: Option<Box<Sketch>>,
+    pub(super) cause: Option<Cause<'a>>,
+    pub(super) transfer: Option<Transfer<'a>>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
 
 impl<'a> RequestChange<'a> {
+    /// One of which nothing is known yet.
+    pub(super) fn new(id: RequestId) -> Self {
+        let (facts, decision, closing, comparison, sketch, cause, transfer) = Default::default();
+        Self { id, facts, decision, closing, comparison, sketch, cause, transfer, attempts: Vec::new() }
+    }
+
     /// The sum over this batch's attempts: the request's cost if it was born in this batch.
     pub(super) fn cost(&self) -> CostInterval {
         self.attempts.iter().map(AttemptChange::cost).fold(CostInterval::NOTHING, CostInterval::plus)
@@ -100,6 +108,15 @@ impl<'a> Batch<'a> {
                 (request.comparison, request.sketch) = (comparison, Some(sketch));
                 self.end(outcome, pricing);
             }
+            Record::Caused(intent, decision, cause) => {
+                self.request(intent.attempt.request).cause = Some(cause);
+                self.begin(intent, Some(decision));
+            }
+            Record::Served(closed, decision, comparison, transfer) => {
+                let request = self.request(closed.request.id);
+                (request.comparison, request.transfer) = (Some(comparison), transfer);
+                self.close(*closed, Some(decision));
+            }
             Record::Closed(closed) => self.close(*closed, None),
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
@@ -130,16 +147,7 @@ impl<'a> Batch<'a> {
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {
         let place = *self.places.entry(id).or_insert_with(|| {
-            let (facts, decision, closing, comparison, sketch) = Default::default();
-            self.requests.push(RequestChange {
-                id,
-                facts,
-                decision,
-                closing,
-                comparison,
-                sketch,
-                attempts: Vec::new(),
-            });
+            self.requests.push(RequestChange::new(id));
             self.requests.len() - 1
         });
         &mut self.requests[place]

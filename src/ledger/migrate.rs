@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::ledger::feedback;
 use crate::ledger::rollup;
+use crate::ledger::schema::SCHEMA_VERSION;
 use crate::ledger::statements;
 
 /// What leads from the version before to the next one.
@@ -26,6 +27,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 5, sql: COMPARISONS },
     Step { to: 6, sql: statements::TABLES },
     Step { to: 7, sql: SKETCHES },
+    Step { to: 8, sql: OVERHEADS },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -123,13 +125,35 @@ FROM requests;",
     feedback::tables!()
 );
 
+/// What Farthing's own requests are for, and what teams are charged for answers that cost nothing. Rows of earlier versions
+/// have neither.
+const OVERHEADS: &str = concat!(
+    "
+ALTER TABLE requests ADD COLUMN purpose TEXT;
+ALTER TABLE requests ADD COLUMN caused_by TEXT;
+ALTER TABLE requests ADD COLUMN transfer_nano INTEGER;
+ALTER TABLE requests ADD COLUMN transfer_to TEXT;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to,
+    tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to
+FROM requests;",
+    rollup::added!()
+);
+
 /// The version of the tables.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
-
-/// The version that began to keep sums.
-const ROLLED_UP: u32 = 5;
 
 /// Takes the steps that the file has not seen yet, all or none, and syncs.
 pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::Result<()> {
@@ -138,10 +162,14 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     let found = version(&transaction)?;
     for step in steps.iter().filter(|step| step.to > found) {
         transaction.execute_batch(step.sql)?;
-        if step.to == ROLLED_UP {
-            rollup::fill(&transaction)?;
-        }
         transaction.pragma_update(None, "user_version", step.to)?;
+    }
+    // At the end: the sums of today are of the columns of today.
+    let is_summed = |connection: &Connection| {
+        connection.query_row("SELECT EXISTS (SELECT 1 FROM rollup)", [], |row| row.get::<_, bool>(0))
+    };
+    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION && !is_summed(&transaction)? {
+        rollup::fill(&transaction)?;
     }
     transaction.commit()?;
     connection.execute_batch("PRAGMA synchronous = NORMAL")

@@ -41,6 +41,7 @@ pub mod statements;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 pub mod verify;
 mod verify_journal;
 
@@ -62,6 +63,7 @@ use crate::ledger::record::Record;
 use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
+use crate::ledger::upkeep::Upkeep;
 
 pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
@@ -69,6 +71,7 @@ pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
 pub use crate::ledger::schema::{first_id_at, open_views};
 pub use crate::ledger::secured::Secured;
+pub use crate::ledger::upkeep::{Keep, Told};
 
 /// Where a ledger lives and how it behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +93,8 @@ pub struct Ledger {
     syncer: Option<Syncer>,
     key: u64,
     path: PathBuf,
+    /// What looks after it, once that was asked for.
+    upkeep: Mutex<Option<Upkeep>>,
     /// What feeds the mirror, if there is one.
     feeder: Mutex<Option<Feeder>>,
     /// Held for as long as the ledger is open; the kernel releases it with the process.
@@ -135,13 +140,15 @@ impl Ledger {
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
         let (applier, feeder, key) = (Mutex::new(Some(thread)), Mutex::default(), number.cast_unsigned());
-        Ok((Self { journal, applier, syncer, key, path, feeder, _lock: lock }, recovered))
+        let upkeep = Mutex::default();
+        Ok((Self { journal, applier, syncer, key, path, upkeep, feeder, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
     /// for the tables, and may be called from a `Drop`.
     ///
-    /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`] and [`Record::Feedback`]) is kept in memory and tried
+    /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`],
+    /// [`Record::Caused`] and [`Record::Feedback`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -154,11 +161,12 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) | Record::Planned(..) | Record::Feedback(_) => Urgency::MayBeRefused,
+            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) => Urgency::MayBeRefused,
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)
             | Record::Sketched(..)
+            | Record::Served(..)
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
@@ -261,6 +269,24 @@ impl Ledger {
         Ok(())
     }
 
+    /// Has the ledger looked after from now on: users and prompts are counted behind the requests' back, and rows go that
+    /// are older than is kept (`None`: none goes). `tell` is told of what happens.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's, or the system's for want of a thread.
+    pub fn look_after(
+        &self,
+        keep: Option<Keep>,
+        now_ms: fn() -> i64,
+        tell: impl Fn(Told) + Send + 'static,
+    ) -> Result<(), LedgerError> {
+        let upkeep = Upkeep::start(&self.path, keep, now_ms, tell)?;
+        let before = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).replace(upkeep);
+        debug_assert!(before.is_none(), "a ledger is looked after by one thread");
+        Ok(())
+    }
+
     /// How far the mirror is behind, if there is one.
     pub fn mirror(&self) -> Option<Standing> {
         self.feeder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Feeder::standing)
@@ -285,6 +311,8 @@ impl Ledger {
     pub fn close(&self) -> Result<(), LedgerError> {
         let thread = self.applier.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Ok(()) };
+        let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take();
+        upkeep.into_iter().for_each(Upkeep::stop);
         self.journal.close();
         let ended = thread.join();
         // Once the tables have everything that is to be sent.

@@ -15,6 +15,15 @@ pub trait Reads {
     ///
     /// The database's.
     fn read(&self, sql: &str, values: &[Cell]) -> Result<Vec<Vec<Cell>>, LedgerError>;
+
+    /// Whether there is a table besides those that every version, and a mirror, has.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    fn has(&self, _table: &str) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
 }
 
 /// A value of a row, or for a query.
@@ -75,5 +84,10 @@ impl Reads for Connection {
             Ok(rows)
         };
         read().map_err(database_error("read"))
+    }
+
+    fn has(&self, table: &str) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        Ok(!self.read(sql, &[Cell::Text(table.to_owned())])?.is_empty())
     }
 }

@@ -45,6 +45,15 @@ pub enum Record<'a> {
         #[serde(borrow)] Option<Box<Comparison<'a>>>,
         Box<Sketch>,
     ),
+    /// As [`Record::Planned`], of a request that Farthing makes by itself.
+    Caused(#[serde(borrow)] Intent<'a>, #[serde(borrow)] DecisionFacts<'a>, #[serde(borrow)] Cause<'a>),
+    /// A request was answered without a call, from what earlier ones had left.
+    Served(
+        #[serde(borrow)] Box<Closed<'a>>,
+        #[serde(borrow)] DecisionFacts<'a>,
+        #[serde(borrow)] Box<Comparison<'a>>,
+        #[serde(borrow)] Option<Transfer<'a>>,
+    ),
 }
 
 /// Who asked for what.
@@ -86,6 +95,24 @@ pub struct RequestFacts<'a> {
     pub surface: &'a str,
     /// The model that the client asked for, as written.
     pub model: &'a str,
+}
+
+/// Why Farthing makes a request that no agent asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cause<'a> {
+    /// What for, in one word.
+    pub purpose: &'a str,
+    /// The agent's request that it is about; `None`: it is about none.
+    pub request: Option<RequestId>,
+}
+
+/// What a team is charged for an answer that cost nobody anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Transfer<'a> {
+    /// How much.
+    pub amount: NanoUsd,
+    /// The team that is credited with it.
+    pub to: &'a str,
 }
 
 /// How a request's tier was decided.

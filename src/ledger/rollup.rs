@@ -3,10 +3,11 @@
 //!
 //! A request counts once it has ended. Whatever changes it takes its figures out of the sums and puts its new ones in, in
 //! the transaction of the change, so that the sums are those of the rows at any moment. A span of any zone is made of the
-//! days within it and of the slots at its edges ([`over`]). Users and prompts are too many to keep sums by: reports on them
-//! read the rows.
+//! days within it and of the slots at its edges ([`over`]). Users and prompts, of which there are many, have sums by day
+//! that are filled later ([`named`]).
 
 pub(super) mod counted;
+pub(super) mod named;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ use crate::ledger::schema::first_id_at;
 use crate::report::causal::Session;
 use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
+use named::Named;
+
+pub use named::fill_next;
 
 /// How far a request's time may lie from the one in its id.
 const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
@@ -62,6 +66,36 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// What version 8 added, to these tables and to those of statements; also to tables that are new.
+macro_rules! added {
+    () => {
+        concat!(
+            "
+ALTER TABLE rollup ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE rollup_user (",
+            rollup::named::columns!(),
+            ") STRICT, WITHOUT ROWID;\nCREATE TABLE rollup_prompt (",
+            rollup::named::columns!(),
+            ") STRICT, WITHOUT ROWID;\nCREATE TABLE rollup_cache_loss (",
+            rollup::named::columns!(),
+            ") STRICT, WITHOUT ROWID;
+
+-- Up to which slot those three have everything; `steps` counts what was done to them besides.
+CREATE TABLE rollup_named (
+    one INTEGER PRIMARY KEY CHECK (one = 1), until_slot INTEGER NOT NULL, steps INTEGER NOT NULL
+) STRICT;
+INSERT INTO rollup_named VALUES (1, -9223372036854775808, 0);
+"
+        )
+    };
+}
+pub(super) use added;
+
 /// The figures of one row of [`rows`], in their order. Postgres reads it as SQLite does (`mirror`).
 macro_rules! figures {
     () => {
@@ -79,12 +113,14 @@ macro_rules! figures {
             CASE WHEN is_last * known = 1 THEN saved_compress_nano ELSE 0 END AS saved_compress_nano,
             CASE WHEN is_last * known = 1 THEN saved_cache_nano ELSE 0 END AS saved_cache_nano,
             CASE WHEN is_last = 1 THEN coalesce(provider_cache_nano, 0) ELSE 0 END AS provider_cache_nano,
-            CASE WHEN is_last = 1 THEN coalesce(cache_lost_nano, 0) ELSE 0 END AS cache_lost_nano"
+            CASE WHEN is_last = 1 THEN coalesce(cache_lost_nano, 0) ELSE 0 END AS cache_lost_nano,
+            CASE WHEN is_ours = 1 THEN coalesce(cost_nano, 0) ELSE 0 END AS overhead_nano,
+            CASE WHEN is_last = 1 THEN coalesce(transfer_nano, 0) ELSE 0 END AS transfer_nano"
     };
 }
 
 /// One row an attempt of the requests that ended and meet a condition (one without a target for a request that had none).
-/// What is said of the request stands at its last attempt.
+/// What is said of the request stands at its last attempt, of which one that Farthing makes by itself has none.
 macro_rules! rows {
     ($condition:literal) => {
         concat!(
@@ -98,12 +134,28 @@ macro_rules! rows {
             CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
             CASE WHEN coalesce(a.attempt_id, '') =
                 coalesce((SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id), '')
-                THEN 1 ELSE 0 END AS is_last,
+                AND r.purpose IS NULL THEN 1 ELSE 0 END AS is_last,
+            CASE WHEN r.purpose IS NULL THEN 0 ELSE 1 END AS is_ours,
             CASE WHEN r.saved_route_nano IS NULL THEN 0 ELSE 1 END AS known, r.baseline_nano, r.saved_route_nano,
             r.saved_fallback_nano, r.saved_retry_nano, r.saved_compress_nano, r.saved_cache_nano,
-            r.provider_cache_nano, r.cache_lost_nano
+            r.provider_cache_nano, r.cache_lost_nano, r.transfer_nano, r.transfer_to
             FROM requests_v1 r LEFT JOIN attempts a ON a.request_id = r.request_id
             WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
+            $condition
+        )
+    };
+}
+
+/// The other side of what teams are charged for answers that cost nothing: the team that is credited. A row as those of
+/// [`rows`] with their [`figures`], under the names that stand before the figures.
+macro_rules! credits {
+    ($names:literal, $condition:literal) => {
+        concat!(
+            " UNION ALL SELECT r.at_ms / 900000 AS slot, r.transfer_to AS team, '' AS project, '' AS pipeline, '' AS key, ",
+            $names,
+            "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -r.transfer_nano
+            FROM requests_v1 r WHERE r.transfer_to IS NOT NULL AND r.purpose IS NULL AND r.status <> 'open'
+            AND r.at_ms IS NOT NULL AND ",
             $condition
         )
     };
@@ -116,21 +168,23 @@ pub const FILL: &str = concat!(
         sum(output_tokens), sum(reasoning_tokens), sum(cost_nano), sum(uncertain), sum(uncertain_low_nano),
         sum(uncertain_high_nano), sum(unbounded), sum(compared), sum(baseline_nano), sum(saved_route_nano),
         sum(saved_fallback_nano), sum(saved_retry_nano), sum(saved_compress_nano), sum(saved_cache_nano),
-        sum(provider_cache_nano), sum(cache_lost_nano)
+        sum(provider_cache_nano), sum(cache_lost_nano), sum(overhead_nano), sum(transfer_nano)
      FROM (SELECT slot, team, project, pipeline, key, tier, task, provider, model, ",
     figures!(),
     " FROM (",
     rows!("1 = 1"),
-    ")) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;"
+    ")",
+    credits!("coalesce(r.tier, ''), coalesce(r.task, ''), '', '', ", "1 = 1"),
+    ") GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9;"
 );
 
-/// Makes the sums of the days from slot `?1` up to slot `?2` anew, of those of their slots.
+/// The sums by day of those by slot.
 static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
     let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
     let names = NAMES.join(", ");
     format!(
         "INSERT INTO rollup_day SELECT slot / {SLOTS_A_DAY} * {SLOTS_A_DAY}, {names}, {sums}
-         FROM rollup WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, {names}"
+         FROM rollup GROUP BY 1, {names}"
     )
 });
 
@@ -141,15 +195,7 @@ static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
 /// SQLite's.
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(FILL)?;
-    connection.execute(&FILL_DAYS, [i64::MIN, i64::MAX]).map(drop)
-}
-
-/// Makes the sums of the days that a span of slots touches those of their slots.
-pub(super) fn refill_days(connection: &Connection, from_slot: i64, until_slot: i64) -> rusqlite::Result<()> {
-    let first = from_slot.div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY;
-    let beyond = (until_slot - 1).div_euclid(SLOTS_A_DAY) * SLOTS_A_DAY + SLOTS_A_DAY;
-    connection.execute("DELETE FROM rollup_day WHERE slot >= ?1 AND slot < ?2", [first, beyond])?;
-    connection.execute(&FILL_DAYS, [first, beyond]).map(drop)
+    connection.execute(&FILL_DAYS, []).map(drop)
 }
 
 /// What holds the sums of a span: SQL to select from. Its edges are whole slots.
@@ -165,7 +211,7 @@ pub(super) fn over(from_ms: i64, until_ms: i64) -> String {
 const OF_REQUEST: &str = concat!(
     "SELECT slot, team, project, pipeline, key, tier, task, provider, model, ",
     figures!(),
-    " FROM (",
+    ", \"user\", prompt, cache_lost_to, transfer_to FROM (",
     rows!("r.request_id = ?1"),
     ")"
 );
@@ -176,24 +222,33 @@ pub(super) const OF_REQUESTS: &str = concat!(
     figures!(),
     " FROM (",
     rows!("r.request_id = ANY($1)"),
-    ") AS of_requests"
+    ") AS of_requests",
+    credits!("coalesce(r.tier, ''), coalesce(r.task, ''), '', '', ", "r.request_id = ANY($1)")
 );
 
-const OF_SPAN: &str = concat!(
+pub(super) const OF_SPAN: &str = concat!(
     "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, provider, model, ",
     figures!(),
     " FROM (",
     rows!("r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"),
-    ") AS of_span"
+    ") AS of_span",
+    credits!(
+        "'', '', coalesce(r.tier, ''), coalesce(r.task, ''), '', '', '', ",
+        "r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"
+    )
 );
+
+/// How what is there already goes up by what is inserted. A sum beyond what is an integer stops at the last one:
+/// <https://www.sqlite.org/lang_expr.html#castexpr>
+static ADDS_UP: LazyLock<String> = LazyLock::new(|| {
+    Figures::NAMES.map(|name| format!("{name} = CAST({name} + excluded.{name} AS INTEGER)")).join(", ")
+});
 
 /// Adds to a sum by slot, and to one by day.
 static ADD: LazyLock<[String; 2]> = LazyLock::new(|| {
     let marks = vec!["?"; 1 + NAMES.len() + Figures::COUNT].join(", ");
-    // A sum beyond what is an integer stops at the last one: https://www.sqlite.org/lang_expr.html#castexpr
-    let sums = Figures::NAMES.map(|name| format!("{name} = CAST({name} + excluded.{name} AS INTEGER)")).join(", ");
     ["rollup", "rollup_day"]
-        .map(|table| format!("INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO UPDATE SET {sums}"))
+        .map(|table| format!("INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO UPDATE SET {}", *ADDS_UP))
 });
 
 /// What a sum is of.
@@ -203,11 +258,13 @@ type Key<'k> = (i64, [Cow<'k, str>; NAMES.len()]);
 pub(super) struct Sums<'c, 'k> {
     of_request: CachedStatement<'c>,
     changes: HashMap<Key<'k>, Figures>,
+    named: Named<'k>,
 }
 
 impl<'c, 'k> Sums<'c, 'k> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        Ok(Self { of_request: connection.prepare_cached(OF_REQUEST)?, changes: HashMap::new() })
+        let of_request = connection.prepare_cached(OF_REQUEST)?;
+        Ok(Self { of_request, changes: HashMap::new(), named: Named::new(connection)? })
     }
 
     /// Takes out what a request counts for as it stands: it is about to change.
@@ -222,7 +279,13 @@ impl<'c, 'k> Sums<'c, 'k> {
 
     /// Puts in what a request counts for that begins and ends in one batch.
     pub(super) fn add_whole(&mut self, change: &RequestChange<'k>) {
-        counted::counted(change, |key, figures| self.changes.entry(key).or_default().add(figures));
+        let Self { changes, named, .. } = self;
+        counted::counted(change, |key, figures| {
+            if named.has(key.0) {
+                named.change_whole(&key, change, figures);
+            }
+            changes.entry(key).or_default().add(figures);
+        });
     }
 
     fn each(&mut self, request_id: &str, change: fn(&mut Figures, &Figures)) -> rusqlite::Result<()> {
@@ -232,10 +295,51 @@ impl<'c, 'k> Sums<'c, 'k> {
             for (place, name) in names.iter_mut().enumerate() {
                 *name = Cow::Owned(row.get(1 + place)?);
             }
-            let figures = figures_at(row, 1 + NAMES.len())?;
-            change(self.changes.entry((row.get(0)?, names)).or_default(), &figures);
+            let (slot, figures) = (row.get(0)?, figures_at(row, 1 + NAMES.len())?);
+            let last = 1 + NAMES.len() + Figures::COUNT;
+            if self.named.has(slot) {
+                let of: [String; 3] = [row.get(last)?, row.get(last + 1)?, row.get(last + 2)?];
+                self.named.change((slot, names[0].clone()), of.map(Cow::Owned), |sum| change(sum, &figures));
+            }
+            if figures.transfer != 0 {
+                let to: Option<String> = row.get(last + 3)?;
+                let (names, credit) = credit(names.clone(), to.unwrap_or_default().into(), &figures);
+                if self.named.has(slot) {
+                    self.named.change((slot, names[0].clone()), Default::default(), |sum| change(sum, &credit));
+                }
+                change(self.changes.entry((slot, names)).or_default(), &credit);
+            }
+            change(self.changes.entry((slot, names)).or_default(), &figures);
         }
         Ok(())
+    }
+
+    /// Moves what a slot's rows count for to a month's first slot, before they are deleted; false: they are not counted by
+    /// user and prompt yet.
+    pub(super) fn draw_together(mut self, connection: &Connection, slot: i64, month: i64) -> rusqlite::Result<bool> {
+        if !self.named.has(slot) {
+            return Ok(false);
+        }
+        self.named.draw_together(connection, slot, month)?;
+        if slot != month {
+            let columns = Figures::NAMES.join(", ");
+            let sums = format!("SELECT {}, {columns} FROM rollup WHERE slot = ?1", NAMES.join(", "));
+            let mut sums = connection.prepare_cached(&sums)?;
+            let mut sums = sums.query([slot])?;
+            while let Some(row) = sums.next()? {
+                let mut names: [Cow<'k, str>; NAMES.len()] = Default::default();
+                for (place, name) in names.iter_mut().enumerate() {
+                    *name = Cow::Owned(row.get(place)?);
+                }
+                let figures = figures_at(row, NAMES.len())?;
+                self.changes.entry((slot, names.clone())).or_default().take(&figures);
+                self.changes.entry((month, names)).or_default().add(&figures);
+            }
+        }
+        self.write(connection)?;
+        named::forget_nothing(connection, "rollup", slot)?;
+        named::forget_nothing(connection, "rollup_day", named::day_of(slot))?;
+        Ok(true)
     }
 
     /// Writes the changes.
@@ -254,8 +358,20 @@ impl<'c, 'k> Sums<'c, 'k> {
                 add.execute(params_from_iter(values.chain(figures.all().map(Value::from))))?;
             }
         }
-        Ok(())
+        self.named.write(connection)
     }
+}
+
+/// The other side of what a team is charged for an answer that cost nothing: under what, and what.
+fn credit<'k>(
+    mut names: [Cow<'k, str>; NAMES.len()],
+    to: Cow<'k, str>,
+    figures: &Figures,
+) -> ([Cow<'k, str>; NAMES.len()], Figures) {
+    names[0] = to;
+    // Project, pipeline and key are the other team's; providers were not asked.
+    [1, 2, 3, 6, 7].into_iter().for_each(|place| names[place] = Cow::Borrowed(""));
+    (names, Figures { transfer: -figures.transfer, ..Figures::default() })
 }
 
 fn figures_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Figures> {
@@ -281,6 +397,9 @@ pub fn lines(
     zone: &TimeZone,
 ) -> Result<Vec<Line>, LedgerError> {
     let needs_rows = by.iter().any(|by| matches!(by, By::User | By::Prompt | By::CacheLoss));
+    if needs_rows && let Some(lines) = named::lines(views, by, (since_ms, until_ms), zone)? {
+        return Ok(lines);
+    }
     let is_whole = |ms: i64| ms.rem_euclid(SLOT_MS) == 0;
     let read = || -> Result<Vec<Line>, LedgerError> {
         if needs_rows || !is_whole(since_ms) || !is_whole(until_ms) {

@@ -16,7 +16,7 @@ use crate::ledger::statements;
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 7;
+pub(super) const SCHEMA_VERSION: u32 = 8;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -34,7 +34,8 @@ CREATE TABLE requests (
     cache_lost_nano INTEGER, cache_lost_to TEXT,
     tools_bytes INTEGER, opening_bytes INTEGER, messages_bytes INTEGER, common_tokens INTEGER, prefix_hash INTEGER,
     exact_hash INTEGER, masked_hash INTEGER, masked_system_hash INTEGER, masks INTEGER, read_bytes INTEGER,
-    repeated_bytes INTEGER
+    repeated_bytes INTEGER,
+    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -74,7 +75,7 @@ CREATE VIEW requests_v1 AS SELECT
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
     cache_lost_nano, cache_lost_to,
     tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
-    masks, read_bytes, repeated_bytes
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT
@@ -194,10 +195,11 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} {} {}
+        "BEGIN IMMEDIATE; {TABLES} {} {} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
         statements::TABLES,
-        feedback::tables!()
+        feedback::tables!(),
+        rollup::added!()
     ))
 }

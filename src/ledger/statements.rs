@@ -21,10 +21,11 @@ use crate::cost::cost_of;
 use crate::cost::{Book, Rows};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::migrate::version;
+use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::rollup::over;
 use crate::ledger::schema::{SCHEMA_VERSION, first_id_at, is_fresh};
 use crate::reply::usage::{ServiceTier, Usage};
-use crate::report::{Figures, date_of, midnight};
+use crate::report::{By, Figures, Line, date_of, midnight};
 
 /// How far a request's time may lie from the one in its id.
 const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
@@ -284,6 +285,37 @@ impl Books {
         transaction.commit()?;
         Ok(rerated)
     }
+}
+
+/// What re-rating booked of the days of a span, as lines of a report: by team, project, model and time. Other names nobody
+/// gave. A mirror, and a ledger of an earlier version, have none.
+///
+/// # Errors
+///
+/// The database's.
+pub fn adjusted(views: &impl Reads, by: &[By], days: (Date, Date), zone: &TimeZone) -> Result<Vec<Line>, LedgerError> {
+    if !views.has("adjustments")? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT day, team, project, provider, model, sum(cost_nano) FROM adjustments
+        WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2, 3, 4, 5";
+    let days = [days.0, days.1].map(|day| Cell::Text(day.to_string()));
+    let line = |row: Vec<Cell>| {
+        let [day, team, project, provider, model, amount] = <[Cell; 6]>::try_from(row).ok()?;
+        let day: Date = day.text().parse().ok()?;
+        let [team, project] = [team, project].map(Cell::text);
+        let model = format!("{}/{}", provider.text(), model.text());
+        let of = |by: &By| match by {
+            By::Team => team.clone(),
+            By::Project => project.clone(),
+            By::Model => model.clone(),
+            _ => String::new(),
+        };
+        let names = by.iter().filter(|by| !by.is_time() && **by != By::Cause).map(of).collect();
+        let figures = Figures { adjusted: amount.number(), ..Figures::default() };
+        Some(Line { at_ms: midnight(day, zone), names, figures })
+    };
+    Ok(views.read(sql, &days)?.into_iter().filter_map(line).collect())
 }
 
 /// All statements without their lines, newest month first.

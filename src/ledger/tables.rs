@@ -20,9 +20,10 @@ use crate::ledger::mirror;
 use crate::ledger::record::Reconciled;
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
-use crate::ledger::rollup::{Sums, counted};
+use crate::ledger::rollup::{self, Sums, counted};
 use crate::ledger::schema;
 use crate::reply::usage::WhyUnknown;
+use crate::report::{SLOT_MS, midnight};
 
 /// The three cost columns as sums over the attempts of request `?1`; null if any part is null.
 macro_rules! cost_sums {
@@ -60,10 +61,11 @@ macro_rules! insert_request {
         first_byte_ms, edits, reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
         baseline_model, baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano,
         provider_cache_nano, arm, cache_lost_nano, cache_lost_to, tools_bytes, opening_bytes, messages_bytes,
-        common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes)
+        common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes,
+        purpose, caused_by, transfer_nano, transfer_to)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43,
-        ?44, ?45, ?46, ?47, ?48, ?49, ?50)
+        ?44, ?45, ?46, ?47, ?48, ?49, ?50, ?51, ?52, ?53, ?54)
     ON CONFLICT (request_id) DO "
     };
 }
@@ -79,7 +81,14 @@ const INSERT_REQUEST: &str = concat!(
         http_status = coalesce(excluded.http_status, http_status),
         duration_ms = coalesce(excluded.duration_ms, duration_ms),
         first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms),
-        edits = coalesce(excluded.edits, edits), ",
+        edits = coalesce(excluded.edits, edits), baseline_model = coalesce(excluded.baseline_model, baseline_model),
+        baseline_nano = coalesce(excluded.baseline_nano, baseline_nano),
+        saved_fallback_nano = coalesce(excluded.saved_fallback_nano, saved_fallback_nano),
+        saved_retry_nano = coalesce(excluded.saved_retry_nano, saved_retry_nano),
+        saved_compress_nano = coalesce(excluded.saved_compress_nano, saved_compress_nano),
+        saved_cache_nano = coalesce(excluded.saved_cache_nano, saved_cache_nano),
+        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano),
+        transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
     cost_sums!()
 );
 
@@ -231,7 +240,9 @@ impl Tables {
 
     /// Deletes the rows of the months before a day; see [`retention::forget`].
     pub(super) fn forget(&mut self, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<Forgotten> {
-        retention::forget(&mut self.connection, first_kept, zone)
+        let cut = midnight(first_kept, zone) / SLOT_MS;
+        while rollup::fill_next(&mut self.connection, cut)? {}
+        retention::forget(&mut self.connection, first_kept, zone, |_| true)
     }
 
     /// Whether a mirror lacks rows that would be forgotten; `None`: the ledger knows of no mirror.
@@ -492,6 +503,10 @@ impl<'c, 'k> Writer<'c, 'k> {
                 sketch.0[8],
                 sketch.0[9],
                 sketch.0[10],
+                change.cause.map(|cause| cause.purpose),
+                change.cause.and_then(|cause| cause.request).map(|request| request.to_string()),
+                change.transfer.map(|transfer| transfer.amount.0),
+                change.transfer.map(|transfer| transfer.to),
             ],
         )
     }
@@ -548,9 +563,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             usage.0[5],
         ])?;
         let id = word.attempt.request;
-        let (facts, decision, closing, comparison, sketch) = Default::default();
-        let unchanged = RequestChange { id, facts, decision, closing, comparison, sketch, attempts: Vec::new() };
-        self.update(&request_id, &unchanged)?;
+        self.update(&request_id, &RequestChange::new(id))?;
         self.sums.add(&request_id)
     }
 }

@@ -18,6 +18,7 @@ use crate::wire::errors::Code;
 
 use super::estimates::Estimates;
 use super::holds::Holds;
+use super::overhead::Internal;
 use super::prefixes::Prefixes;
 use super::sketches::Sketches;
 
@@ -31,6 +32,8 @@ pub struct Accounts {
     pub timezone: TimeZone,
     /// Budgets and limits, and what is held of them.
     pub holds: Arc<Holds>,
+    /// Who pays for what Farthing does by itself.
+    pub internal: Internal,
     /// What estimates go by.
     pub estimates: Estimates,
     /// Prompts that went by.

@@ -17,6 +17,10 @@ struct RequestEvent<'a> {
     ts: i64,
     event: &'static str,
     request_id: RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caused_by: Option<RequestId>,
     status: &'a str,
     http_status: u16,
     team: &'a str,
@@ -103,13 +107,17 @@ impl Meter {
     pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Series>) {
         let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
         let (used, decision) = (self.used, self.decision());
-        metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
+        if self.overhead.is_none() {
+            metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
+        }
         if let Some(series) = last {
             series.time(self.first_byte, call.arrived.elapsed());
         }
         self.accounts.log.line(&RequestEvent {
             ts: now_ms(),
-            event: "request",
+            event: if self.overhead.is_some() { "overhead" } else { "request" },
+            purpose: self.overhead.map(|overhead| overhead.cause().purpose),
+            caused_by: self.overhead.and_then(|overhead| overhead.cause().request),
             request_id: call.id,
             status,
             http_status,

@@ -10,6 +10,7 @@ mod closing;
 pub mod estimates;
 pub mod funds;
 pub mod holds;
+pub mod overhead;
 pub mod prefixes;
 pub mod relay;
 pub mod savings;
@@ -44,6 +45,7 @@ use accounts::Accounts;
 use attempt::{Attempt, Settled};
 use funds::{Funds, enforced};
 use holds::Running;
+use overhead::Overhead;
 use savings::{Answered, Beside, Priced};
 use sketches::Slot;
 
@@ -68,6 +70,8 @@ pub struct Meter {
     open: Option<Attempt>,
     /// What the request is held against; `None`: nobody knows where it would have gone without us.
     beside: Option<Beside>,
+    /// What it is for, if no agent asked for it.
+    overhead: Option<Overhead>,
     /// Where the sketch of its texts will be.
     sketch: Option<Slot>,
     /// What was saved, once it is closed and known.
@@ -92,6 +96,10 @@ impl Meter {
         if let Some(would) = &plan.would {
             accounts.metrics.count_would(task, would.tier.map(Tier::as_str), would.reason.why.as_str());
         }
+        Self::new(accounts, call, plan)
+    }
+
+    fn new(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
         Self {
             accounts: Arc::clone(accounts),
             book: accounts.book.load_full(),
@@ -106,6 +114,7 @@ impl Meter {
             estimated: false,
             open: None,
             beside: None,
+            overhead: None,
             sketch: None,
             saved: None,
             last_target: None,
@@ -163,7 +172,7 @@ impl Meter {
         target: &ModelRef,
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
-        if self.attempts == 0 {
+        if self.attempts == 0 && self.overhead.is_none() {
             let waited = self.funds.as_ref().map(|funds| funds.waited).unwrap_or_default();
             self.accounts.metrics.overhead.observe(self.call.read.elapsed().saturating_sub(waited).as_secs_f64());
         }
@@ -173,7 +182,11 @@ impl Meter {
         let funds = funds.unwrap_or_else(|| Funds::unlimited(&self.call, row, self.price(row, target), None));
         let mut attempt = Attempt::new(id, row, target, &self.call, funds);
         let record = if self.attempts == 1 {
-            Record::Planned(attempt.intent(Some(self.request_facts()), now_ms()), self.decision())
+            let (intent, decision) = (attempt.intent(Some(self.request_facts()), now_ms()), self.decision());
+            match self.overhead {
+                None => Record::Planned(intent, decision),
+                Some(overhead) => Record::Caused(intent, decision, overhead.cause()),
+            }
         } else {
             Record::Intent(attempt.intent(None, now_ms()))
         };
@@ -296,6 +309,10 @@ impl Meter {
             return;
         }
         self.closed = true;
+        if self.attempts == 0 && self.overhead.is_some() {
+            // It cost nothing and no agent waits for it.
+            return;
+        }
         let closing = self.closing(code.as_str(), http_status);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
@@ -342,7 +359,8 @@ impl Meter {
         self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
         self.estimated |= settled.is_estimate();
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
-        let is_compared = ends.is_some() && (self.beside.is_some() || self.plan.arm.is_some());
+        let is_compared =
+            ends.is_some() && self.overhead.is_none() && (self.beside.is_some() || self.plan.arm.is_some());
         let comparison = is_compared.then(|| {
             let beside = self.beside.as_ref();
             let comparison = beside.map(|beside| self.compare(beside, &attempt, &settled, before)).unwrap_or_default();
@@ -352,8 +370,10 @@ impl Meter {
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now_ms(), closes);
         let record = match ends {
-            Some(_) => Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched())),
-            None => Record::Priced(outcome, settled.pricing()),
+            Some(_) if self.overhead.is_none() => {
+                Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched()))
+            }
+            _ => Record::Priced(outcome, settled.pricing()),
         };
         drop(self.accounts.commit(&record));
         if let Some(hold) = attempt.hold.take() {

@@ -77,6 +77,30 @@ impl Beside {
         Comparison { model: Some(&self.name), ..Comparison::default() }
     }
 
+    /// Holds a request that needed no call: one with this usage had the answer before. Says as well what the call would have
+    /// cost at the first target of the plan.
+    pub fn served(
+        &self,
+        usage: Usage,
+        tier: ServiceTier,
+        before: CostInterval,
+        chain: &Chain,
+    ) -> (Comparison<'_>, Option<NanoUsd>) {
+        let planned = self.planned.as_ref();
+        let would_have_cost = planned.and_then(|planned| planned.cost(&usage, tier));
+        let Some((planned, cost)) = planned.zip(would_have_cost) else { return (self.unknown(), None) };
+        let at_baseline = self.met.at_baseline(chain, &planned.model, usage);
+        let is_baseline = self.baseline.model == planned.model && at_baseline == usage;
+        let comparison = Comparison {
+            baseline: if is_baseline { Some(cost) } else { self.baseline.cost(&at_baseline, tier) },
+            fallback: Some(NanoUsd::ZERO),
+            retry: before.exact.map(|before| NanoUsd::ZERO - before),
+            cache: cost,
+            ..self.unknown()
+        };
+        (comparison, Some(cost))
+    }
+
     /// Holds a request whose attempts before the last cost `before`.
     pub fn compare(&self, answered: Answered<'_>, before: CostInterval, chain: &Chain) -> Comparison<'_> {
         let Answered { target, usage, tier, cost, uncached, intact } = answered;

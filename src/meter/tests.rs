@@ -35,7 +35,14 @@ const BODY: &[u8] = br#"{"model":"gpt-5.6-luna","messages":[{"role":"user","cont
 const STREAM: &[u8] = br#"{"model":"gpt-5.6-luna","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    /// What was logged.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -48,7 +55,7 @@ impl Write for Sink {
 }
 
 /// Accounts with a ledger in `folder` and a log that can be read.
-fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
+pub(super) fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
     let options = LedgerOptions {
         path: folder.join("farthing.db"),
         durability: config::Durability::Process,
@@ -62,6 +69,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
         book: ArcSwap::from_pointee(Book::builtin().clone()),
         timezone: TimeZone::UTC,
         holds: holds::Holds::new(TimeZone::UTC).0,
+        internal: overhead::Internal::default(),
         estimates: Estimates::default(),
         prefixes: Prefixes::default(),
         metrics: Metrics::new(9),
@@ -71,7 +79,7 @@ fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
     (Arc::new(accounts), sink)
 }
 
-fn call() -> Call {
+pub(super) fn call() -> Call {
     call_of(BODY)
 }
 
@@ -186,7 +194,7 @@ async fn what_a_recording_or_a_file_cost_that_nobody_reported_is_unknown() {
 }
 
 /// A row that speaks as `vendor` does, and its target.
-fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
+pub(super) fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, ModelRef) {
     let config = CONFIG.replace("vendor: openai", &format!("vendor: {vendor}"));
     let config = config::parse("farthing.yaml", &config, folder, &|_| None).expect("a configuration");
     let target = ModelRef { provider: ProviderId::from("p"), model: ModelId::from(model) };

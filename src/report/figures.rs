@@ -40,11 +40,17 @@ pub struct Figures {
     pub provider_cache: i64,
     /// What cached prefixes cost that broke.
     pub cache_lost: i64,
+    /// The part of the cost that Farthing caused by itself: no agent asked for it.
+    pub overhead: i64,
+    /// What teams are charged for answers that cost nobody anything, less what another team is credited for it.
+    pub transfer: i64,
+    /// What re-rating booked on top of the cost. Rows and sums know nothing of it.
+    pub adjusted: i64,
 }
 
 impl Figures {
-    /// How many there are.
-    pub const COUNT: usize = 21;
+    /// How many there are that sums are kept of: all but what was adjusted.
+    pub const COUNT: usize = 23;
     /// Their names, as columns.
     pub const NAMES: [&str; Self::COUNT] = [
         "requests",
@@ -68,6 +74,8 @@ impl Figures {
         "saved_cache_nano",
         "provider_cache_nano",
         "cache_lost_nano",
+        "overhead_nano",
+        "transfer_nano",
     ];
 
     /// All of them, in the order of their names.
@@ -95,6 +103,8 @@ impl Figures {
             cache,
             self.provider_cache,
             self.cache_lost,
+            self.overhead,
+            self.transfer,
         ]
     }
 
@@ -122,6 +132,8 @@ impl Figures {
             cache,
             provider_cache,
             cache_lost,
+            overhead,
+            transfer,
         ] = all;
         Self {
             requests,
@@ -141,6 +153,9 @@ impl Figures {
             saved_by: [route, fallback, retry, compress, cache],
             provider_cache,
             cache_lost,
+            overhead,
+            transfer,
+            adjusted: 0,
         }
     }
 
@@ -159,9 +174,19 @@ impl Figures {
         self.saved_by.iter().sum()
     }
 
+    /// What was saved, less what Farthing's own calls cost.
+    pub fn net_saved(&self) -> i64 {
+        self.saved().saturating_sub(self.overhead)
+    }
+
+    /// What is to be paid: the cost, what re-rating made of it, and what cache hits are charged at.
+    pub fn charged(&self) -> i64 {
+        self.cost.saturating_add(self.adjusted).saturating_add(self.transfer)
+    }
+
     /// Whether there is nothing.
     pub fn is_zero(&self) -> bool {
-        self.all() == [0; Self::COUNT]
+        self.all() == [0; Self::COUNT] && self.adjusted == 0
     }
 
     fn each(&mut self, other: &Self, of: fn(i64, i64) -> i64) {
@@ -169,6 +194,6 @@ impl Figures {
         for (mine, theirs) in mine.iter_mut().zip(theirs) {
             *mine = of(*mine, theirs);
         }
-        *self = Self::of(mine);
+        *self = Self { adjusted: of(self.adjusted, other.adjusted), ..Self::of(mine) };
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! Quantities are thousands of tokens, input and output together. A model has several unit prices, so that none is
 //! stated. Costs that are not known are no costs: `x_UncertainLow` and `x_UncertainHigh` have their interval. What
-//! Farthing saved is beside them: it is no discount that somebody gives.
+//! Farthing saved is beside them: it is no discount that somebody gives. `BilledCost` is what the provider bills, as
+//! re-rating has it; `EffectiveCost` what the team is to pay, with what it is charged for cache hits (`x_Transfer`), or
+//! credited with for those of others: the sums of both are the same.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -15,7 +17,7 @@ use crate::money::NanoUsd;
 
 /// Every column that is written: the mandatory ones of version 1.2, the recommended and conditional ones that say
 /// something here, and ours, which begin with `x_` as the specification wants.
-pub const COLUMNS: [&str; 41] = [
+pub const COLUMNS: [&str; 44] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -52,8 +54,11 @@ pub const COLUMNS: [&str; 41] = [
     "SubAccountName",
     "SubAccountType",
     "Tags",
+    "x_Adjusted",
+    "x_Overhead",
     "x_Requests",
     "x_Saved",
+    "x_Transfer",
     "x_UncertainHigh",
     "x_UncertainLow",
     "x_Unbounded",
@@ -90,12 +95,13 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
     let month = day.first_of_month();
     let next_month = month.saturating_add(jiff::Span::new().months(1));
     let tomorrow = day.saturating_add(jiff::Span::new().days(1));
-    let cost = amount(figures.cost);
+    let cost = amount(figures.cost.saturating_add(figures.adjusted));
     let tokens = figures.input_tokens.saturating_add(figures.output_tokens);
     COLUMNS
         .iter()
         .map(|column| match *column {
-            "BilledCost" | "ContractedCost" | "EffectiveCost" | "ListCost" => cost.clone(),
+            "BilledCost" | "ContractedCost" | "ListCost" => cost.clone(),
+            "EffectiveCost" => amount(figures.charged()),
             "BillingAccountId" | "BillingAccountName" => "farthing".to_owned(),
             "BillingAccountType" => "Gateway".to_owned(),
             "BillingCurrency" => "USD".to_owned(),
@@ -124,6 +130,9 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "Tags" => serde_json::json!({ "project": project }).to_string(),
             "x_Requests" => figures.requests.to_string(),
             "x_Saved" => amount(figures.saved()),
+            "x_Adjusted" => amount(figures.adjusted),
+            "x_Overhead" => amount(figures.overhead),
+            "x_Transfer" => amount(figures.transfer),
             "x_UncertainLow" => amount(figures.uncertain_low),
             "x_UncertainHigh" => amount(figures.uncertain_high),
             "x_Unbounded" => figures.unbounded.to_string(),

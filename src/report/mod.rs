@@ -155,10 +155,12 @@ impl Report {
     }
 }
 
-/// A row for each cause, the provider's own cache last, which is no part of what was saved.
+/// A row for each cause, what Farthing's own calls cost among them; the provider's own cache last, which is no part of what
+/// was saved.
 fn by_cause(row: &Row, at: usize) -> Vec<Row> {
     let causes = figures::CAUSES.into_iter().zip(row.figures.saved_by);
-    let causes = causes.chain([("provider_cache", row.figures.provider_cache)]);
+    let overhead = Some(("overhead", -row.figures.overhead)).filter(|(_, amount)| *amount != 0);
+    let causes = causes.chain(overhead).chain([("provider_cache", row.figures.provider_cache)]);
     let named = |(cause, amount): (&str, i64)| {
         let mut names = row.names.clone();
         names.insert(at, cause.to_owned());

@@ -62,6 +62,17 @@ pub fn periods(by: &[By], since_ms: i64, until_ms: i64, zone: &TimeZone) -> Vec<
     cut
 }
 
+/// Reads a number of months, as `18mo` or `2y`: at least one, at most a hundred years.
+pub fn months(text: &str) -> Option<u32> {
+    let (number, each) = match (text.strip_suffix("mo"), text.strip_suffix('y')) {
+        (Some(number), _) => (number, 1),
+        (None, Some(number)) => (number, 12),
+        (None, None) => return None,
+    };
+    let months = number.parse::<u32>().ok().and_then(|number| number.checked_mul(each));
+    months.filter(|months| (1..=1200).contains(months))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,8 +22,10 @@ impl Report {
         let names = self.by.iter().map(|by| by.as_str().to_owned());
         let shown = if is_by_cause { vec!["saved, US$"] } else { COLUMNS.to_vec() };
         let causes: Vec<usize> = (0..CAUSES.len()).filter(|at| self.total.saved_by[*at] != 0).collect();
+        let more: Vec<&Told> = MORE.iter().filter(|told| !is_by_cause && (told.is_shown)(self)).collect();
+        let shown = shown.into_iter().chain(more.iter().map(|told| told.header));
         let of_causes = causes.iter().filter(|_| !is_by_cause).map(|at| format!("by {}", CAUSES[*at]));
-        table.set_header(names.chain(shown.iter().map(|name| (*name).to_owned())).chain(of_causes));
+        table.set_header(names.chain(shown.map(str::to_owned)).chain(of_causes));
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -32,6 +34,7 @@ impl Report {
                 Some(amount) => vec![dollars(amount)],
                 None => shown_figures(figures)
                     .into_iter()
+                    .chain(more.iter().map(|told| dollars((told.amount)(figures))))
                     .chain(causes.iter().map(|at| dollars(figures.saved_by[*at])))
                     .collect(),
             }
@@ -44,7 +47,7 @@ impl Report {
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        table.add_row(names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.saved()))));
+        table.add_row(names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved()))));
         table
     }
 
@@ -62,7 +65,7 @@ impl Report {
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.saved())));
+        let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved())));
         let rows = self.rows.iter().map(|row| {
             let names = row.names.iter().map(|name| escaped(name));
             names.chain(cells(&row.figures, row.saved_by)).collect::<Vec<_>>()
@@ -100,6 +103,38 @@ impl Report {
 const COLUMNS: [&str; 8] =
     ["requests", "input", "cached", "written", "output", "cost, US$", "uncertain, US$", "saved, US$"];
 
+/// A column of a table that is only there where a report has anything to say in it.
+struct Told {
+    header: &'static str,
+    amount: fn(&Figures) -> i64,
+    is_shown: fn(&Report) -> bool,
+}
+
+const MORE: [Told; 5] = [
+    Told { header: "overhead, US$", amount: |of| of.overhead, is_shown: has_overhead },
+    Told { header: "net saved, US$", amount: Figures::net_saved, is_shown: has_overhead },
+    Told { header: "adjusted, US$", amount: |of| of.adjusted, is_shown: has_adjusted },
+    Told { header: "transfer, US$", amount: |of| of.transfer, is_shown: has_transfer },
+    Told {
+        header: "charged, US$",
+        amount: Figures::charged,
+        is_shown: |report| has_adjusted(report) || has_transfer(report),
+    },
+];
+
+fn has_overhead(report: &Report) -> bool {
+    report.total.overhead != 0
+}
+
+fn has_adjusted(report: &Report) -> bool {
+    report.rows.iter().any(|row| row.figures.adjusted != 0)
+}
+
+/// What one team is charged another one is credited with: the total says nothing.
+fn has_transfer(report: &Report) -> bool {
+    report.rows.iter().any(|row| row.figures.transfer != 0)
+}
+
 fn shown_figures(of: &Figures) -> Vec<String> {
     vec![
         grouped(of.requests),
@@ -128,12 +163,14 @@ fn uncertain(of: &Figures) -> String {
 fn columns() -> Vec<&'static str> {
     let mut names = Figures::NAMES.to_vec();
     names.insert(14, "saved_nano");
+    names.extend(["net_saved_nano", "adjusted_nano", "charged_nano"]);
     names
 }
 
 fn values(of: &Figures) -> impl Iterator<Item = i64> {
     let mut all = of.all().to_vec();
     all.insert(14, of.saved());
+    all.extend([of.net_saved(), of.adjusted, of.charged()]);
     all.into_iter()
 }
 

@@ -206,7 +206,7 @@ fn team_id(text: &str) -> Result<TeamId, Wanted> {
     values::name(text).map(TeamId::from)
 }
 
-fn known_team(text: &str, declared: Option<&[Team]>) -> Result<TeamId, Wanted> {
+pub(super) fn known_team(text: &str, declared: Option<&[Team]>) -> Result<TeamId, Wanted> {
     let Some(declared) = declared else { return team_id(text) };
     match declared.iter().find(|team| team.id.as_str() == text) {
         Some(team) => Ok(team.id.clone()),

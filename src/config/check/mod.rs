@@ -13,6 +13,7 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::limits::{LABEL_VALUES_DEFAULT, Limits};
 use crate::problem::{Place, Problem};
+use crate::report::periods::months;
 use crate::task::Tier;
 
 use super::findings::Findings;
@@ -64,6 +65,10 @@ pub(super) fn check(file_name: &str, file: File, references: References<'_>) -> 
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
         holding: terms::holding(&mut findings, file.budget.unwrap_or_default()),
         webhooks: terms::webhooks(&mut findings, file.webhooks, references),
+        overhead_team: findings.value("overhead_team", file.overhead_team, |text| keys::known_team(text, declared)),
+        transfer_ppm: findings
+            .value("cache_hit", file.transfer_price.unwrap_or_default().cache_hit, values::share)
+            .unwrap_or_default(),
         providers: rows.good,
         teams,
     };
@@ -142,7 +147,6 @@ struct Rows {
 
 fn not_built(findings: &mut Findings, file: &File) {
     findings.not_built("shared", &file.shared);
-    findings.not_built("overhead_team", &file.overhead_team);
 }
 
 fn tiers(findings: &mut Findings, written: written::Tiers, rows: &Rows) -> Tiers {
@@ -216,6 +220,9 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
         durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
         mirror: mirror(findings, written.mirror, references),
+        keep: findings.value("keep", written.keep, |text| {
+            months(text).ok_or_else(|| "a number of months or years, such as `18mo` or `2y`".to_owned())
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use crate::task::Tier;
 
 use super::*;
+use crate::ids::TeamId;
 
 /// One row with these further lines, each indented by four spaces.
 #[track_caller]
@@ -30,6 +31,16 @@ fn a_provider_is_enough() {
     let dispatch = config.providers[0].dispatch;
     assert_eq!((dispatch.retries, dispatch.retry_wait), (2, Duration::from_secs(10)));
     assert_eq!(dispatch.circuit, Some(Circuit { failures: 5, cool_down: Duration::from_secs(30) }));
+}
+
+#[test]
+fn who_pays_for_what_nobody_asked_for_and_how_long_rows_are_kept() {
+    let config = good("");
+    assert_eq!((config.overhead_team, config.transfer_ppm, config.ledger.keep), (None, 0, None));
+    let config = good("overhead_team: platform\ntransfer_price: { cache_hit: 12.5% }\nledger: { keep: 2y }\n");
+    assert_eq!(config.overhead_team, Some(TeamId::from("platform")));
+    assert_eq!((config.transfer_ppm, config.ledger.keep), (125_000, Some(24)));
+    assert_eq!(good("transfer_price: { cache_hit: 100% }\n").transfer_ppm, 1_000_000);
 }
 
 #[test]

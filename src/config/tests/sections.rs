@@ -234,3 +234,14 @@ fn any_page_may_come_only_where_keys_are_asked_for() {
         .cors;
     assert!(cors.is_some());
 }
+
+#[test]
+fn a_share_a_time_or_a_team_that_is_none_is_refused() {
+    let text = "overhead_team: x\ntransfer_price: { cache_hit: 101% }\nledger: { keep: 30d }\nteams: { ops: {} }\n";
+    assert_snapshot!(wrong_part(text), @"
+    farthing.yaml:1:16: `overhead_team` is `x`; wanted a team that stands under `teams`
+    farthing.yaml:2:30: `cache_hit` is `101%`; wanted a percentage up to `100%`, such as `20%`
+    farthing.yaml:3:17: `keep` is `30d`; wanted a number of months or years, such as `18mo` or `2y`
+    ");
+    assert_snapshot!(wrong_part("ledger: { keep: 0mo }\n"), @"farthing.yaml:1:17: `keep` is `0mo`; wanted a number of months or years, such as `18mo` or `2y`");
+}

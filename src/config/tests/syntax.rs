@@ -25,7 +25,7 @@ fn an_empty_file_says_what_is_least() {
 
 #[test]
 fn an_unknown_key_lists_its_neighbours() {
-    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `limits`?");
+    assert_snapshot!(wrong_part("limts: { body_bytes: 1MiB }\n"), @"farthing.yaml:1:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `limits`?");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn an_unknown_key_that_resembles_none_gets_no_hint() {
 
 #[test]
 fn a_key_in_another_case_is_unknown() {
-    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `mode`?");
+    assert_snapshot!(wrong_part("Mode: observe\n"), @"farthing.yaml:1:1: unknown key `Mode`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `mode`?");
 }
 
 #[test]
@@ -192,14 +192,12 @@ fn what_is_not_built_is_reported_all_at_once() {
 server:
   pass_credentials: false
 shared: env:REDIS_URL
-overhead_team: platform
 teams:
   ops: { store: true }
 "), @"
     farthing.yaml:2:21: `pass_credentials` is not available in this version
     farthing.yaml:3:9: `shared` is not available in this version
-    farthing.yaml:4:16: `overhead_team` is not available in this version
-    farthing.yaml:6:17: `store` is not available in this version
+    farthing.yaml:5:17: `store` is not available in this version
     ");
 }
 
@@ -227,9 +225,9 @@ fn a_key_of_other_letters_is_no_stumbling_block() {
 #[test]
 fn all_unknown_keys_are_told_at_once() {
     assert_snapshot!(wrong_part("mod: enforce\nserver:\n  lissen: 127.0.0.1:1\n  listen: 127.0.0.1:2\nlimts:\n  a: 1\n  b: 2\nteam: {}\n"), @"
-    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `mode`?
+    farthing.yaml:1:1: unknown key `mod`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `mode`?
     farthing.yaml:3:3: unknown key `lissen`; wanted one of `listen`, `admin_listen`, `admin_key`, `hosts`, `cost_comment`, `drain_timeout`, `tls`, `cors`; did you mean `listen`?
-    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `limits`?
-    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `webhooks`, `budget`; did you mean `teams`?
+    farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `limits`?
+    farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `teams`?
     ");
 }

@@ -243,7 +243,8 @@ fn wrong_sums(reader: &Reader, ledger: i64) -> Result<Vec<i64>, MirrorError> {
     let sql = "SELECT coalesce(s.day, t.day) FROM
             (SELECT slot / 96 AS day, sum(requests) AS requests, sum(cost_nano) AS cost FROM rollup_day
                 WHERE ledger = ?1 GROUP BY 1) AS s
-         FULL JOIN (SELECT r.at_ms / 86400000 AS day, count(DISTINCT r.request_id) AS requests, sum(a.cost_nano) AS cost
+         FULL JOIN (SELECT r.at_ms / 86400000 AS day, count(DISTINCT CASE WHEN r.purpose IS NULL THEN r.request_id END) AS requests,
+                sum(a.cost_nano) AS cost
                 FROM requests r LEFT JOIN attempts a ON a.request_id = r.request_id
                 WHERE r.ledger = ?1 AND r.status <> 'open' AND r.at_ms IS NOT NULL GROUP BY 1) AS t ON s.day = t.day
          WHERE coalesce(s.requests, 0) <> coalesce(t.requests, 0) OR coalesce(s.cost, 0) <> coalesce(t.cost, 0) ORDER BY 1";

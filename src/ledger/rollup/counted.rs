@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Key, SLOT_MS};
+use super::{Key, SLOT_MS, credit};
 use crate::ledger::batch::{AttemptChange, RequestChange};
 use crate::ledger::record::RequestFacts;
 use crate::report::Figures;
@@ -20,11 +20,19 @@ pub(super) fn counted<'a>(change: &RequestChange<'a>, mut add: impl FnMut(Key<'a
     let Some(facts) = &change.facts else { return };
     // As SQL finds the last one: by its text.
     let last = change.attempts.iter().map(|attempt| attempt.id.ordinal).max_by_key(u16::to_string);
+    if let Some(transfer) = change.transfer.filter(|transfer| transfer.amount.0 != 0 && change.cause.is_none()) {
+        let (slot, names) = key(facts, ("", ""));
+        let charged = Figures { transfer: transfer.amount.0, ..Figures::default() };
+        let (names, credit) = credit(names, Cow::Borrowed(transfer.to), &charged);
+        add((slot, names), &credit);
+    }
     for attempt in &change.attempts {
         let of_request = if Some(attempt.id.ordinal) == last { of_request(change) } else { Figures::default() };
         let intent = attempt.intent.as_ref();
         let target = intent.map_or(("", ""), |intent| (intent.provider, intent.model));
-        add(key(facts, target), &Figures { attempts: 1, ..with_attempt(of_request, attempt) });
+        let figures = Figures { attempts: 1, ..with_attempt(of_request, attempt) };
+        let overhead = if change.cause.is_some() { figures.cost } else { 0 };
+        add(key(facts, target), &Figures { overhead, ..figures });
     }
     if change.attempts.is_empty() {
         add(key(facts, ("", "")), &of_request(change));
@@ -48,7 +56,11 @@ fn key<'a>(facts: &RequestFacts<'a>, (provider, model): (&'a str, &'a str)) -> K
 
 /// What is said once of a request: it ended, and what it would have cost.
 fn of_request(change: &RequestChange<'_>) -> Figures {
-    let ended = Figures { requests: 1, ..Figures::default() };
+    if change.cause.is_some() {
+        return Figures::default();
+    }
+    let transfer = change.transfer.map_or(0, |transfer| transfer.amount.0);
+    let ended = Figures { requests: 1, transfer, ..Figures::default() };
     let Some(found) = change.comparison.as_deref() else { return ended };
     let ended = Figures {
         provider_cache: found.provider_cache.map_or(0, |amount| amount.0),

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
-use crate::ledger::record::{CacheLoss, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts};
+use crate::ledger::record::{
+    CacheLoss, Cause, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts, Transfer,
+};
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::WhyUnknown;
 
@@ -165,6 +167,24 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ("sketched, bare", Record::Sketched(nothing_known, Pricing::default(), None, Box::default())),
         ("feedback", Record::Feedback(Box::new(said))),
         ("refused", Record::Refused(Box::new(Closed { request: bare, closing }), undecided)),
+        (
+            "caused",
+            Record::Caused(
+                Intent { request: Some(full), ..intent },
+                watched,
+                Cause { purpose: "shadow", request: Some(id()) },
+            ),
+        ),
+        (
+            "served",
+            Record::Served(
+                Box::new(Closed { request: full, closing: all_closing() }),
+                watched,
+                Box::new(compared),
+                Some(Transfer { amount: NanoUsd(32), to: "platform" }),
+            ),
+        ),
+        ("served, free", Record::Served(Box::new(Closed { request: bare, closing }), undecided, Box::default(), None)),
     ]
 }
 

@@ -15,7 +15,7 @@ mod reviewing;
 mod rows;
 mod saying;
 mod speed;
-mod stating;
+pub(super) mod stating;
 mod summing;
 mod upgrading;
 
@@ -46,13 +46,13 @@ fn open(folder: &Path) -> (Ledger, Recovered) {
     Ledger::open(&options(folder)).expect("the ledger opens")
 }
 
-fn fresh() -> (TempDir, Ledger) {
+pub(super) fn fresh() -> (TempDir, Ledger) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ledger = open(folder.path()).0;
     (folder, ledger)
 }
 
-fn sync(ledger: &Ledger) {
+pub(super) fn sync(ledger: &Ledger) {
     ledger.sync_views(Duration::from_secs(20)).expect("the views catch up");
 }
 
@@ -147,7 +147,7 @@ fn append(ledger: &Ledger, records: &[Record<'_>]) {
 }
 
 /// All rows of a query as text, columns joined by `|`, null as `-`.
-fn rows(connection: &Connection, sql: &str) -> Vec<String> {
+pub(super) fn rows(connection: &Connection, sql: &str) -> Vec<String> {
     let mut statement = connection.prepare(sql).expect("the query is right");
     let columns = statement.column_count();
     let text = |row: &rusqlite::Row<'_>, column| match row.get_unwrap::<_, rusqlite::types::Value>(column) {

@@ -9,7 +9,7 @@ use crate::cost::Book;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::rollup::lines;
 use crate::ledger::schema::first_id_at;
-use crate::ledger::statements::{Books, Month, Rerating, Statement, StatementError, list, show};
+use crate::ledger::statements::{Books, Month, Rerating, Statement, StatementError, adjusted, list, show};
 use crate::report::{By, Figures, midnight};
 
 fn month(first: Date) -> Month {
@@ -26,14 +26,28 @@ fn spend(ledger: &Ledger, day: Date, team: &str, nano: i64) -> AttemptId {
 }
 
 pub(super) fn spend_at(ledger: &Ledger, at_ms: i64, team: &str, nano: i64) -> AttemptId {
+    spend_of(ledger, at_ms, (team, ""), nano)
+}
+
+/// The id of a request that arrives then.
+pub(super) fn request_at(at_ms: i64) -> RequestId {
     let random = uuid::Uuid::now_v7().to_string();
-    let id: uuid::Uuid = format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id");
-    let id = attempt(RequestId(id), 1);
+    RequestId(format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id"))
+}
+
+/// The same of a user; empty: none is named.
+pub(in crate::ledger) fn spend_of(ledger: &Ledger, at_ms: i64, (team, user): (&str, &str), nano: i64) -> AttemptId {
+    let id = attempt(request_at(at_ms), 1);
     let (Record::Intent(intent), Record::Outcome(outcome)) = (intent(id), outcome(id, nano, Some(closing()))) else {
         unreachable!("that is what they are")
     };
     let usage = Some(Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() });
-    let request = intent.request.map(|facts| RequestFacts { at_ms, team, ..facts });
+    let request = intent.request.map(|facts| RequestFacts {
+        at_ms,
+        team,
+        user: Some(user).filter(|user| !user.is_empty()),
+        ..facts
+    });
     let pricing = crate::ledger::record::Pricing { tier: Some("standard"), unknown: None };
     append(
         ledger,
@@ -82,7 +96,7 @@ fn a_month_is_closed_once_and_no_hand_changes_it() {
         "UPDATE statement_lines SET cost_nano = 0",
         "DELETE FROM statement_lines",
         "INSERT INTO statement_lines SELECT statement_id, 99, kind, month, project, provider, model, note, 1, 1, 1, 1, 1, 1,
-         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
+         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
     ] {
         let refused = hand.execute(sql, []).expect_err(sql).to_string();
         assert!(refused.contains("a closed statement never changes"), "{sql}: {refused}");
@@ -155,6 +169,51 @@ fn re_rating_books_the_difference_once_and_changes_no_row() {
     let hand = Connection::open(folder.path().join("farthing.db")).expect("it opens");
     let refused = hand.execute("UPDATE adjustments SET cost_nano = ?1", params![0]).expect_err("it is booked");
     assert!(refused.to_string().contains("what is booked never changes"), "{refused}");
+}
+
+#[test]
+fn a_report_of_a_closed_month_is_what_statements_say_of_it_to_the_nano_dollar() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, OCTOBER, "ops", 5);
+    let late = spend(&ledger, date(2026, 10, 9), "data", 1_000_003);
+    spend(&ledger, date(2026, 10, 31), "ops", 212_001);
+    sync(&ledger);
+    close(folder.path(), OCTOBER);
+    append(
+        &ledger,
+        &[Record::Reconciled(crate::ledger::record::Reconciled {
+            attempt: late,
+            at_ms: 9,
+            tokens: crate::ledger::record::KnownTokens::default(),
+            cost: NanoUsd(1_000_777),
+            export: "late.csv",
+        })],
+    );
+    sync(&ledger);
+    let text = "- { model: openai/gpt-5.6-luna, usd_per_million: { input: 0.3, output: 1.2 } }";
+    let rows = Book::parse("p.yaml", text).expect("prices");
+    let days = (OCTOBER, date(2026, 10, 31));
+    let rerating = Rerating { days, zone: &TimeZone::UTC, file: "p.yaml", rows: &rows };
+    books(folder.path()).rerate(&rerating, 1).expect("it rates");
+    spend(&ledger, NOVEMBER, "ops", 7);
+    sync(&ledger);
+    close(folder.path(), NOVEMBER);
+    let views = ledger.views().expect("the views open");
+    let by = [By::Team, By::Project, By::Model, By::Month];
+    let (since, until) = (midnight(OCTOBER, &TimeZone::UTC), midnight(NOVEMBER, &TimeZone::UTC));
+    let mut told = lines(&views, &by, since, until, &TimeZone::UTC).expect("lines");
+    told.extend(adjusted(&views, &by, days, &TimeZone::UTC).expect("lines"));
+    let report = crate::report::Report::of(&by, told, &TimeZone::UTC);
+    assert_eq!((report.total.adjusted, report.rows.len()), (411_994, 2));
+    let stated = "SELECT s.team, l.project, l.provider || '/' || l.model, l.month, sum(l.cost_nano + l.transfer_nano)
+        FROM statement_lines l JOIN statements s USING (statement_id) WHERE l.month = '2026-10' GROUP BY 1, 2, 3, 4";
+    let mut of_report: Vec<String> =
+        report.rows.iter().map(|row| format!("{}|{}", row.names.join("|"), row.figures.charged())).collect();
+    of_report.sort();
+    assert_eq!(super::rows(&views, stated), of_report);
+    // Of what re-rating knows nothing of it says so under no name.
+    let by_key = adjusted(&views, &[By::Key], days, &TimeZone::UTC).expect("lines");
+    assert!(by_key.iter().all(|line| line.names == [""]), "{by_key:?}");
 }
 
 #[test]

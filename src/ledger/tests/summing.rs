@@ -3,13 +3,14 @@
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
-use super::stating::spend_at;
+use super::stating::{request_at, spend_at, spend_of};
 use super::*;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::export::ExportRow;
 use crate::ledger::reconcile::{Coverage, Import};
-use crate::ledger::record::{Comparison, KnownTokens, Pricing};
-use crate::ledger::rollup::{self, lines};
+use crate::ledger::record::{Cause, Comparison, KnownTokens, Pricing, Transfer};
+use crate::ledger::rollup::named::TABLES;
+use crate::ledger::rollup::{self, OF_SPAN, lines};
 use crate::report::{By, Figures, Report, midnight};
 
 /// Of the sums that the rows give now, and of those that are kept, which would not be the same.
@@ -18,8 +19,10 @@ fn check_sums(ledger: &Ledger) {
     sync(ledger);
     let views = ledger.views().expect("the views open");
     let of_rows = rollup::FILL.strip_prefix("INSERT INTO rollup ").expect("it fills").trim_end_matches(';');
-    let kept =
-        rows(&views, "SELECT * FROM rollup WHERE requests <> 0 OR attempts <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9");
+    let kept = rows(
+        &views,
+        "SELECT * FROM rollup WHERE requests <> 0 OR attempts <> 0 OR transfer_nano <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9",
+    );
     assert_eq!(kept, rows(&views, &format!("{of_rows} ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9")));
     let sums = Figures::NAMES.map(|name| format!("sum({name})")).join(", ");
     let by_day = |table: &str, least: &str| {
@@ -27,8 +30,32 @@ fn check_sums(ledger: &Ledger) {
         let groups = format!("SELECT slot / 96 * 96, {sql}, {sums} FROM {table} GROUP BY 1, {sql}");
         rows(&views, &format!("{groups} HAVING {least} ORDER BY 1, {sql}"))
     };
-    let least = "sum(requests) <> 0 OR sum(attempts) <> 0";
+    let least = "sum(requests) <> 0 OR sum(attempts) <> 0 OR sum(transfer_nano) <> 0";
     assert_eq!(by_day("rollup_day", least), by_day("rollup", least));
+    for (table, column, _) in TABLES {
+        let of_rows = format!(
+            "SELECT slot / 96 * 96, team, {column}, {sums} FROM ({})
+             WHERE slot < (SELECT until_slot FROM rollup_named) GROUP BY 1, 2, 3",
+            OF_SPAN.replace("?1", "''").replace("?2", "'g'").replace("?3", "0").replace("?4", "1e18")
+        );
+        let kept = format!("SELECT * FROM {table} WHERE requests <> 0 OR attempts <> 0 OR transfer_nano <> 0");
+        assert_eq!(
+            rows(&views, &format!("{kept} ORDER BY 1, 2, 3")),
+            rows(&views, &format!("{of_rows} ORDER BY 1, 2, 3"))
+        );
+    }
+}
+
+/// An id of a request that arrives when those of these tests do.
+fn fitting() -> RequestId {
+    request_at(facts(RequestId::new()).at_ms)
+}
+
+/// Counts users and prompts of all slots that begin before a moment.
+fn fill(ledger: &Ledger, beyond_ms: i64) {
+    sync(ledger);
+    let mut connection = Connection::open(&ledger.path).expect("it opens");
+    while rollup::fill_next(&mut connection, beyond_ms / 900_000).expect("it fills") {}
 }
 
 fn total(ledger: &Ledger, by: &[By]) -> Figures {
@@ -82,10 +109,13 @@ fn what_is_not_known_is_null_and_counts_for_nothing() {
 #[test]
 fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
     let (folder, first) = fresh();
-    let ids: Vec<AttemptId> = (0..6).map(|_| attempt(RequestId::new(), 1)).collect();
+    let ids: Vec<AttemptId> = (0..6).map(|_| attempt(fitting(), 1)).collect();
     let again = |id: AttemptId| attempt(id.request, 2);
     append(&first, &ids.iter().map(|id| intent(*id)).collect::<Vec<_>>());
     check_sums(&first);
+    // What ends from here on is in a slot whose users and prompts have been counted already.
+    append(&first, &[closed(fitting())]);
+    fill(&first, i64::MAX);
     append(&first, &[compared(ids[0], 7, 9), outcome(ids[1], 8, None), intent(again(ids[1]))]);
     check_sums(&first);
     append(&first, &[compared(again(ids[1]), 1, 90), outcome(ids[2], 4, Some(closing()))]);
@@ -95,7 +125,7 @@ fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
     assert_eq!(recovered.attempts_interrupted, 3);
     check_sums(&ledger);
     let figures = total(&ledger, &[By::Model]);
-    assert_eq!((figures.requests, figures.uncertain, figures.uncertain_high), (6, 3, 3 * BOUND.0));
+    assert_eq!((figures.requests, figures.uncertain, figures.uncertain_high), (7, 3, 3 * BOUND.0));
     let billed = |id: AttemptId, cost| ExportRow {
         line: 1,
         client_request_id: id.to_string(),
@@ -115,7 +145,7 @@ fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
 fn rows_and_sums_give_the_same_lines_for_whatever_both_know() {
     let (_folder, ledger) = fresh();
     for cost in 1..9 {
-        let id = attempt(RequestId::new(), 1);
+        let id = attempt(fitting(), 1);
         append(&ledger, &[intent(id), compared(id, cost, 50)]);
     }
     let by_rows = total(&ledger, &[By::Team, By::Prompt]);
@@ -156,6 +186,105 @@ fn a_span_of_any_zone_has_the_same_sums_by_days_and_slots_as_by_rows() {
         .expect("it compacts");
     let (ledger, _) = open(folder.path());
     assert_eq!(total(&ledger, &[By::Team]).cost, (1 << 15) - 1);
+}
+
+#[test]
+fn users_and_prompts_have_the_same_lines_however_much_of_them_is_counted() {
+    let (_folder, ledger) = fresh();
+    let first = midnight(date(2026, 10, 23), &TimeZone::UTC);
+    for (place, hours) in [0, 1, 22, 23, 24, 46, 47, 48, 71, 95].into_iter().enumerate() {
+        let (team, user) = (["ops", "data"][place % 2], ["ann", "bob", ""][place % 3]);
+        spend_of(&ledger, first + hours * 3_600_000, (team, user), 1 << place);
+    }
+    let told = |by: &[By], zone: &TimeZone, days: (i8, i8)| {
+        let [since, until] = [days.0, days.1].map(|day| midnight(date(2026, 10, day), zone));
+        let views = ledger.views().expect("the views open");
+        Report::of(by, lines(&views, by, since, until, zone).expect("lines"), zone)
+    };
+    let spans = [("UTC", (23, 27)), ("UTC", (24, 26)), ("Europe/Berlin", (23, 27)), ("Asia/Kathmandu", (24, 26))];
+    let dimensions: [&[By]; 5] = [
+        &[By::User],
+        &[By::Team, By::User],
+        &[By::Prompt, By::Day],
+        &[By::Month, By::User, By::Team],
+        &[By::CacheLoss],
+    ];
+    let all = || -> Vec<Report> {
+        let zone = |name| TimeZone::get(name).expect("a zone");
+        spans.iter().flat_map(|(name, days)| dimensions.map(|by| told(by, &zone(name), *days))).collect()
+    };
+    sync(&ledger);
+    let of_rows = all();
+    assert_eq!(of_rows[0].total.cost, (1 << 10) - 1);
+    for hours in [0, 1, 23, 30, 48, 200] {
+        fill(&ledger, first + hours * 3_600_000);
+        check_sums(&ledger);
+        assert_eq!(all(), of_rows, "{hours}");
+    }
+    // The rows are no longer asked.
+    let hand = Connection::open(&ledger.path).expect("it opens");
+    hand.execute_batch("DELETE FROM attempts; DELETE FROM requests;").expect("they go");
+    assert_eq!(told(&[By::Team, By::User], &TimeZone::UTC, (23, 27)), of_rows[1]);
+}
+
+#[test]
+fn what_farthing_causes_is_a_cost_and_no_request_of_an_agent() {
+    let (_folder, ledger) = fresh();
+    let (id, about) = (attempt(fitting(), 1), fitting());
+    let Record::Intent(caused) = intent(id) else { unreachable!("that is what it is") };
+    let cause = Cause { purpose: "shadow", request: Some(about) };
+    append(&ledger, &[Record::Caused(caused, decision(), cause)]);
+    check_sums(&ledger);
+    append(&ledger, &[compared(id, 70, 100)]);
+    let whole = attempt(fitting(), 1);
+    let Record::Intent(caused) = intent(whole) else { unreachable!("that is what it is") };
+    append(&ledger, &[Record::Caused(caused, decision(), cause), compared(whole, 7, 9)]);
+    check_sums(&ledger);
+    let figures = total(&ledger, &[By::Team]);
+    assert_eq!((figures.requests, figures.attempts, figures.compared, figures.saved()), (0, 2, 0, 0));
+    assert_eq!((figures.cost, figures.overhead, figures.net_saved()), (77, 77, -77));
+    assert_eq!(total(&ledger, &[By::User, By::Tier]), figures);
+    let told = format!("shadow|{about}");
+    check_rows(&ledger, "SELECT purpose, caused_by FROM requests_v1", &[&told, &told]);
+}
+
+#[test]
+fn what_a_hit_is_charged_at_is_credited_to_another_team() {
+    let (_folder, ledger) = fresh();
+    let served = |id: RequestId| {
+        let hit =
+            Comparison { baseline: Some(NanoUsd(100)), fallback: Some(NanoUsd(0)), cache: NanoUsd(60), ..found() };
+        let transfer = Some(Transfer { amount: NanoUsd(12), to: "platform" });
+        let closed = Box::new(Closed { request: facts(id), closing: closing() });
+        Record::Served(closed, decision(), Box::new(hit), transfer)
+    };
+    append(&ledger, &[served(fitting())]);
+    fill(&ledger, i64::MAX);
+    append(&ledger, &[served(fitting())]);
+    check_sums(&ledger);
+    // A call that failed came before, in another batch.
+    let later = attempt(fitting(), 1);
+    append(&ledger, &[intent(later), outcome(later, 0, None)]);
+    sync(&ledger);
+    append(&ledger, &[served(later.request)]);
+    check_sums(&ledger);
+    let views = ledger.views().expect("the views open");
+    for by in [&[By::Team][..], &[By::Team, By::User], &[By::Team, By::Key, By::User]] {
+        let lines = lines(&views, by, 0, 1 << 42, &TimeZone::UTC).expect("lines");
+        let report = Report::of(by, lines, &TimeZone::UTC);
+        let found: Vec<_> = report
+            .rows
+            .iter()
+            .map(|row| (row.names[0].as_str(), row.figures.requests, row.figures.charged()))
+            .collect();
+        assert_eq!(found, [("data-platform", 3, 36), ("platform", 0, -36)], "{by:?}");
+        assert_eq!((report.total.charged(), report.total.saved_by), (0, [120, 0, 0, 0, 180]));
+    }
+    check_rows(&ledger, "SELECT DISTINCT transfer_nano, transfer_to FROM requests_v1", &["12|platform"]);
+}
+
+fn found<'a>() -> Comparison<'a> {
+    Comparison { retry: Some(NanoUsd(0)), ..Comparison::default() }
 }
 
 #[test]
