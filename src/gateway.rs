@@ -25,9 +25,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use crate::call::Call;
+use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
+use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
@@ -164,12 +165,12 @@ impl Gateway {
         let purse = self.purse(&facts, key);
         let running = match self.admit(&purse, &facts) {
             Ok(running) => running,
-            Err(error) => return self.no_plan(&call, error),
+            Err(error) => return self.turn_away(&facts, error),
         };
         let downgrade = self.is_to_downgrade(&purse, &facts);
         let (mut plan, remembered) = match self.decide(&call, key, &book, downgrade).await {
             Ok(decided) => decided.into_parts(),
-            Err(error) => return self.no_plan(&call, error),
+            Err(error) => return self.turn_away(&facts, error),
         };
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
@@ -310,9 +311,17 @@ impl Gateway {
         }
     }
 
-    fn no_plan(&self, call: &Call, error: ApiError) -> Reply {
+    /// Accounts for a call that has the answer of the request `first`, and costs nothing.
+    pub fn replayed(&self, facts: &Arc<CallFacts>, first: RequestId, status: StatusCode) {
+        let as_first = Reason { because: Some(first.to_string().into()), ..Reason::of(Why::Replayed) };
+        let unplanned = Plan::new(None, Vec::new(), as_first);
+        Meter::open(&self.accounts, facts, &Arc::new(unplanned)).replayed(status.as_u16());
+    }
+
+    /// Refuses a call before it has a plan.
+    pub fn turn_away(&self, facts: &Arc<CallFacts>, error: ApiError) -> Reply {
         let unplanned = Plan::new(None, Vec::new(), Reason::of(Why::Refused));
-        Meter::open(&self.accounts, &call.facts, &Arc::new(unplanned)).refused(error.code, error.status);
+        Meter::open(&self.accounts, facts, &Arc::new(unplanned)).refused(error.code, error.status);
         Reply { status: status_of(&error), headers: HeaderMap::new(), decision: None, body: ReplyBody::Error(error) }
     }
 }

@@ -104,16 +104,26 @@ pub const FEEDBACK_NOTE_BYTES_MAX: usize = 500;
 pub const FEEDBACK_CLAIM_MAX: u32 = 1_000;
 /// Most feedback that looks at the ledger at a time; more waits.
 pub const FEEDBACK_LOOKUPS_MAX: usize = 4;
+/// How often a key may say something of an answer, on the average.
+pub const FEEDBACK_EVERY: Duration = Duration::from_millis(100);
+/// How often it may say something at once.
+pub const FEEDBACK_AT_ONCE: u32 = 100;
 /// How long feedback waits for the ledger to show a request that may just have ended.
 pub const FEEDBACK_PATIENCE: Duration = Duration::from_secs(2);
 /// Most bytes of a request's texts that a sketch reads.
 pub const SKETCH_TEXT_BYTES_MAX: usize = 32 << 10;
 /// Shortest line that counts as a repeated block, in bytes.
 pub const SKETCH_BLOCK_BYTES_MIN: usize = 64;
+/// Most beginnings of prompts that are marked in order to tell what changed in them, at up to a kilobyte each.
+pub const MARKS_MAX: usize = 2_048;
+/// Most tools that are marked one by one.
+pub const MARKED_TOOLS_MAX: usize = 128;
 /// Most bytes of bodies that wait for their sketch; further ones have none.
 pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
+/// How long, of each such time, sketches may take of requests that have ended meanwhile; further ones have none.
+pub const SKETCH_LATE: Duration = Duration::from_millis(1);
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.
@@ -216,6 +226,16 @@ pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_ANSWERS_MAX: usize = 256;
 /// See [`ADMIN_ANSWERS_MAX`].
 pub const ADMIN_ANSWERS_KEPT: Duration = Duration::from_secs(600);
+/// Longest `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an answer is kept for a request that is repeated under its `Idempotency-Key`.
+pub const REPLAYS_KEPT: Duration = Duration::from_secs(600);
+/// Largest answer that is kept so, in bytes.
+pub const REPLAY_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of such answers; as much again may be on its way.
+pub const REPLAYS_BYTES_MAX: usize = 64 << 20;
+/// Most of them for one key and team.
+pub const REPLAYS_OF_HOLDER_BYTES_MAX: usize = 16 << 20;
 /// Highest budget, in dollars: sums of that size are far from the largest amount that a row holds.
 pub const BUDGET_USD_MAX: i64 = 1_000_000_000;
 /// Shortest rolling period of a budget.

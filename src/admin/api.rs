@@ -19,15 +19,13 @@ use crate::budget::Terms;
 use crate::config::{Key, Team};
 use crate::gateway::standings::{self, Standing};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Repeat, Store, StoredKey, Surroundings, Wanted, Who, duration};
-use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT, IDEMPOTENCY_KEY_BYTES_MAX};
 use crate::server::shown_method;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
 
 /// Most keys of one answer.
 const KEYS_MAX: usize = 1_000;
-/// Longest idempotency key, in bytes.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Answers one request.
 pub(super) async fn serve(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -97,6 +95,10 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             })
             .await
         }
+        (&Method::PATCH, ["keys", name]) => {
+            let patch = parsed(&whole(body).await?)?;
+            Ok((StatusCode::OK, change(admin, who, Change::Update((*name).to_owned(), patch), None).await?))
+        }
         (&Method::DELETE, ["keys", name]) => {
             Ok((StatusCode::OK, change(admin, who, Change::Revoke((*name).to_owned()), None).await?))
         }
@@ -135,7 +137,7 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             Ok((StatusCode::OK, json!({ "budgets": budgets, "left_out": left_out })))
         }
         (method, ["keys"]) => Err(wrong_method(method, "GET, POST")),
-        (method, ["keys", _]) => Err(wrong_method(method, "GET, DELETE")),
+        (method, ["keys", _]) => Err(wrong_method(method, "GET, PATCH, DELETE")),
         (method, ["keys", _, "rotate"]) => Err(wrong_method(method, "POST")),
         (method, ["audit" | "budgets" | "teams"]) => Err(wrong_method(method, "GET")),
         _ => Err(not_found()),

@@ -15,6 +15,7 @@ mod check;
 mod demo;
 mod explain;
 mod keys;
+mod keys_update;
 mod ledger;
 mod mirror;
 mod policy;

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use super::{counted, fail, find_config, mirror, print_problems};
 use crate::config;
 use crate::ledger::reads::Reads;
-use crate::ledger::{LedgerError, open_views, rollup, statements};
+use crate::ledger::{LedgerError, losses, open_views, rollup, statements};
 use crate::money::NanoUsd;
 use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
 use crate::report::forecast::{DAYS_MIN, Forecast, forecast};
+use crate::report::losses as broken;
 use crate::report::{By, Line, Report, date_of, midnight};
 use crate::telemetry::log::now_ms;
 
@@ -42,7 +43,8 @@ Example:
   farthing report --format focus > focus-2026-11.csv
   farthing report --by team,day --mirror
   farthing report --by team --forecast
-  farthing report --causal";
+  farthing report --causal
+  farthing report --cache-loss";
 
 #[derive(Args)]
 pub struct Arguments {
@@ -61,6 +63,9 @@ pub struct Arguments {
     /// Instead, what levers really save: sessions with them against those that policies hold out (`holdout`)
     #[arg(long, conflicts_with_all = ["by", "forecast"])]
     causal: bool,
+    /// Instead, the conversations whose cached prefix broke: what broke it, where in the prompt, and what that cost
+    #[arg(long, conflicts_with_all = ["by", "forecast", "causal"])]
+    cache_loss: bool,
     /// The ledger or a copy of it, or a mirror (`env:NAME` of its URL); else the configuration's ledger
     #[arg(long, value_name = "FILE")]
     ledger: Option<String>,
@@ -158,6 +163,9 @@ impl<'z> Asked<'z> {
         if arguments.causal {
             return self.causal(views, arguments.format);
         }
+        if arguments.cache_loss {
+            return self.cache_loss(views, arguments.format);
+        }
         if arguments.format == Format::Focus {
             return self.focus(views);
         }
@@ -204,6 +212,17 @@ impl<'z> Asked<'z> {
             return Ok("no policy holds sessions out: `holdout: 0.01` in its front matter does".to_owned());
         }
         Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn cache_loss(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {
+        let beyond = self.until.saturating_add(Span::new().days(1));
+        let lines = losses::losses(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
+        Ok(match format {
+            Format::Json => broken::json(&lines).to_string(),
+            Format::Csv | Format::Focus => broken::csv(&lines),
+            Format::Table if lines.is_empty() => format!("{} to {}: no cached prefix broke", self.since, self.until),
+            Format::Table => broken::table(&lines).to_string(),
+        })
     }
 
     fn focus(&self, views: &impl Reads) -> Result<String, LedgerError> {
@@ -317,6 +336,7 @@ mod tests {
             until: None,
             forecast: false,
             causal: false,
+            cache_loss: false,
             ledger: None,
             mirror: false,
             config: None,

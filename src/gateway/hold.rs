@@ -265,6 +265,23 @@ pub fn recall_new_keys(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Re
     recall(accounts, config, &new, Whose::Keys)
 }
 
+/// Recalls what keys spent whose budgets are to be put in force, whatever is booked of them: of the time before, when they
+/// had none, nothing is.
+///
+/// # Errors
+///
+/// As [`recall_new_keys`].
+pub fn recall_keys_anew(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Result<(), LedgerError> {
+    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
+    // Before the ledger is read: what is settled in between may be booked twice, and never not at all.
+    accounts.holds.with(|books| {
+        for (key, budget) in keys.iter().filter_map(|key| Some((key, key.terms.budget?))) {
+            books.forget_spent(&Payer::Key(key.id.clone()), budget.every);
+        }
+    });
+    recall(accounts, config, keys, Whose::Keys)
+}
+
 /// Brings the gauges of what is left up to date.
 pub fn refresh_gauges(accounts: &Accounts, config: &Payers) {
     for team in &config.teams {

@@ -28,6 +28,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 6, sql: statements::TABLES },
     Step { to: 7, sql: SKETCHES },
     Step { to: 8, sql: OVERHEADS },
+    Step { to: 9, sql: BREAKS },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -149,6 +150,25 @@ CREATE VIEW requests_v1 AS SELECT
 FROM requests;",
     rollup::added!()
 );
+
+/// Where cached prefixes broke.
+const BREAKS: &str = "
+ALTER TABLE requests ADD COLUMN cache_lost_at_tokens INTEGER;
+CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to,
+    tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens
+FROM requests;";
 
 /// The version of the tables.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {

@@ -21,6 +21,7 @@ pub mod feedback;
 mod frame;
 mod inspect;
 mod journal;
+pub mod losses;
 mod migrate;
 pub mod mirror;
 mod preview;
@@ -148,7 +149,7 @@ impl Ledger {
     /// for the tables, and may be called from a `Drop`.
     ///
     /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`],
-    /// [`Record::Caused`] and [`Record::Feedback`]) is kept in memory and tried
+    /// [`Record::Caused`], [`Record::Feedback`] and [`Record::Amended`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -161,7 +162,9 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) => Urgency::MayBeRefused,
+            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) | Record::Amended(_) => {
+                Urgency::MayBeRefused
+            }
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)

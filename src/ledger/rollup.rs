@@ -431,7 +431,7 @@ pub fn lines(
 }
 
 /// The values of [`OF_SPAN`] and of [`sessions`].
-fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
+pub(super) fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
     let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
     let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
     [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]

@@ -16,7 +16,7 @@ use crate::ledger::statements;
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 8;
+pub(super) const SCHEMA_VERSION: u32 = 9;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -35,7 +35,7 @@ CREATE TABLE requests (
     tools_bytes INTEGER, opening_bytes INTEGER, messages_bytes INTEGER, common_tokens INTEGER, prefix_hash INTEGER,
     exact_hash INTEGER, masked_hash INTEGER, masked_system_hash INTEGER, masks INTEGER, read_bytes INTEGER,
     repeated_bytes INTEGER,
-    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT
+    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT, cache_lost_at_tokens INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -55,6 +55,7 @@ CREATE TABLE attempts (
 
 CREATE INDEX attempts_by_request ON attempts (request_id);
 CREATE INDEX attempts_open ON attempts (attempt_id) WHERE fate = 'open';
+CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
 CREATE INDEX requests_open ON requests (request_id) WHERE status = 'open';
 
 -- How far the journal has been applied; `ledger` is the number that its segments carry, `program` the version
@@ -75,7 +76,7 @@ CREATE VIEW requests_v1 AS SELECT
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
     cache_lost_nano, cache_lost_to,
     tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
-    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT

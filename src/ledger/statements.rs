@@ -530,6 +530,7 @@ fn differences(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<(
             cache_write_1h_tokens: tokens(12)?,
             output_tokens: tokens(13)?,
             reasoning_tokens: tokens(14)?,
+            ..Usage::default()
         };
         let tier = ServiceTier::from_reply(&row.get::<_, String>(6)?);
         let discount = u32::try_from(row.get::<_, Option<i64>>(7)?.unwrap_or_default()).unwrap_or_default();

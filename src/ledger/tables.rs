@@ -11,13 +11,13 @@ use jiff::tz::TimeZone;
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
-use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, whole};
+use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, text_columns, whole};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::mirror;
-use crate::ledger::record::Reconciled;
+use crate::ledger::record::{Amended, Reconciled};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::{self, Sums, counted};
@@ -125,6 +125,12 @@ UPDATE attempts SET source = 'reported', unknown_reason = NULL, cost_low_nano = 
     tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
 
+const AMEND_REQUEST: &str = "
+UPDATE requests SET masked_hash = coalesce(?2, masked_hash), masked_system_hash = coalesce(?3, masked_system_hash),
+    masks = coalesce(?4, masks), read_bytes = coalesce(?5, read_bytes), repeated_bytes = coalesce(?6, repeated_bytes),
+    cache_lost_to = coalesce(?7, cache_lost_to), cache_lost_at_tokens = coalesce(?8, cache_lost_at_tokens)
+WHERE request_id = ?1";
+
 const OPEN_REQUESTS: &str = "SELECT request_id FROM requests WHERE status = 'open'
     UNION SELECT request_id FROM attempts WHERE fate = 'open'";
 
@@ -199,6 +205,9 @@ impl Tables {
             }
             for word in &batch.reconciled {
                 writer.reconcile(word)?;
+            }
+            for amended in &batch.amended {
+                writer.amend(amended)?;
             }
             for said in &batch.feedback {
                 writer.feedback.write(said)?;
@@ -298,6 +307,7 @@ struct Writer<'c, 'k> {
     insert_whole_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
+    amend_request: CachedStatement<'c>,
     feedback: Said<'c>,
     sums: Sums<'c, 'k>,
     attempt_id: String,
@@ -312,6 +322,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             insert_whole_request: connection.prepare_cached(INSERT_WHOLE_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
+            amend_request: connection.prepare_cached(AMEND_REQUEST)?,
             feedback: Said::new(connection)?,
             sums: Sums::new(connection)?,
             attempt_id: String::with_capacity(44),
@@ -544,6 +555,23 @@ impl<'c, 'k> Writer<'c, 'k> {
             sketch.0[9],
             sketch.0[10],
         ])
+    }
+
+    fn amend(&mut self, amended: &Amended<'_>) -> rusqlite::Result<()> {
+        let texts = text_columns(amended.texts.as_ref());
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id: &str = amended.request.0.as_hyphenated().encode_lower(&mut buffer);
+        let (culprit, at) = (amended.broke.map(|broke| broke.culprit), amended.broke.and_then(|broke| broke.at_tokens));
+        // Sums are kept by culprit, and by nothing else of it.
+        if amended.broke.is_some() {
+            self.sums.take(id)?;
+        }
+        let values = params![id, texts[0], texts[1], texts[2], texts[3], texts[4], culprit, whole(at)];
+        self.amend_request.execute(values)?;
+        if amended.broke.is_some() {
+            self.sums.add(id)?;
+        }
+        Ok(())
     }
 
     fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {

@@ -1,5 +1,7 @@
 //! One request over several attempts, as its log event and its rows tell it.
 
+mod sketching;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -229,6 +231,7 @@ const USED: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
+    apart: crate::reply::usage::Apart::NONE,
 };
 
 #[test]
@@ -440,6 +443,7 @@ fn said(from: u64) -> Facts {
         cache_write_1h_tokens: from / 10 + 3,
         output_tokens: from / 2,
         reasoning_tokens: from / 10 + 4,
+        ..Usage::default()
     };
     Facts { usage: Some(usage), finished: 1, ..Facts::default() }
 }
@@ -570,32 +574,4 @@ async fn a_stream_beyond_its_limit_holds_more_until_there_is_none() {
     assert!(meter.is_spent());
     meter.cut_short();
     assert_eq!(balance(&accounts, &ask), (held, NanoUsd::ZERO));
-}
-
-#[tokio::test]
-async fn a_row_says_what_the_request_looked_like_and_no_text_of_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (accounts, _) = accounts(folder.path());
-    let (row, target) = unasked(folder.path());
-    let ask = |body: &'static [u8]| {
-        let call = call_of(body);
-        let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
-        let mut meter = Meter::open(&accounts, &call.facts, &plan);
-        meter.sketch(&call.body);
-        let slot = meter.sketch.clone().expect("there is room");
-        while slot.get().is_none() {
-            std::thread::yield_now();
-        }
-        meter.begin(&row, &target, &row.prepare(&call, &target, None)).expect("the ledger takes it");
-        meter.complete(200);
-    };
-    ask(br#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"rows at 10:02?"}]}"#);
-    ask(br#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"rows at 11:40?"}]}"#);
-    accounts.ledger.sync_views(Duration::from_secs(20)).expect("the views catch up");
-    let views = accounts.ledger.views().expect("the views open");
-    let sql = "SELECT count(*), count(DISTINCT exact_hash), count(DISTINCT masked_hash), count(DISTINCT prefix_hash),
-        max(masks), min(opening_bytes), min(messages_bytes), max(repeated_bytes) FROM requests_v1";
-    let found: Vec<i64> =
-        views.query_row(sql, [], |row| (0..8).map(|place| row.get(place)).collect()).expect("it reads");
-    assert_eq!(found, [2, 2, 1, 1, 1, 39, 81, 0]);
 }

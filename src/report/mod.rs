@@ -7,6 +7,7 @@ pub mod causal;
 pub mod figures;
 pub mod focus;
 pub mod forecast;
+pub mod losses;
 pub mod periods;
 pub mod review;
 pub mod write;

@@ -263,12 +263,17 @@ fn wasted(prompt: &Prompt, span: Span) -> Vec<Advice> {
 fn cure(culprit: &str) -> &str {
     match culprit {
         "model" => "conversations moved between models; keep them on one, or move less often",
-        "tools" => {
-            "tools, their order or the answer's format changed on the way; offer them all, in one order, from the start"
-        }
+        "tools" => "tools changed on the way; offer them all from the start",
+        "tool_order" => "the same tools came in another order; sort them by name",
+        "format" => "the answer's format changed on the way; ask for one from the start",
         "system" => "the system prompt changed on the way; put what changes into the last turn",
+        "timestamp" => {
+            "hours, ids or numbers in the system prompt changed; leave them out, or put them into the last turn"
+        }
         "history" => "earlier turns were rewritten; rewrite seldom, and much at once",
-        "idle" => "conversations paused for longer than five minutes; a cache of an hour may pay",
+        "ttl" | "idle" => {
+            "conversations paused for longer than five minutes; a cache of an hour, where the provider has one, may pay"
+        }
         _ => "the provider read them anew for no reason that is seen here",
     }
 }

@@ -34,12 +34,14 @@ const IMAGE_TOKENS_MAX: u64 = 48_169;
 const TOKEN_BYTES_MAX: u64 = 128;
 
 /// The most input tokens that `view`'s request can be billed for, given its body's length in bytes and the
-/// model's context limit in tokens; `None` if nothing bounds them.
-pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>) -> Option<u64> {
-    if view.attachments.server_tools > 0 || view.attachments.recordings > 0 {
+/// model's context limit in tokens; `None` if nothing bounds them, as where sound is sent whose tokens have no known price.
+pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>, sound_is_priced: bool) -> Option<u64> {
+    let attached = &view.attachments;
+    if attached.server_tools > 0 || (attached.recordings > 0 && !sound_is_priced) {
         return None;
     }
-    let sent = (view.attachments.references == 0)
+    // The bytes of a recording do not bound its tokens: an hour of silence may have very few.
+    let sent = (attached.references == 0 && attached.recordings == 0)
         .then(|| body_bytes as u64 + view.attachments.images.saturating_mul(IMAGE_TOKENS_MAX));
     match (sent, context_limit) {
         (Some(sent), Some(limit)) => Some(sent.min(limit)),
@@ -136,7 +138,7 @@ mod tests {
 
     #[track_caller]
     fn check_input(view: &View, limit: Option<u64>, expected: Option<u64>) {
-        assert_eq!(input_bound(view, 1000, limit), expected);
+        assert_eq!(input_bound(view, 1000, limit, false), expected);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":tru
 const HEAD_TOOLS: u64 = 1;
 /// See [`HEAD_TOOLS`].
 const HEAD_FORMAT: u64 = 2;
+/// See [`HEAD_TOOLS`].
+const HEAD_FUNCTIONS: u64 = 3;
 
 /// Reads a request body.
 ///
@@ -313,7 +315,8 @@ impl Reader {
             return Ok(s.pass()?);
         }
         let at = s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
-        self.view.outline.chain.head.with(HEAD_TOOLS, s.text(at));
+        self.view.outline.chain.head.with(HEAD_TOOLS, s.text(at.clone()));
+        self.view.outline.tools_at = Some(at);
         Ok(())
     }
 
@@ -354,7 +357,9 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.pass()?);
         }
-        s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        let at = s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        self.view.outline.chain.head.with(HEAD_FUNCTIONS, s.text(at.clone()));
+        self.view.outline.tools_at = self.view.outline.tools_at.take().or(Some(at));
         Ok(())
     }
 

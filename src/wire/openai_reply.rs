@@ -178,6 +178,7 @@ mod tests {
             cache_write_1h_tokens: 0,
             output_tokens: 7,
             reasoning_tokens: 5,
+            ..Usage::default()
         };
         assert_eq!(facts.usage, Some(expected));
         assert_eq!((facts.service_tier, facts.choices, facts.finished), (Some(ServiceTier::Flex), 1, 1));

@@ -135,8 +135,8 @@ fn a_ledger_of_a_later_version_is_refused() {
     let (folder, ledger) = fresh();
     drop(ledger);
     let connection = Connection::open(folder.path().join("farthing.db")).expect("it opens");
-    connection.execute_batch("PRAGMA user_version = 9").expect("it runs");
-    let told = "ledger `DIR/farthing.db` has version 9 (of farthing 9.1.0), and this program reads up to 8; start the \
+    connection.execute_batch("PRAGMA user_version = 10").expect("it runs");
+    let told = "ledger `DIR/farthing.db` has version 10 (of farthing 9.1.0), and this program reads up to 9; start the \
                 program that wrote it, or restore a backup from before the upgrade";
     connection.execute_batch("UPDATE journal SET program = '9.1.0'").expect("it runs");
     check_refused(folder.path(), told);

@@ -303,6 +303,7 @@ fn a_request_of_one_batch_counts_for_what_its_rows_say() {
         cache_write_1h_tokens: 3,
         output_tokens: 5,
         reasoning_tokens: 4,
+        ..Usage::default()
     };
     let many = RequestId::new();
     let mut records = Vec::new();

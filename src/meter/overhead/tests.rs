@@ -10,6 +10,7 @@ use super::*;
 use crate::ledger::record::Fate;
 use crate::ledger::rollup::lines;
 use crate::plan::{Reason, Why};
+use crate::reply::usage::Apart;
 use crate::report::{By, Report};
 use crate::wire::openai_reply::Facts;
 
@@ -20,6 +21,13 @@ const USAGE: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 0,
     reasoning_tokens: 0,
+    apart: Apart {
+        audio_input_tokens: 0,
+        cached_audio_input_tokens: None,
+        audio_output_tokens: 0,
+        image_input_tokens: 0,
+        image_output_tokens: 0,
+    },
 };
 
 /// Accounts in which overheads are paid for by that team, and hits are charged at a fifth.

@@ -21,6 +21,7 @@ const USAGE: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
+    apart: crate::reply::usage::Apart::NONE,
 };
 
 fn answered<'a>(target: &'a ModelRef, of: &Priced) -> Answered<'a> {
