@@ -18,6 +18,18 @@ pub enum LedgerError {
         /// The file that the other process holds locked.
         lock: PathBuf,
     },
+    /// The database has other names: a process that opens one of them has another journal and another lock.
+    #[error(
+        "ledger `{}` is one file under {names} names (hard links), and another process could write it under another; \
+         wanted one name: remove the others, or put a copy in the place of this one",
+        path.display()
+    )]
+    Linked {
+        /// The database.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+    },
     /// The file exists and was not made by us; it has not been touched.
     #[error("`{}` is not a farthing ledger: {found}", path.display())]
     NotALedger {

@@ -48,6 +48,7 @@ mod verify_journal;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -65,7 +66,7 @@ use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 use crate::ledger::upkeep::Upkeep;
 
-pub use crate::ledger::balances::{Adjusted, Spender, Spent, Users};
+pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
@@ -106,7 +107,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::InUse`] while another process owns it; [`LedgerError::NotALedger`],
+    /// [`LedgerError::InUse`] while another process owns it, [`LedgerError::Linked`] if one could unseen; [`LedgerError::NotALedger`],
     /// [`LedgerError::TooNew`] for a file that is not ours to write; [`LedgerError::Unreadable`],
     /// [`LedgerError::MissingSegment`], [`LedgerError::ForeignJournal`] for a journal that cannot be
     /// replayed whole; [`LedgerError::Gone`] for one without its database; [`LedgerError::Damaged`]; else the system's error. Nothing is lost by trying again.
@@ -371,6 +372,10 @@ fn is_owned(database: &Path) -> bool {
 }
 
 fn lock(database: &Path) -> Result<File, LedgerError> {
+    // The lock goes by the name, and so do SQLite's log and the journal: <https://www.sqlite.org/howtocorrupt.html#_multiple_links_to_the_same_file>
+    if let Some(names) = database.metadata().ok().map(|file| file.nlink()).filter(|names| *names > 1) {
+        return Err(LedgerError::Linked { path: database.to_path_buf(), names });
+    }
     let path = segment::beside(database, ".lock");
     let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = options.map_err(file_error("create", &path))?;
