@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::keys_update::Update;
-use super::{Format, complain, counted, fail, find_config, print_problems};
+use super::{Format, complain, counted, fail, find_config, print_problems, user};
 use crate::budget::terms::{Budget, Limits, dollars};
 use crate::config::{self, Keyholding};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Made, May, Store, StoredKey, Surroundings, Wanted, Who, at, duration};
@@ -395,16 +395,4 @@ fn card(key: &StoredKey, now: i64) -> Table {
         }
     }
     table
-}
-
-/// The user of the system, by the id that the kernel knows and not by what the environment says.
-fn user() -> String {
-    let id = rustix::process::getuid().as_raw().to_string();
-    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = known.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    name.unwrap_or(id)
 }

@@ -10,6 +10,7 @@ macro_rules! say {
     }};
 }
 
+mod audit;
 mod budgets;
 mod check;
 mod demo;
@@ -148,4 +149,16 @@ pub fn run() -> ExitCode {
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }
+}
+
+/// The user of the system, by the id that the kernel knows and not by what the environment says.
+fn user() -> String {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
 }

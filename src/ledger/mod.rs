@@ -9,12 +9,14 @@
 //! after the files in [`verify`], [`backup`], [`compact`] and [`salvage`].
 
 mod applier;
+pub mod audit;
 pub mod backup;
 mod balances;
 mod batch;
 pub mod by_day;
 mod columns;
 pub mod compact;
+mod counterfactual;
 mod error;
 pub mod export;
 pub mod feedback;
@@ -31,6 +33,7 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod rerate;
 pub mod retention;
 pub mod review;
 pub mod rollup;
@@ -56,7 +59,7 @@ use std::time::Duration;
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
-use crate::ledger::error::file_error;
+use crate::ledger::error::{a_folder, file_error};
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::mirror::{Feeder, Standing, Target};
@@ -70,7 +73,7 @@ pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
-pub use crate::ledger::schema::{first_id_at, open_views};
+pub use crate::ledger::schema::{first_id_at, open_current, open_views};
 pub use crate::ledger::secured::Secured;
 pub use crate::ledger::upkeep::{Keep, Told};
 
@@ -114,7 +117,7 @@ impl Ledger {
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
         if path.is_dir() {
-            return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
+            return Err(a_folder(&path));
         }
         let lock = lock(&path)?;
         check_files(&path)?;

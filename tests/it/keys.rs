@@ -192,7 +192,7 @@ async fn a_budget_that_a_key_is_given_counts_what_it_has_spent_already_however_o
         async |body: Value| assert_eq!(world.api(Method::PATCH, "keys/ci", &[], body.to_string()).await.status, 200);
     assert_eq!(asks().await, 200);
     let spent = world.requests()[0].cost.expect("a cost");
-    let twice = farthing::money::NanoUsd(2 * spent).to_string();
+    let twice = NanoUsd(2 * spent).to_string();
     for every in ["day", "month", "day"] {
         // Without a budget nothing is booked for it, and the ledger has it all the same.
         patch(json!({ "budget": null })).await;

@@ -9,6 +9,7 @@ use crate::ledger::frame::{self, FRAME_BYTES_MAX};
 use crate::ledger::journal::Position;
 use crate::ledger::record::Fate;
 use crate::ledger::replay::{self, Source};
+use crate::ledger::schema::SCHEMA_VERSION;
 use crate::ledger::segment::{HEADER_BYTES, Segment};
 use crate::ledger::tables::Tables;
 
@@ -135,11 +136,14 @@ fn a_ledger_of_a_later_version_is_refused() {
     let (folder, ledger) = fresh();
     drop(ledger);
     let connection = Connection::open(folder.path().join("farthing.db")).expect("it opens");
-    connection.execute_batch("PRAGMA user_version = 10").expect("it runs");
-    let told = "ledger `DIR/farthing.db` has version 10 (of farthing 9.1.0), and this program reads up to 9; start the \
-                program that wrote it, or restore a backup from before the upgrade";
+    let later = SCHEMA_VERSION + 1;
+    connection.execute_batch(&format!("PRAGMA user_version = {later}")).expect("it runs");
+    let told = format!(
+        "ledger `DIR/farthing.db` has version {later} (of farthing 9.1.0), and this program reads up to {SCHEMA_VERSION}; \
+         start the program that wrote it, or restore a backup from before the upgrade"
+    );
     connection.execute_batch("UPDATE journal SET program = '9.1.0'").expect("it runs");
-    check_refused(folder.path(), told);
+    check_refused(folder.path(), &told);
 }
 
 #[test]
