@@ -164,7 +164,7 @@ async fn a_key_s_terms_change_at_once_and_the_audit_has_them_before_and_after() 
     assert_eq!(world.api(Method::GET, "audit?key=ci", &[], "").await.json()["audit"].as_array().map(Vec::len), Some(2));
     for (body, message) in [
         (json!({}), "nothing is to be changed"),
-        (json!([]), "nothing is to be changed"),
+        (json!([]), "the body is no JSON object"),
         (json!({ "team": "ops" }), "`team` of a key does not change"),
         (json!({ "name": "other" }), "`name` of a key does not change"),
         (json!({ "budgets": {} }), "unknown field `budgets`"),
