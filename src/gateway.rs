@@ -175,7 +175,7 @@ impl Gateway {
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
-        let mut meter = Box::new(Meter::open(&self.accounts, &facts, &plan));
+        let mut meter = Box::new(Meter::open(&self.accounts, book, &facts, &plan));
         meter.beside(|model| self.providers.row(&model.provider).cloned());
         meter.sketch(&call.body);
         meter.count_as(running);
@@ -315,14 +315,19 @@ impl Gateway {
     pub fn replayed(&self, facts: &Arc<CallFacts>, first: RequestId, status: StatusCode) {
         let as_first = Reason { because: Some(first.to_string().into()), ..Reason::of(Why::Replayed) };
         let unplanned = Plan::new(None, Vec::new(), as_first);
-        Meter::open(&self.accounts, facts, &Arc::new(unplanned)).replayed(status.as_u16());
+        self.unplanned(facts, unplanned).replayed(status.as_u16());
     }
 
     /// Refuses a call before it has a plan.
     pub fn turn_away(&self, facts: &Arc<CallFacts>, error: ApiError) -> Reply {
         let unplanned = Plan::new(None, Vec::new(), Reason::of(Why::Refused));
-        Meter::open(&self.accounts, facts, &Arc::new(unplanned)).refused(error.code, error.status);
+        self.unplanned(facts, unplanned).refused(error.code, error.status);
         Reply { status: status_of(&error), headers: HeaderMap::new(), decision: None, body: ReplyBody::Error(error) }
+    }
+
+    /// Accounts for a call that goes nowhere.
+    fn unplanned(&self, facts: &Arc<CallFacts>, plan: Plan) -> Meter {
+        Meter::open(&self.accounts, self.accounts.book.load_full(), facts, &Arc::new(plan))
     }
 }
 

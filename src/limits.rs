@@ -252,6 +252,8 @@ pub const ROLLING_MIN: Duration = Duration::from_secs(3600);
 pub const ROLLING_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Most payers' accounts that are told apart; projects and users beyond them share one of their team's.
 pub const PAYERS_MAX: usize = 65_536;
+/// Time between two searches for payers that need be told apart no longer, where there are that many.
+pub const PAYERS_SWEPT_EVERY: Duration = Duration::from_secs(60);
 /// Most users, and projects that share one line of the configuration, whose budgets are listed.
 pub const STANDINGS_MAX: usize = 1_000;
 /// Most pieces of news of budgets that wait to be told; further ones are dropped.

@@ -5,9 +5,10 @@
 //! spent and leaves the rest to others. Those who find too little wait in line: first come, first served, and at the end
 //! of its patience each may take what is there, whoever stands before it.
 
+mod apart;
 mod changes;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl Payer {
     }
 
     /// Who stands for it where more of its kind come than can be told apart.
-    fn other(&self) -> Self {
+    pub(super) fn other(&self) -> Self {
         match self {
             Self::Project(team, _) => Self::Project(team.clone(), "(others)".into()),
             Self::User(team, _) => Self::User(team.clone(), "(others)".into()),
@@ -191,6 +192,8 @@ pub struct Books {
     /// The stretches of time that were asked for last.
     slices: Vec<(Every, Span)>,
     payers_max: usize,
+    /// The moment of the request for whom idle accounts were looked for last.
+    swept_ms: Option<i64>,
 }
 
 impl Books {
@@ -207,6 +210,7 @@ impl Books {
             next: 0,
             slices: Vec::new(),
             payers_max: PAYERS_MAX,
+            swept_ms: None,
         }
     }
 
@@ -412,29 +416,6 @@ impl Books {
         slice
     }
 
-    /// The ask with others' accounts in place of new ones, where there are as many as can be told apart.
-    fn told_apart(&mut self, ask: &Ask) -> Option<Ask> {
-        let is_new = |charge: &Charge, accounts: &HashMap<_, _>| {
-            !accounts.contains_key(&(charge.payer.clone(), charge.budget.every))
-        };
-        if self.accounts.len() < self.payers_max || !ask.charges.iter().any(|charge| is_new(charge, &self.accounts)) {
-            return None;
-        }
-        let waiting: HashSet<(Payer, Every)> = self.line.iter().flat_map(|waiter| keys_of(&waiter.ask)).collect();
-        let zone = &self.zone;
-        self.accounts.retain(|known, account| {
-            waiting.contains(known) || !account.is_idle(period::counts_from(known.1, ask.at_ms, zone))
-        });
-        if self.accounts.len() < self.payers_max {
-            return None;
-        }
-        let charges = ask.charges.iter().map(|charge| match is_new(charge, &self.accounts) {
-            true => Charge { payer: charge.payer.other(), ..charge.clone() },
-            false => charge.clone(),
-        });
-        Some(Ask { charges: charges.collect(), ..ask.clone() })
-    }
-
     fn free(&mut self, charge: &Charge, at_ms: i64) -> NanoUsd {
         let (spent, held) = self.balance(&charge.payer, charge.budget.every, at_ms);
         charge.budget.usd - spent - held
@@ -588,10 +569,6 @@ fn has(charges: &[Charge], wanted: &Charge) -> bool {
 
 fn shares(one: &[Charge], other: &[Charge]) -> bool {
     one.iter().any(|charge| has(other, charge))
-}
-
-fn keys_of(ask: &Ask) -> impl Iterator<Item = (Payer, Every)> {
-    ask.charges.iter().map(|charge| (charge.payer.clone(), charge.budget.every))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! How fast payers ask, and how much at once: requests and tokens of the last minute, requests in flight.
 //!
 //! A minute is any 60 seconds, kept by the second and forgotten late rather than early: what is allowed never exceeds a
-//! limit within a minute; what was asked before a clock was set back is asked now. Tokens count as they are estimated when a request begins, and as they were once it ends; with
-//! an empty minute any single request may begin.
+//! limit within a minute; what was asked before a clock was set back is asked now. Tokens count as they are estimated when
+//! a request begins, and as they were once it ends; with an empty minute any single request may begin.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::books::Payer;
 use super::terms::Limits;
-use crate::limits::PAYERS_MAX;
+use crate::limits::{PAYERS_MAX, PAYERS_SWEPT_EVERY};
 
 /// Seconds after which what was asked no longer counts.
 const FORGOTTEN_AFTER: i64 = 61;
@@ -17,9 +18,18 @@ const FORGOTTEN_AFTER: i64 = 61;
 pub type Limited = (Payer, Limits);
 
 /// The paces of all payers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Paces {
     paces: HashMap<Payer, Pace>,
+    payers_max: usize,
+    /// The second in which idle ones were looked for last.
+    swept: Option<i64>,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self { paces: HashMap::new(), payers_max: PAYERS_MAX, swept: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +61,28 @@ pub struct Reached {
 }
 
 impl Paces {
+    /// Those that a request is to begin and to end under, where that is not under its own: there are as many payers as can be
+    /// told apart, and new projects and users of a team go at one pace.
+    pub fn told_apart(&mut self, limited: &[Limited], now: i64) -> Option<Arc<[Limited]>> {
+        let is_new = |paces: &HashMap<Payer, Pace>, payer: &Payer| !paces.contains_key(payer);
+        if self.paces.len() < self.payers_max || !limited.iter().any(|(payer, _)| is_new(&self.paces, payer)) {
+            return None;
+        }
+        // It goes through all of them under the lock that every request takes.
+        if self.swept.is_none_or(|swept| now.abs_diff(swept) >= PAYERS_SWEPT_EVERY.as_secs()) {
+            self.swept = Some(now);
+            self.paces.retain(|_, pace| !pace.is_idle(now));
+            if self.paces.len() < self.payers_max {
+                return None;
+            }
+        }
+        let known_or_other = |(payer, limits): &Limited| match is_new(&self.paces, payer) {
+            true => (payer.other(), *limits),
+            false => (payer.clone(), *limits),
+        };
+        Some(limited.iter().map(known_or_other).collect())
+    }
+
     /// Lets a request begin under all limits, or under none. `watched`: it begins whatever is reached.
     ///
     /// # Errors
@@ -60,9 +92,6 @@ impl Paces {
         let reached = self.would_reach(limited, tokens, now);
         if let Some(reached) = reached.filter(|_| !watched) {
             return Err(reached);
-        }
-        if self.paces.len() + limited.len() > PAYERS_MAX {
-            self.paces.retain(|_, pace| !pace.is_idle(now));
         }
         for (payer, _) in limited {
             let pace = self.paces.entry(payer.clone()).or_default();
@@ -240,6 +269,40 @@ mod tests {
         paces.end(&limited, 30, 62);
         assert!(paces.begin(&limited, 20, 62, false).is_err());
         paces.begin(&limited, 10, 62, false).unwrap();
+    }
+
+    #[test]
+    fn payers_without_end_go_at_one_pace() {
+        let user = |number: i64| {
+            let limits = Limits { concurrency: Some(1), ..Limits::default() };
+            [(Payer::User("t".into(), number.to_string().into()), limits)]
+        };
+        let mut paces = Paces { payers_max: 2, ..Paces::default() };
+        let mut begin = |number, now| {
+            let limited = user(number);
+            let shared = paces.told_apart(&limited, now);
+            let limited = shared.as_deref().unwrap_or(&limited);
+            let begun = paces.begin(limited, 0, now, false).map_err(|reached| reached.payer);
+            if begun.is_ok() && number > 1 {
+                paces.end(limited, 0, now);
+            }
+            (limited == user(number), begun)
+        };
+        let others = Payer::User("t".into(), "(others)".into());
+        assert_eq!(begin(1, 0), (true, Ok(())));
+        assert_eq!(begin(2, 0), (true, Ok(())));
+        assert_eq!(begin(1, 0).1, Err(user(1)[0].0.clone()), "who is known has a pace of its own");
+        assert_eq!(begin(3, 0), (false, Ok(())));
+        assert_eq!(begin(4, 0), (false, Ok(())));
+        assert_eq!(begin(1, 61).1, Err(user(1)[0].0.clone()));
+        assert_eq!(begin(5, 61), (true, Ok(())), "the second is idle and forgotten");
+        let shared = paces.told_apart(&user(6), 62).expect("there are as many as can be");
+        paces.begin(&shared, 0, 62, false).unwrap();
+        assert_eq!(paces.begin(&shared, 0, 62, false).unwrap_err().payer, others);
+        assert_eq!(paces.paces.len(), 3);
+        paces.end(&shared, 0, 62);
+        assert!(paces.told_apart(&user(7), 120).is_some(), "they are looked through once a minute");
+        assert_eq!(paces.told_apart(&user(7), 123), None, "it has ended where it began");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What payers have spent, by quarter of an hour, so that a start need not read millions of rows.
 //!
-//! The sums are kept by triggers on `requests`, in the same transaction as the rows, whoever writes those: recovery,
-//! reconciliation, another version of the program. They begin when budgets are first configured, with one reading of all
-//! rows. Each request counts with the high end of its cost.
+//! The sums are kept by triggers on `attempts` and `requests`, in the same transaction as the rows, whoever writes those:
+//! recovery, reconciliation, another version of the program. They begin when budgets are first configured, with one reading
+//! of all rows. Each attempt counts with the high end of its cost, and where nothing bounds that, with what is known of it:
+//! as it counted while the process ran ([`enforced`](crate::meter::funds::enforced)).
 
 use std::path::Path;
 
@@ -101,7 +102,7 @@ impl Balances {
             };
             Ok(Self {
                 spent: spenders(views, spent, since_ms.div_euclid(QUARTER_MS))?,
-                open: spenders(views, OPEN, 0)?,
+                open: spenders(views, &open(), 0)?,
                 adjusted: adjusted.transpose()?.unwrap_or_default(),
             })
         };
@@ -112,19 +113,41 @@ impl Balances {
 const QUARTER_MS: i64 = 900_000;
 const OF_SUMS: &str =
     "SELECT quarter * 900000, team, key, project, user, nano FROM spent WHERE quarter >= ?1 AND nano <> 0";
-const OPEN: &str =
-    "SELECT r.at_ms, coalesce(r.team, ''), coalesce(r.key, ''), coalesce(r.project, ''), coalesce(r.user, ''),
-        sum(coalesce(a.bound_nano, 0))
-    FROM attempts a JOIN requests r USING (request_id)
-    WHERE a.fate = 'open' AND r.at_ms >= ?1 AND r.cost_high_nano IS NOT NULL GROUP BY request_id";
+
+/// What a budget counts of an attempt.
+fn enforced(row: &str) -> String {
+    format!("coalesce({row}.cost_high_nano, {row}.cost_nano, {row}.cost_low_nano)")
+}
+
+/// Who spent what a request cost, and in which quarter.
+fn spender(row: &str, users: Users) -> String {
+    let user = match users {
+        Users::Apart => format!("coalesce({row}.user, '')"),
+        Users::Together => "''".to_owned(),
+    };
+    format!(
+        "{row}.at_ms / 900000, coalesce({row}.team, ''), coalesce({row}.key, ''), coalesce({row}.project, ''), {user}"
+    )
+}
+
+fn open() -> String {
+    format!(
+        "SELECT r.at_ms, coalesce(r.team, ''), coalesce(r.key, ''), coalesce(r.project, ''), coalesce(r.user, ''),
+             sum({})
+         FROM attempts a JOIN requests r USING (request_id)
+         WHERE a.fate = 'open' AND r.at_ms >= ?1 GROUP BY request_id",
+        enforced("a")
+    )
+}
 
 fn of_rows_since(users: Users, since_ms: i64) -> String {
+    let (spender, enforced) = (spender("r", users), enforced("a"));
+    // The requests first, by their ids, and of each its attempts.
     format!(
-        "SELECT at_ms / 900000 * 900000, coalesce(team, ''), coalesce(key, ''), coalesce(project, ''), {},
-             sum(coalesce(cost_high_nano, cost_nano, cost_low_nano))
-         FROM requests WHERE request_id >= '{}' AND at_ms / 900000 >= ?1 GROUP BY 1, 2, 3, 4, 5
-         HAVING sum(coalesce(cost_high_nano, cost_nano, cost_low_nano)) <> 0",
-        if users == Users::Apart { "coalesce(user, '')" } else { "''" },
+        "WITH spent (quarter, team, key, project, user, nano) AS (
+             SELECT {spender}, sum({enforced}) FROM requests r CROSS JOIN attempts a ON a.request_id = r.request_id
+             WHERE r.request_id >= '{}' AND r.at_ms / 900000 >= ?1 GROUP BY 1, 2, 3, 4, 5 HAVING sum({enforced}) <> 0
+         ) {OF_SUMS}",
         first_id_at(since_ms),
     )
 }
@@ -160,15 +183,22 @@ impl Users {
     /// The name of the trigger that tells which sums are kept.
     fn trigger(self) -> &'static str {
         match self {
-            Self::Apart => "spent_added_by_user",
-            Self::Together => "spent_added",
+            Self::Apart => "spent_priced_by_user",
+            Self::Together => "spent_priced",
         }
     }
 }
 
+/// Those of earlier versions too. What was spent in quarters whose rows are forgotten is known from the sums alone.
 const FORGET: &str = "
-DROP TRIGGER IF EXISTS spent_added; DROP TRIGGER IF EXISTS spent_added_by_user; DROP TRIGGER IF EXISTS spent_changed;
-DROP TABLE IF EXISTS spent;";
+DROP TRIGGER IF EXISTS spent_added; DROP TRIGGER IF EXISTS spent_added_by_user; DROP TRIGGER IF EXISTS spent_priced;
+DROP TRIGGER IF EXISTS spent_priced_by_user; DROP TRIGGER IF EXISTS spent_corrected; DROP TRIGGER IF EXISTS spent_found;
+DROP TRIGGER IF EXISTS spent_changed;
+CREATE TABLE IF NOT EXISTS spent (
+    quarter INTEGER NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, project TEXT NOT NULL, user TEXT NOT NULL,
+    nano INTEGER NOT NULL, PRIMARY KEY (quarter, team, key, project, user)
+) STRICT, WITHOUT ROWID;
+DELETE FROM spent WHERE quarter IN (SELECT at_ms / 900000 FROM requests);";
 
 /// Begins or continues the sums of the ledger at `path`, and gives those since `since_ms`.
 ///
@@ -194,47 +224,37 @@ fn begin(connection: &mut Connection, users: Users) -> rusqlite::Result<()> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(FORGET)?;
-    transaction.execute_batch(&tables(users))?;
+    transaction.execute_batch(&sums(users))?;
     transaction.commit()
 }
 
-fn tables(users: Users) -> String {
-    let key = |row: &str| {
-        let user = match users {
-            Users::Apart => format!("coalesce({row}user, '')"),
-            Users::Together => "''".to_owned(),
-        };
+/// Fills the sums and keeps them: of a request and its attempts, whichever is written first, and whatever is known later.
+fn sums(users: Users) -> String {
+    let add = |rows: &str, who: &str, nano: &str| {
         format!(
-            "{row}at_ms / 900000, coalesce({row}team, ''), coalesce({row}key, ''), coalesce({row}project, ''), {user}"
-        )
-    };
-    let high = |row: &str| format!("coalesce({row}cost_high_nano, {row}cost_nano, {row}cost_low_nano)");
-    let add = |row: &str, sign: &str| {
-        format!(
-            "INSERT INTO spent (quarter, team, key, project, user, nano)
-             SELECT {}, {sign}{} WHERE {row}at_ms IS NOT NULL AND {} <> 0
+            "INSERT INTO spent SELECT {}, {nano} FROM {rows} AND {who}.at_ms IS NOT NULL GROUP BY 1, 2, 3, 4, 5
+             HAVING {nano} <> 0
              ON CONFLICT (quarter, team, key, project, user) DO UPDATE SET nano = nano + excluded.nano;",
-            key(row),
-            high(row),
-            high(row)
+            spender(who, users),
         )
     };
+    let [of_each, of_new, of_old] = ["a", "new", "old"].map(enforced);
+    let its_request = "requests r WHERE r.request_id = new.request_id";
+    let its_attempts = "attempts a WHERE a.request_id = new.request_id";
+    let all = "requests r CROSS JOIN attempts a ON a.request_id = r.request_id WHERE true";
     format!(
-        "CREATE TABLE spent (
-             quarter INTEGER NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, project TEXT NOT NULL, user TEXT NOT NULL,
-             nano INTEGER NOT NULL, PRIMARY KEY (quarter, team, key, project, user)
-         ) STRICT, WITHOUT ROWID;
-         INSERT INTO spent SELECT {}, sum({}) FROM requests WHERE at_ms IS NOT NULL GROUP BY 1, 2, 3, 4, 5;
-         CREATE TRIGGER {} AFTER INSERT ON requests BEGIN {} END;
+        "{}
+         CREATE TRIGGER {} AFTER INSERT ON attempts BEGIN {} END;
+         CREATE TRIGGER spent_corrected AFTER UPDATE ON attempts WHEN {of_new} IS NOT {of_old} BEGIN {} END;
+         CREATE TRIGGER spent_found AFTER INSERT ON requests BEGIN {} END;
          CREATE TRIGGER spent_changed AFTER UPDATE ON requests
-         WHEN {} IS NOT {} OR old.at_ms IS NOT new.at_ms OR old.team IS NOT new.team BEGIN {} {} END;",
-        key(""),
-        high(""),
+         WHEN old.at_ms IS NOT new.at_ms OR old.team IS NOT new.team BEGIN {} {} END;",
+        add(all, "r", &format!("sum({of_each})")),
         users.trigger(),
-        add("new.", ""),
-        high("old."),
-        high("new."),
-        add("old.", "-"),
-        add("new.", ""),
+        add(its_request, "r", &format!("sum({of_new})")),
+        add(its_request, "r", &format!("sum({of_new} - {of_old})")),
+        add(its_attempts, "new", &format!("sum({of_each})")),
+        add(its_attempts, "old", &format!("-sum({of_each})")),
+        add(its_attempts, "new", &format!("sum({of_each})")),
     )
 }

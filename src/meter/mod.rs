@@ -90,20 +90,20 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts accounting for a call that has a plan.
-    pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
+    /// Starts accounting for a call that has a plan, at the prices that it was made with.
+    pub fn open(accounts: &Arc<Accounts>, book: Arc<Book>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
         let task = task_of(call, plan);
         accounts.metrics.count_decision(task, plan.tier.map(Tier::as_str), plan.reason.why.as_str());
         if let Some(would) = &plan.would {
             accounts.metrics.count_would(task, would.tier.map(Tier::as_str), would.reason.why.as_str());
         }
-        Self::new(accounts, call, plan)
+        Self::new(accounts, book, call, plan)
     }
 
-    fn new(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
+    fn new(accounts: &Arc<Accounts>, book: Arc<Book>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
         Self {
             accounts: Arc::clone(accounts),
-            book: accounts.book.load_full(),
+            book,
             call: Arc::clone(call),
             plan: Arc::clone(plan),
             reason: plan.told(),

@@ -118,7 +118,7 @@ async fn settling(accounts: &Arc<Accounts>, folder: &Path, body: &'static [u8], 
     let (row, target) = unasked(folder);
     let call = call_of(body);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
-    let mut meter = Meter::open(accounts, &call.facts, &plan);
+    let mut meter = Meter::open(accounts, accounts.book.load_full(), &call.facts, &plan);
     meter.begin(&row, &target, &row.prepare(&call, &target, None)).expect("the ledger takes it");
     accounts.estimates.idle().await;
     meter.saw(facts);
@@ -206,7 +206,7 @@ pub(super) fn row_of(folder: &Path, vendor: &str, model: &str) -> (Arc<Row>, Mod
 /// A call whose attempt has left.
 fn begun(accounts: &Arc<Accounts>, (row, target): &(Arc<Row>, ModelRef), call: &Call) -> Meter {
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
-    let mut meter = Meter::open(accounts, &call.facts, &plan);
+    let mut meter = Meter::open(accounts, accounts.book.load_full(), &call.facts, &plan);
     meter.begin(row, target, &row.prepare(call, target, None)).expect("the ledger takes it");
     meter
 }
@@ -461,7 +461,7 @@ async fn a_request_s_tokens_and_cost_are_those_of_all_its_attempts_together() {
     let row = providers.row(&target.provider).expect("the row");
     let call = call();
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
-    let mut meter = Meter::open(&accounts, &call.facts, &plan);
+    let mut meter = Meter::open(&accounts, accounts.book.load_full(), &call.facts, &plan);
     let mut costs = Vec::new();
     // A call that fails without a word in between takes nothing away.
     for usage in [Some(1000), None, Some(400)] {
@@ -511,7 +511,7 @@ async fn held(accounts: &Arc<Accounts>, folder: &Path, usd: i64) -> (Meter, Ask)
     let (row, target) = unasked(folder);
     let call = call_of(STREAM);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
-    let mut meter = Meter::open(accounts, &call.facts, &plan);
+    let mut meter = Meter::open(accounts, accounts.book.load_full(), &call.facts, &plan);
     let mut funds = Funds::unlimited(&call.facts, &row, meter.price(&row, &target), Some(20));
     let want = funds.bounds.cost.expect("a bound");
     let budget = Budget { usd: NanoUsd(usd), every: Every::Day, when_near: WhenNear::Warn, near: Share::default() };

@@ -250,10 +250,29 @@ fn payers_without_end_share_one_account() {
     assert!(books.accounts.len() <= 5);
 }
 
+#[test]
+fn full_books_are_swept_once_a_minute() {
+    let mut books = Books { payers_max: 2, ..books() };
+    let mut has_its_own = |user: &str, at_ms: i64| {
+        let payer = Payer::User("t".into(), user.into());
+        let charges = [Charge { payer: payer.clone(), budget: budget(10, Every::Day) }];
+        let (id, _) = held(&books.hold(&Ask { at_ms, ..ask(&charges, 6, 6) }));
+        books.settle(id, NanoUsd::ZERO);
+        books.knows(&payer, Every::Day)
+    };
+    let told = ["a", "b", "c", "d", "e", "f"].map(|user| has_its_own(user, NOW));
+    assert_eq!(told, [true, true, true, true, false, false], "the third finds two that are idle");
+    assert!(!has_its_own("e", NOW + 59_999));
+    assert!(has_its_own("e", NOW + 60_000));
+    assert!(has_its_own("g", NOW + 60_000));
+    assert!(has_its_own("h", NOW - 86_400_000), "a clock that was set back stops no sweep");
+}
+
 /// `cargo test --lib --config profile.dev.opt-level=3 budget::books -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn how_long_a_hold_takes() {
+    let now = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
     let mut books = books();
     for number in 0..10_000 {
         let payer = Payer::User("t".into(), number.to_string().into());
@@ -263,13 +282,24 @@ fn how_long_a_hold_takes() {
         let charges: Vec<Charge> =
             ["a", "b", "c", "d"][..scopes].iter().map(|team| charge(team, i64::MAX / 2)).collect();
         let ask = ask(&charges, 10, 10);
-        let now = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
         let before = now();
         for _ in 0..100_000 {
             let (id, _) = held(&books.hold(&ask));
             books.settle(id, NanoUsd(5));
         }
         println!("{scopes} ceilings: {} ns to hold and settle", (now() - before) / 100_000);
+    }
+    for number in 10_000..PAYERS_MAX {
+        let payer = Payer::User("t".into(), number.to_string().into());
+        books.recall(&payer, Every::Day, NOW, NanoUsd(1));
+    }
+    for number in 0..3 {
+        let payer = Payer::User("t".into(), format!("new {number}").into());
+        let ask = ask(&[Charge { payer, budget: budget(i64::MAX / 2, Every::Day) }], 10, 10);
+        let before = now();
+        let (id, _) = held(&books.hold(&ask));
+        books.settle(id, NanoUsd(5));
+        println!("new payer {number} of full books: {} ns", now() - before);
     }
 }
 

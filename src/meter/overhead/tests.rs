@@ -117,7 +117,7 @@ async fn a_hit_is_charged_at_its_share_and_the_sum_over_teams_stays_the_invoice(
     let (accounts, _) = internal(folder.path(), None);
     let (row, target) = row_of(folder.path(), "openai", "gpt-5.6-luna");
     let call = call();
-    let mut meter = Meter::open(&accounts, &call.facts, &plan(folder.path()));
+    let mut meter = Meter::open(&accounts, accounts.book.load_full(), &call.facts, &plan(folder.path()));
     let price = meter.price(&row, &target).expect("a price");
     let cost = crate::cost::cost_of(&price, &USAGE, ServiceTier::Standard, 0).expect("a cost");
     meter.beside(|_| Some(row.clone()));

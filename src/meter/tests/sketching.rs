@@ -10,7 +10,7 @@ async fn a_row_says_what_the_request_looked_like_and_no_text_of_it() {
     let ask = |body: &'static [u8]| {
         let call = call_of(body);
         let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
-        let mut meter = Meter::open(&accounts, &call.facts, &plan);
+        let mut meter = Meter::open(&accounts, accounts.book.load_full(), &call.facts, &plan);
         meter.sketch(&call.body);
         let slot = meter.sketch.clone().expect("there is room");
         while slot.get().is_none() {
@@ -37,13 +37,13 @@ async fn a_request_that_ends_before_its_texts_are_read_has_them_in_its_row_all_t
     let (row, target) = unasked(folder.path());
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let ended = call_of(br#"{"model":"m","messages":[{"role":"user","content":"rows at 10:02?"}]}"#);
-    let mut meter = Meter::open(&accounts, &ended.facts, &plan);
+    let mut meter = Meter::open(&accounts, accounts.book.load_full(), &ended.facts, &plan);
     meter.sketch(&ended.body);
     meter.begin(&row, &target, &row.prepare(&ended, &target, None)).expect("the ledger takes it");
     meter.complete(200);
     // One that is refused has no row that they belong to.
     let call = call();
-    let mut meter = Meter::open(&accounts, &call.facts, &plan);
+    let mut meter = Meter::open(&accounts, accounts.book.load_full(), &call.facts, &plan);
     meter.sketch(&call.body);
     meter.refused(Code::Overloaded, 503);
     drop(meter);
