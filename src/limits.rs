@@ -188,6 +188,14 @@ pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 pub const LEDGER_RECORD_BYTES_MAX: usize = 16 << 10;
 /// How long a record of a ledger with `durability: power` may take to reach the disk before it counts as failed.
 pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many times the most that a call could cost an export may bill before it is taken for a mistake.
+pub const EXPORT_BEYOND_TIMES: i64 = 10;
+/// What an export may bill for any call, in nano-dollars: below this nothing is far beyond.
+pub const EXPORT_ALWAYS_NANO: i64 = 1_000_000_000;
+/// What it may bill for a call that nothing bounds, in nano-dollars.
+pub const EXPORT_UNBOUNDED_NANO: i64 = 1_000_000_000_000;
+/// What is not taken for one call whatever somebody says, in nano-dollars: sums of such amounts soon end at the largest number.
+pub const EXPORT_MOST_NANO: i64 = 1_000_000_000_000_000;
 /// Most findings that a look through a ledger lists; all are counted.
 pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
@@ -244,6 +252,8 @@ pub const ROLLING_MIN: Duration = Duration::from_secs(3600);
 pub const ROLLING_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Most payers' accounts that are told apart; projects and users beyond them share one of their team's.
 pub const PAYERS_MAX: usize = 65_536;
+/// Most users, and projects that share one line of the configuration, whose budgets are listed.
+pub const STANDINGS_MAX: usize = 1_000;
 /// Most pieces of news of budgets that wait to be told; further ones are dropped.
 pub const NEWS_WAITING_MAX: usize = 4096;
 /// Fewest output tokens that a request whose limit is lowered to what is left is served with, unless it asks for fewer.

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::keys_update::Update;
-use super::{Format, complain, counted, fail, find_config, print_problems};
+use super::{Format, complain, counted, fail, find_config, print_problems, user};
 use crate::budget::terms::{Budget, Limits, dollars};
 use crate::config::{self, Keyholding};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Made, May, Store, StoredKey, Surroundings, Wanted, Who, at, duration};
@@ -194,8 +194,17 @@ fn act(action: &Action, known: &Keyholding, format: Format) -> Result<(), KeysEr
     match action {
         Action::Create(create) => {
             let asked = wanted(create)?.check(around)?;
-            let made = Store::open_or_make(&path)?.create(&asked, &who, now, None)?;
+            let mut store = Store::open_or_make(&path)?;
+            let closes = known.keys.is_empty() && store.all()?.is_empty();
+            let made = store.create(&asked, &who, now, None)?;
             tell_made(&made, "made", format, now);
+            if closes {
+                complain(format_args!(
+                    "it is the first key: loopback wants one too from now on, and stays closed when it ends; to open it \
+                     again stop the gateway, move `{}` away and start",
+                    path.display()
+                ));
+            }
         }
         Action::Update(update) => {
             let patch = update.patch()?;
@@ -386,16 +395,4 @@ fn card(key: &StoredKey, now: i64) -> Table {
         }
     }
     table
-}
-
-/// The user of the system, by the id that the kernel knows and not by what the environment says.
-fn user() -> String {
-    let id = rustix::process::getuid().as_raw().to_string();
-    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = known.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    name.unwrap_or(id)
 }

@@ -6,6 +6,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::ledger::audit;
+use crate::ledger::counterfactual;
 use crate::ledger::feedback;
 use crate::ledger::rollup;
 use crate::ledger::schema::SCHEMA_VERSION;
@@ -29,6 +31,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 7, sql: SKETCHES },
     Step { to: 8, sql: OVERHEADS },
     Step { to: 9, sql: BREAKS },
+    Step { to: WHOLE, sql: GUARDS },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -170,6 +173,12 @@ CREATE VIEW requests_v1 AS SELECT
     masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens
 FROM requests;";
 
+/// The version from which on what was saved is the sum of its parts, also once an export has settled a row.
+const WHOLE: u32 = 10;
+
+/// What is written down is neither altered nor replaced, and there is an audit of who wrote it.
+const GUARDS: &str = concat!(statements::guards!(), audit::tables!());
+
 /// The version of the tables.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
@@ -188,8 +197,14 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     let is_summed = |connection: &Connection| {
         connection.query_row("SELECT EXISTS (SELECT 1 FROM rollup)", [], |row| row.get::<_, bool>(0))
     };
-    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION && !is_summed(&transaction)? {
-        rollup::fill(&transaction)?;
+    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION {
+        match is_summed(&transaction)? {
+            true => rollup::complete(&transaction)?,
+            false => rollup::fill(&transaction)?,
+        }
+    }
+    if found < WHOLE && version(&transaction)? == SCHEMA_VERSION {
+        counterfactual::mend(&transaction)?;
     }
     transaction.commit()?;
     connection.execute_batch("PRAGMA synchronous = NORMAL")
