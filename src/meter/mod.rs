@@ -196,6 +196,9 @@ impl Meter {
         if !outbound.usage_expected {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
         }
+        if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
+            self.accounts.prefixes.sent(&beside.met, Instant::now());
+        }
         self.edits.clone_from(&outbound.edits);
         self.last_target = Some(target.clone());
         let sent = attempt.sent.clone();

@@ -49,7 +49,7 @@ struct Moment(u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
     at: Moment,
-    /// A hash of the model that answered last.
+    /// A hash of the model that answered last; 0: none has yet.
     by: u32,
     /// How many tokens end here; 0: nobody said.
     tokens: u32,
@@ -125,7 +125,7 @@ impl Default for Prefixes {
 
 impl Prefixes {
     /// What a prompt that would have gone to `baseline` has in common with those that were answered. Nothing is remembered of
-    /// it before it is answered itself: it may never leave, or be sent again.
+    /// it yet: it may never leave, or be sent again.
     pub fn meet(&self, call: &CallFacts, baseline: &ModelRef, now: Instant) -> Met {
         let chain = &call.view.outline.chain;
         if call.view.messages == 0 {
@@ -141,6 +141,15 @@ impl Prefixes {
         let before = extended.or_else(|| self.before(chain, asked, now));
         let (whole, begins, is_named) = (key(chain.last()), chain.opening, call.session.is_some());
         Met { whole, opening, asked, head, begins, is_named, found, before }
+    }
+
+    /// Takes note of a prompt that leaves: from here on conversations that open alike would find what they share in a cache,
+    /// and the first of many that begin at once does not answer before the others ask.
+    pub fn sent(&self, met: &Met, now: Instant) {
+        if met.opening != 0 {
+            let (parts, now) = ((half(met.head), half(met.begins)), self.moment(now));
+            self.shard(met.opening).change(met.opening, now, |entry| (entry.head, entry.opening) = parts);
+        }
     }
 
     /// Takes note of a prompt with the model that answered it, and with how many tokens that read. Gives the prompt that was

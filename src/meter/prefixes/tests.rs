@@ -107,6 +107,21 @@ fn a_first_step_finds_what_conversations_of_one_agent_share() {
     check(&steps, SOON, &[(0, 1_920), (1_920, 0), (1_792, 128), (1_792, 128)]);
 }
 
+#[test]
+fn conversations_that_begin_at_once_share_what_they_open_with_once_the_first_has_left() {
+    let long = "be brief ".repeat(1_000);
+    let step = |question: &str| call(&[("system", &long), ("user", question)], "run");
+    let (prefixes, now, other) = (Prefixes::default(), Instant::now(), step("two"));
+    let cached = || {
+        let met = prefixes.meet(&other, &model("sol"), now);
+        met.at_baseline(&other.view.outline.chain, &model("sol"), usage(2_020, 0, 1_920)).cached_input_tokens
+    };
+    let met = prefixes.meet(&step("one"), &model("sol"), now);
+    assert_eq!(cached(), 0, "it may never leave");
+    prefixes.sent(&met, now);
+    assert_eq!(cached(), 1_920);
+}
+
 /// What broke the prefix of the second step, if the first was answered by `before` and the second by `after`.
 #[track_caller]
 fn check_lost(before: &str, tools: &str, pause: Duration, after: (&str, u64), expected: Option<(&str, u64)>) {
