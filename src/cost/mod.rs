@@ -20,5 +20,5 @@ pub use arithmetic::{Most, cost_of, upper_bound};
 pub use book::{Book, Row, Rows};
 pub use changes::{Change, Figure, change, figures};
 pub use litellm::{Imported, LeftOut, import_litellm};
-pub use price::{ApartRates, Hours, Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};
+pub use price::{ApartRates, Hours, Metered, Price, Rates, Schedule, Step, Terms, TokenLimits, caches_what_is_marked};
 pub use write::{usd_per_million, yaml_of};

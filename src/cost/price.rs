@@ -92,6 +92,12 @@ impl Price {
         })
     }
 
+    /// Whether writing to the provider's cache costs more than reading does, so that usage says what was written.
+    pub fn charges_writes(&self) -> bool {
+        let Terms::Metered(metered) = &self.terms else { return false };
+        metered.standard.base.cache_write_5m > metered.standard.base.input
+    }
+
     /// Whether it came with the program, and not from a user's file.
     pub fn is_built_in(&self) -> bool {
         self.version.contains("@builtin")
@@ -308,6 +314,12 @@ impl Maker {
     pub(super) fn of(vendor: &str, model: &str) -> Self {
         if vendor == "anthropic" || model.contains("claude") { Self::Anthropic } else { Self::Other }
     }
+}
+
+/// Whether the provider of a model caches only what a request marks with `cache_control`:
+/// <https://docs.claude.com/en/docs/build-with-claude/prompt-caching>
+pub fn caches_what_is_marked(vendor: &str, model: &str) -> bool {
+    Maker::of(vendor, model) == Maker::Anthropic
 }
 
 /// One block of rates as written.

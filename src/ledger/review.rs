@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, Row, ToSql, params};
 
-use crate::cost::{Book, cost_of};
+use crate::cost::{Book, caches_what_is_marked, cost_of};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::rollup;
 use crate::ledger::schema::first_id_at;
@@ -84,7 +84,7 @@ impl<'a> Reading<'a> {
     fn note_rates(&self, book: &Book, day: Date) -> rusqlite::Result<()> {
         self.views.execute_batch(
             "DROP TABLE IF EXISTS temp.rates;
-             CREATE TEMP TABLE rates (version TEXT PRIMARY KEY, input REAL, cached REAL) WITHOUT ROWID;",
+             CREATE TEMP TABLE rates (version TEXT PRIMARY KEY, input REAL, cached REAL, is_marked INTEGER) WITHOUT ROWID;",
         )?;
         let sql = concat!(
             "SELECT DISTINCT a.price_version FROM requests_v1 r JOIN attempts_v1 a USING (request_id)
@@ -97,7 +97,9 @@ impl<'a> Reading<'a> {
                 |cached_input_tokens| Usage { input_tokens: SAMPLE_TOKENS, cached_input_tokens, ..Usage::default() };
             let rate = |usage: Usage| Some(cost_at(book, &version, day, &usage)? as f64 * 1e3 / SAMPLE_TOKENS as f64);
             let (Some(input), Some(cached)) = (rate(usage(0)), rate(usage(SAMPLE_TOKENS))) else { continue };
-            self.views.execute("INSERT INTO temp.rates VALUES (?1, ?2, ?3)", params![version, input, cached])?;
+            let is_marked = model_of(&version).is_some_and(|(vendor, model)| caches_what_is_marked(vendor, model));
+            let sql = "INSERT INTO temp.rates VALUES (?1, ?2, ?3, ?4)";
+            self.views.execute(sql, params![version, input, cached, is_marked])?;
         }
         Ok(())
     }
@@ -131,7 +133,9 @@ impl<'a> Reading<'a> {
                     0)),
                 count(r.read_bytes),
                 total(r.repeated_bytes * 1.0 / max(r.tools_bytes + r.messages_bytes, 1) * (1000000 - ifnull(a.discount_ppm, 0)) / 1e9
-                    * ((a.input_tokens - a.cached_input_tokens) * p.input + a.cached_input_tokens * p.cached))
+                    * ((a.input_tokens - a.cached_input_tokens) * p.input + a.cached_input_tokens * p.cached)),
+                count(iif(p.is_marked AND a.source = 'reported'
+                    AND a.cached_input_tokens + a.cache_write_tokens + ifnull(a.cache_write_1h_tokens, 0) = 0, 1, NULL))
              {} AND a.input_tokens IS NOT NULL
              GROUP BY iif(r.prompt GLOB 'system-*' AND r.masked_system_hash IS NOT NULL, r.masked_system_hash, r.prompt)
              ORDER BY 4 DESC LIMIT {ROWS_MAX}",
@@ -151,6 +155,7 @@ impl<'a> Reading<'a> {
                 cacheable: row.get(9)?,
                 read: row.get(10)?,
                 repeated: row.get(11)?,
+                unmarked: row.get(12)?,
             })
         };
         self.rows(&sql, prompt).map_err(database_error("read"))
@@ -341,6 +346,11 @@ impl Said {
 
 /// What tokens cost at the model of a price version on a day, in nano-dollars, without discounts.
 fn cost_at(book: &Book, version: &str, day: Date, usage: &Usage) -> Option<i64> {
-    let (vendor, model) = version.split('@').next()?.split_once('/')?;
+    let (vendor, model) = model_of(version)?;
     Some(cost_of(book.price(vendor, model, day)?, usage, ServiceTier::Standard, 0).ok()?.0)
+}
+
+/// The vendor and the model of a price version.
+fn model_of(version: &str) -> Option<(&str, &str)> {
+    version.split('@').next()?.split_once('/')
 }

@@ -23,6 +23,7 @@ use super::accounts::Accounts;
 use super::estimates::{Counting, Estimates};
 use super::funds::{Bounds, Funds, asked_tier};
 use super::holds::Hold;
+use super::prefixes::Caching;
 
 /// Tokens that a provider may add to an input of its own without being far beyond it.
 const INPUT_ADDED_MAX: u64 = 1000;
@@ -422,6 +423,14 @@ impl Attempt {
     /// Where it went.
     pub fn target(&self) -> &ModelRef {
         &self.target
+    }
+
+    /// How its prompt comes into the provider's cache: who charges for that reports it.
+    pub fn caching(&self) -> Caching {
+        match self.price.as_deref().is_some_and(Price::charges_writes) {
+            true => Caching::Charged,
+            false => Caching::ByItself,
+        }
     }
 
     /// What these tokens would have cost if none had been read from a cache or written to one.

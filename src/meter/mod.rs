@@ -36,7 +36,7 @@ use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, Req
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
-use crate::reply::usage::Usage;
+use crate::reply::usage::{Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
@@ -195,6 +195,9 @@ impl Meter {
         self.accounts.commit(&record)?;
         if !outbound.usage_expected {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
+        }
+        if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
+            self.accounts.prefixes.sent(&beside.met, Instant::now());
         }
         self.edits.clone_from(&outbound.edits);
         self.last_target = Some(target.clone());
@@ -425,8 +428,9 @@ impl Meter {
         };
         let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
         let chain = &self.call.view.outline.chain;
-        let last = self.accounts.prefixes.answered(&beside.met, target, &usage, Instant::now());
-        let lost = beside.met.lost(target, usage, last);
+        let last = self.accounts.prefixes.answered(&beside.met, target, &usage, attempt.caching(), Instant::now());
+        // What nobody reported was not read from a cache or written to one as far as anybody knows.
+        let lost = beside.met.lost(target, usage, last).filter(|_| settled.source == Source::Reported);
         let intact = lost.and_then(|lost| Some((lost.culprit, attempt.priced(&lost.intact, tier).ok()?)));
         let comparison = beside.compare(Answered { target, usage, tier, cost, uncached, intact }, before, chain);
         let loss = lost.zip(comparison.lost).map(|(lost, booked)| {

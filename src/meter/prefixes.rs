@@ -53,6 +53,8 @@ pub struct Entry {
     by: u32,
     /// How many tokens end here; 0: nobody said.
     tokens: u32,
+    /// How many of them that model's provider has in its cache, as far as it says.
+    kept: u32,
     /// The tools and the format that stood before, and what else stands before the first user turn.
     head: u32,
     opening: u32,
@@ -74,6 +76,15 @@ pub struct Met {
     found: Option<Found>,
     /// The prompt that it extends, else the one before it in its conversation, and what parts them.
     before: Option<(Entry, Parted)>,
+}
+
+/// How a prompt comes into its provider's cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caching {
+    /// By itself: what was read is in it.
+    ByItself,
+    /// It is charged for, so that the usage says what was written: where that is nothing, nothing is in it.
+    Charged,
 }
 
 /// What stands between a prompt and the one before it in its conversation, besides who answered.
@@ -113,7 +124,8 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
-    /// Takes note of a prompt that is about to leave and would have gone to `baseline`.
+    /// What a prompt that would have gone to `baseline` has in common with those that were answered. Nothing is remembered of
+    /// it yet: it may never leave, or be sent again.
     pub fn meet(&self, call: &CallFacts, baseline: &ModelRef, now: Instant) -> Met {
         let chain = &call.view.outline.chain;
         if call.view.messages == 0 {
@@ -128,36 +140,40 @@ impl Prefixes {
         let found = self.longest(chain, key, opening, now, extended);
         let before = extended.or_else(|| self.before(chain, asked, now));
         let (whole, begins, is_named) = (key(chain.last()), chain.opening, call.session.is_some());
-        let met = Met { whole, opening, asked, head, begins, is_named, found, before };
-        for key in [met.whole, met.opening].into_iter().filter(|key| *key != 0) {
-            let parts = (half(head), half(chain.opening));
-            self.shard(key).change(key, now, |entry| (entry.head, entry.opening) = parts);
-        }
-        met
+        Met { whole, opening, asked, head, begins, is_named, found, before }
     }
 
-    /// Takes note of the model that answered, and of how many tokens it read. Gives the prompt that was answered last in the
-    /// same conversation.
-    pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, now: Instant) -> Option<Entry> {
+    /// Takes note of a prompt that leaves: from here on conversations that open alike would find what they share in a cache,
+    /// and the first of many that begin at once does not answer before the others ask.
+    pub fn sent(&self, met: &Met, now: Instant) {
+        if met.opening != 0 {
+            let (parts, now) = ((half(met.head), half(met.begins)), self.moment(now));
+            self.shard(met.opening).change(met.opening, now, |entry| (entry.head, entry.opening) = parts);
+        }
+    }
+
+    /// Takes note of a prompt with the model that answered it, and with how many tokens that read. Gives the prompt that was
+    /// answered last in the same conversation.
+    pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, caching: Caching, now: Instant) -> Option<Entry> {
         let mut last = None;
         let (by, now) = (short_hash_of(by), self.moment(now));
         let tokens_of = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
-        let tokens = tokens_of(usage.input_tokens);
+        let (tokens, kept) = (tokens_of(usage.input_tokens), tokens_of(caching.kept(usage)));
+        let answered = Entry { at: now, by, tokens, kept, head: half(met.head), opening: half(met.begins) };
         if met.whole != 0 {
-            self.shard(met.whole).change(met.whole, now, |entry| (entry.by, entry.tokens) = (by, tokens));
+            self.shard(met.whole).change(met.whole, now, |entry| *entry = answered);
         }
         if met.asked != 0 {
-            let (head, opening) = (half(met.head), half(met.begins));
             self.shard(met.asked).change(met.asked, now, |entry| {
                 last = Some(*entry).filter(|last| last.by != 0 && is_warm(last, now));
-                *entry = Entry { at: now, by, tokens, head, opening };
+                *entry = answered;
             });
         }
         let is_shared = met.found.is_some_and(|found| !found.extends);
         let shared = if is_shared { tokens_of(usage.cached_input_tokens) } else { 0 };
         if met.opening != 0 {
             self.shard(met.opening).change(met.opening, now, |entry| {
-                (entry.by, entry.tokens) = (by, entry.tokens.max(shared));
+                *entry = Entry { tokens: entry.tokens.max(shared), ..answered };
             });
         }
         last
@@ -244,7 +260,7 @@ impl Generations {
             self.age(now);
         }
         let before = self.old.get(&key).copied();
-        let mut entry = before.unwrap_or(Entry { at: now, by: 0, tokens: 0, head: 0, opening: 0 });
+        let mut entry = before.unwrap_or(Entry { at: now, by: 0, tokens: 0, kept: 0, head: 0, opening: 0 });
         entry.at = now;
         change(&mut entry);
         self.young.insert(key, entry);
@@ -255,6 +271,19 @@ impl Generations {
         std::mem::swap(&mut self.old, &mut self.young);
         self.young.clear();
         self.since = Some(now);
+    }
+}
+
+impl Caching {
+    /// How many tokens of a prompt its provider has in its cache once it has answered.
+    fn kept(self, usage: &Usage) -> u64 {
+        match self {
+            Self::ByItself => usage.input_tokens,
+            Self::Charged => usage
+                .cached_input_tokens
+                .saturating_add(usage.cache_write_tokens)
+                .saturating_add(usage.cache_write_1h_tokens),
+        }
     }
 }
 
@@ -298,24 +327,28 @@ impl Met {
         (parted == Parted::Beginning).then(sides)
     }
 
-    /// What broke the cached prefix of the conversation; none if it was read, or nobody knows how long it was. `last` is
-    /// the prompt that was answered before.
+    /// What broke the cached prefix of the conversation; none if it was read, was in no cache, or nobody knows how long it
+    /// was. `last` is the prompt that was answered before.
+    ///
+    /// A conversation that the client moves to another model is not known to go on by its turns, only by how it begins:
+    /// whatever became of its turns, nothing of them was in that model's cache.
     pub fn lost(&self, by: &ModelRef, usage: Usage, last: Option<Entry>) -> Option<Lost> {
         let (entry, parted) = self.before?;
+        let by = short_hash_of(by);
         let (culprit, at_tokens) = match parted {
-            // The step before is still under way.
-            _ if entry.by == 0 => return None,
             Parted::Beginning if entry.head != half(self.head) => ("tools", None),
             Parted::Beginning => ("system", None),
+            Parted::History if entry.by != by => ("model", Some(0)),
             Parted::History => ("history", None),
             Parted::Time => ("ttl", Some(0)),
             Parted::Nothing => match last.filter(|last| self.is_rewritten(&entry, last, &usage)) {
-                Some(last) => return lost("history", last.tokens, usage, Some(entry.tokens.into())),
-                None if entry.by != short_hash_of(by) => ("model", Some(0)),
+                Some(last) if last.by != by => return lost("model", &last, usage, Some(usage.cached_input_tokens)),
+                Some(last) => return lost("history", &last, usage, Some(entry.tokens.into())),
+                None if entry.by != by => ("model", Some(0)),
                 None => ("provider", Some(usage.cached_input_tokens)),
             },
         };
-        lost(culprit, entry.tokens, usage, at_tokens)
+        lost(culprit, &entry, usage, at_tokens)
     }
 
     /// Whether a prompt that extends an early one of its conversation leaves out what the last one went on with. Only a
@@ -328,9 +361,9 @@ impl Met {
     }
 }
 
-/// A prefix of so many tokens that was not read as far as it is cacheable.
-fn lost(culprit: &'static str, tokens: u32, usage: Usage, at_tokens: Option<u64>) -> Option<Lost> {
-    let intact = cacheable(u64::from(tokens).saturating_sub(ASKING_TOKENS));
+/// The prefix that a prompt left in its provider's cache, if it was not read as far as it is cacheable.
+fn lost(culprit: &'static str, before: &Entry, usage: Usage, at_tokens: Option<u64>) -> Option<Lost> {
+    let intact = cacheable(u64::from(before.tokens).saturating_sub(ASKING_TOKENS).min(before.kept.into()));
     let is_lost = intact.min(usage.input_tokens) > usage.cached_input_tokens;
     is_lost.then(|| Lost { culprit, intact: cached(usage, intact), at_tokens })
 }

@@ -108,6 +108,8 @@ pub struct Prompt {
     pub beginnings: i64,
     /// About how many tokens these have altogether.
     pub beginning_tokens: i64,
+    /// Calls of a model whose provider caches only what a request marks, and of which nothing was read or written.
+    pub unmarked: i64,
     /// What reading them from the cache would have saved.
     pub cacheable: f64,
     /// Calls whose texts were read.
@@ -247,6 +249,10 @@ fn wasted(prompt: &Prompt, span: Span) -> Vec<Advice> {
                 "`{name}` begins in {} ways over {} calls, so that its {tokens_each} tokens of instructions and tools are \
                  seldom cached: put what changes at its end",
                 prompt.beginnings, prompt.sketched
+            ),
+            false if prompt.unmarked * 2 > prompt.calls => format!(
+                "`{name}` sends {tokens_each} tokens of instructions and tools that never vary with each call and asks for no \
+                 cache: set `cache_control` at their end"
             ),
             false => format!(
                 "`{name}` sends {tokens_each} tokens of instructions and tools that never vary with each call and mostly pays \

@@ -27,7 +27,11 @@ fn ask(ledger: &Ledger, (tier, prompt): (&str, &str), (exact, masked, prefix): (
         unreachable!("that is what they are")
     };
     let request = intent.request.map(|facts| RequestFacts { tier: Some(tier), prompt: Some(prompt), ..facts });
-    let price_version = Some(if tier == "lightweight" { "openai/gpt-5.6-luna@x" } else { "openai/gpt-5.6-sol@x" });
+    let price_version = Some(match tier {
+        "lightweight" => "openai/gpt-5.6-luna@x",
+        "reasoning" => "anthropic/claude-opus-4-5@x",
+        _ => "openai/gpt-5.6-sol@x",
+    });
     let usage = Usage { input_tokens: 4_000, output_tokens: 100, ..Usage::default() };
     let texts =
         SketchedTexts { masked: Some(masked), masked_system: Some(9), masks: 9, read_bytes: 100, repeated_bytes: 100 };
@@ -103,6 +107,16 @@ fn prompts_are_told_with_what_their_beginnings_and_repeated_blocks_cost() {
     assert!((triage.cacheable - (cost(0) - cost(4 * 3_200))).abs() < 10.0, "{}", triage.cacheable);
     // A tenth of what the whole prompt cost to read.
     assert!((triage.repeated - cost(0) * 16_000.0 / 12_800.0 / 10.0).abs() < 10.0, "{}", triage.repeated);
+}
+
+#[test]
+fn calls_that_mark_nothing_for_a_cache_are_counted_where_a_provider_wants_marks() {
+    let (_folder, ledger) = fresh();
+    for tier in ["reasoning", "reasoning", "lightweight"] {
+        ask(&ledger, (tier, "triage"), (1, 1, 1));
+    }
+    let found = with(&ledger, |reading| reading.prompts().expect("it reads"));
+    assert_eq!((found[0].calls, found[0].unmarked), (3, 2));
 }
 
 #[test]

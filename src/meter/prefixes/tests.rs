@@ -50,7 +50,7 @@ fn check(steps: &[(CallFacts, &str, Usage)], pause: Duration, expected: &[(u64, 
         let at = met.at_baseline(&call.view.outline.chain, &model(by), *usage);
         assert_eq!((at.input_tokens, at.output_tokens), (usage.input_tokens, usage.output_tokens));
         found.push((at.cached_input_tokens, at.cache_write_tokens));
-        prefixes.answered(&met, &model(by), usage, now);
+        prefixes.answered(&met, &model(by), usage, Caching::Charged, now);
         now += pause;
     }
     assert_eq!(found, expected);
@@ -107,13 +107,28 @@ fn a_first_step_finds_what_conversations_of_one_agent_share() {
     check(&steps, SOON, &[(0, 1_920), (1_920, 0), (1_792, 128), (1_792, 128)]);
 }
 
+#[test]
+fn conversations_that_begin_at_once_share_what_they_open_with_once_the_first_has_left() {
+    let long = "be brief ".repeat(1_000);
+    let step = |question: &str| call(&[("system", &long), ("user", question)], "run");
+    let (prefixes, now, other) = (Prefixes::default(), Instant::now(), step("two"));
+    let cached = || {
+        let met = prefixes.meet(&other, &model("sol"), now);
+        met.at_baseline(&other.view.outline.chain, &model("sol"), usage(2_020, 0, 1_920)).cached_input_tokens
+    };
+    let met = prefixes.meet(&step("one"), &model("sol"), now);
+    assert_eq!(cached(), 0, "it may never leave");
+    prefixes.sent(&met, now);
+    assert_eq!(cached(), 1_920);
+}
+
 /// What broke the prefix of the second step, if the first was answered by `before` and the second by `after`.
 #[track_caller]
 fn check_lost(before: &str, tools: &str, pause: Duration, after: (&str, u64), expected: Option<(&str, u64)>) {
     let (prefixes, now) = (Prefixes::default(), Instant::now());
     let met = prefixes.meet(&first(), &model("sol"), now);
     assert_eq!(met.lost(&model(before), usage(2_000, 0, 1_920), None), None, "there was nothing to lose");
-    prefixes.answered(&met, &model(before), &usage(2_000, 0, 1_920), now);
+    prefixes.answered(&met, &model(before), &usage(2_000, 0, 1_920), Caching::Charged, now);
     let met = prefixes.meet(&second(tools), &model("sol"), now + pause);
     let lost = met.lost(&model(after.0), usage(3_000, after.1, 2_944 - after.1), None);
     assert_eq!(lost.map(|lost| (lost.culprit, lost.intact.cached_input_tokens)), expected);
@@ -129,11 +144,81 @@ fn a_broken_prefix_has_a_culprit() {
 }
 
 #[test]
+fn a_try_that_nobody_answered_leaves_nothing_behind() {
+    let (prefixes, now) = (Prefixes::default(), Instant::now());
+    let met = prefixes.meet(&first(), &model("sol"), now);
+    prefixes.answered(&met, &model("luna"), &usage(2_000, 0, 1_920), Caching::Charged, now);
+    let refused = prefixes.meet(&second("run"), &model("sol"), now + SOON);
+    let again = prefixes.meet(&second("run"), &model("sol"), now + SOON * 2);
+    let (by, cold) = (model("sol"), usage(3_000, 0, 2_944));
+    for met in [refused, again] {
+        let at = met.at_baseline(&second("run").view.outline.chain, &by, cold);
+        assert_eq!((at.cached_input_tokens, at.cache_write_tokens), (1_920, 1_024));
+        let lost = met.lost(&by, cold, None);
+        assert_eq!(lost.map(|lost| (lost.culprit, lost.intact.cached_input_tokens)), Some(("model", 1_920)));
+    }
+    // Nor does it keep anything warm.
+    let late = prefixes.meet(&second("run"), &model("sol"), now + SOON + Duration::from_secs(299));
+    assert_eq!(late.lost(&by, cold, None).map(|lost| lost.culprit), Some("ttl"));
+}
+
+/// What broke the prefix of the last step, at how many tokens: the client names a model with each step, which answers.
+#[track_caller]
+fn check_named(session: Option<&str>, steps: &[(CallFacts, &str, Usage)], expected: Option<(&str, u64, Option<u64>)>) {
+    let (prefixes, now, mut lost) = (Prefixes::default(), Instant::now(), None);
+    for (call, named, usage) in steps {
+        let mut call = call.clone();
+        call.session = session.map(Into::into);
+        let met = prefixes.meet(&call, &model(named), now);
+        let last = prefixes.answered(&met, &model(named), usage, Caching::Charged, now);
+        lost = met.lost(&model(named), *usage, last);
+    }
+    let found = lost.map(|lost| (lost.culprit, lost.intact.cached_input_tokens, lost.at_tokens));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_client_that_names_another_model_has_moved_and_rewritten_nothing() {
+    let third = [("assistant", "1"), ("user", "two"), ("assistant", "2"), ("user", "three")];
+    let third = || call(&[&[("system", "be brief"), ("user", "one")], &third[..]].concat(), "run");
+    let begun = (first(), "sol", usage(2_000, 0, 1_920));
+    let moved = (second("run"), "luna", usage(5_000, 0, 4_992));
+    for session in [None, Some("nightly")] {
+        let steps = [begun.clone(), moved.clone()];
+        check_named(session, &steps, Some(("model", 1_920, Some(0))));
+    }
+    // Back at the first model, which has its own part still.
+    let back = (third(), "sol", usage(6_000, 1_920, 4_032));
+    check_named(Some("nightly"), &[begun, moved, back], Some(("model", 4_992, Some(1_920))));
+}
+
+#[test]
+fn nothing_is_lost_that_was_in_no_cache() {
+    let lost = |caching, before: Usage, after: Usage| {
+        let (prefixes, now, by) = (Prefixes::default(), Instant::now(), model("sol"));
+        let met = prefixes.meet(&first(), &by, now);
+        prefixes.answered(&met, &by, &before, caching, now);
+        let met = prefixes.meet(&second("run"), &by, now);
+        let last = prefixes.answered(&met, &by, &after, caching, now);
+        met.lost(&by, after, last).map(|lost| (lost.culprit, lost.intact.cached_input_tokens))
+    };
+    let (none, then) = (usage(4_000, 0, 0), usage(5_000, 0, 0));
+    assert_eq!(lost(Caching::Charged, none, then), None, "nothing was ever written");
+    assert_eq!(lost(Caching::Charged, none, usage(5_000, 0, 4_992)), None, "it is written for the first time");
+    assert_eq!(lost(Caching::Charged, usage(4_000, 0, 1_536), usage(5_000, 1_536, 0)), None, "all of it was read");
+    assert_eq!(lost(Caching::Charged, usage(4_000, 0, 1_536), then), Some(("provider", 1_536)));
+    assert_eq!(lost(Caching::Charged, usage(4_000, 1_536, 1_024), then), Some(("provider", 2_560)));
+    let of_1h = Usage { cache_write_1h_tokens: 1_536, ..none };
+    assert_eq!(lost(Caching::Charged, of_1h, then), Some(("provider", 1_536)));
+    assert_eq!(lost(Caching::ByItself, none, then), Some(("provider", 3_968)), "who does not charge does not say");
+}
+
+#[test]
 fn a_conversation_whose_beginning_changes_is_found_by_its_first_user_turn() {
     let lost = |messages: &[(&str, &str)]| {
         let (prefixes, now) = (Prefixes::default(), Instant::now());
         let met = prefixes.meet(&first(), &model("sol"), now);
-        prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), now);
+        prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), Caching::Charged, now);
         let met = prefixes.meet(&call(messages, "run"), &model("sol"), now + SOON);
         met.lost(&model("sol"), usage(3_000, 0, 2_944), None).map(|lost| lost.culprit)
     };
@@ -155,7 +240,7 @@ fn check_rewritten(session: Option<&str>, messages: &[(&str, &str)], tokens: (u6
     for (mut call, usage) in steps.into_iter().chain([(call(messages, "run"), usage(tokens.0, tokens.1, 0))]) {
         call.session = session.map(Into::into);
         let met = prefixes.meet(&call, &model("sol"), now);
-        let last = prefixes.answered(&met, &model("sol"), &usage, now);
+        let last = prefixes.answered(&met, &model("sol"), &usage, Caching::ByItself, now);
         lost = met.lost(&model("sol"), usage, last);
     }
     let found = lost.map(|lost| (lost.culprit, lost.intact.cached_input_tokens, lost.at_tokens));
@@ -180,7 +265,7 @@ fn both_sides_of_a_beginning_that_changed_are_known_by_their_hashes() {
     let (prefixes, now) = (Prefixes::default(), Instant::now());
     let sides = |call: &CallFacts| {
         let met = prefixes.meet(call, &model("sol"), now);
-        prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), now);
+        prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), Caching::Charged, now);
         met.sides()
     };
     let (before, after) = (first(), second("walk"));

@@ -47,6 +47,17 @@ fn what_is_wasteful_in_a_prompt_is_told_dearest_first() {
            same (n = 100)",
         ],
     );
+    let full = Prompt { cacheable: 3e8, ..prompt() };
+    check(
+        &prompts(&[full.clone(), Prompt { name: "plan".to_owned(), unmarked: 51, ..full }], &[], MONTH),
+        MONTH,
+        &[
+            "$0.30 a month: `triage` sends 2000 tokens of instructions and tools that never vary with each call and mostly pays \
+             for them in full: see that the provider caches them (n = 100)",
+            "$0.30 a month: `plan` sends 2000 tokens of instructions and tools that never vary with each call and asks for no \
+             cache: set `cache_control` at their end (n = 100)",
+        ],
+    );
     let cached = Prompt { cacheable: 1e6, ..prompt() };
     check(&prompts(&[cached], &[], MONTH), MONTH, &[]);
 }
