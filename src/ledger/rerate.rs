@@ -14,14 +14,11 @@ use serde_json::json;
 
 use crate::cost::{Book, Price, Rows, cost_of};
 use crate::ledger::audit::{self, Act};
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::ledger::statements::{ADJUSTED, Books, StatementError, adjustment};
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::report::{Figures, date_of, midnight};
 use crate::route::warm::{CACHED_PREFIX_TOKENS_MIN, CACHED_PREFIX_TOKENS_STEP};
-
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 
 /// What is to be re-rated by what.
 #[derive(Clone, Copy)]
@@ -177,7 +174,7 @@ impl<'a> Differences<'a> {
              WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
              ORDER BY r.request_id, length(a.attempt_id), a.attempt_id";
         let mut statement = self.connection.prepare(sql)?;
-        let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+        let ids = ids_within(from_ms, until_ms);
         let mut rows = statement.query(params![ids.0, ids.1, from_ms, until_ms])?;
         let mut open: Option<(Request, Vec<Attempt>)> = None;
         while let Some(row) = rows.next()? {

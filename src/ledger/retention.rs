@@ -9,11 +9,8 @@ use jiff::tz::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::ledger::rollup::Sums;
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::{first_id_at, ids_within};
 use crate::report::{SLOT_MS, date_of, midnight};
-
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 
 /// What went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -87,7 +84,7 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     };
     let month = midnight(date_of(slot * SLOT_MS, zone).first_of_month(), zone) / SLOT_MS;
     let (from_ms, until_ms) = (slot * SLOT_MS, ((slot + 1) * SLOT_MS).min(cut_ms));
-    let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+    let ids = ids_within(from_ms, until_ms);
     // It goes however far its time lies from its id.
     let ids = (ids.0.min(oldest.clone()), ids.1.max(oldest));
     let ended = "request_id >= ?1 AND request_id <= ?2 AND at_ms >= ?3 AND at_ms < ?4 AND status <> 'open'";

@@ -20,7 +20,7 @@ use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value}
 use crate::ledger::batch::RequestChange;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::report::causal::Session;
 use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
@@ -28,8 +28,6 @@ use named::Named;
 
 pub use named::fill_next;
 
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 /// What sums are told apart by besides the slot.
 pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
 
@@ -432,8 +430,7 @@ pub fn lines(
 
 /// The values of [`OF_SPAN`] and of [`sessions`].
 pub(super) fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
-    let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
-    let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
+    let (first, beyond) = ids_within(since_ms, until_ms);
     [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]
 }
 
