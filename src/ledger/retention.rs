@@ -1,8 +1,8 @@
 //! Forgetting rows that are older than what is to be kept, and keeping their sums.
 //!
 //! Only whole months go. Their requests, attempts and feedback are deleted; their sums (`rollup`) become one slot a month,
-//! so that reports by month and statements are what they were. Corrections of such a month end with its rows. It goes by
-//! slots, each in one transaction with its sums, so that a gateway may do it while it serves and be killed at any moment.
+//! so that reports by month and statements are what they were. Months of statements that were closed in another zone stay
+//! told apart: nothing is drawn across their edges. Corrections of such a month end with its rows. It goes by slots, each in one transaction with its sums, so that a gateway may do it while it serves and be killed at any moment.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -89,7 +89,8 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     let ids = (ids.0.min(oldest.clone()), ids.1.max(oldest));
     let ended = "request_id >= ?1 AND request_id <= ?2 AND at_ms >= ?3 AND at_ms < ?4 AND status <> 'open'";
     let span = params![ids.0, ids.1, from_ms, until_ms];
-    if !Sums::new(&transaction)?.draw_together(&transaction, slot, month)? {
+    let first = month.max(last_edge(&transaction, slot)?.unwrap_or(month));
+    if !Sums::new(&transaction)?.draw_together(&transaction, slot, first)? {
         return Ok(None);
     }
     let attempts = format!("DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM requests WHERE {ended})");
@@ -97,4 +98,13 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     let requests = transaction.execute(&format!("DELETE FROM requests WHERE {ended}"), span)? as u64;
     transaction.commit()?;
     Ok(Some(Forgotten { requests, attempts, months: 0, month: Some(month) }))
+}
+
+/// The last slot up to this one in which the month of a statement begins or ends.
+fn last_edge(connection: &Connection, slot: i64) -> rusqlite::Result<Option<i64>> {
+    let edges = "SELECT max(ms) FROM (SELECT from_ms AS ms FROM statements UNION ALL SELECT until_ms FROM statements)
+        WHERE ms < ?1";
+    let last =
+        connection.prepare_cached(edges)?.query_row([(slot + 1) * SLOT_MS], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(last.map(|ms| ms.div_euclid(SLOT_MS)))
 }

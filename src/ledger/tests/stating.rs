@@ -277,6 +277,29 @@ fn forgotten_rows_leave_months_and_statements_as_they_were() {
     );
 }
 
+#[test]
+fn forgetting_in_another_zone_leaves_statements_as_they_were_closed() {
+    let (folder, ledger) = fresh();
+    for day in 1..29 {
+        spend(&ledger, date(2026, 10, day), "ops", i64::from(day));
+    }
+    // The first month of one zone, and November of the other.
+    spend_at(&ledger, midnight(NOVEMBER, &TimeZone::UTC) - 1_000, "ops", 77);
+    spend_at(&ledger, midnight(OCTOBER, &TimeZone::UTC) - 1_000, "ops", 99);
+    spend(&ledger, NOVEMBER, "ops", 1_000);
+    sync(&ledger);
+    close(folder.path(), OCTOBER);
+    drop(ledger);
+    let path = folder.path().join("farthing.db");
+    let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+    let done = compact(&path, Some((DECEMBER, &berlin)), Mirrored::NotConfigured).expect("it compacts");
+    assert_eq!((done.forgotten.requests, done.forgotten.months), (31, 2));
+    let next = close(folder.path(), NOVEMBER);
+    assert_eq!(told(&next[0]), [line("usage", "2026-11", 1_000)]);
+    let (ledger, _) = open(folder.path());
+    check_rows(&ledger, "SELECT sum(cost_nano) FROM rollup_day", &["1582"]);
+}
+
 /// An answer of `model` on the second of October, held against `baseline` for so much: 1,000 tokens in and 10 out.
 fn routed(ledger: &Ledger, model: &'static str, held: (&str, i64), (fallback, retry): (i64, i64), cost: i64) {
     let id = attempt(spend_request(), 1);
