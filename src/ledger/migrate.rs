@@ -32,10 +32,15 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     let is_summed = |connection: &Connection| {
         connection.query_row("SELECT EXISTS (SELECT 1 FROM rollup)", [], |row| row.get::<_, bool>(0))
     };
-    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION && !is_summed(&transaction)? {
-        rollup::fill(&transaction)?;
+    let is_of_today = version(&transaction)? == SCHEMA_VERSION;
+    if found < SCHEMA_VERSION && is_of_today {
+        if !is_summed(&transaction)? {
+            rollup::fill(&transaction)?;
+        } else if found < WHOLE {
+            rollup::mend_last(&transaction)?;
+        }
     }
-    if found < WHOLE && version(&transaction)? == SCHEMA_VERSION {
+    if found < WHOLE && is_of_today {
         counterfactual::mend(&transaction)?;
     }
     transaction.commit()?;

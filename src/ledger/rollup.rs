@@ -117,6 +117,14 @@ macro_rules! figures {
     };
 }
 
+/// The id of a request's last attempt. Longer ones have higher numbers.
+macro_rules! last {
+    () => {
+        "(SELECT attempt_id FROM attempts WHERE request_id = r.request_id
+                ORDER BY length(attempt_id) DESC, attempt_id DESC LIMIT 1)"
+    };
+}
+
 /// One row an attempt of the requests that ended and meet a condition (one without a target for a request that had none).
 /// What is said of the request stands at its last attempt, of which one that Farthing makes by itself has none.
 macro_rules! rows {
@@ -131,7 +139,9 @@ macro_rules! rows {
             a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano,
             CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
             CASE WHEN coalesce(a.attempt_id, '') =
-                coalesce((SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id), '')
+                coalesce(",
+            last!(),
+            ", '')
                 AND r.purpose IS NULL THEN 1 ELSE 0 END AS is_last,
             CASE WHEN r.purpose IS NULL THEN 0 ELSE 1 END AS is_ours,
             CASE WHEN r.saved_route_nano IS NULL THEN 0 ELSE 1 END AS known, r.baseline_nano, r.saved_route_nano,
@@ -194,6 +204,19 @@ static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(FILL)?;
     connection.execute(&FILL_DAYS, []).map(drop)
+}
+
+/// Moves the sums of requests with ten attempts or more to the last one. Earlier versions took for it the last by its text.
+pub(super) fn mend_last(connection: &Connection) -> rusqlite::Result<()> {
+    let longer = "SELECT DISTINCT request_id FROM attempts WHERE length(attempt_id) > length(request_id) + 2";
+    let ids: Vec<String> = connection.prepare(longer)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut sums = Sums::new(connection)?;
+    let by_text = OF_REQUEST.replace(last!(), "(SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id)");
+    sums.of_request = connection.prepare_cached(&by_text)?;
+    ids.iter().try_for_each(|id| sums.take(id))?;
+    sums.of_request = connection.prepare_cached(OF_REQUEST)?;
+    ids.iter().try_for_each(|id| sums.add(id))?;
+    sums.write(connection)
 }
 
 /// What holds the sums of a span: SQL to select from. Its edges are whole slots.

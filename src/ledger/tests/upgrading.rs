@@ -190,6 +190,38 @@ fn a_step_that_was_released_stays_as_it_is() {
 }
 
 #[test]
+fn an_upgrade_moves_the_sums_of_ten_attempts_to_the_last_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let mut database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    migrate(&mut database, &STEPS[..8]).expect("it steps");
+    let id = "01a00000-0000-7000-8000-000000000001";
+    let mut rows_left = format!(
+        "INSERT INTO requests (request_id, at_ms, status, cost_low_nano, cost_nano, cost_high_nano)
+         VALUES ('{id}', 1784000000000, 'ok', 10, 10, 10);"
+    );
+    for ordinal in 1..=10 {
+        rows_left.push_str(&format!(
+            "INSERT INTO attempts (attempt_id, request_id, provider, model, fate, source, cost_low_nano, cost_nano,
+             cost_high_nano) VALUES ('{id}-{ordinal}', '{id}', 'p', 'm{ordinal}', 'completed', 'reported', 1, 1, 1);"
+        ));
+    }
+    database.execute_batch(&rows_left).expect("rows");
+    rollup::fill(&database).expect("it sums");
+    // As the text of its id had it.
+    for table in ["rollup", "rollup_day"] {
+        let by_text = format!("UPDATE {table} SET requests = model = 'm9' WHERE provider = 'p'");
+        database.execute_batch(&by_text).expect("it counts");
+    }
+    drop(database);
+    let (ledger, _) = open(folder.path());
+    for table in ["rollup", "rollup_day"] {
+        let counted = format!("SELECT model, requests, attempts FROM {table} WHERE provider = 'p' AND requests <> 0");
+        check_rows(&ledger, &counted, &["m10|1|1"]);
+    }
+}
+
+#[test]
 fn an_upgrade_makes_parts_of_savings_whole_that_an_export_had_left_open() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     version_1(folder.path());
