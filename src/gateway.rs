@@ -14,6 +14,7 @@ pub mod live;
 mod names;
 mod refusals;
 pub mod routing;
+pub mod standings;
 pub mod state;
 mod timing;
 
@@ -138,7 +139,7 @@ impl Gateway {
         let payers = Arc::new(payers);
         self.routing.payers.store(Arc::clone(&payers));
         let holds = &self.accounts.holds;
-        holds.with(|books| books.replace_budgets(|payer| hold::terms_of(&payers, payer)?.budget));
+        holds.with(|books| books.replace_budgets(|payer| hold::terms_of(&payers.teams, payer)?.budget));
     }
 
     /// What it writes to.

@@ -252,6 +252,8 @@ pub const ROLLING_MIN: Duration = Duration::from_secs(3600);
 pub const ROLLING_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Most payers' accounts that are told apart; projects and users beyond them share one of their team's.
 pub const PAYERS_MAX: usize = 65_536;
+/// Most users, and projects that share one line of the configuration, whose budgets are listed.
+pub const STANDINGS_MAX: usize = 1_000;
 /// Most pieces of news of budgets that wait to be told; further ones are dropped.
 pub const NEWS_WAITING_MAX: usize = 4096;
 /// Fewest output tokens that a request whose limit is lowered to what is left is served with, unless it asks for fewer.

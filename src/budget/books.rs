@@ -47,6 +47,16 @@ impl Payer {
         }
     }
 
+    /// Where its kind stands in lists.
+    pub fn kind_order(&self) -> u8 {
+        match self {
+            Self::Team(_) => 0,
+            Self::Project(..) => 1,
+            Self::User(..) => 2,
+            Self::Key(_) => 3,
+        }
+    }
+
     /// Who stands for it where more of its kind come than can be told apart.
     fn other(&self) -> Self {
         match self {
@@ -203,7 +213,7 @@ impl Books {
     /// Books what was spent before, by a request of `at_ms`.
     pub fn recall(&mut self, payer: &Payer, every: Every, at_ms: i64, spent: NanoUsd) {
         let slice = self.slice(every, at_ms);
-        self.account(payer, every).spend(slice, spent);
+        self.account(payer, every).recall(slice, spent);
     }
 
     /// Forgets what a payer has spent, to be recalled anew. What is held for it stays.
@@ -332,7 +342,7 @@ impl Books {
         if spent > NanoUsd::ZERO {
             for charge in charges.iter() {
                 let slice = self.slice(charge.budget.every, at_ms);
-                self.account(&charge.payer, charge.budget.every).spend(slice, spent);
+                self.account(&charge.payer, charge.budget.every).spend(charge.budget.every, slice, spent);
                 self.tell(charge, at_ms);
             }
         }
@@ -349,6 +359,20 @@ impl Books {
         let now = self.slice(every, at_ms);
         let account = self.accounts.get_mut(&(payer.clone(), every));
         account.map_or((NanoUsd::ZERO, NanoUsd::ZERO), |account| account.balance(every, now))
+    }
+
+    /// When money comes back: a period of the calendar ends, or the oldest step of a rolling one is forgotten.
+    pub fn resets_ms(&mut self, payer: &Payer, every: Every, at_ms: i64) -> i64 {
+        let now = self.slice(every, at_ms);
+        let Every::Rolling(time) = every else { return now.end_ms };
+        let account = self.accounts.get_mut(&(payer.clone(), every));
+        let oldest = account.and_then(|account| account.oldest_ms(time, now));
+        oldest.unwrap_or(now.end_ms) + i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Those who have spent or held anything, with the kinds of period that they did so under.
+    pub fn payers(&self) -> impl Iterator<Item = (&Payer, Every)> {
+        self.accounts.keys().map(|(payer, every)| (payer, *every))
     }
 
     /// What is neither spent nor held under the tightest of these ceilings.
@@ -418,14 +442,7 @@ impl Books {
 
     fn short(&mut self, charge: &Charge, ask: &Ask) -> Short {
         let (spent, held) = self.balance(&charge.payer, charge.budget.every, ask.at_ms);
-        let now = self.slice(charge.budget.every, ask.at_ms);
-        let resets_ms = match charge.budget.every {
-            Every::Rolling(time) => {
-                let oldest = self.account(&charge.payer, charge.budget.every).oldest_ms().unwrap_or(now.end_ms);
-                oldest + i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-            }
-            _ => now.end_ms,
-        };
+        let resets_ms = self.resets_ms(&charge.payer, charge.budget.every, ask.at_ms);
         Short { unspent: charge.budget.usd - spent, held, least: ask.least, resets_ms, charge: charge.clone() }
     }
 
@@ -470,7 +487,7 @@ impl Books {
     fn move_held(&mut self, charges: &Arc<[Charge]>, at_ms: i64, by: NanoUsd) {
         for charge in charges.iter() {
             let slice = self.slice(charge.budget.every, at_ms);
-            self.account(&charge.payer, charge.budget.every).hold(slice, by);
+            self.account(&charge.payer, charge.budget.every).hold(charge.budget.every, slice, by);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How fast payers ask, and how much at once: requests and tokens of the last minute, requests in flight.
 //!
 //! A minute is any 60 seconds, kept by the second and forgotten late rather than early: what is allowed never exceeds a
-//! limit within a minute. Tokens count as they are estimated when a request begins, and as they were once it ends; with
+//! limit within a minute; what was asked before a clock was set back is asked now. Tokens count as they are estimated when a request begins, and as they were once it ends; with
 //! an empty minute any single request may begin.
 
 use std::collections::{HashMap, VecDeque};
@@ -57,8 +57,7 @@ impl Paces {
     ///
     /// The limit that is reached for the longest.
     pub fn begin(&mut self, limited: &[Limited], tokens: u64, now: i64, watched: bool) -> Result<(), Reached> {
-        let reached = limited.iter().filter_map(|(payer, limits)| self.reached(payer, *limits, tokens, now));
-        let reached = reached.max_by_key(|reached| reached.retry_after);
+        let reached = self.would_reach(limited, tokens, now);
         if let Some(reached) = reached.filter(|_| !watched) {
             return Err(reached);
         }
@@ -74,7 +73,7 @@ impl Paces {
     }
 
     /// The limit that a request would meet.
-    pub fn would_reach(&self, limited: &[Limited], tokens: u64, now: i64) -> Option<Reached> {
+    pub fn would_reach(&mut self, limited: &[Limited], tokens: u64, now: i64) -> Option<Reached> {
         let reached = limited.iter().filter_map(|(payer, limits)| self.reached(payer, *limits, tokens, now));
         reached.max_by_key(|reached| reached.retry_after)
     }
@@ -89,8 +88,10 @@ impl Paces {
         }
     }
 
-    fn reached(&self, payer: &Payer, limits: Limits, tokens: u64, now: i64) -> Option<Reached> {
-        let pace = self.paces.get(payer)?;
+    fn reached(&mut self, payer: &Payer, limits: Limits, tokens: u64, now: i64) -> Option<Reached> {
+        let pace = self.paces.get_mut(payer)?;
+        pace.set_back(now);
+        let pace = &*pace;
         let (requests, used) = pace.within(now);
         let reached = |limit, allowed, retry_after| Some(Reached { payer: payer.clone(), limit, allowed, retry_after });
         if let Some(allowed) = limits.concurrency.filter(|allowed| pace.in_flight >= *allowed) {
@@ -110,14 +111,27 @@ impl Paces {
 }
 
 impl Pace {
+    /// A clock that was set back: what came later than now came now.
+    fn set_back(&mut self, now: i64) {
+        while let Some(last) = self.seconds.pop_back_if(|second| second.at > now) {
+            match self.seconds.back_mut().filter(|second| second.at >= now) {
+                Some(second) => {
+                    second.requests += last.requests;
+                    second.tokens += last.tokens;
+                }
+                None => self.seconds.push_back(Second { at: now, ..last }),
+            }
+        }
+    }
+
     fn count(&mut self, now: i64, requests: u64, tokens: u64) {
+        self.set_back(now);
         while let Some(second) = self.seconds.front().filter(|second| now - second.at >= FORGOTTEN_AFTER) {
             self.requests -= second.requests;
             self.tokens -= second.tokens;
             self.seconds.pop_front();
         }
-        // A clock that was set back counts in the last second that it had reached.
-        match self.seconds.back_mut().filter(|last| last.at >= now) {
+        match self.seconds.back_mut().filter(|last| last.at == now) {
             Some(last) => {
                 last.requests += requests;
                 last.tokens += tokens;
@@ -174,6 +188,24 @@ mod tests {
             assert!(begun.iter().filter(|at| (from..=from + 60).contains(*at)).count() <= 3, "from {from}");
         }
         assert!(begun.len() >= 27, "{begun:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        for limits in [
+            Limits { requests_per_minute: Some(2), ..Limits::default() },
+            Limits { tokens_per_minute: Some(20), ..Limits::default() },
+        ] {
+            let limited = team(limits);
+            let mut paces = Paces::default();
+            for now in [200_000, 200_001] {
+                paces.begin(&limited, 10, now, false).unwrap();
+            }
+            let reached = paces.begin(&limited, 10, 27_200, false).expect_err("both were asked only now");
+            assert_eq!(reached.retry_after, 61);
+            assert!(paces.begin(&limited, 10, 27_260, false).is_err());
+            paces.begin(&limited, 10, 27_261, false).unwrap();
+        }
     }
 
     #[test]

@@ -194,8 +194,17 @@ fn act(action: &Action, known: &Keyholding, format: Format) -> Result<(), KeysEr
     match action {
         Action::Create(create) => {
             let asked = wanted(create)?.check(around)?;
-            let made = Store::open_or_make(&path)?.create(&asked, &who, now, None)?;
+            let mut store = Store::open_or_make(&path)?;
+            let closes = known.keys.is_empty() && store.all()?.is_empty();
+            let made = store.create(&asked, &who, now, None)?;
             tell_made(&made, "made", format, now);
+            if closes {
+                complain(format_args!(
+                    "it is the first key: loopback wants one too from now on, and stays closed when it ends; to open it \
+                     again stop the gateway, move `{}` away and start",
+                    path.display()
+                ));
+            }
         }
         Action::Update(update) => {
             let patch = update.patch()?;

@@ -11,6 +11,7 @@ macro_rules! say {
 }
 
 mod audit;
+mod budgets;
 mod check;
 mod demo;
 mod explain;
@@ -76,6 +77,9 @@ enum Command {
     /// Make, list, rotate and revoke virtual keys, while the gateway runs or not
     #[command(after_help = keys::AFTER_HELP)]
     Keys(keys::Arguments),
+    /// Say what is spent, held and left of each budget
+    #[command(after_help = budgets::AFTER_HELP)]
+    Budgets(budgets::Arguments),
     /// Show prices, check a price file, bring it up to date
     #[command(after_help = prices::AFTER_HELP)]
     Prices(prices::Arguments),
@@ -140,6 +144,7 @@ pub fn run() -> ExitCode {
         Command::Review(arguments) => review::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Budgets(arguments) => budgets::run(&arguments),
         Command::Prices(arguments) => prices::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),

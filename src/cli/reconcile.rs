@@ -23,7 +23,7 @@ use crate::config::{self, Bookkeeping};
 use crate::ledger::audit::{self, Act, Hashing};
 use crate::ledger::export::{Export, read_export};
 use crate::ledger::reconcile::{Beyond, Coverage, Import, Report};
-use crate::ledger::{Ledger, LedgerOptions, open_views};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, open_views};
 use crate::problem::{Problem, nearest_hint};
 use crate::telemetry::log::now_ms;
 
@@ -57,7 +57,7 @@ api_key, project.
 
 Exit status: 0 if the export was compared, whatever it showed; 1 if something could not be read, or while
 the gateway has the ledger open and the export has a line a call; 2 if the arguments are wrong; 3 with
---check if a residual is beyond rounding and beyond what the ledger says it does not know.
+--check if a residual is beyond rounding and beyond what the ledger says it does not know, or if that has no bound.
 
 Example:
   farthing reconcile --provider openai --complete usage-2026-11.csv
@@ -179,6 +179,7 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     let unreadable = |error: std::io::Error| vec![Problem::of_file(&name, format!("cannot be read: {error}"))];
     let file = Hashing::new(File::open(&arguments.file).map_err(unreadable)?);
     let mut reader = BufReader::with_capacity(START_BYTES, file);
+    legible(reader.fill_buf().map_err(unreadable)?).map_err(|message| vec![Problem::of_file(&name, message)])?;
     let shape = match (arguments.shape, &arguments.columns) {
         (Some(shape), None) => shape,
         (None | Some(Shape::Csv), Some(_)) => Shape::Csv,
@@ -200,6 +201,23 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
         Format::Json => told.json().to_string(),
     };
     Ok((text, told.is_within()))
+}
+
+/// Whether the beginning of a file is text that can be read; else what it is.
+fn legible(start: &[u8]) -> Result<(), String> {
+    if start.trim_ascii().is_empty() {
+        return Err("it is empty; wanted an export".to_owned());
+    }
+    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16; wanted UTF-8".to_owned());
+    }
+    match std::str::from_utf8(start) {
+        // A character that the buffer cuts is no error.
+        Err(error) if error.error_len().is_some() => {
+            Err(format!("it is not UTF-8 (byte {}); wanted UTF-8", error.valid_up_to() + 1))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An export of sums: nothing is changed.
@@ -259,7 +277,14 @@ fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export, sha256: 
     };
     let spinner = ProgressBar::new_spinner().with_message(format!("importing {} rows", export.rows.len()));
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let (ledger, _) = Ledger::open(&options).map_err(|error| error.to_string())?;
+    let (ledger, _) = Ledger::open(&options).map_err(|error| match error {
+        LedgerError::InUse { .. } => {
+            format!(
+                "{error}; an export with a line a call corrects the ledger: stop the gateway for as long as that takes"
+            )
+        }
+        error => error.to_string(),
+    })?;
     let provider = arguments.provider.as_str();
     known(config, &ledger.views().map_err(|error| error.to_string())?, provider)?;
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
@@ -293,4 +318,18 @@ fn known(config: &Bookkeeping, views: &Connection, provider: &str) -> Result<(),
     }
     let hint = nearest_hint(provider, config.providers.iter().map(String::as_str));
     Err(format!("`{provider}` is neither a provider row of the configuration nor in the ledger{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_text_says_what_it_is() {
+        let told = |start: &[u8]| legible(start).expect_err("it is none");
+        assert_eq!(told(b" \n"), "it is empty; wanted an export");
+        assert_eq!(told(b"\xff\xfed\0a\0"), "it is UTF-16; wanted UTF-8");
+        assert_eq!(told(b"Modell;Stra\xdfe\n"), "it is not UTF-8 (byte 12); wanted UTF-8");
+        assert_eq!(legible("day,model\n2026-11-01,\u{20ac}".as_bytes().split_last().expect("bytes").1), Ok(()));
+    }
 }

@@ -14,7 +14,7 @@ use crate::bill::amount::half_of_last;
 use crate::ledger::export::Export;
 use crate::ledger::reconcile::{Absent, Difference, Part, Report, Span, TokenDifference};
 use crate::money::{CostInterval, NanoUsd};
-use crate::report::write::escaped;
+use crate::report::write::{escaped, shown_text};
 
 /// Most attempts or ids of one kind that a table lists; JSON has all of them.
 const LISTED_MAX: usize = 20;
@@ -145,7 +145,7 @@ impl<'a> Told<'a> {
         }
         let unmatched = Part { rows: report.unmatched.len() as u64, amount: report.unmatched_cost };
         out.part("in the export, not in the ledger", unmatched);
-        out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { id.clone() });
+        out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { shown_text(id) });
         if self.export.credits.0 > 0 {
             out.part("credits for no call", Part { rows: self.export.credits.0, amount: self.export.credits.1 });
         }

@@ -19,7 +19,7 @@ use crate::ledger::statements::{self, Books, Month, Statement, StatementError};
 use crate::ledger::{audit, open_views};
 use crate::money::NanoUsd;
 use crate::report::Figures;
-use crate::report::write::escaped;
+use crate::report::write::{align, escaped, estimated};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing statement --help`.
@@ -213,11 +213,13 @@ fn told(statement: &Statement, format: Format) -> String {
                 "input",
                 "output",
                 "cost, US$",
+                "estimated, US$",
                 "transfer, US$",
                 "charged, US$",
                 "uncertain, US$",
                 "saved, US$",
             ]);
+            let mut rows: Vec<Vec<String>> = Vec::new();
             for line in &statement.lines {
                 let model = if line.provider.is_empty() {
                     "(no call)".to_owned()
@@ -226,10 +228,12 @@ fn told(statement: &Statement, format: Format) -> String {
                 };
                 let project = if line.project.is_empty() { "(none)" } else { line.project.as_str() };
                 let names = [line.kind.clone(), line.month.clone(), project.to_owned(), model];
-                table.add_row(names.into_iter().chain(cells(&line.figures)));
+                rows.push(names.into_iter().chain(cells(&line.figures)).collect());
             }
             let total = statement.total();
-            table.add_row(["total", "", "", ""].map(str::to_owned).into_iter().chain(cells(&total)));
+            rows.push(["total", "", "", ""].map(str::to_owned).into_iter().chain(cells(&total)).collect());
+            align(&mut rows, 4);
+            table.add_rows(rows);
             let closed = moment(statement.closed_ms);
             format!(
                 "statement {} of {}, {} ({}), closed {closed}\n{table}",
@@ -239,13 +243,14 @@ fn told(statement: &Statement, format: Format) -> String {
     }
 }
 
-fn cells(of: &Figures) -> [String; 8] {
+fn cells(of: &Figures) -> [String; 9] {
     let dollars = |nano: i64| NanoUsd(nano).to_string();
     [
         of.requests.to_string(),
         of.input_tokens.to_string(),
         of.output_tokens.to_string(),
         dollars(of.cost),
+        estimated(of),
         dollars(of.transfer),
         dollars(of.charged()),
         uncertain(of),

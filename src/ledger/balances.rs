@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use crate::ledger::error::{LedgerError, database_error};
-use crate::ledger::schema::open_views;
+use crate::ledger::schema::{first_id_at, open_views};
 
 /// What somebody spent within a quarter of an hour.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,17 +57,94 @@ pub struct Adjusted {
 ///
 /// SQLite's.
 pub(super) fn adjusted_after(path: &Path, after: i64) -> Result<Vec<Adjusted>, LedgerError> {
-    let read = |views: &Connection| -> rusqlite::Result<Vec<Adjusted>> {
-        let sql =
-            "SELECT adjustment_id, day, team, project, cost_nano FROM adjustments WHERE adjustment_id > ?1 ORDER BY 1";
-        let mut query = views.prepare(sql)?;
-        let rows = query.query_map([after], |row| {
-            let day = row.get::<_, String>(1)?.parse().unwrap_or(Date::MIN);
-            Ok(Adjusted { id: row.get(0)?, day, team: row.get(2)?, project: row.get(3)?, nano: row.get(4)? })
-        })?;
-        rows.collect()
-    };
-    read(&open_views(path)?).map_err(database_error("read"))
+    adjusted_in(&open_views(path)?, after).map_err(database_error("read"))
+}
+
+fn adjusted_in(views: &Connection, after: i64) -> rusqlite::Result<Vec<Adjusted>> {
+    let sql =
+        "SELECT adjustment_id, day, team, project, cost_nano FROM adjustments WHERE adjustment_id > ?1 ORDER BY 1";
+    let mut query = views.prepare(sql)?;
+    let rows = query.query_map([after], |row| {
+        let day = row.get::<_, String>(1)?.parse().unwrap_or(Date::MIN);
+        Ok(Adjusted { id: row.get(0)?, day, team: row.get(2)?, project: row.get(3)?, nano: row.get(4)? })
+    })?;
+    rows.collect()
+}
+
+/// All that budgets count, as the tables have it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Balances {
+    /// What was spent, by quarter of an hour.
+    pub spent: Vec<Spent>,
+    /// The part of it that attempts under way may cost at most, by request and its moment.
+    pub open: Vec<Spent>,
+    /// What re-rating booked.
+    pub adjusted: Vec<Adjusted>,
+}
+
+impl Balances {
+    /// Those since `since_ms`. Nothing is written: where sums are kept they are read, else the rows.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
+    pub fn read(views: &Connection, users: Users, since_ms: i64) -> Result<Self, LedgerError> {
+        let read = || -> rusqlite::Result<Self> {
+            let is_there = "SELECT 1 FROM sqlite_schema WHERE name = 'adjustments'";
+            let adjusted = views.prepare(is_there)?.exists([])?.then(|| adjusted_in(views, 0));
+            let of_rows;
+            let spent = if has(views, users)? || (users == Users::Together && has(views, Users::Apart)?) {
+                OF_SUMS
+            } else {
+                of_rows = of_rows_since(users, since_ms);
+                &of_rows
+            };
+            Ok(Self {
+                spent: spenders(views, spent, since_ms.div_euclid(QUARTER_MS))?,
+                open: spenders(views, OPEN, 0)?,
+                adjusted: adjusted.transpose()?.unwrap_or_default(),
+            })
+        };
+        read().map_err(database_error("sum up what was spent in"))
+    }
+}
+
+const QUARTER_MS: i64 = 900_000;
+const OF_SUMS: &str =
+    "SELECT quarter * 900000, team, key, project, user, nano FROM spent WHERE quarter >= ?1 AND nano <> 0";
+const OPEN: &str =
+    "SELECT r.at_ms, coalesce(r.team, ''), coalesce(r.key, ''), coalesce(r.project, ''), coalesce(r.user, ''),
+        sum(coalesce(a.bound_nano, 0))
+    FROM attempts a JOIN requests r USING (request_id)
+    WHERE a.fate = 'open' AND r.at_ms >= ?1 AND r.cost_high_nano IS NOT NULL GROUP BY request_id";
+
+fn of_rows_since(users: Users, since_ms: i64) -> String {
+    format!(
+        "SELECT at_ms / 900000 * 900000, coalesce(team, ''), coalesce(key, ''), coalesce(project, ''), {},
+             sum(coalesce(cost_high_nano, cost_nano, cost_low_nano))
+         FROM requests WHERE request_id >= '{}' AND at_ms / 900000 >= ?1 GROUP BY 1, 2, 3, 4, 5
+         HAVING sum(coalesce(cost_high_nano, cost_nano, cost_low_nano)) <> 0",
+        if users == Users::Apart { "coalesce(user, '')" } else { "''" },
+        first_id_at(since_ms),
+    )
+}
+
+fn spenders(views: &Connection, sql: &str, from: i64) -> rusqlite::Result<Vec<Spent>> {
+    let mut query = views.prepare(sql)?;
+    let rows = query.query_map([from], |row| {
+        let who = Spender { team: row.get(1)?, key: row.get(2)?, project: row.get(3)?, user: row.get(4)? };
+        Ok(Spent { at_ms: row.get(0)?, who, nano: row.get(5)? })
+    })?;
+    rows.collect()
+}
+
+/// Whether these sums are kept.
+fn has(views: &Connection, users: Users) -> rusqlite::Result<bool> {
+    let mut query = views.prepare(
+        "SELECT 1 FROM sqlite_schema sums, sqlite_schema kept
+         WHERE sums.name = 'spent' AND kept.type = 'trigger' AND kept.name = ?1",
+    )?;
+    query.exists(params![users.trigger()])
 }
 
 /// Whether end users are told apart.
@@ -105,27 +182,13 @@ pub(super) fn spent_since(path: &Path, users: Users, since_ms: i64) -> Result<Ve
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
         begin(&mut connection, users)?;
-        let mut query = connection.prepare(
-            "SELECT quarter * 900000, team, key, project, user, nano FROM spent WHERE quarter >= ?1 AND nano <> 0",
-        )?;
-        let rows = query.query_map(params![since_ms.div_euclid(900_000)], |row| {
-            let who = Spender { team: row.get(1)?, key: row.get(2)?, project: row.get(3)?, user: row.get(4)? };
-            Ok(Spent { at_ms: row.get(0)?, who, nano: row.get(5)? })
-        })?;
-        rows.collect()
+        spenders(&connection, OF_SUMS, since_ms.div_euclid(QUARTER_MS))
     };
     read().map_err(database_error("sum up what was spent in"))
 }
 
 /// Makes sure that the sums are kept: nothing if they are, else all rows are read once.
 fn begin(connection: &mut Connection, users: Users) -> rusqlite::Result<()> {
-    let has = |connection: &Connection, users: Users| -> rusqlite::Result<bool> {
-        let mut query = connection.prepare(
-            "SELECT 1 FROM sqlite_schema sums, sqlite_schema kept
-             WHERE sums.name = 'spent' AND kept.type = 'trigger' AND kept.name = ?1",
-        )?;
-        query.exists(params![users.trigger()])
-    };
     if has(connection, users)? || (users == Users::Together && has(connection, Users::Apart)?) {
         return Ok(());
     }

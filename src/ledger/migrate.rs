@@ -34,10 +34,13 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     };
     let is_of_today = version(&transaction)? == SCHEMA_VERSION;
     if found < SCHEMA_VERSION && is_of_today {
-        if !is_summed(&transaction)? {
+        if is_summed(&transaction)? {
+            if found < WHOLE {
+                rollup::mend_last(&transaction)?;
+            }
+            rollup::complete(&transaction)?;
+        } else {
             rollup::fill(&transaction)?;
-        } else if found < WHOLE {
-            rollup::mend_last(&transaction)?;
         }
     }
     if found < WHOLE && is_of_today {

@@ -344,10 +344,12 @@ pub fn adjusted(views: &impl Reads, by: &[By], days: (Date, Date), zone: &TimeZo
         let figures = adjustment(figures.map(|figure| figure.number()));
         let day: Date = day.text().parse().ok()?;
         let [team, project] = [team, project].map(Cell::text);
-        let model = format!("{}/{}", provider.text(), model.text());
+        let provider = provider.text();
+        let model = format!("{provider}/{}", model.text());
         let of = |by: &By| match by {
             By::Team => team.clone(),
             By::Project => project.clone(),
+            By::Provider => provider.clone(),
             By::Model => model.clone(),
             _ => String::new(),
         };

@@ -219,10 +219,22 @@ CREATE VIEW requests_v1 AS SELECT
 FROM requests;
 ALTER TABLE rollup ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollup ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN estimated_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN estimated_low_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN estimated_high_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN discount_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollup_day ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollup_day ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN estimated_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN estimated_low_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN estimated_high_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN discount_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE statement_lines ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE statement_lines ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN estimated_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN estimated_low_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN estimated_high_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN discount_nano INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE rollup_user (
     slot INTEGER NOT NULL, team TEXT NOT NULL, name TEXT NOT NULL,
     requests INTEGER NOT NULL, attempts INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
@@ -232,7 +244,8 @@ CREATE TABLE rollup_user (
     compared INTEGER NOT NULL, baseline_nano INTEGER NOT NULL, saved_route_nano INTEGER NOT NULL,
     saved_fallback_nano INTEGER NOT NULL, saved_retry_nano INTEGER NOT NULL, saved_compress_nano INTEGER NOT NULL,
     saved_cache_nano INTEGER NOT NULL, provider_cache_nano INTEGER NOT NULL, cache_lost_nano INTEGER NOT NULL,
-    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL,
+    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL, estimated_nano INTEGER NOT NULL,
+    estimated_low_nano INTEGER NOT NULL, estimated_high_nano INTEGER NOT NULL, discount_nano INTEGER NOT NULL,
     PRIMARY KEY (slot, team, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE rollup_prompt (
@@ -244,7 +257,8 @@ CREATE TABLE rollup_prompt (
     compared INTEGER NOT NULL, baseline_nano INTEGER NOT NULL, saved_route_nano INTEGER NOT NULL,
     saved_fallback_nano INTEGER NOT NULL, saved_retry_nano INTEGER NOT NULL, saved_compress_nano INTEGER NOT NULL,
     saved_cache_nano INTEGER NOT NULL, provider_cache_nano INTEGER NOT NULL, cache_lost_nano INTEGER NOT NULL,
-    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL,
+    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL, estimated_nano INTEGER NOT NULL,
+    estimated_low_nano INTEGER NOT NULL, estimated_high_nano INTEGER NOT NULL, discount_nano INTEGER NOT NULL,
     PRIMARY KEY (slot, team, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE rollup_cache_loss (
@@ -256,7 +270,8 @@ CREATE TABLE rollup_cache_loss (
     compared INTEGER NOT NULL, baseline_nano INTEGER NOT NULL, saved_route_nano INTEGER NOT NULL,
     saved_fallback_nano INTEGER NOT NULL, saved_retry_nano INTEGER NOT NULL, saved_compress_nano INTEGER NOT NULL,
     saved_cache_nano INTEGER NOT NULL, provider_cache_nano INTEGER NOT NULL, cache_lost_nano INTEGER NOT NULL,
-    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL,
+    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL, estimated_nano INTEGER NOT NULL,
+    estimated_low_nano INTEGER NOT NULL, estimated_high_nano INTEGER NOT NULL, discount_nano INTEGER NOT NULL,
     PRIMARY KEY (slot, team, name)
 ) STRICT, WITHOUT ROWID;
 

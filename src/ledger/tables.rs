@@ -80,15 +80,15 @@ const INSERT_REQUEST: &str = concat!(
     "UPDATE SET
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
-        http_status = coalesce(excluded.http_status, http_status), duration_ms = coalesce(excluded.duration_ms, duration_ms),
-        first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms), edits = coalesce(excluded.edits, edits), baseline_model = coalesce(excluded.baseline_model, baseline_model),
+        http_status = coalesce(excluded.http_status, http_status),
+        duration_ms = coalesce(excluded.duration_ms, duration_ms), first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms),
+        edits = coalesce(excluded.edits, edits), baseline_model = coalesce(excluded.baseline_model, baseline_model),
         baseline_nano = coalesce(excluded.baseline_nano, baseline_nano),
         saved_fallback_nano = coalesce(excluded.saved_fallback_nano, saved_fallback_nano),
         saved_retry_nano = coalesce(excluded.saved_retry_nano, saved_retry_nano),
         saved_compress_nano = coalesce(excluded.saved_compress_nano, saved_compress_nano),
         saved_cache_nano = coalesce(excluded.saved_cache_nano, saved_cache_nano),
-        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano),
-        transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
+        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano), transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
     cost_sums!()
 );
 
@@ -129,8 +129,8 @@ const OPEN_REQUESTS: &str = "SELECT request_id FROM requests WHERE status = 'ope
     UNION SELECT request_id FROM attempts WHERE fate = 'open'";
 
 const INTERRUPT_ATTEMPTS: &str = "
-UPDATE attempts SET fate = 'interrupted', source = 'unknown', cost_low_nano = 0, cost_nano = NULL, cost_high_nano = bound_nano,
-    unknown_reason = CASE WHEN price_version IS NULL THEN 'price' ELSE 'unreported' END
+UPDATE attempts SET fate = 'interrupted', source = 'unknown', cost_low_nano = 0, cost_nano = NULL,
+    cost_high_nano = bound_nano, unknown_reason = CASE WHEN price_version IS NULL THEN 'price' ELSE 'unreported' END
 WHERE fate = 'open'";
 
 const INTERRUPT_REQUESTS: &str =

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, Row, Rows};
+use rusqlite::{Connection, Row, Rows};
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::audit;
-use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::error::{LedgerError, a_folder, database_error, file_error};
 use crate::ledger::migrate;
 use crate::ledger::reconcile_rows::is_far_beyond;
-use crate::ledger::schema::{open_views, open_views_at_rest};
+use crate::ledger::schema::open_views;
 use crate::ledger::statements;
 use crate::ledger::verify_journal::{self, JournalSeen};
 use crate::ledger::{is_owned, segment};
@@ -101,18 +101,13 @@ pub enum Progress {
 /// [`LedgerError`] if it cannot be opened as one; what is wrong inside are findings.
 pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verified, LedgerError> {
     if path.metadata().map_err(file_error("open", path))?.is_dir() {
-        return Err(LedgerError::NotALedger { path: path.to_path_buf(), found: "it is a folder".to_owned() });
+        return Err(a_folder(path));
     }
     let mut seen = Verified { owned: is_owned(path), ..Verified::default() };
     let tables = match open_views(path) {
         Err(LedgerError::Damaged { source }) => {
             seen.find("tables", source.to_string());
             return Ok(seen);
-        }
-        Err(LedgerError::Database { source, .. })
-            if may_not_write_beside(&source) && !seen.owned && is_at_rest(path) =>
-        {
-            open_views_at_rest(path)?
         }
         opened => opened?,
     };
@@ -126,15 +121,6 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verifie
     verify_journal::verify(&tables, path, &mut seen)?;
     note(&mut seen);
     Ok(seen)
-}
-
-/// SQLite wants to write beside the file in order to share it, and may not.
-fn may_not_write_beside(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
-}
-
-fn is_at_rest(path: &Path) -> bool {
-    !segment::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0)
 }
 
 fn look_through(

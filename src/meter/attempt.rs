@@ -28,9 +28,9 @@ use super::holds::Hold;
 const INPUT_ADDED_MAX: u64 = 1000;
 /// Nano-dollars by which a provider's own reckoning may differ from ours, which is rounded once.
 const STATED_APART_NANO_MAX: u64 = 1;
-/// Bytes of text that a token has at most, on the average over an answer: who writes more than this many times its limit
-/// has surely passed it, and prose that keeps its limit never comes near.
-const BYTES_A_TOKEN_MAX: u64 = 8;
+/// Bytes of text a token beyond which an answer has probably passed its limit: prose never comes near. Lines of dashes do, so
+/// more is held for it, and nothing is cut for that.
+const BYTES_A_TOKEN_LIKELY: u64 = 8;
 /// Tokens that are held at a time for output beyond the limit.
 const BEYOND_STEP_TOKENS: u64 = 256;
 
@@ -72,6 +72,8 @@ pub struct Attempt {
     /// The tier to price a reply by that names none.
     asked_tier: ServiceTier,
     text_bytes: u64,
+    /// Words that begin in it behind a blank.
+    words: u64,
     /// Answers that have not said yet why they ended.
     unfinished: u64,
 }
@@ -156,6 +158,7 @@ impl Attempt {
             service_tier: None,
             asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
             text_bytes: 0,
+            words: 0,
             unfinished: call.view.answers_expected(),
         }
     }
@@ -186,6 +189,7 @@ impl Attempt {
         self.stated = self.stated.max(facts.stated);
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
+        self.words += facts.words;
         if self.hold.is_some() {
             self.hold_what_may_come();
         }
@@ -202,18 +206,22 @@ impl Attempt {
                 hold.shrink(cost + self.beyond);
             }
         }
-        let beyond = (self.text_bytes / BYTES_A_TOKEN_MAX).saturating_sub(limit);
+        let told = self.usage.map_or(0, |usage| usage.output_tokens);
+        let likely = (self.text_bytes / BYTES_A_TOKEN_LIKELY).max(self.words).max(told);
+        let beyond = likely.saturating_sub(limit);
         if beyond == 0 || self.is_spent {
             return;
         }
         let steps = beyond.div_ceil(BEYOND_STEP_TOKENS);
         let needed = self.bounds.cost_of(price, 0, steps.saturating_mul(BEYOND_STEP_TOKENS)).unwrap_or(NanoUsd::ZERO);
-        if needed > self.beyond {
-            if hold.extend(needed - self.beyond) {
-                self.beyond = needed;
-            } else {
-                self.is_spent = true;
-            }
+        if needed <= self.beyond {
+            return;
+        }
+        if hold.extend(needed - self.beyond) {
+            self.beyond = needed;
+        } else {
+            let model = self.target.model.as_str();
+            self.is_spent = tokens::at_least(&self.vendor, model, self.text_bytes, self.words).max(told) > limit;
         }
     }
 

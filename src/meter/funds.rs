@@ -113,7 +113,7 @@ pub fn limit_of(view: &View, price: Option<&Price>) -> Option<u64> {
 fn output_bound(view: &View, model_limit: Option<u64>, told: Option<u64>) -> Option<u64> {
     let Some(told) = told else { return tokens::output_bound(view, model_limit) };
     let bounded = view.attachments.server_tools == 0 && view.answers != WholeNumber::Odd;
-    bounded.then(|| told.saturating_mul(view.answers_expected()))
+    bounded.then(|| tokens::output_within(view, told))
 }
 
 /// The tier to price a reply by that names none.

@@ -567,7 +567,10 @@ async fn a_stream_beyond_its_limit_holds_more_until_there_is_none() {
     meter.saw(&text(1));
     let held = balance(&accounts, &ask).1;
     assert!(held > ask.want && !meter.is_spent());
-    meter.saw(&text(100_000));
+    meter.saw(&text(2_200));
+    assert_eq!(balance(&accounts, &ask).1, held, "there is no more");
+    assert!(!meter.is_spent(), "tokens of 64 dashes are that long: nobody knows that the limit is passed");
+    meter.saw(&Facts { words: 21, ..text(0) });
     assert!(meter.is_spent());
     meter.cut_short();
     assert_eq!(balance(&accounts, &ask), (held, NanoUsd::ZERO));

@@ -5,6 +5,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
+use super::write::escaped;
 use crate::money::NanoUsd;
 
 /// Names of the columns, as CSV and JSON have them.
@@ -58,7 +59,12 @@ pub fn table(lines: &[Line]) -> Table {
 /// As CSV.
 pub fn csv(lines: &[Line]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for record in std::iter::once(NAMES.map(str::to_owned)).chain(lines.iter().map(Line::cells)) {
+    let cells = |line: &Line| {
+        let mut cells = line.cells();
+        cells[..5].iter_mut().for_each(|name| *name = escaped(name));
+        cells
+    };
+    for record in std::iter::once(NAMES.map(str::to_owned)).chain(lines.iter().map(cells)) {
         writer.write_record(record).expect("a vector takes it");
     }
     String::from_utf8(writer.into_inner().expect("a vector takes it")).expect("names are UTF-8")

@@ -134,6 +134,8 @@ pub struct Task {
     pub name: String,
     /// The tier.
     pub tier: String,
+    /// Clients named the tier or the model: no policy chose.
+    pub is_named: bool,
     /// Calls that were answered.
     pub calls: i64,
     /// What they cost.
@@ -284,6 +286,7 @@ pub fn tasks(tasks: &[Task], span: Span) -> Question {
         vec![
             Cell::Text(task.name.clone()),
             Cell::Text(task.tier.clone()),
+            Cell::Text(if task.is_named { "client" } else { "policy" }.to_owned()),
             Cell::Count(task.calls),
             Cell::Nano(task.cost),
             task.needs_strong.map_or(Cell::Unknown, Cell::Share),
@@ -295,21 +298,32 @@ pub fn tasks(tasks: &[Task], span: Span) -> Question {
     let advised = tasks.iter().filter_map(|task| {
         let (needs_strong, lighter) = (task.needs_strong?, task.lighter?);
         let fails = task.said > 0 && share(task.failures, task.said) > FAILURES_MAX;
-        if needs_strong > NEEDS_STRONG_MAX || fails || lighter >= task.cost {
+        // Work that was taken for no task is nothing that a policy could name.
+        if task.name.is_empty() || needs_strong > NEEDS_STRONG_MAX || fails || lighter >= task.cost {
             return None;
         }
-        let (name, tier) = (shown(&task.name), &task.tier);
-        let text = format!(
-            "try `{name}` at the lightweight tier instead of {tier}: in about {:.0} of 100 calls only the stronger model would \
-             be right",
-            needs_strong * 100.0
-        );
+        let (name, tier, of_100) = (&task.name, &task.tier, needs_strong * 100.0);
+        let what = match task.is_named {
+            true => format!("have clients ask for `auto` with `{name}`, for which they name {tier}"),
+            false => format!("try `{name}` at the lightweight tier instead of {tier}"),
+        };
+        let text = format!("{what}: in about {of_100:.0} of 100 calls only the stronger model would be right");
         Some(advice(text, (task.cost - lighter) as f64, task.calls, span))
     });
     let unpriced = !tasks.is_empty() && tasks.iter().all(|task| task.lighter.is_none());
     Question {
         asked: "Which tasks go to frontier models and could use lighter ones?",
-        columns: &["task", "tier", "calls", "cost_nano", "needs_strong", "lighter_nano", "feedback", "failures"],
+        columns: &[
+            "task",
+            "tier",
+            "chosen_by",
+            "calls",
+            "cost_nano",
+            "needs_strong",
+            "lighter_nano",
+            "feedback",
+            "failures",
+        ],
         rows: tasks.iter().map(row).collect(),
         advice: dearest_first(advised),
         note: unpriced

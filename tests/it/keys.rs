@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use farthing::keys::{Store, Who};
+use farthing::money::NanoUsd;
 use farthing::simulator::{Provider, Reply};
 use farthing::telemetry::log::now_ms;
 use http::{Method, Request};
@@ -191,7 +192,7 @@ async fn a_budget_that_a_key_is_given_counts_what_it_has_spent_already_however_o
         async |body: Value| assert_eq!(world.api(Method::PATCH, "keys/ci", &[], body.to_string()).await.status, 200);
     assert_eq!(asks().await, 200);
     let spent = world.requests()[0].cost.expect("a cost");
-    let twice = farthing::money::NanoUsd(2 * spent).to_string();
+    let twice = NanoUsd(2 * spent).to_string();
     for every in ["day", "month", "day"] {
         // Without a budget nothing is booked for it, and the ledger has it all the same.
         patch(json!({ "budget": null })).await;
@@ -256,11 +257,17 @@ async fn what_the_command_does_a_running_gateway_sees_and_the_next_one_as_well()
     assert!(secret.starts_with("fk-") && secret.len() == 46 && !secret.contains('\n'), "{secret}");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(said.starts_with("key `ci` of team `data` is made, until ") && !said.contains(secret), "{said}");
+    assert!(
+        said.contains("it is the first key: loopback wants one too") && said.contains("farthing.keys.db"),
+        "{said}"
+    );
+    let second = farthing_keys(&world.config(), &["create", "--name", "second", "--team", "data"]);
+    assert!(!String::from_utf8_lossy(&second.stderr).contains("the first key"), "{second:?}");
     world.asks_until(secret, 200).await;
     world.logged("stored_keys_reloaded", 1).await;
     assert_eq!(world.chat(ASK).await.status, 401);
     let checked = out(&run(&["check", "--config", &world.config()]));
-    assert!(checked.contains("1 key, "), "{checked}");
+    assert!(checked.contains("2 keys, "), "{checked}");
     let listed: Value =
         serde_json::from_str(&out(&farthing_keys(&world.config(), &["list", "--format", "json"]))).unwrap();
     assert_eq!((&listed["keys"][0]["name"], &listed["keys"][0]["state"]), (&json!("ci"), &json!("active")));
@@ -394,6 +401,9 @@ async fn without_an_admin_key_there_is_no_admin_api_and_with_one_it_is_wanted() 
         r#"{"team":"t","team":"u"}"#,
         r#"{"name":"x"}"#,
         r#"{"team":"t","budget":{"usd":"1","every":"year"}}"#,
+        r#"["q","t"]"#,
+        r#"{"team":"t","may":[["t"]]}"#,
+        r#"{"team":"t","limits":[1]}"#,
     ] {
         let got = world.api(Method::POST, "keys", &[], body).await;
         assert_eq!((got.status, &*got.code()), (400, "invalid_body"), "{body}: {}", got.text());
@@ -424,6 +434,39 @@ async fn a_repeated_request_has_the_same_answer_and_makes_no_second_key() {
         format!("authorization: Bearer {ADMIN_KEY}\r\nidempotency-key: 7f6b\r\ncontent-length: {}", wanted.len());
     let got = exchange(&served.admin_listen, "POST /admin/api/keys", &headers, &wanted);
     assert!(got.starts_with("HTTP/1.1 409 ") && got.contains(&format!("made the secret of key `{name}`")), "{got}");
+}
+
+#[tokio::test]
+async fn how_budgets_stand_is_told_by_the_gateway_and_by_its_ledger_alike() {
+    let world = ok_world(
+        "teams: { data: { budget: { usd: 5, every: month }, projects: { idle: { budget: { usd: 2, every: day } } }, \
+         users: { budget: { usd: 1, every: rolling 24h } } }, open: {} }",
+    )
+    .await;
+    let key = world.make(json!({ "name": "ci", "team": "data", "budget": { "usd": "3", "every": "day" } })).await;
+    let question = ask(json!({ "max_completion_tokens": 20, "user": "ann" }));
+    assert_eq!(world.chat_as(question, &[("authorization", &format!("Bearer {key}"))]).await.status, 200);
+    let spent = NanoUsd(world.provider.invoice().total().0);
+    let told = world.api(Method::GET, "budgets", &[], "").await.json();
+    let expected = [("team", "data", 5), ("project", "idle", 2), ("user", "ann", 1), ("key", "ci", 3)];
+    assert_eq!(told["budgets"].as_array().map(Vec::len), Some(expected.len()), "{told}");
+    for (budget, (payer, name, usd)) in told["budgets"].as_array().unwrap().iter().zip(expected) {
+        let spent = if payer == "project" { NanoUsd::ZERO } else { spent };
+        assert_eq!((&budget["payer"], &budget["name"]), (&json!(payer), &json!(name)), "{told}");
+        assert_eq!(budget["usd"], usd.to_string(), "{told}");
+        assert_eq!(budget["spent_usd"], spent.to_string(), "{told}");
+        assert_eq!(budget["held_usd"], "0", "{told}");
+        assert_eq!(budget["left_usd"], (NanoUsd(usd * 1_000_000_000) - spent).to_string(), "{told}");
+        assert!(budget["resets_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
+    }
+    assert_eq!(world.api(Method::POST, "budgets", &[], "").await.header("allow"), "GET");
+    world.rows("select 1");
+    let config = world.config();
+    let of_ledger = out(&run(&["budgets", "--config", &config, "--format", "json"]));
+    assert_eq!(serde_json::from_str::<Value>(&of_ledger).unwrap(), told);
+    world.gateway.stop().await.expect("it stops");
+    let table = out(&run(&["budgets", "--config", &config]));
+    assert!(table.contains("user `ann` of team `data`") && table.contains(&spent.to_string()), "{table}");
 }
 
 #[tokio::test]

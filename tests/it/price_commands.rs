@@ -131,7 +131,12 @@ fn an_update_writes_only_what_changes_with_its_day_and_nothing_twice() {
 fn an_update_takes_the_models_that_are_asked_for_into_the_file_that_is_named() {
     let office = Office::new("");
     let new = office.path("new.yaml").display().to_string();
-    office.says(&["update", "list.json", "--only", "mistral/*", "--into", &new, "--from", "2026-12-01"]);
+    let update = ["update", "list.json", "--only", "mistral/*", "--into", &new, "--from", "2026-12-01"];
+    let told = office.says(&update);
+    assert!(told.contains("nothing is priced by it until the configuration says `prices: /"), "{told}");
+    let own = office.path("prices.yaml").display().to_string();
+    assert!(!office.says(&["update", "list.json", "--into", &own]).contains("nothing is priced"));
+    std::fs::write(&own, "").expect("a file");
     assert!(
         office.text("new.yaml").starts_with("- model: mistral/m\n  from: 2026-12-01\n"),
         "{}",
@@ -142,6 +147,9 @@ fn an_update_takes_the_models_that_are_asked_for_into_the_file_that_is_named() {
     assert_eq!(taken["changes"][0]["replaces"], Value::Null);
     assert_eq!(office.text("prices.yaml"), office.text("new.yaml"));
     assert!(office.refuses(&["update", "http://a.example/prices.yaml"]).contains("over https only"));
+    let config = office.text("farthing.yaml").replace("prices: prices.yaml\n", "");
+    std::fs::write(office.path("farthing.yaml"), config).expect("a file");
+    assert!(office.refuses(&["update", "list.json"]).contains("wanted `prices: prices.yaml` in it, `--into FILE`"));
 }
 
 /// The list is made of facts that are not part of the repository: see `price_facts`.

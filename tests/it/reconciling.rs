@@ -99,6 +99,17 @@ impl Books {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_id_of_an_export_steers_the_terminal() {
+    let books = Books::new().await;
+    let lines = "client_request_id,cost_usd\n\"chat\u{1b}[2J\u{9b}\",0.5\n";
+    std::fs::write(books.folder.path().join("november.jsonl"), lines).expect("a file");
+    for format in ["table", "csv"] {
+        let told = books.reconcile(&["--format", format]);
+        assert!(told.contains("chat") && !told.contains(['\u{1b}', '\u{9b}']), "{format}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_reads_what_was_settled_and_what_was_not() {
     let books = Books::new().await;
     insta::assert_snapshot!(books.reconcile(&[]), @r#"

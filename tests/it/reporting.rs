@@ -71,6 +71,23 @@ async fn a_report_is_made_of_a_ledger_in_use_and_of_a_backup_alike() {
         let (good, told) = farthing(&world, &[&["report"], arguments].concat());
         assert!(good && !told.is_empty(), "{arguments:?}: {told}");
     }
+    let (_, told) = farthing(&world, &["report", "--by", "provider", "--format", "csv"]);
+    assert!(told.contains("\nsim,3,"), "{told}");
+    let (_, told) = farthing(&world, &["report", "--forecast"]);
+    assert!(told.contains("0 whole days since the ledger's first request say too little"), "{told}");
+    let (_, told) = farthing(&world, &["report", "--forecast", "--format", "csv"]);
+    assert!(told.starts_with("team,") && told.contains(",forecast_nano,"), "{told}");
+    assert_eq!(report(&world, &["--forecast"])["forecast"]["rows"].as_array().map(Vec::len), Some(2));
+    for (arguments, wanted) in [
+        (&["--by", "team", "--format", "focus"][..], "wanted it without `--by`"),
+        (&["--forecast", "--format", "focus"], "has no forecast"),
+        (&["--by", "day", "--forecast", "--format", "csv"], "no column of days"),
+        (&["--causal", "--format", "csv"], "`table` or `json`"),
+        (&["--since", "2026-11"], "wanted a day such as 2026-11-28"),
+    ] {
+        let (good, told) = farthing(&world, &[&["report"], arguments].concat());
+        assert!(!good && told.contains(wanted), "{arguments:?}: {told}");
+    }
     let (good, told) = farthing(&world, &["report", "--by", "teem"]);
     assert!(!good && told.contains("did you mean `team`"), "{told}");
     let (good, told) = farthing(&world, &["report", "--since", "2026-11-02", "--until", "2026-11-01"]);

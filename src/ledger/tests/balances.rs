@@ -7,7 +7,7 @@ use super::stating::spend_at;
 use super::*;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::record::Reconciled;
-use crate::ledger::{Spender, Spent, Users};
+use crate::ledger::{Balances, Spender, Spent, Users};
 use crate::report::midnight;
 
 /// What was spent in all, and by whom.
@@ -37,6 +37,23 @@ fn sums_begin_with_the_rows_that_are_there_and_follow_those_that_come() {
         Spender { team: "data-platform".into(), key: "ops".into(), project: "warehouse".into(), user: String::new() };
     assert_eq!(spent, [Spent { at_ms: quarter, who, nano: 44 }]);
     assert_eq!(ledger.spent_since(Users::Together, quarter + 900_000).unwrap(), []);
+}
+
+#[test]
+fn balances_are_read_alike_from_sums_and_from_rows_with_what_is_under_way() {
+    let (_folder, ledger) = fresh();
+    let [ended, open] = [RequestId::new(), RequestId::new()];
+    append(&ledger, &[intent(attempt(ended, 1)), outcome(attempt(ended, 1), 9, Some(closing()))]);
+    append(&ledger, &[intent(attempt(open, 1))]);
+    sync(&ledger);
+    let read = |since| Balances::read(&ledger.views().unwrap(), Users::Together, since).expect("balances");
+    let of_rows = read(0);
+    let nano = |spent: &[Spent]| spent.iter().map(|spent| spent.nano).collect::<Vec<_>>();
+    assert_eq!((nano(&of_rows.spent), nano(&of_rows.open)), (vec![9 + BOUND.0], vec![BOUND.0]));
+    assert_eq!((&*of_rows.open[0].who.team, &*of_rows.spent[0].who.user), ("data-platform", ""));
+    assert_eq!(nano(&read(of_rows.spent[0].at_ms + 900_000).spent), [0; 0]);
+    check(&ledger, Users::Together, &[("", 9 + BOUND.0)]);
+    assert_eq!(read(0), of_rows);
 }
 
 #[test]

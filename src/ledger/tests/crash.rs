@@ -100,6 +100,20 @@ fn a_second_owner_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
+fn a_file_under_two_names_has_no_second_owner_under_the_other() {
+    let (folder, ledger) = fresh();
+    let other = tempfile::tempdir_in(folder.path()).expect("a folder");
+    std::fs::hard_link(folder.path().join("farthing.db"), other.path().join("farthing.db")).expect("a link");
+    let refusal = "ledger `DIR/farthing.db` is one file under 2 names (hard links), and another process could write it \
+                   under another; wanted one name: remove the others, or put a copy in the place of this one";
+    check_refused(other.path(), refusal);
+    drop(ledger);
+    check_refused(folder.path(), refusal);
+    drop(other);
+    open(folder.path());
+}
+
+#[test]
 fn a_file_that_is_not_ours_is_refused_untouched() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("farthing.db");

