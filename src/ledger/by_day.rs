@@ -6,11 +6,8 @@ use rusqlite::{Connection, params};
 
 use crate::bill::KINDS;
 use crate::bill::compare::Ours;
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::report::SLOT_MS;
-
-/// How far an attempt's time may lie from the one in its id, which is its request's arrival.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 
 /// A provider's attempts within `from_ms..until_ms`, by model.
 ///
@@ -22,8 +19,7 @@ pub fn attempts_by_model(
     provider: &str,
     (from_ms, until_ms): (i64, i64),
 ) -> rusqlite::Result<Vec<(String, Ours)>> {
-    let (first, beyond) =
-        (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+    let (first, beyond) = ids_within(from_ms, until_ms);
     views
         .prepare_cached(
             "SELECT coalesce(model, ''), count(*), sum(cost_nano IS NULL),

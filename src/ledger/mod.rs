@@ -42,6 +42,7 @@ mod schema;
 mod secured;
 mod segment;
 pub mod statements;
+mod steps;
 mod tables;
 #[cfg(test)]
 mod tests;

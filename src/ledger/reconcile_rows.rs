@@ -4,12 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::ids::AttemptId;
 use crate::ledger::record::KnownTokens;
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::limits::{EXPORT_ALWAYS_NANO, EXPORT_BEYOND_TIMES, EXPORT_UNBOUNDED_NANO};
 use crate::money::{CostInterval, NanoUsd};
-
-/// How far an attempt's time may lie from the one in its id, which is its request's arrival.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 
 /// What the ledger holds of one attempt.
 pub(super) struct Stored {
@@ -116,8 +113,7 @@ pub(super) fn within(
     times: (i64, i64),
     ids: (AttemptId, AttemptId),
 ) -> rusqlite::Result<Vec<Stored>> {
-    let from = first_id_at(arrival(ids.0) - ARRIVED_EARLIER_MS_MAX);
-    let until = first_id_at(arrival(ids.1) + ARRIVED_EARLIER_MS_MAX);
+    let (from, until) = ids_within(arrival(ids.0), arrival(ids.1));
     views
         .prepare_cached(select_stored!(
             "attempt_id >= ?2 AND attempt_id < ?3 AND at_ms BETWEEN ?4 AND ?5 ORDER BY attempt_id"

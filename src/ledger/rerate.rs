@@ -4,7 +4,7 @@
 //! what a request is held against, where the file names that model; of the first target of a plan that fell back. So the
 //! differences of two files add up, whichever models they name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -14,14 +14,11 @@ use serde_json::json;
 
 use crate::cost::{Book, Price, Rows, cost_of};
 use crate::ledger::audit::{self, Act};
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::ledger::statements::{ADJUSTED, Books, StatementError, adjustment};
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::report::{Figures, date_of, midnight};
 use crate::route::warm::{CACHED_PREFIX_TOKENS_MIN, CACHED_PREFIX_TOKENS_STEP};
-
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 
 /// What is to be re-rated by what.
 #[derive(Clone, Copy)]
@@ -58,8 +55,8 @@ type Place = (String, String, String, String, String);
 
 impl Books {
     /// Books what attempts of `days` would have cost by the rows of a price file, less what they did cost and what was
-    /// booked before. Rows stay as they are. Attempts whose provider's own word is in the ledger are left alone, and so are
-    /// those whose price nobody knew.
+    /// booked before. Rows stay as they are. Left alone are attempts that an export has settled or may settle yet, because
+    /// their cost is estimated, and those whose price nobody knew.
     ///
     /// Doing it again books nothing; doing it with another file books the difference.
     ///
@@ -122,18 +119,21 @@ struct Attempt {
     discount_ppm: u32,
     cost: Option<i64>,
     usage: Option<Usage>,
+    /// Its provider itself has spoken, in its reply or in an export. Until then an export may settle it.
+    is_reported: bool,
     /// An export settled it.
     is_settled: bool,
 }
 
-/// A request, with what it is held against where that is known: the model with its provider, its cost, and what another
-/// target than the first one saved.
+/// A request, with the model that it is held against, its provider before it; and where that is known what it would have
+/// cost there, and what another target than the first one saved.
 struct Request {
     id: String,
     at_ms: i64,
     team: String,
     project: String,
-    held: Option<(String, i64, i64)>,
+    baseline_model: Option<String>,
+    held: Option<(i64, i64)>,
 }
 
 /// Differences by place.
@@ -145,6 +145,8 @@ struct Differences<'a> {
     before: [&'a Book; 2],
     zone: &'a TimeZone,
     vendors: HashMap<String, (String, u32)>,
+    /// Where rows have a model that the file names, whatever comes of it.
+    seen: BTreeSet<Place>,
     places: BTreeMap<Place, Figures>,
     rerated: Rerated,
 }
@@ -158,6 +160,7 @@ impl<'a> Differences<'a> {
             before: [of.in_force, Book::builtin()],
             zone: of.zone,
             vendors: HashMap::new(),
+            seen: BTreeSet::new(),
             places: BTreeMap::new(),
             rerated: Rerated::default(),
         }
@@ -172,12 +175,13 @@ impl<'a> Differences<'a> {
             "SELECT r.request_id, r.at_ms, r.team, r.project, r.baseline_model, r.baseline_nano, r.saved_fallback_nano,
                 r.saved_route_nano IS NOT NULL, a.provider, a.model, a.price_version, a.priced_tier, a.discount_ppm,
                 a.cost_nano, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens, a.cache_write_1h_tokens,
-                a.output_tokens, a.reasoning_tokens, a.reconciled_ms IS NOT NULL
+                a.output_tokens, a.reasoning_tokens, a.source = 'reported',
+                a.reconciled_ms IS NOT NULL
              FROM requests_v1 r JOIN attempts a USING (request_id)
              WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
              ORDER BY r.request_id, length(a.attempt_id), a.attempt_id";
         let mut statement = self.connection.prepare(sql)?;
-        let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+        let ids = ids_within(from_ms, until_ms);
         let mut rows = statement.query(params![ids.0, ids.1, from_ms, until_ms])?;
         let mut open: Option<(Request, Vec<Attempt>)> = None;
         while let Some(row) = rows.next()? {
@@ -194,7 +198,8 @@ impl<'a> Differences<'a> {
         open.map_or(Ok(()), |(request, attempts)| self.request(&request, &attempts))
     }
 
-    /// Takes off what was booked before of the same days and of the models of the file.
+    /// Takes off what was booked before where the rows of the days have models of the file. What was booked of another
+    /// vendor's model of the same name stays, and so does what was booked of rows that are forgotten.
     fn take_booked(&mut self, of: &Rerating<'_>) -> rusqlite::Result<()> {
         let sums = ADJUSTED.map(|name| format!("sum({name})")).join(", ");
         let sql = format!(
@@ -207,11 +212,8 @@ impl<'a> Differences<'a> {
         };
         let days = [of.days.0.to_string(), of.days.1.to_string()];
         let all: Vec<_> = self.connection.prepare(&sql)?.query_map(days, booked)?.collect::<Result<_, _>>()?;
-        for (place, figures) in all {
-            let vendor = self.vendor(&place.3)?.0;
-            if self.names(&vendor, &place.4) {
-                self.places.entry(place).or_default().take(&figures);
-            }
+        for (place, figures) in all.into_iter().filter(|(place, _)| self.seen.contains(place)) {
+            self.places.entry(place).or_default().take(&figures);
         }
         Ok(())
     }
@@ -220,16 +222,19 @@ impl<'a> Differences<'a> {
         let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return Ok(()) };
         let arrived = Timestamp::from_millisecond(request.at_ms).unwrap_or_default().to_zoned(self.zone.clone());
         let is_other_target = (&first.provider, &first.model) != (&last.provider, &last.model);
-        let held = request.held.as_ref();
-        let is_own = held.is_some_and(|(model, baseline, _)| {
-            last.cost == Some(*baseline) && model.split_once('/') == Some((&last.provider, &last.model))
+        let baseline_model = request.baseline_model.as_deref().and_then(|model| model.split_once('/'));
+        let is_own = request.held.is_some_and(|(baseline, _)| {
+            last.cost == Some(baseline) && baseline_model == Some((&last.provider, &last.model))
         });
         for (place, attempt) in attempts.iter().enumerate() {
+            if attempt.priced_as.as_ref().is_some_and(|(vendor, model)| self.names(vendor, model)) {
+                self.see(request, (&attempt.provider, &attempt.model));
+            }
             let Some(more) = self.more(attempt, &arrived) else { continue };
             let mut figures = Figures { cost: more, ..Figures::default() };
-            if let Some((.., fallback)) = held {
+            if let Some((_, fallback)) = request.held {
                 let is_last = place + 1 == attempts.len();
-                let fell_back = *fallback != 0 || is_other_target;
+                let fell_back = fallback != 0 || is_other_target;
                 figures.baseline = if is_last && is_own { more } else { 0 };
                 let by_fallback = if is_last && fell_back { -more } else { 0 };
                 let by_retry = if is_last { 0 } else { -more };
@@ -239,21 +244,25 @@ impl<'a> Differences<'a> {
             self.rerated.attempts += 1;
             self.add(request, (&attempt.provider, &attempt.model), &figures);
         }
-        let (Some((model, baseline, fallback)), Some(usage), Some(tier)) = (held, last.usage, last.tier) else {
-            return Ok(());
-        };
-        if let Some((provider, model)) = model.split_once('/').filter(|_| !is_own) {
+        let held = request.held.filter(|_| last.is_reported);
+        if let Some((provider, model)) = baseline_model {
             let (vendor, discount_ppm) = self.vendor(provider)?;
-            let held_at = HeldAt { vendor: &vendor, model, discount_ppm, tier, arrived: &arrived };
-            if let Some(priced) = self.held_at(&held_at, &usage, *baseline) {
-                let more = priced - baseline;
-                let figures = Figures { baseline: more, saved_by: [more, 0, 0, 0, 0], ..Figures::default() };
-                self.add(request, (provider, model), &figures);
+            if self.names(&vendor, model) {
+                self.see(request, (provider, model));
+            }
+            if let (Some((baseline, _)), Some(usage), Some(tier), false) = (held, last.usage, last.tier, is_own) {
+                let held_at = HeldAt { vendor: &vendor, model, discount_ppm, tier, arrived: &arrived };
+                if let Some(priced) = self.held_at(&held_at, &usage, baseline) {
+                    let more = priced - baseline;
+                    let figures = Figures { baseline: more, saved_by: [more, 0, 0, 0, 0], ..Figures::default() };
+                    self.add(request, (provider, model), &figures);
+                }
             }
         }
         // The first attempt that left is taken for the first target of the plan.
         let planned = first.priced_as.as_ref().filter(|(vendor, model)| is_other_target && self.names(vendor, model));
-        if let (Some((vendor, model)), Some(cost)) = (planned, last.cost)
+        if let (Some((vendor, model)), Some((_, fallback)), Some(cost), Some(usage), Some(tier)) =
+            (planned, held, last.cost, last.usage, last.tier)
             && let Some(price) = self.book.price_at(vendor, model, &arrived)
             && let Ok(priced) = cost_of(price, &usage, tier, first.discount_ppm)
         {
@@ -267,7 +276,8 @@ impl<'a> Differences<'a> {
     /// What an attempt costs more by the file; none if it is left alone.
     fn more(&self, attempt: &Attempt, arrived: &Zoned) -> Option<i64> {
         let (vendor, model) = attempt.priced_as.as_ref().filter(|(vendor, model)| self.names(vendor, model))?;
-        let (usage, tier, cost) = (attempt.usage?, attempt.tier?, attempt.cost.filter(|_| !attempt.is_settled)?);
+        let is_final = attempt.is_reported && !attempt.is_settled;
+        let (usage, tier, cost) = (attempt.usage?, attempt.tier?, attempt.cost.filter(|_| is_final)?);
         let price = self.book.price_at(vendor, model, arrived)?;
         Some(cost_of(price, &usage, tier, attempt.discount_ppm).ok()?.0 - cost)
     }
@@ -310,10 +320,17 @@ impl<'a> Differences<'a> {
         Ok(found)
     }
 
-    fn add(&mut self, request: &Request, (provider, model): (&str, &str), figures: &Figures) {
+    fn add(&mut self, request: &Request, model: (&str, &str), figures: &Figures) {
+        self.places.entry(self.place(request, model)).or_default().add(figures);
+    }
+
+    fn see(&mut self, request: &Request, model: (&str, &str)) {
+        self.seen.insert(self.place(request, model));
+    }
+
+    fn place(&self, request: &Request, (provider, model): (&str, &str)) -> Place {
         let day = date_of(request.at_ms, self.zone).to_string();
-        let place = (day, request.team.clone(), request.project.clone(), provider.to_owned(), model.to_owned());
-        self.places.entry(place).or_default().add(figures);
+        (day, request.team.clone(), request.project.clone(), provider.to_owned(), model.to_owned())
     }
 }
 
@@ -367,8 +384,9 @@ fn priced_as(version: &str) -> Option<(String, String)> {
 
 fn request_of(row: &Row<'_>) -> rusqlite::Result<Request> {
     let text = |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(place)?.unwrap_or_default());
-    let held = if row.get(7)? { Some((text(4)?, row.get(5)?, row.get(6)?)) } else { None };
-    Ok(Request { id: row.get(0)?, at_ms: row.get(1)?, team: text(2)?, project: text(3)?, held })
+    let held = if row.get(7)? { Some((row.get(5)?, row.get(6)?)) } else { None };
+    let (id, baseline_model) = (row.get(0)?, row.get(4)?);
+    Ok(Request { id, at_ms: row.get(1)?, team: text(2)?, project: text(3)?, baseline_model, held })
 }
 
 fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
@@ -391,6 +409,7 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         discount_ppm: u32::try_from(row.get::<_, Option<i64>>(12)?.unwrap_or_default()).unwrap_or_default(),
         cost: row.get(13)?,
         usage: row.get::<_, Option<i64>>(14)?.map(|_| usage),
-        is_settled: row.get(20)?,
+        is_reported: row.get(20)?,
+        is_settled: row.get(21)?,
     })
 }

@@ -1,19 +1,16 @@
 //! Forgetting rows that are older than what is to be kept, and keeping their sums.
 //!
 //! Only whole months go. Their requests, attempts and feedback are deleted; their sums (`rollup`) become one slot a month,
-//! so that reports by month and statements are what they were. Corrections of such a month end with its rows. It goes by
-//! slots, each in one transaction with its sums, so that a gateway may do it while it serves and be killed at any moment.
+//! so that reports by month and statements are what they were. Months of statements that were closed in another zone stay
+//! told apart: nothing is drawn across their edges. Corrections of such a month end with its rows. It goes by slots, each in one transaction with its sums, so that a gateway may do it while it serves and be killed at any moment.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::ledger::rollup::Sums;
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::{first_id_at, ids_within};
 use crate::report::{SLOT_MS, date_of, midnight};
-
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 
 /// What went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -87,12 +84,13 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     };
     let month = midnight(date_of(slot * SLOT_MS, zone).first_of_month(), zone) / SLOT_MS;
     let (from_ms, until_ms) = (slot * SLOT_MS, ((slot + 1) * SLOT_MS).min(cut_ms));
-    let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
+    let ids = ids_within(from_ms, until_ms);
     // It goes however far its time lies from its id.
     let ids = (ids.0.min(oldest.clone()), ids.1.max(oldest));
     let ended = "request_id >= ?1 AND request_id <= ?2 AND at_ms >= ?3 AND at_ms < ?4 AND status <> 'open'";
     let span = params![ids.0, ids.1, from_ms, until_ms];
-    if !Sums::new(&transaction)?.draw_together(&transaction, slot, month)? {
+    let first = month.max(last_edge(&transaction, slot)?.unwrap_or(month));
+    if !Sums::new(&transaction)?.draw_together(&transaction, slot, first)? {
         return Ok(None);
     }
     let attempts = format!("DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM requests WHERE {ended})");
@@ -100,4 +98,13 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     let requests = transaction.execute(&format!("DELETE FROM requests WHERE {ended}"), span)? as u64;
     transaction.commit()?;
     Ok(Some(Forgotten { requests, attempts, months: 0, month: Some(month) }))
+}
+
+/// The last slot up to this one in which the month of a statement begins or ends.
+fn last_edge(connection: &Connection, slot: i64) -> rusqlite::Result<Option<i64>> {
+    let edges = "SELECT max(ms) FROM (SELECT from_ms AS ms FROM statements UNION ALL SELECT until_ms FROM statements)
+        WHERE ms < ?1";
+    let last =
+        connection.prepare_cached(edges)?.query_row([(slot + 1) * SLOT_MS], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(last.map(|ms| ms.div_euclid(SLOT_MS)))
 }

@@ -12,14 +12,12 @@ use rusqlite::{Connection, Row, ToSql, params};
 use crate::cost::{Book, caches_what_is_marked, cost_of};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::rollup;
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::prompt::sketch::MASKS;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::report::review::{Loss, Prompt, Repeats, Task, Worth};
 use crate::report::{By, Report, date_of};
 
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 /// Rows that a table of the review has at most.
 const ROWS_MAX: u32 = 12;
 /// Tokens that rates are taken from: below every long-context step.
@@ -73,9 +71,7 @@ impl<'a> Reading<'a> {
         book: &Book,
         day: Date,
     ) -> Result<Self, LedgerError> {
-        let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
-        let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
-        let reading = Self { views, ids: (first, beyond), ms: (since_ms, until_ms) };
+        let reading = Self { views, ids: ids_within(since_ms, until_ms), ms: (since_ms, until_ms) };
         reading.note_rates(book, day).map_err(database_error("read"))?;
         Ok(reading)
     }

@@ -20,7 +20,7 @@ use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value}
 use crate::ledger::batch::RequestChange;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
-use crate::ledger::schema::first_id_at;
+use crate::ledger::schema::ids_within;
 use crate::report::causal::Session;
 use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
@@ -28,8 +28,6 @@ use named::Named;
 
 pub use named::fill_next;
 
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 /// What sums are told apart by besides the slot.
 pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
 
@@ -139,6 +137,14 @@ macro_rules! figures {
     };
 }
 
+/// The id of a request's last attempt. Longer ones have higher numbers.
+macro_rules! last {
+    () => {
+        "(SELECT attempt_id FROM attempts WHERE request_id = r.request_id
+                ORDER BY length(attempt_id) DESC, attempt_id DESC LIMIT 1)"
+    };
+}
+
 /// One row an attempt of the requests that ended and meet a condition (one without a target for a request that had none).
 /// What is said of the request stands at its last attempt, of which one that Farthing makes by itself has none.
 macro_rules! rows {
@@ -153,7 +159,9 @@ macro_rules! rows {
             a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano, a.source, a.discount_ppm,
             CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
             CASE WHEN coalesce(a.attempt_id, '') =
-                coalesce((SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id), '')
+                coalesce(",
+            last!(),
+            ", '')
                 AND r.purpose IS NULL THEN 1 ELSE 0 END AS is_last,
             CASE WHEN r.purpose IS NULL THEN 0 ELSE 1 END AS is_ours,
             CASE WHEN r.saved_route_nano IS NULL THEN 0 ELSE 1 END AS known, r.baseline_nano, r.saved_route_nano,
@@ -217,6 +225,19 @@ static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(FILL)?;
     connection.execute(&FILL_DAYS, []).map(drop)
+}
+
+/// Moves the sums of requests with ten attempts or more to the last one. Earlier versions took for it the last by its text.
+pub(super) fn mend_last(connection: &Connection) -> rusqlite::Result<()> {
+    let longer = "SELECT DISTINCT request_id FROM attempts WHERE length(attempt_id) > length(request_id) + 2";
+    let ids: Vec<String> = connection.prepare(longer)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut sums = Sums::new(connection)?;
+    let by_text = OF_REQUEST.replace(last!(), "(SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id)");
+    sums.of_request = connection.prepare_cached(&by_text)?;
+    ids.iter().try_for_each(|id| sums.take(id))?;
+    sums.of_request = connection.prepare_cached(OF_REQUEST)?;
+    ids.iter().try_for_each(|id| sums.add(id))?;
+    sums.write(connection)
 }
 
 /// What sums that an earlier version kept lack of the rows that are left: estimates and discounts.
@@ -492,8 +513,7 @@ pub fn first_ms(views: &impl Reads) -> Result<Option<i64>, LedgerError> {
 
 /// The values of [`OF_SPAN`] and of [`sessions`].
 pub(super) fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
-    let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
-    let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
+    let (first, beyond) = ids_within(since_ms, until_ms);
     [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]
 }
 

@@ -206,6 +206,16 @@ pub fn first_id_at(at_ms: i64) -> String {
     format!("{}-{}", &at[..8], &at[8..])
 }
 
+/// How far the time of a request or an attempt may lie from the one in its id, which is the request's arrival.
+const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
+
+/// The ids between which (the second left out) all requests and attempts of `from_ms..until_ms` are, among others.
+pub(super) fn ids_within(from_ms: i64, until_ms: i64) -> (String, String) {
+    let (first, beyond) =
+        (from_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX), until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
+    (first_id_at(first), first_id_at(beyond))
+}
+
 pub(super) fn is_fresh(connection: &Connection, path: &Path) -> Result<bool, LedgerError> {
     let refuse = |found: String| LedgerError::NotALedger { path: path.to_path_buf(), found };
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));

@@ -23,6 +23,7 @@ use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::{self, Sums, counted};
 use crate::ledger::schema;
+use crate::ledger::steps::STEPS;
 use crate::reply::usage::WhyUnknown;
 use crate::report::{SLOT_MS, midnight};
 
@@ -161,7 +162,7 @@ impl Tables {
         if tables.are_older()? {
             let journal = Left::all(path, tables.ledger_number()?, damage)?;
             recover::check_all(&journal, tables.position()?, path, damage)?;
-            migrate::migrate(&mut tables.connection, migrate::STEPS).map_err(database_error("upgrade"))?;
+            migrate::migrate(&mut tables.connection, STEPS).map_err(database_error("upgrade"))?;
         }
         Ok(tables)
     }

@@ -19,8 +19,7 @@ pub(in crate::ledger) fn is_whole(change: &RequestChange<'_>) -> bool {
 /// What a whole request counts for, by what; one part an attempt, or one of a request that had none.
 pub(super) fn counted<'a>(change: &RequestChange<'a>, mut add: impl FnMut(Key<'a>, &Figures)) {
     let Some(facts) = &change.facts else { return };
-    // As SQL finds the last one: by its text.
-    let last = change.attempts.iter().map(|attempt| attempt.id.ordinal).max_by_key(u16::to_string);
+    let last = change.attempts.iter().map(|attempt| attempt.id.ordinal).max();
     if let Some(transfer) = change.transfer.filter(|transfer| transfer.amount.0 != 0 && change.cause.is_none()) {
         let (slot, names) = key(facts, ("", ""));
         let charged = Figures { transfer: transfer.amount.0, ..Figures::default() };

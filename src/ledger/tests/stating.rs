@@ -277,6 +277,29 @@ fn forgotten_rows_leave_months_and_statements_as_they_were() {
     );
 }
 
+#[test]
+fn forgetting_in_another_zone_leaves_statements_as_they_were_closed() {
+    let (folder, ledger) = fresh();
+    for day in 1..29 {
+        spend(&ledger, date(2026, 10, day), "ops", i64::from(day));
+    }
+    // The first month of one zone, and November of the other.
+    spend_at(&ledger, midnight(NOVEMBER, &TimeZone::UTC) - 1_000, "ops", 77);
+    spend_at(&ledger, midnight(OCTOBER, &TimeZone::UTC) - 1_000, "ops", 99);
+    spend(&ledger, NOVEMBER, "ops", 1_000);
+    sync(&ledger);
+    close(folder.path(), OCTOBER);
+    drop(ledger);
+    let path = folder.path().join("farthing.db");
+    let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+    let done = compact(&path, Some((DECEMBER, &berlin)), Mirrored::NotConfigured).expect("it compacts");
+    assert_eq!((done.forgotten.requests, done.forgotten.months), (31, 2));
+    let next = close(folder.path(), NOVEMBER);
+    assert_eq!(told(&next[0]), [line("usage", "2026-11", 1_000)]);
+    let (ledger, _) = open(folder.path());
+    check_rows(&ledger, "SELECT sum(cost_nano) FROM rollup_day", &["1582"]);
+}
+
 /// An answer of `model` on the second of October, held against `baseline` for so much: 1,000 tokens in and 10 out.
 fn routed(ledger: &Ledger, model: &'static str, held: (&str, i64), (fallback, retry): (i64, i64), cost: i64) {
     let id = attempt(spend_request(), 1);
@@ -355,6 +378,72 @@ fn re_rating_says_what_becomes_of_savings() {
     let views = ledger.views().expect("the views open");
     let adjusted = adjusted(&views, &[By::Team], (OCTOBER, OCTOBER), &TimeZone::UTC).expect("lines");
     assert_eq!(adjusted.iter().map(|line| line.figures.saved()).sum::<i64>(), -1_908_000 - 2_100_000);
+}
+
+#[test]
+fn re_rating_one_vendors_model_leaves_what_was_booked_of_anothers_of_the_same_name() {
+    let (folder, ledger) = fresh();
+    for vendor in ["openai", "azure"] {
+        let id = attempt(spend_request(), 1);
+        let (Record::Intent(begin), Record::Outcome(end)) = (intent(id), outcome(id, LUNA_COSTS, Some(closing())))
+        else {
+            unreachable!("that is what they are")
+        };
+        let at_ms = midnight(OCTOBER, &TimeZone::UTC);
+        let request = begin.request.map(|facts| RequestFacts { at_ms, team: "ops", ..facts });
+        let version = Some(if vendor == "azure" { "azure/gpt-5.6-luna@x" } else { "openai/gpt-5.6-luna@x" });
+        let usage = Some(Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() });
+        let begin = Intent { request, at_ms, provider: vendor, price_version: version, ..begin };
+        let end = Outcome { at_ms, usage, discount_ppm: 0, price_version: version, ..end };
+        let pricing = Pricing { tier: Some("standard"), unknown: None };
+        append(&ledger, &[Record::Intent(begin), Record::Priced(end, pricing)]);
+    }
+    let azure = LUNA_DEARER.replace("openai/", "azure/");
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &["gpt-5.6-luna|1908000|0|0|0|0"]);
+    check_rerated(&ledger, folder.path(), &azure, &["gpt-5.6-luna|3816000|0|0|0|0"]);
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &["gpt-5.6-luna|3816000|0|0|0|0"]);
+}
+
+#[test]
+fn re_rating_leaves_what_was_booked_of_rows_that_are_forgotten() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, OCTOBER, "ops", LUNA_COSTS);
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &["gpt-5.6-luna|1908000|0|0|0|0"]);
+    drop(ledger);
+    let path = folder.path().join("farthing.db");
+    compact(&path, Some((NOVEMBER, &TimeZone::UTC)), Mirrored::NotConfigured).expect("it compacts");
+    let (ledger, _) = open(folder.path());
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &["gpt-5.6-luna|1908000|0|0|0|0"]);
+}
+
+#[test]
+fn re_rating_leaves_to_exports_what_they_settled_and_what_they_may_settle() {
+    let (folder, ledger) = fresh();
+    let settled = spend(&ledger, OCTOBER, "ops", LUNA_COSTS);
+    let word = crate::ledger::record::Reconciled {
+        attempt: settled,
+        at_ms: 9,
+        tokens: crate::ledger::record::KnownTokens::default(),
+        cost: NanoUsd(LUNA_COSTS + 1),
+        export: "october.csv",
+    };
+    append(&ledger, &[Record::Reconciled(word)]);
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &[]);
+    // One whose provider said nothing: an export that comes later counts alone.
+    let id = attempt(spend_request(), 1);
+    let (Record::Intent(begin), Record::Outcome(end)) = (intent(id), outcome(id, LUNA_COSTS, Some(closing()))) else {
+        unreachable!("that is what they are")
+    };
+    let at_ms = midnight(OCTOBER, &TimeZone::UTC);
+    let request = begin.request.map(|facts| RequestFacts { at_ms, team: "ops", ..facts });
+    let usage = Some(Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() });
+    let (source, pricing) = (Source::Estimated, Pricing { tier: Some("standard"), unknown: None });
+    let end = Outcome { at_ms, usage, source, discount_ppm: 0, ..end };
+    append(&ledger, &[Record::Intent(Intent { request, at_ms, ..begin }), Record::Priced(end, pricing)]);
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &[]);
+    append(&ledger, &[Record::Reconciled(crate::ledger::record::Reconciled { attempt: id, cost: NanoUsd(9), ..word })]);
+    sync(&ledger);
+    assert_eq!(close(folder.path(), OCTOBER)[0].total().cost, LUNA_COSTS + 1 + 9);
 }
 
 #[test]

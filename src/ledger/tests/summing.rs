@@ -154,6 +154,27 @@ fn estimates_are_told_apart_with_their_bounds_and_what_discounts_took_off() {
 }
 
 #[test]
+fn what_is_said_of_a_request_stands_at_its_tenth_attempt_where_that_is_the_last() {
+    for is_one_batch in [true, false] {
+        let (_folder, ledger) = fresh();
+        let id = fitting();
+        for ordinal in 1..=10 {
+            let Record::Intent(begin) = intent(attempt(id, ordinal)) else { unreachable!("that is what it is") };
+            let model = if ordinal == 10 { "gpt-5.6-sol" } else { "gpt-5.6-luna" };
+            append(&ledger, &[Record::Intent(Intent { model, ..begin })]);
+            if !is_one_batch {
+                sync(&ledger);
+            }
+            let end = attempt(id, ordinal);
+            append(&ledger, &[if ordinal == 10 { compared(end, 70, 100) } else { outcome(end, 3, None) }]);
+        }
+        check_sums(&ledger);
+        let sums = "SELECT model, sum(requests), sum(attempts), sum(baseline_nano) FROM rollup GROUP BY 1 ORDER BY 1";
+        check_rows(&ledger, sums, &["gpt-5.6-luna|0|9|0", "gpt-5.6-sol|1|1|100"]);
+    }
+}
+
+#[test]
 fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
     let (folder, first) = fresh();
     let ids: Vec<AttemptId> = (0..6).map(|_| attempt(fitting(), 1)).collect();

@@ -1,11 +1,13 @@
 //! A ledger that an earlier version left.
 
 use super::*;
+use crate::ledger::audit::sha256;
 use crate::ledger::frame::{FRAME_BYTES_MAX, encode};
-use crate::ledger::migrate::{STEPS, Step, migrate, version};
+use crate::ledger::migrate::{migrate, version};
 use crate::ledger::rollup;
 use crate::ledger::schema::SCHEMA_VERSION;
 use crate::ledger::segment;
+use crate::ledger::steps::{STEPS, Step};
 
 const VERSION_1: &str = include_str!("version_1.sql");
 
@@ -179,6 +181,55 @@ fn steps_are_taken_all_or_none_and_only_once() {
 fn the_steps_lead_to_the_version_of_today() {
     let to: Vec<u32> = STEPS.iter().map(|step| step.to).collect();
     assert_eq!(to, (2..=SCHEMA_VERSION).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_step_that_was_released_stays_as_it_is() {
+    let found: Vec<String> = STEPS.iter().map(|step| format!("{} {}", step.to, sha256(step.sql.as_bytes()))).collect();
+    let released = [
+        "2 8f6ac54dcf58c1055f31755fc3392cc670fd949a322cfed6e59f8a098833e224",
+        "3 09141a42410c9aace34029b788998e773d662bc78b51e0761ca782fd96cc971e",
+        "4 1f2256d61628582fee00ef82e17836a0bde5673c242e26797817922922d7aff2",
+        "5 7a9b00cac359a8d0e16a22c691dea351dbfcde27578de077cea12fe8eecf5e13",
+        "6 0293ea882e545295089d53fb303202cac893979f4c454cabc1aa71430074bf39",
+        "7 5fb95ef627c33e70e2a5d2ac293f7604bb7603d19a78f213be2ebeaaf7266485",
+        "8 a6e18aeef833ac70b2db41048821df85294c102811d3ba47fdfd154ce93f3cdc",
+        "9 a211a46dd6e8c71c99d1c39e96b8b8d2808a36bb198e47335f130ff4c7829972",
+        "10 e7379ea65ea8e41f67b0bc0b14dac3b173dedecda0106d8625460697d7f56345",
+    ];
+    assert_eq!(found, released, "an upgrade of today has a step of its own");
+}
+
+#[test]
+fn an_upgrade_moves_the_sums_of_ten_attempts_to_the_last_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let mut database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    migrate(&mut database, &STEPS[..8]).expect("it steps");
+    let id = "01a00000-0000-7000-8000-000000000001";
+    let mut rows_left = format!(
+        "INSERT INTO requests (request_id, at_ms, status, cost_low_nano, cost_nano, cost_high_nano)
+         VALUES ('{id}', 1784000000000, 'ok', 10, 10, 10);"
+    );
+    for ordinal in 1..=10 {
+        rows_left.push_str(&format!(
+            "INSERT INTO attempts (attempt_id, request_id, provider, model, fate, source, cost_low_nano, cost_nano,
+             cost_high_nano) VALUES ('{id}-{ordinal}', '{id}', 'p', 'm{ordinal}', 'completed', 'reported', 1, 1, 1);"
+        ));
+    }
+    database.execute_batch(&rows_left).expect("rows");
+    rollup::fill(&database).expect("it sums");
+    // As the text of its id had it.
+    for table in ["rollup", "rollup_day"] {
+        let by_text = format!("UPDATE {table} SET requests = model = 'm9' WHERE provider = 'p'");
+        database.execute_batch(&by_text).expect("it counts");
+    }
+    drop(database);
+    let (ledger, _) = open(folder.path());
+    for table in ["rollup", "rollup_day"] {
+        let counted = format!("SELECT model, requests, attempts FROM {table} WHERE provider = 'p' AND requests <> 0");
+        check_rows(&ledger, &counted, &["m10|1|1"]);
+    }
 }
 
 #[test]
