@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::invoice::BillsAfterCut;
 use super::prices::PriceList;
+use super::tokenizer::count;
 
 /// One model of a simulated provider.
 #[derive(Clone, Debug)]
@@ -203,6 +204,12 @@ impl ModelScript {
         self
     }
 
+    /// In how many tokens it thinks before `answer`.
+    pub(super) fn thinks(&self, answer: &Answer) -> u64 {
+        let said = answer.thought.as_ref().map_or(0, |thought| count(&thought.text));
+        self.habits.reasoning.max(said)
+    }
+
     /// The reply that is cued by `text`, if any.
     pub(super) fn reply_to(&self, text: &str) -> Option<Reply> {
         self.cues.iter().find(|(words, _)| text.contains(words.as_str())).map(|(_, reply)| reply.clone())
@@ -241,6 +248,17 @@ pub struct Answer {
     pub refusal: Option<String>,
     /// `tool_calls`.
     pub calls: Vec<ToolCall>,
+    /// What was thought before; chat completions do not show it, and bill it all the same.
+    pub thought: Option<Thought>,
+}
+
+/// What a model thinks before it speaks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Thought {
+    /// The thought, in full.
+    pub text: String,
+    /// Whether it is shown only as a sealed block.
+    pub redacted: bool,
 }
 
 /// One scripted answer.
@@ -259,11 +277,11 @@ pub(super) enum What {
     Recorded,
     /// So many one-token deltas of text.
     Tokens(u64),
-    /// A status with headers and a body, never billed.
+    /// A status with headers and a body (by default the dialect's own error), never billed.
     Status {
         status: u16,
         headers: Vec<(String, String)>,
-        body: Bytes,
+        body: Option<Bytes>,
     },
     /// These bytes in these pieces; billed only if said so.
     Raw {
@@ -296,7 +314,17 @@ pub(super) enum Ending {
     /// A well-formed end of the transfer in the middle of the event after so many.
     MidEvent(u64),
     /// An error event after so many events.
-    ErrorEvent(u64, Bytes),
+    ErrorEvent(u64, Fault),
+    /// A response that ends as failed after so many events; where a dialect has no such end, an error event.
+    Failed(u64, Fault),
+}
+
+/// What a provider says when it breaks down in mid-answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    Server,
+    Overloaded,
+    RateLimited,
 }
 
 /// How the usage of an answer is reported.
