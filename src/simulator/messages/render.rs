@@ -236,8 +236,14 @@ fn event(data: &Value) -> Act {
     Act::Bytes(frame(data))
 }
 
+/// Puts the type first, as the API does.
 fn frame(data: &Value) -> Bytes {
-    format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default()).into()
+    let mut rest = data.clone();
+    let kind = rest.as_object_mut().and_then(|fields| fields.remove("type"));
+    let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let rest = rest.to_string();
+    let rest = rest.strip_prefix('{').filter(|rest| *rest != "}").map_or("}".to_owned(), |rest| format!(",{rest}"));
+    format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}\n\n").into()
 }
 
 fn fault_event(fault: Fault, request_id: &str) -> Value {

@@ -192,7 +192,11 @@ pub(super) fn refuse_disorder(items: &[Value]) -> Read<()> {
         |item: &Value| matches!(item["type"].as_str(), Some("function_call_output" | "custom_tool_call_output"));
     for (index, item) in items.iter().enumerate() {
         let call_id = item["call_id"].as_str().unwrap_or_default();
-        let tool = if item["type"].as_str().is_some_and(|kind| kind.starts_with("custom")) { "custom tool" } else { "function" };
+        let tool = if item["type"].as_str().is_some_and(|kind| kind.starts_with("custom")) {
+            "custom tool"
+        } else {
+            "function"
+        };
         let same = |other: &&Value| other["call_id"] == call_id;
         if is_output(item) && !items[..index].iter().filter(|item| is_call(item)).any(|item| same(&item)) {
             let message = format!("No tool call found for {tool} call output with call_id {call_id}.");
@@ -202,12 +206,13 @@ pub(super) fn refuse_disorder(items: &[Value]) -> Read<()> {
             return Err(Refusal::bad(format!("No tool output found for {tool} call {call_id}."), "input", None));
         }
         let follows = items.get(index + 1).is_some_and(|next| {
-            next["role"] == "assistant" || next["type"] == "reasoning" || next["type"].as_str().is_some_and(|kind| kind.ends_with("_call"))
+            next["role"] == "assistant"
+                || next["type"] == "reasoning"
+                || next["type"].as_str().is_some_and(|kind| kind.ends_with("_call"))
         });
         if item["type"] == "reasoning" && !follows {
             let id = item["id"].as_str().unwrap_or_default();
-            let message =
-                format!("Item '{id}' of type 'reasoning' was provided without its required following item.");
+            let message = format!("Item '{id}' of type 'reasoning' was provided without its required following item.");
             return Err(Refusal::bad(message, "input", None));
         }
     }
