@@ -40,4 +40,6 @@ pub use script::{Answer, CacheWrites, Latency, ModelScript, ReasoningReport, Rep
 pub use traffic::{EVENT_WAIT_MAX, Exchange, WaitedInVain};
 
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod tests;

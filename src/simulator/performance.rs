@@ -18,8 +18,10 @@ use super::prefix_cache::{Match, PromptTokens};
 use super::prices::{BilledTokens, PriceClass};
 use super::render::{Renderer, error_body};
 use super::request::{ChatRequest, Delivery, Message};
-use super::script::{Answer, CacheWrites, Ending, Latency, Manner, ModelScript, Reply, What};
-use super::server::{Arrived, ReplyBody, Server, head, no_such_model, scripted_error, unix_seconds, whole};
+use super::script::{Answer, CacheWrites, ChatTools, Ending, Latency, Manner, ModelScript, Reply, What};
+use super::server::{
+    Arrived, ReplyBody, ScriptedModel, Server, head, no_such_model, scripted_error, unix_seconds, whole,
+};
 
 pub(super) type Answered = Result<Response<ReplyBody>, BrokenOff>;
 
@@ -57,6 +59,16 @@ impl Server {
                 return Ok(whole(arrived, StatusCode::BAD_REQUEST, body));
             }
         };
+        let refuses = |model: &ScriptedModel| model.script.habits.chat_tools == ChatTools::Refused && request.reasons();
+        if request.has_tools() && self.model(&request.model).is_some_and(refuses) {
+            let message = format!(
+                "Function tools with reasoning_effort are not supported for {} in /v1/chat/completions. Please use \
+                 /v1/responses instead.",
+                request.model
+            );
+            let body = error_body(&message, "invalid_request_error", Some("reasoning_effort"), None);
+            return Ok(whole(arrived, StatusCode::BAD_REQUEST, body));
+        }
         let asked = Asked {
             model: request.model.clone(),
             class: PriceClass::asked(request.service_tier.as_deref()),

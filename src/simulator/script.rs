@@ -33,6 +33,7 @@ pub(super) struct Habits {
     pub(super) reasoning: u64,
     pub(super) reasoning_report: ReasoningReport,
     pub(super) cache_writes: CacheWrites,
+    pub(super) chat_tools: ChatTools,
 }
 
 /// Whether what a model writes to its prefix cache is a kind of token of its own.
@@ -49,6 +50,15 @@ impl CacheWrites {
     fn of(model: &str) -> Self {
         if model.starts_with("gpt-5.6") { Self::Billed } else { Self::Plain }
     }
+}
+
+/// Whether chat completions take function tools from a model that reasons.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum ChatTools {
+    #[default]
+    Taken,
+    /// Only without reasoning; Responses takes them.
+    Refused,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -186,6 +196,13 @@ impl ModelScript {
     #[must_use]
     pub fn ignores_limits(mut self) -> Self {
         self.habits.limits = LimitKeeping::Ignores;
+        self
+    }
+
+    /// Refuses function tools in chat completions unless `reasoning_effort` is `none`, as OpenAI's models do from GPT-5.4 on.
+    #[must_use]
+    pub fn refuses_tools_in_chat(mut self) -> Self {
+        self.habits.chat_tools = ChatTools::Refused;
         self
     }
 

@@ -199,6 +199,16 @@ async fn a_script_goes_step_by_step_and_its_last_reply_repeats() {
 }
 
 #[tokio::test]
+async fn a_model_that_reasons_may_refuse_tools_in_chat() {
+    let provider = start(ModelScript::named("gpt-5.6-luna").refuses_tools_in_chat()).await;
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let refused = ask(&provider, request(json!({"tools": tools}))).await;
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("reasoning_effort")));
+    assert_eq!(ask(&provider, request(json!({"tools": tools, "reasoning_effort": "none"}))).await.status, 200);
+    assert_eq!(ask(&provider, request(json!({}))).await.status, 200);
+}
+
+#[tokio::test]
 async fn choices_share_a_stream_and_the_bill() {
     let provider = luna(Reply::choices(["yes it is", "no"])).await;
     let body = request(json!({"n": 2, "stream": true}));

@@ -246,7 +246,10 @@ fn refuse(arrived: Arrived, status: StatusCode, message: &str) -> http::Response
 }
 
 fn model_object(name: &str) -> Value {
-    json!({"type": "model", "id": name, "display_name": name, "created_at": "2026-07-09T00:00:00Z"})
+    let most = Claude::named(name).output_tokens_max();
+    json!({"type": "model", "id": name, "display_name": name, "created_at": "2026-07-09T00:00:00Z",
+           "lifecycle": "active", "deprecated_at": null, "retires_at": null, "line": null, "capabilities": null,
+           "max_input_tokens": 1_000_000, "max_tokens": most})
 }
 
 /// The body of a status that the script wants.
