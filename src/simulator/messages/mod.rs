@@ -25,15 +25,12 @@ pub(super) use self::marks::MarkedCache;
 use self::model::Claude;
 use self::render::Renderer;
 use self::request::{Header, MessagesRequest, Purpose, Thinking};
-use super::answer::{Generation, words};
+use super::answer::{Generation, shown_thought};
 use super::performance::{Answered, Asked, Spoken, Written};
 use super::prices::{BilledTokens, PriceClass};
 use super::request::{Delivery, Message};
-use super::script::{Answer, Manner, ModelScript, ReasoningReport, Thought, What};
+use super::script::{Answer, Manner, ModelScript, What};
 use super::server::{Arrived, Server, whole};
-
-/// Most tokens of a thought that nobody scripted.
-const SUMMARY_TOKENS_MAX: u64 = 24;
 
 /// What stands in every answer.
 pub(super) const HEADERS: [(&str, &str); 10] = [
@@ -148,7 +145,7 @@ impl Server {
     ) -> Spoken {
         let mut answer = self.answer_to(what, &request.last_user_text(), &conversation(request));
         let reasoning = if request.thinking == Thinking::Off { 0 } else { script.thinks(&answer) };
-        let thought = thought(&answer, reasoning, script.habits.reasoning_report);
+        let thought = shown_thought(&answer, reasoning, script.habits.reasoning_report);
         let stop_sequence = cut_at_stop(&mut answer, &request.stop_sequences);
         // The words of a refusal are no output: they stand beside it.
         let refusal = answer.refusal.take();
@@ -185,15 +182,6 @@ impl Server {
         };
         Spoken { tokens, written }
     }
-}
-
-/// The thought that is shown: the scripted one, or a few words of one that is only counted.
-fn thought(answer: &Answer, reasoning: u64, report: ReasoningReport) -> Option<Thought> {
-    if reasoning == 0 || report == ReasoningReport::Hidden {
-        return None;
-    }
-    let made_up = || Thought { text: words(reasoning.min(SUMMARY_TOKENS_MAX)), redacted: false };
-    Some(answer.thought.clone().unwrap_or_else(made_up))
 }
 
 /// Ends the text before the first of the stop sequences that it meets, and says nothing after it.

@@ -23,15 +23,12 @@ use self::kept::Held;
 use self::refusal::{Read, Refusal};
 use self::render::Renderer;
 use self::request::ResponsesRequest;
-use super::answer::Generation;
+use super::answer::{Generation, shown_thought};
 use super::performance::{Answered, Asked, Spoken, Written};
 use super::prices::BilledTokens;
 use super::request::{Delivery, Message};
-use super::script::{Answer, Manner, ModelScript, ReasoningReport, Thought, What};
+use super::script::{Answer, Manner, ModelScript, What};
 use super::server::{Arrived, Server, unix_seconds, whole};
-
-/// Most tokens of a thought that nobody scripted.
-const SUMMARY_TOKENS_MAX: u64 = 24;
 
 impl Server {
     /// Answers what stands at `path` below `/v1/responses`.
@@ -114,7 +111,7 @@ impl Server {
             self.answer_to(what, &items::last_user_text(&request.context), &conversation(&request.context));
         unwrap_custom(&mut answer, request);
         let reasoning = if request.reasons { script.thinks(&answer) } else { 0 };
-        let thought = thought(&answer, reasoning, script.habits.reasoning_report);
+        let thought = shown_thought(&answer, reasoning, script.habits.reasoning_report);
         let generation = Generation::of(vec![answer], request.output_limit, reasoning, &script.habits);
         let prompt = request.prompt_tokens();
         let cache = self.read_prefixes(&prompt, script);
@@ -192,15 +189,6 @@ fn cancel(held: &mut Held) -> Read<Value> {
         held.response["output"] = json!([]);
     }
     Ok(held.response.clone())
-}
-
-/// The thought behind the answer: the scripted one, or a few words of one that is only counted.
-fn thought(answer: &Answer, reasoning: u64, report: ReasoningReport) -> Option<Thought> {
-    if reasoning == 0 || report == ReasoningReport::Hidden {
-        return None;
-    }
-    let made_up = || Thought { text: super::answer::words(reasoning.min(SUMMARY_TOKENS_MAX)), redacted: false };
-    Some(answer.thought.clone().unwrap_or_else(made_up))
 }
 
 /// A custom tool takes text: what a script has as `{"input": "…"}` is said as it is.
