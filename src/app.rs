@@ -39,7 +39,7 @@ use crate::problem::Problem;
 use crate::providers::Providers;
 use crate::route::{examples, nested};
 use crate::server::listen::{self, Listener};
-use crate::server::{Admission, InForce, Server, tls};
+use crate::server::{Admission, FeedbackPace, InForce, Server, tls};
 use crate::telemetry::log::{Log, now_ms};
 use crate::telemetry::metrics::Metrics;
 use crate::webhooks;
@@ -179,6 +179,8 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         ),
         keys,
         admission: Arc::clone(&admission),
+        replays: Arc::default(),
+        feedback_pace: FeedbackPace::default(),
     });
     let (listen, admin_listen) = (agents.local_addr()?, operators.local_addr()?);
     let (closing, closing_seen) = switch::channel(false);

@@ -14,6 +14,7 @@ pub mod live;
 mod names;
 mod refusals;
 pub mod routing;
+pub mod standings;
 pub mod state;
 mod timing;
 
@@ -24,9 +25,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use crate::call::Call;
+use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
+use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
@@ -137,7 +139,7 @@ impl Gateway {
         let payers = Arc::new(payers);
         self.routing.payers.store(Arc::clone(&payers));
         let holds = &self.accounts.holds;
-        holds.with(|books| books.replace_budgets(|payer| hold::terms_of(&payers, payer)?.budget));
+        holds.with(|books| books.replace_budgets(|payer| hold::terms_of(&payers.teams, payer)?.budget));
     }
 
     /// What it writes to.
@@ -163,17 +165,17 @@ impl Gateway {
         let purse = self.purse(&facts, key);
         let running = match self.admit(&purse, &facts) {
             Ok(running) => running,
-            Err(error) => return self.no_plan(&call, error),
+            Err(error) => return self.turn_away(&facts, error),
         };
         let downgrade = self.is_to_downgrade(&purse, &facts);
         let (mut plan, remembered) = match self.decide(&call, key, &book, downgrade).await {
             Ok(decided) => decided.into_parts(),
-            Err(error) => return self.no_plan(&call, error),
+            Err(error) => return self.turn_away(&facts, error),
         };
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
-        let mut meter = Box::new(Meter::open(&self.accounts, &facts, &plan));
+        let mut meter = Box::new(Meter::open(&self.accounts, book, &facts, &plan));
         meter.beside(|model| self.providers.row(&model.provider).cloned());
         meter.sketch(&call.body);
         meter.count_as(running);
@@ -309,10 +311,23 @@ impl Gateway {
         }
     }
 
-    fn no_plan(&self, call: &Call, error: ApiError) -> Reply {
+    /// Accounts for a call that has the answer of the request `first`, and costs nothing.
+    pub fn replayed(&self, facts: &Arc<CallFacts>, first: RequestId, status: StatusCode) {
+        let as_first = Reason { because: Some(first.to_string().into()), ..Reason::of(Why::Replayed) };
+        let unplanned = Plan::new(None, Vec::new(), as_first);
+        self.unplanned(facts, unplanned).replayed(status.as_u16());
+    }
+
+    /// Refuses a call before it has a plan.
+    pub fn turn_away(&self, facts: &Arc<CallFacts>, error: ApiError) -> Reply {
         let unplanned = Plan::new(None, Vec::new(), Reason::of(Why::Refused));
-        Meter::open(&self.accounts, &call.facts, &Arc::new(unplanned)).refused(error.code, error.status);
+        self.unplanned(facts, unplanned).refused(error.code, error.status);
         Reply { status: status_of(&error), headers: HeaderMap::new(), decision: None, body: ReplyBody::Error(error) }
+    }
+
+    /// Accounts for a call that goes nowhere.
+    fn unplanned(&self, facts: &Arc<CallFacts>, plan: Plan) -> Meter {
+        Meter::open(&self.accounts, self.accounts.book.load_full(), facts, &Arc::new(plan))
     }
 }
 

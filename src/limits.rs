@@ -104,16 +104,26 @@ pub const FEEDBACK_NOTE_BYTES_MAX: usize = 500;
 pub const FEEDBACK_CLAIM_MAX: u32 = 1_000;
 /// Most feedback that looks at the ledger at a time; more waits.
 pub const FEEDBACK_LOOKUPS_MAX: usize = 4;
+/// How often a key may say something of an answer, on the average.
+pub const FEEDBACK_EVERY: Duration = Duration::from_millis(100);
+/// How often it may say something at once.
+pub const FEEDBACK_AT_ONCE: u32 = 100;
 /// How long feedback waits for the ledger to show a request that may just have ended.
 pub const FEEDBACK_PATIENCE: Duration = Duration::from_secs(2);
 /// Most bytes of a request's texts that a sketch reads.
 pub const SKETCH_TEXT_BYTES_MAX: usize = 32 << 10;
 /// Shortest line that counts as a repeated block, in bytes.
 pub const SKETCH_BLOCK_BYTES_MIN: usize = 64;
+/// Most beginnings of prompts that are marked in order to tell what changed in them, at up to a kilobyte each.
+pub const MARKS_MAX: usize = 2_048;
+/// Most tools that are marked one by one.
+pub const MARKED_TOOLS_MAX: usize = 128;
 /// Most bytes of bodies that wait for their sketch; further ones have none.
 pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
+/// How long, of each such time, sketches may take of requests that have ended meanwhile; further ones have none.
+pub const SKETCH_LATE: Duration = Duration::from_millis(1);
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.
@@ -178,6 +188,14 @@ pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 pub const LEDGER_RECORD_BYTES_MAX: usize = 16 << 10;
 /// How long a record of a ledger with `durability: power` may take to reach the disk before it counts as failed.
 pub const LEDGER_SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many times the most that a call could cost an export may bill before it is taken for a mistake.
+pub const EXPORT_BEYOND_TIMES: i64 = 10;
+/// What an export may bill for any call, in nano-dollars: below this nothing is far beyond.
+pub const EXPORT_ALWAYS_NANO: i64 = 1_000_000_000;
+/// What it may bill for a call that nothing bounds, in nano-dollars.
+pub const EXPORT_UNBOUNDED_NANO: i64 = 1_000_000_000_000;
+/// What is not taken for one call whatever somebody says, in nano-dollars: sums of such amounts soon end at the largest number.
+pub const EXPORT_MOST_NANO: i64 = 1_000_000_000_000_000;
 /// Most findings that a look through a ledger lists; all are counted.
 pub const LEDGER_FINDINGS_MAX: usize = 100;
 /// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
@@ -216,6 +234,16 @@ pub const ADMIN_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ADMIN_ANSWERS_MAX: usize = 256;
 /// See [`ADMIN_ANSWERS_MAX`].
 pub const ADMIN_ANSWERS_KEPT: Duration = Duration::from_secs(600);
+/// Longest `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long an answer is kept for a request that is repeated under its `Idempotency-Key`.
+pub const REPLAYS_KEPT: Duration = Duration::from_secs(600);
+/// Largest answer that is kept so, in bytes.
+pub const REPLAY_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of such answers; as much again may be on its way.
+pub const REPLAYS_BYTES_MAX: usize = 64 << 20;
+/// Most of them for one key and team.
+pub const REPLAYS_OF_HOLDER_BYTES_MAX: usize = 16 << 20;
 /// Highest budget, in dollars: sums of that size are far from the largest amount that a row holds.
 pub const BUDGET_USD_MAX: i64 = 1_000_000_000;
 /// Shortest rolling period of a budget.
@@ -224,6 +252,10 @@ pub const ROLLING_MIN: Duration = Duration::from_secs(3600);
 pub const ROLLING_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Most payers' accounts that are told apart; projects and users beyond them share one of their team's.
 pub const PAYERS_MAX: usize = 65_536;
+/// Time between two searches for payers that need be told apart no longer, where there are that many.
+pub const PAYERS_SWEPT_EVERY: Duration = Duration::from_secs(60);
+/// Most users, and projects that share one line of the configuration, whose budgets are listed.
+pub const STANDINGS_MAX: usize = 1_000;
 /// Most pieces of news of budgets that wait to be told; further ones are dropped.
 pub const NEWS_WAITING_MAX: usize = 4096;
 /// Fewest output tokens that a request whose limit is lowered to what is left is served with, unless it asks for fewer.

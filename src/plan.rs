@@ -83,6 +83,8 @@ pub enum Why {
     Observed,
     /// There is no plan: the request was refused before one was made.
     Refused,
+    /// There is no plan: it has the answer of the request that it repeats.
+    Replayed,
 }
 
 impl Why {
@@ -98,6 +100,7 @@ impl Why {
             Self::HeldOut => "held-out",
             Self::Observed => "observed",
             Self::Refused => "refused",
+            Self::Replayed => "replayed",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use farthing::call::{Attribution, Call, CallFacts, Surface};
 use farthing::config;
-use farthing::cost::{Book, Terms, cost_of, upper_bound};
+use farthing::cost::{Book, Most, Terms, cost_of, upper_bound};
 use farthing::ids::{ModelId, ProviderId, RequestId, TeamId};
 use farthing::memory::Memory;
 use farthing::plan::ModelRef;
@@ -135,7 +135,12 @@ pub fn prices(input: &[u8]) {
         for tier in [ServiceTier::Standard, ServiceTier::Batch, ServiceTier::Flex, ServiceTier::Priority] {
             let cost = cost_of(&row.price, &usage, tier, discount_ppm);
             let (input, output) = (usage.input_tokens, usage.output_tokens);
-            let high = upper_bound(&row.price, input, output, &[tier], discount_ppm);
+            let high = upper_bound(
+                &row.price,
+                Most { input_tokens: input, output_tokens: output, hears: true },
+                &[tier],
+                discount_ppm,
+            );
             if let Ok(cost) = cost {
                 assert!(high.is_none_or(|high| cost <= high), "{cost} is more than {high:?}");
                 assert!(cost.0 >= 0 && (row.price.terms != Terms::Free || cost.0 == 0));
@@ -394,5 +399,6 @@ fn usage_of(figures: &[u8]) -> Usage {
         cache_write_1h_tokens: figure(4),
         output_tokens: figure(5),
         reasoning_tokens: figure(6),
+        ..Usage::default()
     }
 }

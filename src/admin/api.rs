@@ -1,4 +1,4 @@
-//! `/admin/api/*`: keys, their audit, and teams, as JSON, for whoever holds the admin key. `docs/admin-api.md` has each shape.
+//! `/admin/api/*`: keys, their audit, teams and how budgets stand, as JSON, for whoever holds the admin key. `docs/admin-api.md` has each shape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +16,16 @@ use sha2::{Digest, Sha256};
 use super::changes::Change;
 use super::{Admin, shows};
 use crate::budget::Terms;
-use crate::config::Team;
+use crate::config::{Key, Team};
+use crate::gateway::standings::{self, Standing};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Repeat, Store, StoredKey, Surroundings, Wanted, Who, duration};
-use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT};
+use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT, IDEMPOTENCY_KEY_BYTES_MAX};
 use crate::server::shown_method;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
 
 /// Most keys of one answer.
 const KEYS_MAX: usize = 1_000;
-/// Longest idempotency key, in bytes.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Answers one request.
 pub(super) async fn serve(admin: Arc<Admin>, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -96,6 +95,10 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             })
             .await
         }
+        (&Method::PATCH, ["keys", name]) => {
+            let patch = parsed(&whole(body).await?)?;
+            Ok((StatusCode::OK, change(admin, who, Change::Update((*name).to_owned(), patch), None).await?))
+        }
         (&Method::DELETE, ["keys", name]) => {
             Ok((StatusCode::OK, change(admin, who, Change::Revoke((*name).to_owned()), None).await?))
         }
@@ -125,10 +128,18 @@ async fn answer(admin: &Arc<Admin>, request: Request<Incoming>) -> Result<(Statu
             let teams: Vec<Value> = admin.server.gateway.payers().teams.iter().map(shown_team).collect();
             Ok((StatusCode::OK, json!({ "teams": teams })))
         }
+        (&Method::GET, ["budgets"]) => {
+            let server = &admin.server;
+            let (teams, ring) = (&server.gateway.payers().teams, server.keys.ring());
+            let keys: Vec<Key> = ring.keys().into_iter().cloned().collect();
+            let (standings, left_out) = standings::of_holds(&admin.accounts.holds, teams, &keys, now_ms());
+            let budgets: Vec<Value> = standings.iter().map(Standing::shown).collect();
+            Ok((StatusCode::OK, json!({ "budgets": budgets, "left_out": left_out })))
+        }
         (method, ["keys"]) => Err(wrong_method(method, "GET, POST")),
-        (method, ["keys", _]) => Err(wrong_method(method, "GET, DELETE")),
+        (method, ["keys", _]) => Err(wrong_method(method, "GET, PATCH, DELETE")),
         (method, ["keys", _, "rotate"]) => Err(wrong_method(method, "POST")),
-        (method, ["audit" | "teams"]) => Err(wrong_method(method, "GET")),
+        (method, ["audit" | "budgets" | "teams"]) => Err(wrong_method(method, "GET")),
         _ => Err(not_found()),
     }
 }
@@ -229,7 +240,17 @@ async fn whole(body: Incoming) -> Result<Bytes, ApiError> {
 }
 
 fn parsed<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::new(Code::InvalidBody, error.to_string()))
+    let wrong = |error: serde_json::Error| ApiError::new(Code::InvalidBody, error.to_string());
+    let written: Value = serde_json::from_slice(body).map_err(wrong)?;
+    // Serde takes a list for a struct as well, member by member.
+    let members = written.as_object();
+    let members = members.ok_or_else(|| ApiError::new(Code::InvalidBody, "the body is no JSON object"))?;
+    for name in ["may", "budget", "limits"] {
+        if members.get(name).is_some_and(|value| !value.is_object() && !value.is_null()) {
+            return Err(ApiError::new(Code::InvalidBody, format!("`{name}` is no JSON object")).param(name));
+        }
+    }
+    serde_json::from_slice(body).map_err(wrong)
 }
 
 /// What keeps a request from being done twice, if it asks for that.

@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use crate::keys::{Asked, KeysError, Made, Repeat, Store, Who};
+use crate::keys::{Asked, KeysError, Made, Repeat, Store, Surroundings, Who};
 use crate::limits::{ADMIN_ANSWERS_KEPT, ADMIN_ANSWERS_MAX};
 use crate::server::Server;
 use crate::telemetry::log::now_ms;
@@ -21,6 +22,8 @@ pub(super) enum Change {
     Create(Box<Asked>),
     /// Give it a new secret, with the old one beside it for a while.
     Rotate(String, std::time::Duration),
+    /// Give it other terms.
+    Update(String, Value),
     /// Revoke it.
     Revoke(String),
 }
@@ -58,12 +61,19 @@ impl Changing {
         let (path, now) = (server.gateway.config().ledger.keys_path(), now_ms());
         let mut store = match change {
             Change::Create(_) => Store::open_or_make(&path)?,
-            Change::Rotate(name, _) | Change::Revoke(name) => Store::open(&path)?
+            Change::Rotate(name, _) | Change::Update(name, _) | Change::Revoke(name) => Store::open(&path)?
                 .ok_or_else(|| KeysError::Unknown { name: crate::config::quoted(name), hint: String::new() })?,
         };
         let (action, key, secret) = match change {
             Change::Create(asked) => with_secret("create", store.create(asked, who, now, repeat)?),
             Change::Rotate(name, overlap) => with_secret("rotate", store.rotate(name, *overlap, who, now, repeat)?),
+            Change::Update(name, patch) => {
+                let config = server.gateway.config();
+                let timezone = TimeZone::get(&config.timezone).unwrap_or(TimeZone::UTC);
+                let around =
+                    Surroundings { teams: &config.teams, keys: &config.keys, timezone: &timezone, now_ms: now };
+                ("update", store.update(name, who, now, |key| key.patched(patch, around))?, None)
+            }
             Change::Revoke(name) => ("revoke", store.revoke(name, who, now)?, None),
         };
         let accounts = server.gateway.accounts();

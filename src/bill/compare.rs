@@ -339,7 +339,8 @@ impl Judge<'_> {
         let above = line.low.saturating_sub(line.tolerance) <= line.theirs;
         let below = line.high.is_none_or(|high| line.theirs <= high.saturating_add(line.tolerance));
         if above && below && !doubt.is_empty() {
-            return (doubt, true);
+            // Where nothing bounds what a row cost, any amount would be within.
+            return (doubt, line.what != What::Cost || line.high.is_some());
         }
         if let Some(reason) = self.plain(line) {
             return (vec![reason], false);

@@ -208,7 +208,10 @@ fn each_residual_has_its_likely_reason() {
         &[(1_730_000_000, false, &[Reason::UncertainRows, Reason::NotThroughFarthing])],
     );
     let unpriced = Ours { uncertain: 1, unpriced: 1, high: None, ..exactly(DOLLAR) };
-    check_reasons("2026-11-01,a,9.73\n", &a(unpriced), &[(8_730_000_000, true, &[Reason::UnpricedModel])]);
+    check_reasons("2026-11-01,a,9.73\n", &a(unpriced), &[(8_730_000_000, false, &[Reason::UnpricedModel])]);
+    let unbounded = Ours { uncertain: 1, high: None, ..exactly(DOLLAR) };
+    check_reasons("2026-11-01,a,9.73\n", &a(unbounded), &[(8_730_000_000, false, &[Reason::UncertainRows])]);
+    check_reasons("2026-11-01,a,1.00\n", &a(unbounded), &[(0, true, &[])]);
     let estimated = Ours { estimated: 1, low: 0, high: Some(2 * DOLLAR), ..exactly(DOLLAR) };
     check_reasons("2026-11-01,a,0.73\n", &a(estimated), &[(-270_000_000, true, &[Reason::EstimatedRows])]);
     let beyond = Ours { overshoot: 7, ..exactly(DOLLAR) };

@@ -5,9 +5,10 @@
 //! spent and leaves the rest to others. Those who find too little wait in line: first come, first served, and at the end
 //! of its patience each may take what is there, whoever stands before it.
 
+mod apart;
 mod changes;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,8 +48,18 @@ impl Payer {
         }
     }
 
+    /// Where its kind stands in lists.
+    pub fn kind_order(&self) -> u8 {
+        match self {
+            Self::Team(_) => 0,
+            Self::Project(..) => 1,
+            Self::User(..) => 2,
+            Self::Key(_) => 3,
+        }
+    }
+
     /// Who stands for it where more of its kind come than can be told apart.
-    fn other(&self) -> Self {
+    pub(super) fn other(&self) -> Self {
         match self {
             Self::Project(team, _) => Self::Project(team.clone(), "(others)".into()),
             Self::User(team, _) => Self::User(team.clone(), "(others)".into()),
@@ -181,6 +192,8 @@ pub struct Books {
     /// The stretches of time that were asked for last.
     slices: Vec<(Every, Span)>,
     payers_max: usize,
+    /// The moment of the request for whom idle accounts were looked for last.
+    swept_ms: Option<i64>,
 }
 
 impl Books {
@@ -197,13 +210,21 @@ impl Books {
             next: 0,
             slices: Vec::new(),
             payers_max: PAYERS_MAX,
+            swept_ms: None,
         }
     }
 
     /// Books what was spent before, by a request of `at_ms`.
     pub fn recall(&mut self, payer: &Payer, every: Every, at_ms: i64, spent: NanoUsd) {
         let slice = self.slice(every, at_ms);
-        self.account(payer, every).spend(slice, spent);
+        self.account(payer, every).recall(slice, spent);
+    }
+
+    /// Forgets what a payer has spent, to be recalled anew. What is held for it stays.
+    pub fn forget_spent(&mut self, payer: &Payer, every: Every) {
+        if let Some(account) = self.accounts.get_mut(&(payer.clone(), every)) {
+            account.forget_spent();
+        }
     }
 
     /// Whether anything is known of a payer's budget of this kind.
@@ -325,7 +346,7 @@ impl Books {
         if spent > NanoUsd::ZERO {
             for charge in charges.iter() {
                 let slice = self.slice(charge.budget.every, at_ms);
-                self.account(&charge.payer, charge.budget.every).spend(slice, spent);
+                self.account(&charge.payer, charge.budget.every).spend(charge.budget.every, slice, spent);
                 self.tell(charge, at_ms);
             }
         }
@@ -342,6 +363,20 @@ impl Books {
         let now = self.slice(every, at_ms);
         let account = self.accounts.get_mut(&(payer.clone(), every));
         account.map_or((NanoUsd::ZERO, NanoUsd::ZERO), |account| account.balance(every, now))
+    }
+
+    /// When money comes back: a period of the calendar ends, or the oldest step of a rolling one is forgotten.
+    pub fn resets_ms(&mut self, payer: &Payer, every: Every, at_ms: i64) -> i64 {
+        let now = self.slice(every, at_ms);
+        let Every::Rolling(time) = every else { return now.end_ms };
+        let account = self.accounts.get_mut(&(payer.clone(), every));
+        let oldest = account.and_then(|account| account.oldest_ms(time, now));
+        oldest.unwrap_or(now.end_ms) + i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Those who have spent or held anything, with the kinds of period that they did so under.
+    pub fn payers(&self) -> impl Iterator<Item = (&Payer, Every)> {
+        self.accounts.keys().map(|(payer, every)| (payer, *every))
     }
 
     /// What is neither spent nor held under the tightest of these ceilings.
@@ -381,29 +416,6 @@ impl Books {
         slice
     }
 
-    /// The ask with others' accounts in place of new ones, where there are as many as can be told apart.
-    fn told_apart(&mut self, ask: &Ask) -> Option<Ask> {
-        let is_new = |charge: &Charge, accounts: &HashMap<_, _>| {
-            !accounts.contains_key(&(charge.payer.clone(), charge.budget.every))
-        };
-        if self.accounts.len() < self.payers_max || !ask.charges.iter().any(|charge| is_new(charge, &self.accounts)) {
-            return None;
-        }
-        let waiting: HashSet<(Payer, Every)> = self.line.iter().flat_map(|waiter| keys_of(&waiter.ask)).collect();
-        let zone = &self.zone;
-        self.accounts.retain(|known, account| {
-            waiting.contains(known) || !account.is_idle(period::counts_from(known.1, ask.at_ms, zone))
-        });
-        if self.accounts.len() < self.payers_max {
-            return None;
-        }
-        let charges = ask.charges.iter().map(|charge| match is_new(charge, &self.accounts) {
-            true => Charge { payer: charge.payer.other(), ..charge.clone() },
-            false => charge.clone(),
-        });
-        Some(Ask { charges: charges.collect(), ..ask.clone() })
-    }
-
     fn free(&mut self, charge: &Charge, at_ms: i64) -> NanoUsd {
         let (spent, held) = self.balance(&charge.payer, charge.budget.every, at_ms);
         charge.budget.usd - spent - held
@@ -411,14 +423,7 @@ impl Books {
 
     fn short(&mut self, charge: &Charge, ask: &Ask) -> Short {
         let (spent, held) = self.balance(&charge.payer, charge.budget.every, ask.at_ms);
-        let now = self.slice(charge.budget.every, ask.at_ms);
-        let resets_ms = match charge.budget.every {
-            Every::Rolling(time) => {
-                let oldest = self.account(&charge.payer, charge.budget.every).oldest_ms().unwrap_or(now.end_ms);
-                oldest + i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-            }
-            _ => now.end_ms,
-        };
+        let resets_ms = self.resets_ms(&charge.payer, charge.budget.every, ask.at_ms);
         Short { unspent: charge.budget.usd - spent, held, least: ask.least, resets_ms, charge: charge.clone() }
     }
 
@@ -463,7 +468,7 @@ impl Books {
     fn move_held(&mut self, charges: &Arc<[Charge]>, at_ms: i64, by: NanoUsd) {
         for charge in charges.iter() {
             let slice = self.slice(charge.budget.every, at_ms);
-            self.account(&charge.payer, charge.budget.every).hold(slice, by);
+            self.account(&charge.payer, charge.budget.every).hold(charge.budget.every, slice, by);
         }
     }
 
@@ -564,10 +569,6 @@ fn has(charges: &[Charge], wanted: &Charge) -> bool {
 
 fn shares(one: &[Charge], other: &[Charge]) -> bool {
     one.iter().any(|charge| has(other, charge))
-}
-
-fn keys_of(ask: &Ask) -> impl Iterator<Item = (Payer, Every)> {
-    ask.charges.iter().map(|charge| (charge.payer.clone(), charge.budget.every))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! How fast payers ask, and how much at once: requests and tokens of the last minute, requests in flight.
 //!
 //! A minute is any 60 seconds, kept by the second and forgotten late rather than early: what is allowed never exceeds a
-//! limit within a minute. Tokens count as they are estimated when a request begins, and as they were once it ends; with
-//! an empty minute any single request may begin.
+//! limit within a minute; what was asked before a clock was set back is asked now. Tokens count as they are estimated when
+//! a request begins, and as they were once it ends; with an empty minute any single request may begin.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::books::Payer;
 use super::terms::Limits;
-use crate::limits::PAYERS_MAX;
+use crate::limits::{PAYERS_MAX, PAYERS_SWEPT_EVERY};
 
 /// Seconds after which what was asked no longer counts.
 const FORGOTTEN_AFTER: i64 = 61;
@@ -17,9 +18,18 @@ const FORGOTTEN_AFTER: i64 = 61;
 pub type Limited = (Payer, Limits);
 
 /// The paces of all payers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Paces {
     paces: HashMap<Payer, Pace>,
+    payers_max: usize,
+    /// The second in which idle ones were looked for last.
+    swept: Option<i64>,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self { paces: HashMap::new(), payers_max: PAYERS_MAX, swept: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,19 +61,37 @@ pub struct Reached {
 }
 
 impl Paces {
+    /// Those that a request is to begin and to end under, where that is not under its own: there are as many payers as can be
+    /// told apart, and new projects and users of a team go at one pace.
+    pub fn told_apart(&mut self, limited: &[Limited], now: i64) -> Option<Arc<[Limited]>> {
+        let is_new = |paces: &HashMap<Payer, Pace>, payer: &Payer| !paces.contains_key(payer);
+        if self.paces.len() < self.payers_max || !limited.iter().any(|(payer, _)| is_new(&self.paces, payer)) {
+            return None;
+        }
+        // It goes through all of them under the lock that every request takes.
+        if self.swept.is_none_or(|swept| now.abs_diff(swept) >= PAYERS_SWEPT_EVERY.as_secs()) {
+            self.swept = Some(now);
+            self.paces.retain(|_, pace| !pace.is_idle(now));
+            if self.paces.len() < self.payers_max {
+                return None;
+            }
+        }
+        let known_or_other = |(payer, limits): &Limited| match is_new(&self.paces, payer) {
+            true => (payer.other(), *limits),
+            false => (payer.clone(), *limits),
+        };
+        Some(limited.iter().map(known_or_other).collect())
+    }
+
     /// Lets a request begin under all limits, or under none. `watched`: it begins whatever is reached.
     ///
     /// # Errors
     ///
     /// The limit that is reached for the longest.
     pub fn begin(&mut self, limited: &[Limited], tokens: u64, now: i64, watched: bool) -> Result<(), Reached> {
-        let reached = limited.iter().filter_map(|(payer, limits)| self.reached(payer, *limits, tokens, now));
-        let reached = reached.max_by_key(|reached| reached.retry_after);
+        let reached = self.would_reach(limited, tokens, now);
         if let Some(reached) = reached.filter(|_| !watched) {
             return Err(reached);
-        }
-        if self.paces.len() + limited.len() > PAYERS_MAX {
-            self.paces.retain(|_, pace| !pace.is_idle(now));
         }
         for (payer, _) in limited {
             let pace = self.paces.entry(payer.clone()).or_default();
@@ -74,7 +102,7 @@ impl Paces {
     }
 
     /// The limit that a request would meet.
-    pub fn would_reach(&self, limited: &[Limited], tokens: u64, now: i64) -> Option<Reached> {
+    pub fn would_reach(&mut self, limited: &[Limited], tokens: u64, now: i64) -> Option<Reached> {
         let reached = limited.iter().filter_map(|(payer, limits)| self.reached(payer, *limits, tokens, now));
         reached.max_by_key(|reached| reached.retry_after)
     }
@@ -89,8 +117,10 @@ impl Paces {
         }
     }
 
-    fn reached(&self, payer: &Payer, limits: Limits, tokens: u64, now: i64) -> Option<Reached> {
-        let pace = self.paces.get(payer)?;
+    fn reached(&mut self, payer: &Payer, limits: Limits, tokens: u64, now: i64) -> Option<Reached> {
+        let pace = self.paces.get_mut(payer)?;
+        pace.set_back(now);
+        let pace = &*pace;
         let (requests, used) = pace.within(now);
         let reached = |limit, allowed, retry_after| Some(Reached { payer: payer.clone(), limit, allowed, retry_after });
         if let Some(allowed) = limits.concurrency.filter(|allowed| pace.in_flight >= *allowed) {
@@ -110,14 +140,27 @@ impl Paces {
 }
 
 impl Pace {
+    /// A clock that was set back: what came later than now came now.
+    fn set_back(&mut self, now: i64) {
+        while let Some(last) = self.seconds.pop_back_if(|second| second.at > now) {
+            match self.seconds.back_mut().filter(|second| second.at >= now) {
+                Some(second) => {
+                    second.requests += last.requests;
+                    second.tokens += last.tokens;
+                }
+                None => self.seconds.push_back(Second { at: now, ..last }),
+            }
+        }
+    }
+
     fn count(&mut self, now: i64, requests: u64, tokens: u64) {
+        self.set_back(now);
         while let Some(second) = self.seconds.front().filter(|second| now - second.at >= FORGOTTEN_AFTER) {
             self.requests -= second.requests;
             self.tokens -= second.tokens;
             self.seconds.pop_front();
         }
-        // A clock that was set back counts in the last second that it had reached.
-        match self.seconds.back_mut().filter(|last| last.at >= now) {
+        match self.seconds.back_mut().filter(|last| last.at == now) {
             Some(last) => {
                 last.requests += requests;
                 last.tokens += tokens;
@@ -177,6 +220,24 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        for limits in [
+            Limits { requests_per_minute: Some(2), ..Limits::default() },
+            Limits { tokens_per_minute: Some(20), ..Limits::default() },
+        ] {
+            let limited = team(limits);
+            let mut paces = Paces::default();
+            for now in [200_000, 200_001] {
+                paces.begin(&limited, 10, now, false).unwrap();
+            }
+            let reached = paces.begin(&limited, 10, 27_200, false).expect_err("both were asked only now");
+            assert_eq!(reached.retry_after, 61);
+            assert!(paces.begin(&limited, 10, 27_260, false).is_err());
+            paces.begin(&limited, 10, 27_261, false).unwrap();
+        }
+    }
+
+    #[test]
     fn a_refusal_says_when_to_come_back() {
         let limited = team(Limits { requests_per_minute: Some(2), ..Limits::default() });
         let mut paces = Paces::default();
@@ -208,6 +269,40 @@ mod tests {
         paces.end(&limited, 30, 62);
         assert!(paces.begin(&limited, 20, 62, false).is_err());
         paces.begin(&limited, 10, 62, false).unwrap();
+    }
+
+    #[test]
+    fn payers_without_end_go_at_one_pace() {
+        let user = |number: i64| {
+            let limits = Limits { concurrency: Some(1), ..Limits::default() };
+            [(Payer::User("t".into(), number.to_string().into()), limits)]
+        };
+        let mut paces = Paces { payers_max: 2, ..Paces::default() };
+        let mut begin = |number, now| {
+            let limited = user(number);
+            let shared = paces.told_apart(&limited, now);
+            let limited = shared.as_deref().unwrap_or(&limited);
+            let begun = paces.begin(limited, 0, now, false).map_err(|reached| reached.payer);
+            if begun.is_ok() && number > 1 {
+                paces.end(limited, 0, now);
+            }
+            (limited == user(number), begun)
+        };
+        let others = Payer::User("t".into(), "(others)".into());
+        assert_eq!(begin(1, 0), (true, Ok(())));
+        assert_eq!(begin(2, 0), (true, Ok(())));
+        assert_eq!(begin(1, 0).1, Err(user(1)[0].0.clone()), "who is known has a pace of its own");
+        assert_eq!(begin(3, 0), (false, Ok(())));
+        assert_eq!(begin(4, 0), (false, Ok(())));
+        assert_eq!(begin(1, 61).1, Err(user(1)[0].0.clone()));
+        assert_eq!(begin(5, 61), (true, Ok(())), "the second is idle and forgotten");
+        let shared = paces.told_apart(&user(6), 62).expect("there are as many as can be");
+        paces.begin(&shared, 0, 62, false).unwrap();
+        assert_eq!(paces.begin(&shared, 0, 62, false).unwrap_err().payer, others);
+        assert_eq!(paces.paces.len(), 3);
+        paces.end(&shared, 0, 62);
+        assert!(paces.told_apart(&user(7), 120).is_some(), "they are looked through once a minute");
+        assert_eq!(paces.told_apart(&user(7), 123), None, "it has ended where it began");
     }
 
     #[test]

@@ -71,6 +71,35 @@ fn a_turn_that_says_nothing_is_taken_for_the_last_one_that_does() {
 }
 
 #[test]
+fn a_turn_with_an_image_says_something_whatever_its_words() {
+    for previous_user in [None, Some("Sort these 400 log lines by error class")] {
+        let turn = Request { last_user: "ok", previous_user, user_turns: 2, ..Request::default() };
+        let of = |request: &Request<'_>| Classifier::compile(&policy(ORDERS)).classify(request);
+        let with_image = of(&Request { has_images: true, ..turn });
+        assert_eq!(with_image.basis, Basis::Likeness, "{with_image:?}");
+        assert_ne!(of(&turn).basis, Basis::Likeness);
+    }
+}
+
+#[test]
+fn work_leaves_the_default_tier_from_the_bound_of_the_other_one_on() {
+    let bound = Weights::built_in().confidence;
+    let one_each = Classifier::compile(&policy("## Frontier\n- Designs\n## Lightweight\n- Sketches\n"));
+    let described = Described::of(&first("Draw it"));
+    for (tier, default, bound) in [
+        (Tier::Lightweight, Tier::Frontier, bound),
+        (Tier::Frontier, Tier::Lightweight, 0.75 * bound),
+        (Tier::Reasoning, Tier::Lightweight, 0.75 * bound),
+    ] {
+        let classifier = Classifier { tiers: vec![tier, default], default, confidence: None, ..one_each.clone() };
+        for (share, expected) in [(bound + 1e-3, tier), (bound - 1e-3, default)] {
+            let found = classifier.decide(&described, &[share, 1.0 - share, 0.0]);
+            assert_eq!((found.tier, found.ambiguous), (expected, expected == default), "{tier:?} at {share}");
+        }
+    }
+}
+
+#[test]
 fn work_without_a_task_at_the_default_tier_is_ambiguous() {
     let found = Classifier::compile(&policy(ORDERS)).classify(&first("Please write a sonnet about the sea"));
     assert_eq!((found.task, found.tier, found.ambiguous), (None, Tier::Frontier, true));

@@ -1,4 +1,4 @@
-//! `farthing keys create|list|show|rotate|revoke|audit`: virtual keys, whether the gateway runs or not.
+//! `farthing keys create|list|show|update|rotate|revoke|backup|audit`: virtual keys, whether the gateway runs or not.
 //!
 //! What is done is in `keys`; here are the arguments and the words for people. A secret goes to stdout, once and alone.
 
@@ -11,7 +11,8 @@ use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{Format, complain, counted, fail, find_config, print_problems};
+use super::keys_update::Update;
+use super::{Format, complain, counted, fail, find_config, print_problems, user};
 use crate::budget::terms::{Budget, Limits, dollars};
 use crate::config::{self, Keyholding};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Made, May, Store, StoredKey, Surroundings, Wanted, Who, at, duration};
@@ -26,6 +27,7 @@ loopback wants one too. docs/keys.md has all of it.
 Example:
   KEY=$(farthing keys create --name orders-ci --team data-platform --expires 90d)
   farthing keys create --team search --usd 20 --every month --may tiers=lightweight,reasoning
+  farthing keys update orders-ci --usd 50 --concurrency 8 --remove expires
   farthing keys rotate orders-ci --overlap 24h
   farthing keys revoke orders-ci
   farthing keys list --format json";
@@ -53,6 +55,8 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
+    /// Give a key other grants, limits, another budget or end
+    Update(Box<Update>),
     /// Give a key a new secret and print it
     Rotate {
         /// The key's name
@@ -70,6 +74,13 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
+    /// Copy the key store to a file, also while the gateway serves
+    Backup {
+        /// Where to; nothing may stand there
+        destination: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Say who changed which key, and how
     Audit {
         /// Only this key's changes
@@ -83,7 +94,7 @@ enum Action {
 }
 
 #[derive(Args)]
-struct Common {
+pub(super) struct Common {
     /// The configuration that names ledger, teams and time zone; else FARTHING_CONFIG, else ./farthing.yaml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -148,10 +159,12 @@ fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let common = match &arguments.action {
         Action::Create(create) => &create.common,
+        Action::Update(update) => &update.common,
         Action::List { common }
         | Action::Show { common, .. }
         | Action::Rotate { common, .. }
         | Action::Revoke { common, .. }
+        | Action::Backup { common, .. }
         | Action::Audit { common, .. } => common,
     };
     let known = match config::load_keyholding(find_config(common.config.as_ref()).as_deref()) {
@@ -176,13 +189,27 @@ fn act(action: &Action, known: &Keyholding, format: Format) -> Result<(), KeysEr
         };
         Store::open(&path)?.ok_or_else(unknown)
     };
+    let timezone = TimeZone::get(&known.timezone).unwrap_or(TimeZone::UTC);
+    let around = Surroundings { teams: &known.teams, keys: &known.keys, timezone: &timezone, now_ms: now };
     match action {
         Action::Create(create) => {
-            let timezone = TimeZone::get(&known.timezone).unwrap_or(TimeZone::UTC);
-            let around = Surroundings { teams: &known.teams, keys: &known.keys, timezone: &timezone, now_ms: now };
             let asked = wanted(create)?.check(around)?;
-            let made = Store::open_or_make(&path)?.create(&asked, &who, now, None)?;
+            let mut store = Store::open_or_make(&path)?;
+            let closes = known.keys.is_empty() && store.all()?.is_empty();
+            let made = store.create(&asked, &who, now, None)?;
             tell_made(&made, "made", format, now);
+            if closes {
+                complain(format_args!(
+                    "it is the first key: loopback wants one too from now on, and stays closed when it ends; to open it \
+                     again stop the gateway, move `{}` away and start",
+                    path.display()
+                ));
+            }
+        }
+        Action::Update(update) => {
+            let patch = update.patch()?;
+            let key = existing(&update.name)?.update(&update.name, &who, now, |key| key.patched(&patch, around))?;
+            tell(&key, format, now);
         }
         Action::Rotate { name, overlap, .. } => {
             let made = existing(name)?.rotate(name, *overlap, &who, now, None)?;
@@ -195,12 +222,16 @@ fn act(action: &Action, known: &Keyholding, format: Format) -> Result<(), KeysEr
                 Format::Table => say!("key `{name}` is revoked since {}", key.revoked_ms.map(at).unwrap_or_default()),
             }
         }
-        Action::Show { name, .. } => {
-            let key = existing(name)?.one(name)?;
+        Action::Backup { destination, .. } => {
+            let none = || KeysError::Wrong(format!("there are no keys in `{}`", path.display()));
+            Store::open(&path)?.ok_or_else(none)?.backup(destination)?;
             match format {
-                Format::Json => say!("{}", json!({ "key": key.shown(now) })),
-                Format::Table => say!("{}", card(&key, now)),
+                Format::Json => say!("{}", json!({ "path": destination })),
+                Format::Table => say!("the keys of `{}` are in `{}`", path.display(), destination.display()),
             }
+        }
+        Action::Show { name, .. } => {
+            tell(&existing(name)?.one(name)?, format, now);
         }
         Action::List { .. } => {
             let keys = Store::open(&path)?.map_or(Ok(Vec::new()), |store| store.all())?;
@@ -242,6 +273,13 @@ fn act(action: &Action, known: &Keyholding, format: Format) -> Result<(), KeysEr
         }
     }
     Ok(())
+}
+
+fn tell(key: &StoredKey, format: Format, now: i64) {
+    match format {
+        Format::Json => say!("{}", json!({ "key": key.shown(now) })),
+        Format::Table => say!("{}", card(key, now)),
+    }
 }
 
 /// The secret alone to stdout, so that a variable or a file can take it; the rest to stderr.
@@ -287,7 +325,7 @@ fn wanted(create: &Create) -> Result<Wanted, KeysError> {
 }
 
 /// `projects=a,b` and its like.
-fn grants(words: &[String]) -> Result<May, KeysError> {
+pub(super) fn grants(words: &[String]) -> Result<May, KeysError> {
     let mut may = May::default();
     for word in words {
         let (kind, list) = word.split_once('=').unwrap_or((word, ""));
@@ -357,16 +395,4 @@ fn card(key: &StoredKey, now: i64) -> Table {
         }
     }
     table
-}
-
-/// The user of the system, by the id that the kernel knows and not by what the environment says.
-fn user() -> String {
-    let id = rustix::process::getuid().as_raw().to_string();
-    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = known.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    name.unwrap_or(id)
 }

@@ -1,4 +1,4 @@
-//! `farthing ledger verify|backup|compact|rerate|salvage`: looking through the books, copying them, tidying them up.
+//! `farthing ledger verify|backup|compact|rerate|audit|salvage`: looking through the books, copying them, tidying them up.
 //!
 //! What is done is in `ledger::{verify, backup, compact, salvage}`; here are the arguments and the words for people.
 //! Nothing but the ledger's place is read of the configuration, so that no secret need be there.
@@ -10,14 +10,17 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{Format, counted, fail, find_config, mirror, print_problems, rerate};
+use super::{Format, audit, counted, fail, find_config, mirror, print_problems, rerate, user};
 use crate::config::{self, Bookkeeping};
+use crate::ledger::LedgerError;
+use crate::ledger::audit::{Act, FORGOTTEN, at_prompt};
 use crate::ledger::backup::{Existing, backup};
 use crate::ledger::compact::{Mirrored, compact};
-use crate::ledger::retention::first_kept;
+use crate::ledger::retention::{Forgotten, first_kept};
 use crate::ledger::salvage::salvage;
 use crate::ledger::verify::{FateSum, Progress, Verified, verify};
 use crate::money::NanoUsd;
@@ -116,6 +119,12 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
+    /// Say who closed months, corrected prices, imported exports and forgot rows
+    #[command(after_help = audit::AFTER_HELP)]
+    Audit {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Book what a corrected price makes a difference of
     #[command(after_help = rerate::AFTER_HELP)]
     Rerate(rerate::Arguments),
@@ -155,6 +164,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             run_backup(ledger, destination, existing, common.format)
         }),
         Action::Salvage { common } => with_ledger(common, |ledger| run_salvage(ledger, common.format)),
+        Action::Audit { common } => with_ledger(common, |ledger| audit::run(ledger, common.format)),
         Action::Rerate(arguments) => rerate::run(arguments),
         Action::Compact { keep, unmirrored, common } => with_books(common, |books| {
             let mirrored = match (unmirrored, &books.mirror) {
@@ -254,7 +264,12 @@ fn run_compact(books: &Bookkeeping, keep: Option<u32>, mirrored: Mirrored, forma
     let bar = bar().with_message("rewriting the tables");
     let (ledger, zone) = (&books.ledger.path, TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC));
     let keep = keep.map(|months| (first_kept(date_of(now_ms(), &zone), months), &zone));
-    let done = compact(ledger, keep, mirrored);
+    let done = compact(ledger, keep, mirrored).and_then(|done| {
+        if let Some((first, _)) = keep {
+            note_forgotten(ledger, first, &done.forgotten)?;
+        }
+        Ok(done)
+    });
     bar.finish_and_clear();
     match (done, format) {
         (Err(error), _) => return fail(error),
@@ -277,6 +292,14 @@ fn run_compact(books: &Bookkeeping, keep: Option<u32>, mirrored: Mirrored, forma
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Leaves a trace of the rows that were deleted.
+fn note_forgotten(ledger: &Path, first_kept: Date, forgotten: &Forgotten) -> Result<(), LedgerError> {
+    let facts = json!({ "requests": forgotten.requests, "attempts": forgotten.attempts, "months": forgotten.months });
+    let (who, subject) = (at_prompt(&user()), format!("before {first_kept}"));
+    let act = Act { at_ms: now_ms(), who: &who, action: FORGOTTEN, subject: &subject, sha256: "", facts };
+    act.note_in(ledger)
 }
 
 /// Shown at a terminal only.

@@ -10,10 +10,13 @@ macro_rules! say {
     }};
 }
 
+mod audit;
+mod budgets;
 mod check;
 mod demo;
 mod explain;
 mod keys;
+mod keys_update;
 mod ledger;
 mod mirror;
 mod policy;
@@ -74,6 +77,9 @@ enum Command {
     /// Make, list, rotate and revoke virtual keys, while the gateway runs or not
     #[command(after_help = keys::AFTER_HELP)]
     Keys(keys::Arguments),
+    /// Say what is spent, held and left of each budget
+    #[command(after_help = budgets::AFTER_HELP)]
+    Budgets(budgets::Arguments),
     /// Show prices, check a price file, bring it up to date
     #[command(after_help = prices::AFTER_HELP)]
     Prices(prices::Arguments),
@@ -138,8 +144,21 @@ pub fn run() -> ExitCode {
         Command::Review(arguments) => review::run(&arguments),
         Command::Statement(arguments) => statement::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Budgets(arguments) => budgets::run(&arguments),
         Command::Prices(arguments) => prices::run(&arguments),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     }
+}
+
+/// The user of the system, by the id that the kernel knows and not by what the environment says.
+fn user() -> String {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
 }

@@ -206,11 +206,14 @@ fn table(found: &[(String, Arc<Price>)]) -> Table {
         match &price.terms {
             Terms::Free => cells.extend(["free", "free", "free", "free", "free", ""].map(str::to_owned)),
             Terms::Metered(metered) => {
-                let rates = metered.standard.base.named().filter(|(name, _)| *name != "reasoning");
-                cells.extend(rates.map(|(_, rate)| rate.map_or_else(|| "?".to_owned(), usd_per_million)));
+                let rates: Vec<_> = metered.standard.base.named().collect();
+                let (text, apart) = rates.split_at(6);
+                let shown = text.iter().filter(|(name, _)| *name != "reasoning");
+                cells.extend(shown.map(|(_, rate)| rate.map_or_else(|| "?".to_owned(), usd_per_million)));
                 let steps = metered.standard.steps.iter().map(|step| format!("above {}", step.above));
                 let tiers = metered.tiers().map(|(name, _)| name.to_owned());
-                cells.push(steps.chain(tiers).collect::<Vec<_>>().join(", "));
+                let apart = apart.iter().filter(|(_, rate)| rate.is_some()).map(|(name, _)| (*name).to_owned());
+                cells.push(steps.chain(tiers).chain(apart).collect::<Vec<_>>().join(", "));
             }
         }
         cells.push(price.deprecated.map_or_else(String::new, |day| day.to_string()));

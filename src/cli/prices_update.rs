@@ -73,7 +73,9 @@ impl Arguments {
         let books = self.common.books()?;
         let into = self.into.clone().or_else(|| books.prices.clone());
         if into.is_none() && !self.dry_run {
-            return Ok(fail("the configuration names no price file; wanted `--into FILE`, or `--dry-run`"));
+            return Ok(fail(
+                "the configuration names no price file; wanted `prices: prices.yaml` in it, `--into FILE`, or `--dry-run`",
+            ));
         }
         let only = match self.only.iter().map(|pattern| Meant::read(pattern)).collect::<Result<Vec<_>, _>>() {
             Ok(only) => only,
@@ -98,6 +100,9 @@ impl Arguments {
             write(into, found.changes.iter().map(|(row, _)| row))?;
         }
         self.tell(&found, into.as_deref().filter(|_| !self.dry_run));
+        if let Some(into) = into.as_deref().filter(|into| self.common.format == Format::Table && into.exists()) {
+            tell_of_use(into, books.prices.as_deref());
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -190,6 +195,15 @@ impl Found {
             Some(file) => say!("{changed} written to {}, {} as before", file.display(), counted(self.same, "model")),
             None => say!("{changed}, {} as before; nothing was written", counted(self.same, "model")),
         }
+    }
+}
+
+/// Prices in a file that the configuration does not name price nothing.
+fn tell_of_use(file: &Path, named: Option<&Path>) {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let file = real(file);
+    if named.map(real).as_ref() != Some(&file) {
+        say!("nothing is priced by it until the configuration says `prices: {}`", file.display());
     }
 }
 

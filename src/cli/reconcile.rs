@@ -14,14 +14,16 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::reconcile_told::Told;
-use super::{fail, find_config, print_problems, reconcile_bill};
+use super::{fail, find_config, print_problems, reconcile_bill, user};
 use crate::bill::{Asked, Columns, Shape};
 use crate::config::{self, Bookkeeping};
+use crate::ledger::audit::{self, Act, Hashing};
 use crate::ledger::export::{Export, read_export};
-use crate::ledger::reconcile::{Coverage, Import, Report};
-use crate::ledger::{Ledger, LedgerOptions, open_views};
+use crate::ledger::reconcile::{Beyond, Coverage, Import, Report};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, open_views};
 use crate::problem::{Problem, nearest_hint};
 use crate::telemetry::log::now_ms;
 
@@ -44,7 +46,8 @@ With a line a call: interrupted and estimated attempts take the export's figures
 had reported stays as it is, and is listed where the export says otherwise, in dollars or in tokens. For the
 time between the earliest and the latest attempt that the export names, what only the ledger has is listed
 too, and the two totals are held against each other. Importing the same export again changes nothing. The
-gateway must be stopped. With --complete the export is taken to have every call that was billed in that time:
+gateway must be stopped. Amounts far beyond what their call could cost (ten times that, and a dollar) are
+listed and not taken; with --beyond they are. With --complete the export is taken to have every call that was billed in that time:
 attempts in doubt that it does not name were not billed and are settled at 0; reported ones become differences.
 
 With sums: by day and model, ours (at least .. known and estimated .. at most), theirs, the residual and the
@@ -54,7 +57,7 @@ api_key, project.
 
 Exit status: 0 if the export was compared, whatever it showed; 1 if something could not be read, or while
 the gateway has the ledger open and the export has a line a call; 2 if the arguments are wrong; 3 with
---check if a residual is beyond rounding and beyond what the ledger says it does not know.
+--check if a residual is beyond rounding and beyond what the ledger says it does not know, or if that has no bound.
 
 Example:
   farthing reconcile --provider openai --complete usage-2026-11.csv
@@ -90,6 +93,9 @@ pub struct Arguments {
     /// The export has a line for every billed call of its time: what it does not name was not billed
     #[arg(long)]
     complete: bool,
+    /// Settle attempts also at amounts that are far beyond the most that they could cost
+    #[arg(long)]
+    beyond: bool,
     /// End with 3 if a residual is beyond rounding and doubt
     #[arg(long)]
     check: bool,
@@ -171,8 +177,9 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     let config = config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref())?;
     let name = arguments.file.display().to_string();
     let unreadable = |error: std::io::Error| vec![Problem::of_file(&name, format!("cannot be read: {error}"))];
-    let file = File::open(&arguments.file).map_err(unreadable)?;
+    let file = Hashing::new(File::open(&arguments.file).map_err(unreadable)?);
     let mut reader = BufReader::with_capacity(START_BYTES, file);
+    legible(reader.fill_buf().map_err(unreadable)?).map_err(|message| vec![Problem::of_file(&name, message)])?;
     let shape = match (arguments.shape, &arguments.columns) {
         (Some(shape), None) => shape,
         (None | Some(Shape::Csv), Some(_)) => Shape::Csv,
@@ -185,8 +192,8 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     if arguments.api_key.is_some() || arguments.project.is_some() {
         return Err(Failure::Arguments("`--api-key` and `--project` are for exports of sums"));
     }
-    let export = read_export(&name, reader)?;
-    let report = import(&config, arguments, &export)?;
+    let export = read_export(&name, &mut reader)?;
+    let report = import(&config, arguments, &export, &reader.into_inner().sha256())?;
     let told = Told::of(&name, &arguments.provider, &export, &report);
     let text = match arguments.format {
         Format::Table => told.table(),
@@ -196,6 +203,23 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     Ok((text, told.is_within()))
 }
 
+/// Whether the beginning of a file is text that can be read; else what it is.
+fn legible(start: &[u8]) -> Result<(), String> {
+    if start.trim_ascii().is_empty() {
+        return Err("it is empty; wanted an export".to_owned());
+    }
+    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16; wanted UTF-8".to_owned());
+    }
+    match std::str::from_utf8(start) {
+        // A character that the buffer cuts is no error.
+        Err(error) if error.error_len().is_some() => {
+            Err(format!("it is not UTF-8 (byte {}); wanted UTF-8", error.valid_up_to() + 1))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An export of sums: nothing is changed.
 fn sums(
     config: &Bookkeeping,
@@ -203,6 +227,9 @@ fn sums(
     shape: Shape,
     (name, reader): (&str, impl BufRead),
 ) -> Result<(String, bool), Failure> {
+    if arguments.beyond {
+        return Err(Failure::Arguments("`--beyond` is for exports with a line a call: sums settle nothing"));
+    }
     if arguments.complete {
         return Err(Failure::Arguments("`--complete` is for exports with a line a call: sums settle nothing"));
     }
@@ -237,7 +264,8 @@ fn sums(
     Ok((text, told.is_within()))
 }
 
-fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export) -> Result<Report, String> {
+/// Imports an export with a line a call, whose file has that hash, and leaves a trace of it.
+fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export, sha256: &str) -> Result<Report, String> {
     let path = &config.ledger.path;
     if !path.exists() {
         return Err(format!("there is no ledger at `{}`", path.display()));
@@ -249,14 +277,30 @@ fn import(config: &Bookkeeping, arguments: &Arguments, export: &Export) -> Resul
     };
     let spinner = ProgressBar::new_spinner().with_message(format!("importing {} rows", export.rows.len()));
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let (ledger, _) = Ledger::open(&options).map_err(|error| error.to_string())?;
+    let (ledger, _) = Ledger::open(&options).map_err(|error| match error {
+        LedgerError::InUse { .. } => {
+            format!(
+                "{error}; an export with a line a call corrects the ledger: stop the gateway for as long as that takes"
+            )
+        }
+        error => error.to_string(),
+    })?;
     let provider = arguments.provider.as_str();
     known(config, &ledger.views().map_err(|error| error.to_string())?, provider)?;
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
     let coverage = if arguments.complete { Coverage::Complete } else { Coverage::Partial };
-    let import = Import { provider, export: &name, at_ms: now_ms(), coverage };
+    let beyond = if arguments.beyond { Beyond::Take } else { Beyond::Refuse };
+    let import = Import { provider, export: &name, at_ms: now_ms(), coverage, beyond };
     let report = ledger.reconcile(&import, &export.rows).map_err(|error| error.to_string())?;
     ledger.close().map_err(|error| error.to_string())?;
+    let facts = json!({
+        "provider": provider, "complete": arguments.complete, "beyond": arguments.beyond, "matched": report.matched.rows,
+        "corrected": report.corrected.rows, "corrected_nano": report.corrected.amount.0,
+        "settled_at_zero": report.settled_at_zero.len(),
+    });
+    let who = audit::at_prompt(&user());
+    let act = Act { at_ms: import.at_ms, who: &who, action: audit::RECONCILED, subject: &name, sha256, facts };
+    act.note_in(path).map_err(|error| error.to_string())?;
     spinner.finish_and_clear();
     Ok(report)
 }
@@ -274,4 +318,18 @@ fn known(config: &Bookkeeping, views: &Connection, provider: &str) -> Result<(),
     }
     let hint = nearest_hint(provider, config.providers.iter().map(String::as_str));
     Err(format!("`{provider}` is neither a provider row of the configuration nor in the ledger{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_text_says_what_it_is() {
+        let told = |start: &[u8]| legible(start).expect_err("it is none");
+        assert_eq!(told(b" \n"), "it is empty; wanted an export");
+        assert_eq!(told(b"\xff\xfed\0a\0"), "it is UTF-16; wanted UTF-8");
+        assert_eq!(told(b"Modell;Stra\xdfe\n"), "it is not UTF-8 (byte 12); wanted UTF-8");
+        assert_eq!(legible("day,model\n2026-11-01,\u{20ac}".as_bytes().split_last().expect("bytes").1), Ok(()));
+    }
 }

@@ -19,7 +19,7 @@ use crate::bill::{self, Asked, Bill};
 use crate::ledger::by_day::{attempts_by_model, rows_kept_from};
 use crate::money::NanoUsd;
 use crate::problem::Problem;
-use crate::report::write::escaped;
+use crate::report::write::{escaped, shown_text};
 use crate::report::{date_of, midnight};
 
 /// What was compared.
@@ -237,7 +237,7 @@ impl<'a> Told<'a> {
     fn named(&self, model: Option<&str>) -> String {
         let whole_days = self.bill.sums.keys().all(|(_, model)| model.is_none());
         let none = if whole_days { "(all)" } else { "(none)" };
-        model.map_or_else(|| none.to_owned(), |name| name.chars().filter(|c| !c.is_control()).collect())
+        model.map_or_else(|| none.to_owned(), shown_text)
     }
 }
 

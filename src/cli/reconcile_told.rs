@@ -14,7 +14,7 @@ use crate::bill::amount::half_of_last;
 use crate::ledger::export::Export;
 use crate::ledger::reconcile::{Absent, Difference, Part, Report, Span, TokenDifference};
 use crate::money::{CostInterval, NanoUsd};
-use crate::report::write::escaped;
+use crate::report::write::{escaped, shown_text};
 
 /// Most attempts or ids of one kind that a table lists; JSON has all of them.
 const LISTED_MAX: usize = 20;
@@ -35,6 +35,7 @@ struct Residual {
     span: Span,
     whole: NanoUsd,
     differences: NanoUsd,
+    far_beyond: NanoUsd,
     not_in_ledger: NanoUsd,
     not_in_export: NanoUsd,
     credits: NanoUsd,
@@ -54,15 +55,31 @@ impl Residual {
     fn of(report: &Report, credits: NanoUsd, billed: NanoUsd, span: Span) -> Self {
         let whole = billed - span.ledger_after;
         let differences = report.differences.iter().map(Difference::amount).sum();
+        let far_beyond = report.far_beyond.iter().map(Difference::amount).sum();
         let not_in_ledger = report.unmatched_cost;
         let known = |absent: &Absent| absent.ledger.exact.unwrap_or_default();
         let not_in_export = NanoUsd::ZERO - report.absent.iter().map(known).sum();
         let rounding = report.rounding;
-        let unexplained = whole - differences - not_in_ledger - not_in_export - credits - rounding;
+        let unexplained = whole - differences - far_beyond - not_in_ledger - not_in_export - credits - rounding;
+        // What is left of a sum that ran over is none.
+        let ran_over =
+            [billed, span.ledger_after, differences, far_beyond, not_in_ledger].iter().any(|sum| !is_whole(*sum));
+        let [whole, unexplained] = if ran_over { [NanoUsd(i64::MAX); 2] } else { [whole, unexplained] };
         let in_doubt = || report.absent.iter().filter(|absent| absent.in_doubt).map(|absent| absent.ledger);
         let high = in_doubt().try_fold(NanoUsd::ZERO, |sum, cost| cost.high.map(|high| sum + high));
         let doubt = Doubt { low: in_doubt().map(|cost| cost.low).sum(), high };
-        Self { span, whole, differences, not_in_ledger, not_in_export, credits, rounding, unexplained, doubt }
+        Self {
+            span,
+            whole,
+            differences,
+            far_beyond,
+            not_in_ledger,
+            not_in_export,
+            credits,
+            rounding,
+            unexplained,
+            doubt,
+        }
     }
 }
 
@@ -78,7 +95,10 @@ impl<'a> Told<'a> {
 
     /// Whether the export contradicts nothing, and only doubt and rounding are left.
     pub fn is_within(&self) -> bool {
-        let Report { differences, outside_interval, unmatched, absent, .. } = self.report;
+        let Report { differences, outside_interval, unmatched, absent, far_beyond, .. } = self.report;
+        if !far_beyond.is_empty() {
+            return false;
+        }
         let (is_settled, (credits, _)) = (absent.iter().all(|absent| absent.in_doubt), self.export.credits);
         differences.is_empty() && outside_interval.is_empty() && unmatched.is_empty() && is_settled && credits == 0
     }
@@ -89,8 +109,11 @@ impl<'a> Told<'a> {
         let mut out = Table(String::new());
         let rows = if self.billed.rows == 1 { "row" } else { "rows" };
         out.say(format_args!(
-            "{}: {} {rows} of `{}` for {} USD",
-            self.file, self.billed.rows, self.provider, self.billed.amount
+            "{}: {} {rows} of `{}` for {}",
+            self.file,
+            self.billed.rows,
+            self.provider,
+            usd(self.billed.amount)
         ));
         let (lines, decimals) = (self.export.lines, self.export.decimals);
         if lines > self.billed.rows + self.export.credits.0 {
@@ -113,9 +136,16 @@ impl<'a> Told<'a> {
             let ledger = found.ledger.exact.map_or_else(|| "an unknown cost".to_owned(), |cost| format!("{cost} USD"));
             format!("{}: reported {ledger}, {}", found.attempt, says(found))
         });
+        if !report.far_beyond.is_empty() {
+            out.part("  far beyond (--beyond takes it)", differing(&report.far_beyond));
+            out.list(&report.far_beyond, |found| {
+                let ledger = range(found.ledger.low, found.ledger.high);
+                format!("{}: {ledger} USD, {}", found.attempt, says(found))
+            });
+        }
         let unmatched = Part { rows: report.unmatched.len() as u64, amount: report.unmatched_cost };
         out.part("in the export, not in the ledger", unmatched);
-        out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { id.clone() });
+        out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { shown_text(id) });
         if self.export.credits.0 > 0 {
             out.part("credits for no call", Part { rows: self.export.credits.0, amount: self.export.credits.1 });
         }
@@ -147,7 +177,11 @@ impl<'a> Told<'a> {
             // What is written to memory is written.
             let _ = out.write_record([finding, &escaped(id), &nano(low), &nano(exact), &nano(high), &nano(export)]);
         };
-        for (finding, list) in [("difference", &report.differences), ("outside_interval", &report.outside_interval)] {
+        for (finding, list) in [
+            ("difference", &report.differences),
+            ("outside_interval", &report.outside_interval),
+            ("far_beyond", &report.far_beyond),
+        ] {
             for found in list {
                 write(finding, &found.attempt.to_string(), Some(found.ledger), found.export);
             }
@@ -172,14 +206,15 @@ impl<'a> Told<'a> {
         let report = self.report;
         let mut value = json!({
             "file": self.file, "provider": self.provider,
-            "rows": self.billed.rows, "rows_nano_usd": self.billed.amount.0,
-            "matched": report.matched.rows, "matched_nano_usd": report.matched.amount.0,
-            "unchanged": report.unchanged.rows, "unchanged_nano_usd": report.unchanged.amount.0,
-            "corrected": report.corrected.rows, "corrected_nano_usd": report.corrected.amount.0,
-            "unmatched": report.unmatched.len(), "unmatched_nano_usd": report.unmatched_cost.0,
+            "rows": self.billed.rows, "rows_nano_usd": summed(self.billed.amount),
+            "matched": report.matched.rows, "matched_nano_usd": summed(report.matched.amount),
+            "unchanged": report.unchanged.rows, "unchanged_nano_usd": summed(report.unchanged.amount),
+            "corrected": report.corrected.rows, "corrected_nano_usd": summed(report.corrected.amount),
+            "unmatched": report.unmatched.len(), "unmatched_nano_usd": summed(report.unmatched_cost),
             "unmatched_ids": report.unmatched,
             "differences": all(&report.differences, difference_json),
             "outside_interval": all(&report.outside_interval, difference_json),
+            "far_beyond": all(&report.far_beyond, difference_json),
             "not_in_export": all(&report.absent, absent_json),
             "settled_at_zero": all(&report.settled_at_zero, absent_json),
             "in_doubt": report.in_doubt, "in_doubt_low_nano_usd": report.doubt.low.0,
@@ -190,21 +225,36 @@ impl<'a> Told<'a> {
         value["span"] = self.residual.as_ref().map_or(Value::Null, |residual| {
             json!({
                 "from_ms": residual.span.from_ms, "until_ms": residual.span.until_ms,
-                "export_nano_usd": self.billed.amount.0,
-                "ledger_before_nano_usd": residual.span.ledger_before.0,
-                "ledger_nano_usd": residual.span.ledger_after.0,
-                "residual_nano_usd": residual.whole.0,
-                "differences_nano_usd": residual.differences.0,
-                "not_in_ledger_nano_usd": residual.not_in_ledger.0,
-                "not_in_export_nano_usd": residual.not_in_export.0,
+                "export_nano_usd": summed(self.billed.amount),
+                "ledger_before_nano_usd": summed(residual.span.ledger_before),
+                "ledger_nano_usd": summed(residual.span.ledger_after),
+                "residual_nano_usd": summed(residual.whole),
+                "differences_nano_usd": summed(residual.differences),
+                "far_beyond_nano_usd": summed(residual.far_beyond),
+                "not_in_ledger_nano_usd": summed(residual.not_in_ledger),
+                "not_in_export_nano_usd": summed(residual.not_in_export),
                 "credits_nano_usd": residual.credits.0, "rounding_nano_usd": residual.rounding.0,
-                "unexplained_nano_usd": residual.unexplained.0,
+                "unexplained_nano_usd": summed(residual.unexplained),
                 "in_doubt_low_nano_usd": residual.doubt.low.0,
                 "in_doubt_high_nano_usd": residual.doubt.high.map(|high| high.0),
             })
         });
         value
     }
+}
+
+/// A sum of amounts; those that go beyond what can be written down have none.
+fn usd(sum: NanoUsd) -> String {
+    if is_whole(sum) { format!("{sum} USD") } else { "(too much to add up)".to_owned() }
+}
+
+fn summed(sum: NanoUsd) -> Option<i64> {
+    is_whole(sum).then_some(sum.0)
+}
+
+/// Sums stop at the largest number.
+fn is_whole(sum: NanoUsd) -> bool {
+    sum.0.unsigned_abs() < i64::MAX.unsigned_abs()
 }
 
 fn differing(list: &[Difference]) -> Part {
@@ -289,7 +339,7 @@ impl Table {
     }
 
     fn part(&mut self, what: &str, part: Part) {
-        self.say(format_args!("{what:<34} {:>9}  {} USD", part.rows, part.amount));
+        self.say(format_args!("{what:<34} {:>9}  {}", part.rows, usd(part.amount)));
     }
 
     fn count(&mut self, what: &str, rows: u64) {
@@ -324,28 +374,32 @@ impl Table {
         self.amount("residual", residual.whole, "the export less the ledger");
         for (what, amount, reason) in [
             ("  differences", residual.differences, "the provider bills other than it had reported"),
+            ("  far beyond", residual.far_beyond, "no call of the ledger could cost that"),
             ("  not in the ledger", residual.not_in_ledger, "other software, or another ledger, used the account"),
             ("  not in the export", residual.not_in_export, "not billed yet, or the export is not complete"),
             ("  credits", residual.credits, "given back for no call"),
             ("  rounding", residual.rounding, "the export rounds"),
             ("  unexplained", residual.unexplained, "still in flight"),
         ] {
-            if amount != NanoUsd::ZERO {
+            if amount != NanoUsd::ZERO && (is_whole(amount) || what != "  unexplained") {
                 self.amount(what, amount, reason);
             }
         }
         let Doubt { low, high } = residual.doubt;
         if high != Some(NanoUsd::ZERO) {
-            self.figure("in doubt", &range(low, high), "not in the export; 0 if it is complete (--complete)");
+            self.figure(
+                "in doubt",
+                &format!("{} USD", range(low, high)),
+                "not in the export; 0 if it is complete (--complete)",
+            );
         }
     }
 
     fn amount(&mut self, what: &str, amount: NanoUsd, reason: &str) {
-        self.figure(what, &amount.to_string(), reason);
+        self.figure(what, &usd(amount), reason);
     }
 
     fn figure(&mut self, what: &str, figure: &str, reason: &str) {
-        let figure = format!("{figure} USD");
         let line = format!("  {what:<21} {figure:<18} {reason}");
         self.say(format_args!("{}", line.trim_end()));
     }

@@ -2,6 +2,7 @@
 //!
 //! Reading is `ledger::rollup`'s, grouping and writing `report`'s; here are the arguments and the words for people.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,28 +13,31 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::{counted, fail, find_config, mirror, print_problems};
-use crate::config;
+use crate::config::{self, Team};
 use crate::ledger::reads::Reads;
-use crate::ledger::{LedgerError, open_views, rollup, statements};
+use crate::ledger::{LedgerError, losses, open_current, rollup, statements};
 use crate::money::NanoUsd;
 use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
-use crate::report::forecast::{DAYS_MIN, Forecast, forecast};
+use crate::report::forecast::{Ceiling, Month, Outlooks};
+use crate::report::losses as broken;
 use crate::report::{By, Line, Report, date_of, midnight};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing report --help`.
 pub const AFTER_HELP: &str = "\
 Reads a ledger that a gateway has open, a backup, or a mirror of several. Days, weeks and months are those of `timezone` in
-the configuration. A request counts once it has ended, in the period in which it arrived. What nobody
-knows the cost of is no cost: it stands between two amounts in a column of its own. `saved` is against
-what the client asked for, `provider_cache` what the provider's own cache took off, which is no part of
-it. `overhead` is the part of the cost that Farthing caused by itself, `net saved` what is left without
-it. `adjusted` is what re-rating booked on top; `transfer` what cache hits are charged at. `charged` is
-the cost with both, and what statements come to; a table has these where there are any. Columns that
-end in `_nano` are whole nano-dollars, in CSV and in JSON.
+the configuration. A request counts once it has ended, in the period in which it arrived, also one that
+was refused or made no call. What nobody knows the cost of is no cost: it stands between two amounts in
+a column of its own. `estimated` is the part of the cost whose tokens no provider reported, and between
+what it stands. `saved` is against what the client asked for, `provider_cache` what the provider's own
+cache took off, which is no part of it. `overhead` is the part of the cost that Farthing caused by
+itself, `net saved` what is left without it. `adjusted` is what re-rating booked on top; `transfer` what
+cache hits are charged at. `charged` is the cost with both, and what statements come to; a table has
+these where there are any. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
 
-By: team, project, pipeline, key, user, prompt, model, tier, task, cause, cache_loss, day, week, month.
+By: team, project, pipeline, key, user, prompt, model, provider, tier, task, cause, cache_loss, session,
+day, week, month.
 
 Example:
   farthing report
@@ -42,25 +46,29 @@ Example:
   farthing report --format focus > focus-2026-11.csv
   farthing report --by team,day --mirror
   farthing report --by team --forecast
-  farthing report --causal";
+  farthing report --causal
+  farthing report --cache-loss";
 
 #[derive(Args)]
 pub struct Arguments {
-    /// What lines are told apart by, several with commas between them
-    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = by, default_value = "team")]
+    /// What lines are told apart by, several with commas between them; else team
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = by)]
     by: Vec<By>,
     /// The first day; else that of the month of the last one
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     since: Option<Date>,
     /// The last day, itself included; else today
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     until: Option<Date>,
-    /// Say as well what the month of the last day will have cost at its end
+    /// Say as well what the month of the last day will have cost at its end, in all and by name, beside budgets of teams
     #[arg(long)]
     forecast: bool,
     /// Instead, what levers really save: sessions with them against those that policies hold out (`holdout`)
     #[arg(long, conflicts_with_all = ["by", "forecast"])]
     causal: bool,
+    /// Instead, the conversations whose cached prefix broke: what broke it, where in the prompt, and what that cost
+    #[arg(long, conflicts_with_all = ["by", "forecast", "causal"])]
+    cache_loss: bool,
     /// The ledger or a copy of it, or a mirror (`env:NAME` of its URL); else the configuration's ledger
     #[arg(long, value_name = "FILE")]
     ledger: Option<String>,
@@ -96,9 +104,39 @@ fn by(word: &str) -> Result<By, String> {
     })
 }
 
+fn day(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| "wanted a day such as 2026-11-28".to_owned())
+}
+
+/// What was asked for that the format has no place for.
+fn contradiction(arguments: &Arguments) -> Option<&'static str> {
+    let tells_apart = |one: &By| arguments.by.contains(one);
+    match arguments.format {
+        Format::Focus if !arguments.by.is_empty() => {
+            Some("`--format focus` has a row a day, team, project and model; wanted it without `--by`")
+        }
+        Format::Focus if arguments.forecast => Some("`--format focus` has no forecast; wanted another format"),
+        Format::Focus if arguments.cache_loss => Some("`--cache-loss` is told as `table`, `csv` or `json`"),
+        Format::Focus | Format::Csv if arguments.causal => Some("`--causal` is told as `table` or `json`"),
+        Format::Csv if arguments.forecast && [By::Day, By::Week, By::Month, By::Cause].iter().any(tells_apart) => {
+            Some("`--forecast` is of a month, and no column of days, weeks, months or causes; wanted them left out")
+        }
+        _ => None,
+    }
+}
+
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let books = match config::load_bookkeeping(find_config(arguments.config.as_ref()).as_deref()) {
+    let config_file = find_config(arguments.config.as_ref());
+    let books = match config::load_bookkeeping(config_file.as_deref()) {
         Ok(books) => books,
+        Err(problems) => {
+            print_problems(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    // What teams may spend is wanted beside a forecast, and looked at for nothing else.
+    let teams = match arguments.forecast.then(|| config::load_keyholding(config_file.as_deref())).transpose() {
+        Ok(keyholding) => keyholding.map(|keyholding| keyholding.teams).unwrap_or_default(),
         Err(problems) => {
             print_problems(&problems);
             return ExitCode::FAILURE;
@@ -108,6 +146,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let asked = Asked::of(arguments, &zone, now_ms());
     if asked.until < asked.since {
         return fail(format_args!("`--until {}` is before `--since {}`", asked.until, asked.since));
+    }
+    if let Some(message) = contradiction(arguments) {
+        fail(message);
+        return ExitCode::from(2);
     }
     let mirror = match (arguments.mirror, &arguments.ledger) {
         (true, _) => match mirror::of(&books) {
@@ -121,14 +163,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         },
         (false, None) => None,
     };
+    let known = Known { teams: &teams, vendors: &books.vendor_of };
     let told = match mirror {
-        Some(target) => mirror::open(&target).and_then(|views| asked.told(&views, arguments)),
+        Some(target) => mirror::open(&target).and_then(|views| asked.told(&views, arguments, &known)),
         None => {
             let path = arguments.ledger.as_ref().map_or(books.ledger.path, PathBuf::from);
             if !path.exists() {
                 return fail(format_args!("there is no ledger at `{}`", path.display()));
             }
-            open_views(&path).and_then(|views| asked.told(&views, arguments))
+            open_current(&path).and_then(|views| asked.told(&views, arguments, &known))
         }
     };
     match told {
@@ -138,6 +181,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(error) => fail(error),
     }
+}
+
+/// What the configuration knows of those that a report names.
+struct Known<'a> {
+    teams: &'a [Team],
+    /// By provider row.
+    vendors: &'a BTreeMap<String, String>,
 }
 
 /// What is wanted, with its days.
@@ -154,15 +204,19 @@ impl<'z> Asked<'z> {
         Self { since: arguments.since.unwrap_or_else(|| until.first_of_month()), until, now_ms, zone }
     }
 
-    fn told(&self, views: &impl Reads, arguments: &Arguments) -> Result<String, LedgerError> {
+    fn told(&self, views: &impl Reads, arguments: &Arguments, of: &Known<'_>) -> Result<String, LedgerError> {
         if arguments.causal {
             return self.causal(views, arguments.format);
         }
-        if arguments.format == Format::Focus {
-            return self.focus(views);
+        if arguments.cache_loss {
+            return self.cache_loss(views, arguments.format);
         }
-        let report = Report::of(&arguments.by, self.lines(views, &arguments.by, self.since, self.until)?, self.zone);
-        let forecast = if arguments.forecast { Some(self.forecast(views)?) } else { None };
+        if arguments.format == Format::Focus {
+            return self.focus(views, of.vendors);
+        }
+        let by = if arguments.by.is_empty() { &[By::Team][..] } else { &arguments.by };
+        let report = Report::of(by, self.lines(views, by, self.since, self.until)?, self.zone);
+        let forecast = if arguments.forecast { Some(self.forecast(views, by, of.teams)?) } else { None };
         Ok(match arguments.format {
             Format::Json => {
                 let mut told = report.json();
@@ -173,7 +227,7 @@ impl<'z> Asked<'z> {
                 }
                 told.to_string()
             }
-            Format::Csv => report.csv(),
+            Format::Csv => report.csv_with(forecast.as_ref()),
             Format::Table | Format::Focus => {
                 let days = format!("{} to {}", self.since, self.until);
                 let forecast = forecast.map(|forecast| format!("\n{}", forecast.words())).unwrap_or_default();
@@ -206,32 +260,53 @@ impl<'z> Asked<'z> {
         Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
     }
 
-    fn focus(&self, views: &impl Reads) -> Result<String, LedgerError> {
+    fn cache_loss(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {
+        let beyond = self.until.saturating_add(Span::new().days(1));
+        let lines = losses::losses(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
+        Ok(match format {
+            Format::Json => broken::json(&lines).to_string(),
+            Format::Csv | Format::Focus => broken::csv(&lines),
+            Format::Table if lines.is_empty() => format!("{} to {}: no cached prefix broke", self.since, self.until),
+            Format::Table => broken::table(&lines).to_string(),
+        })
+    }
+
+    fn focus(&self, views: &impl Reads, vendor_of: &BTreeMap<String, String>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
         let report = Report::of(&by, self.lines(views, &by, self.since, self.until)?, self.zone);
         let charges = report.rows.iter().filter_map(|row| {
             let [day, team, project, model] = row.names.as_slice() else { return None };
-            Some(Charge { day: day.parse().ok()?, team, project, model, figures: &row.figures })
+            let provider = model.split_once('/').map_or("", |(provider, _)| provider);
+            // A row of which the configuration knows no longer is called what it was.
+            let vendor = vendor_of.get(provider).map_or(provider, String::as_str);
+            Some(Charge { day: day.parse().ok()?, team, project, model, vendor, figures: &row.figures })
         });
         Ok(focus::csv(charges, self.zone))
     }
 
-    /// Of the month of the last day, by its days that are over.
-    fn forecast(&self, views: &impl Reads) -> Result<Told, LedgerError> {
-        let month = self.until.first_of_month();
-        let end = month.saturating_add(Span::new().months(1));
-        let today = date_of(self.now_ms, self.zone).min(end);
-        let last = end.saturating_sub(Span::new().days(1));
-        let by_day = Report::of(&[By::Day], self.lines(views, &[By::Day], month, last)?, self.zone);
-        let cost_of = |day: Date| {
-            let name = day.to_string();
-            by_day.rows.iter().find(|row| row.names[0] == name).map_or(0, |row| row.figures.cost)
-        };
-        let days: Vec<i64> = month.series(Span::new().days(1)).take_while(|day| *day < today).map(cost_of).collect();
-        let left = (midnight(end, self.zone) - self.now_ms).max(0) as f64 / 86_400_000.0;
-        let (spent, days_over) = (by_day.total.cost, days.len());
-        Ok(Told { month, spent, days_over, forecast: forecast(spent, &days, left) })
+    /// Of the month of the last day, by its days that are over: of all, and of each name that the report tells apart.
+    fn forecast(&self, views: &impl Reads, by: &[By], teams: &[Team]) -> Result<Outlooks, LedgerError> {
+        let month = Month::of(self.until, rollup::first_ms(views)?, self.now_ms, self.zone);
+        let named: Vec<By> = by.iter().copied().filter(|by| !by.is_time() && *by != By::Cause).collect();
+        let by_day: Vec<By> = named.iter().copied().chain([By::Day]).collect();
+        let lines = self.lines(views, &by_day, month.first, month.last())?;
+        Ok(Outlooks::of(month, &named, &lines, self.zone, |names| ceiling(&named, names, teams)))
     }
+}
+
+/// What the configuration lets a team, or a project of one, spend.
+fn ceiling(by: &[By], names: &[String], teams: &[Team]) -> Option<Ceiling> {
+    let team_of = |name: &str| teams.iter().find(|team| team.id.as_str() == name);
+    let terms = match (by, names) {
+        ([By::Team], [team]) => &team_of(team)?.terms,
+        ([By::Team, By::Project], [team, project]) | ([By::Project, By::Team], [project, team]) => {
+            let team = team_of(team)?;
+            let own = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
+            own.or(team.each_project.as_ref().filter(|_| !project.is_empty()))?
+        }
+        _ => return None,
+    };
+    terms.budget.map(|budget| Ceiling { nano: budget.usd.0, every: budget.every.to_string() })
 }
 
 /// One policy's effect in words.
@@ -270,39 +345,6 @@ fn json_of(effect: &Effect) -> Value {
     })
 }
 
-/// A forecast in words.
-struct Told {
-    month: Date,
-    spent: i64,
-    days_over: usize,
-    forecast: Option<Forecast>,
-}
-
-impl Told {
-    fn words(&self) -> String {
-        let month = self.month.strftime("%Y-%m");
-        let days = counted(self.days_over as u64, "whole day");
-        match self.forecast {
-            None => format!("{month}: {days} say too little for a forecast; wanted {DAYS_MIN}"),
-            Some(Forecast { low, expected, high }) => format!(
-                "{month}: ${} spent, about ${} at its end, 95 % between ${} and ${} (a straight line through {days})",
-                NanoUsd(self.spent),
-                NanoUsd(expected),
-                NanoUsd(low),
-                NanoUsd(high)
-            ),
-        }
-    }
-
-    fn json(&self) -> Value {
-        let nano = |of: fn(&Forecast) -> i64| self.forecast.as_ref().map(of);
-        json!({
-            "month": self.month.strftime("%Y-%m").to_string(), "whole_days": self.days_over, "spent_nano": self.spent,
-            "low_nano": nano(|f| f.low), "expected_nano": nano(|f| f.expected), "high_nano": nano(|f| f.high),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -317,6 +359,7 @@ mod tests {
             until: None,
             forecast: false,
             causal: false,
+            cache_loss: false,
             ledger: None,
             mirror: false,
             config: None,

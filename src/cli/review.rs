@@ -17,7 +17,7 @@ use crate::app::read_book;
 use crate::config;
 use crate::cost::Book;
 use crate::ledger::review::Reading;
-use crate::ledger::{LedgerError, open_views};
+use crate::ledger::{LedgerError, open_current};
 use crate::report::review::{Question, Span, prompts, repeats, rules, tasks, worth};
 use crate::report::{date_of, midnight};
 use crate::telemetry::log::now_ms;
@@ -115,7 +115,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn told(&self, ledger: &std::path::Path, format: Format) -> Result<String, LedgerError> {
-        let views = open_views(ledger)?;
+        let views = open_current(ledger)?;
         let (since_ms, end_ms) = (midnight(self.quarter.0, self.zone), midnight(self.quarter.end(), self.zone));
         let until_ms = end_ms.min(self.now_ms.saturating_add(1));
         let day = date_of(until_ms - 1, self.zone);

@@ -12,14 +12,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{counted, fail, find_config, mirror, print_problems};
+use super::{counted, fail, find_config, mirror, print_problems, user};
 use crate::config;
 use crate::ledger::mirror::statements as mirrored;
-use crate::ledger::open_views;
 use crate::ledger::statements::{self, Books, Month, Statement, StatementError};
+use crate::ledger::{audit, open_views};
 use crate::money::NanoUsd;
 use crate::report::Figures;
-use crate::report::write::escaped;
+use crate::report::write::{align, escaped, estimated};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing statement --help`.
@@ -130,7 +130,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Action::Close { month, team, common } => {
             let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
             let month = Month { first: *month, zone, zone_name: books.timezone };
-            let closed = Books::open(&path).and_then(|mut books| books.close(&month, team.as_deref(), now_ms()));
+            let closed = Books::open(&path, &audit::at_prompt(&user()))
+                .and_then(|mut books| books.close(&month, team.as_deref(), now_ms()));
             closed.map(|closed| told_closed(&closed, &month, common.format))
         }
         Action::Show { month, team, common, .. } => {
@@ -212,11 +213,13 @@ fn told(statement: &Statement, format: Format) -> String {
                 "input",
                 "output",
                 "cost, US$",
+                "estimated, US$",
                 "transfer, US$",
                 "charged, US$",
                 "uncertain, US$",
                 "saved, US$",
             ]);
+            let mut rows: Vec<Vec<String>> = Vec::new();
             for line in &statement.lines {
                 let model = if line.provider.is_empty() {
                     "(no call)".to_owned()
@@ -225,10 +228,12 @@ fn told(statement: &Statement, format: Format) -> String {
                 };
                 let project = if line.project.is_empty() { "(none)" } else { line.project.as_str() };
                 let names = [line.kind.clone(), line.month.clone(), project.to_owned(), model];
-                table.add_row(names.into_iter().chain(cells(&line.figures)));
+                rows.push(names.into_iter().chain(cells(&line.figures)).collect());
             }
             let total = statement.total();
-            table.add_row(["total", "", "", ""].map(str::to_owned).into_iter().chain(cells(&total)));
+            rows.push(["total", "", "", ""].map(str::to_owned).into_iter().chain(cells(&total)).collect());
+            align(&mut rows, 4);
+            table.add_rows(rows);
             let closed = moment(statement.closed_ms);
             format!(
                 "statement {} of {}, {} ({}), closed {closed}\n{table}",
@@ -238,22 +243,43 @@ fn told(statement: &Statement, format: Format) -> String {
     }
 }
 
-fn cells(of: &Figures) -> [String; 8] {
+fn cells(of: &Figures) -> [String; 9] {
     let dollars = |nano: i64| NanoUsd(nano).to_string();
-    let uncertain = match of.uncertain {
-        0 => String::new(),
-        _ => format!("{}..{}", dollars(of.uncertain_low), dollars(of.uncertain_high)),
-    };
     [
         of.requests.to_string(),
         of.input_tokens.to_string(),
         of.output_tokens.to_string(),
         dollars(of.cost),
+        estimated(of),
         dollars(of.transfer),
         dollars(of.charged()),
-        uncertain,
+        uncertain(of),
         dollars(of.saved()),
     ]
+}
+
+/// Between what and what the attempts cost whose cost is not known. A correction tells what its doubt is more or less by: what
+/// was settled is doubt removed, and where some was settled and some came, both ends are told with their signs.
+fn uncertain(of: &Figures) -> String {
+    let Figures { uncertain, uncertain_low, uncertain_high, unbounded, .. } = *of;
+    let range = |low, high, unbounded| {
+        let range = format!("{}..{}", NanoUsd(low), NanoUsd(high));
+        if unbounded == 0 { range } else { format!("{range} and {unbounded} unbounded") }
+    };
+    let all = [uncertain, uncertain_low, uncertain_high, unbounded];
+    if all == [0; 4] {
+        String::new()
+    } else if all.iter().all(|number| *number >= 0) && uncertain_low <= uncertain_high {
+        range(uncertain_low, uncertain_high, unbounded)
+    } else if all.iter().all(|number| *number <= 0) && uncertain_low >= uncertain_high {
+        let [low, high, unbounded] = [uncertain_low, uncertain_high, unbounded].map(i64::saturating_neg);
+        format!("doubt removed: {}", range(low, high, unbounded))
+    } else {
+        let sign = |number: i64| if number < 0 { "" } else { "+" };
+        let dollars = |nano: i64| format!("{}{}", sign(nano), NanoUsd(nano));
+        let ends = format!("low {}, high {}", dollars(uncertain_low), dollars(uncertain_high));
+        if unbounded == 0 { ends } else { format!("{ends}, unbounded {}{unbounded}", sign(unbounded)) }
+    }
 }
 
 fn told_list(listed: &[Statement], format: Format) -> String {
@@ -320,7 +346,7 @@ fn json_of(statement: &Statement) -> Value {
     json!({
         "statement": statement.id, "team": statement.team, "month": statement.month, "timezone": statement.timezone,
         "closed_ms": statement.closed_ms, "lines": statement.lines.iter().map(line).collect::<Vec<_>>(),
-        "total": figures(&statement.total()),
+        "total": figures(&statement.total()), "sha256": statement.digest(),
     })
 }
 
@@ -338,4 +364,29 @@ fn blank(header: &[&str]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(uncertain: i64, low: i64, high: i64, unbounded: i64, expected: &str) {
+        let of = Figures { uncertain, uncertain_low: low, uncertain_high: high, unbounded, ..Figures::default() };
+        assert_eq!(super::uncertain(&of), expected);
+    }
+
+    #[test]
+    fn doubt_is_told_with_what_nothing_bounds_and_as_removed_where_it_was_settled() {
+        check(0, 0, 0, 0, "");
+        check(2, 0, 2_645_750, 0, "0..0.00264575");
+        check(3, 0, 0, 3, "0..0 and 3 unbounded");
+        check(-1, 0, -2_645_750, 0, "doubt removed: 0..0.00264575");
+        check(-3, -1_000, -2_000, -2, "doubt removed: 0.000001..0.000002 and 2 unbounded");
+        // One was settled, another came.
+        check(0, 0, 1_000, 0, "0..0.000001");
+        check(0, 1_000, -2_000, 0, "low +0.000001, high -0.000002");
+        check(1, 0, -2_000, 1, "low +0, high -0.000002, unbounded +1");
+        check(0, 0, 1_000, -1, "low +0, high +0.000001, unbounded -1");
+    }
 }

@@ -1,5 +1,6 @@
 //! The checked shape: complete, resolved, and without anything left to validate.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -235,6 +236,8 @@ pub struct Bookkeeping {
     pub providers: Vec<String>,
     /// The vendors of those rows, by which the price book knows them, each once.
     pub vendors: Vec<String>,
+    /// The vendor of each row, by the row's name.
+    pub vendor_of: BTreeMap<String, String>,
     /// The user's prices, if there is a file of them.
     pub prices: Option<PathBuf>,
     /// IANA name of the zone that periods start in.

@@ -5,7 +5,7 @@
 //! `None`: callers count that and never take it for zero.
 
 use crate::money::{NanoUsd, PicoUsd, PicoUsdPerToken};
-use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, ServiceTier, Usage, WhyUnknown};
 
 use super::price::{Price, Rates, Terms};
 
@@ -18,7 +18,8 @@ use super::price::{Price, Rates, Terms};
 ///
 /// # Errors
 ///
-/// Which rate is not known: of the tier, of inputs of this length, of the output or the writes to the cache.
+/// Which rate is not known: of the tier, of inputs of this length, of the output or the writes to the cache, of sound or
+/// images; or nobody said how much of what was read from the cache was sound.
 pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u32) -> Result<NanoUsd, WhyUnknown> {
     let metered = match &price.terms {
         Terms::Free => return Ok(NanoUsd::ZERO),
@@ -26,29 +27,34 @@ pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u3
     };
     let schedule = metered.schedule(tier).ok_or(WhyUnknown::ServiceTier)?;
     let rates = schedule.rates(usage.input_tokens).ok_or(WhyUnknown::Length)?;
-    let sum = add_input(PicoUsd::default(), rates, usage).ok_or(WhyUnknown::CacheWriteRate)?;
-    let sum = add_output(sum, rates, usage).ok_or(WhyUnknown::OutputRate)?;
+    let (sum, text) = add_apart(PicoUsd::default(), rates, usage).ok_or(WhyUnknown::OtherTokens)?;
+    let sum = add_input(sum, rates, &text).ok_or(WhyUnknown::CacheWriteRate)?;
+    let sum = add_output(sum, rates, &text).ok_or(WhyUnknown::OutputRate)?;
     Ok(round(sum, discount_ppm))
 }
 
-/// The most that a request can cost if it reads at most `input_tokens`, writes at most `output_tokens`
-/// (reasoning included), and the provider applies one of `tiers`.
+/// The most tokens that a request can be billed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Most {
+    /// Input, cached tokens included.
+    pub input_tokens: u64,
+    /// Output, reasoning included, of which any may be sound or images.
+    pub output_tokens: u64,
+    /// Whether some of the input may be sound.
+    pub hears: bool,
+}
+
+/// The most that a request can cost if it reads and writes at most so many tokens, and the provider applies one of `tiers`.
 ///
 /// Never less than [`cost_of`] for any such usage. `None` if any of the tiers has no known price for what is
 /// possible, or if `tiers` is empty: a request whose service tier is left to the provider must name every
 /// tier that the provider may choose.
-pub fn upper_bound(
-    price: &Price,
-    input_tokens: u64,
-    output_tokens: u64,
-    tiers: &[ServiceTier],
-    discount_ppm: u32,
-) -> Option<NanoUsd> {
-    dearest(price, input_tokens, tiers, |rates| {
-        let sum = PicoUsd::default().plus(input_tokens, rates.dearest_input());
-        match output_tokens {
+pub fn upper_bound(price: &Price, most: Most, tiers: &[ServiceTier], discount_ppm: u32) -> Option<NanoUsd> {
+    dearest(price, most.input_tokens, tiers, |rates| {
+        let sum = PicoUsd::default().plus(most.input_tokens, rates.dearest_input_of(most.hears));
+        match most.output_tokens {
             0 => Some(sum),
-            _ => Some(sum.plus(output_tokens, rates.dearest_output()?)),
+            output_tokens => Some(sum.plus(output_tokens, rates.dearest_output_of_any()?)),
         }
     })
     .map(|sum| round(sum, discount_ppm))
@@ -72,6 +78,45 @@ fn dearest(
         }
     }
     found
+}
+
+/// Adds what is no text; gives the rest, too. Images are text where the row has no rate for them.
+fn add_apart(sum: PicoUsd, rates: &Rates, usage: &Usage) -> Option<(PicoUsd, Usage)> {
+    if usage.apart == Apart::NONE {
+        return Some((sum, *usage));
+    }
+    let (apart, of) = (&usage.apart, &rates.apart);
+    let seen = if of.image_input.is_some() { apart.image_input_tokens } else { 0 };
+    let is_told = |tokens: u64| tokens == 0 || usage.cached_input_tokens == 0;
+    let cached = match apart.cached_audio_input_tokens {
+        Some(cached) => cached.min(apart.audio_input_tokens),
+        None if is_told(apart.audio_input_tokens) => 0,
+        None => return None,
+    };
+    if !is_told(seen) && of.image_input != Some(rates.input) {
+        return None;
+    }
+    let priced = |tokens: u64, rate: Option<PicoUsdPerToken>| match tokens {
+        0 => Some((0, PicoUsdPerToken(0))),
+        _ => rate.map(|rate| (tokens, rate)),
+    };
+    let parts = [
+        priced(apart.audio_input_tokens - cached, of.audio_input)?,
+        priced(cached, of.cached_audio_input.or(of.audio_input))?,
+        priced(seen, of.image_input)?,
+        priced(apart.audio_output_tokens, of.audio_output)?,
+        priced(apart.image_output_tokens, of.image_output)?,
+    ];
+    let sum = parts.into_iter().fold(sum, |sum, (tokens, rate)| sum.plus(tokens, rate));
+    let input = apart.audio_input_tokens.saturating_add(seen);
+    let output = apart.audio_output_tokens.saturating_add(apart.image_output_tokens);
+    let text = Usage {
+        input_tokens: usage.input_tokens.saturating_sub(input),
+        cached_input_tokens: usage.cached_input_tokens.saturating_sub(cached),
+        output_tokens: usage.output_tokens.saturating_sub(output),
+        ..usage.as_text()
+    };
+    Some((sum, text))
 }
 
 fn add_input(sum: PicoUsd, rates: &Rates, usage: &Usage) -> Option<PicoUsd> {

@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 use crate::money::{PicoUsdPerToken, scaled};
 
 use super::book::{Row, Rows};
-use super::price::{Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits};
+use super::price::{ApartRates, Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits};
 
 /// Pico-dollars of a dollar, as a power of ten.
 const PICO: i32 = 12;
 /// What a model may do and be billed by tokens alone.
 const MODES: [&str; 4] = ["chat", "completion", "responses", "embedding"];
 /// Parts of the names of what is billed by more than tokens of text.
-const BILLED_OTHERWISE: [&str; 6] = ["-audio", "-tts", "-search", "-omni", "-multimodal", "/flux-"];
+const BILLED_OTHERWISE: [&str; 5] = ["-tts", "-search", "-omni", "-multimodal", "/flux-"];
 /// Output that is no text, or input that is billed by the piece.
 const OTHER_CHARGES: [&str; 4] = [
     "output_cost_per_image_token",
@@ -28,6 +28,8 @@ const OTHER_CHARGES: [&str; 4] = [
     "output_cost_per_video_token",
     "input_cost_per_image",
 ];
+/// Vendors whose usage tells sound and images from text, so that they can be priced.
+const TELLS_SOUND: [&str; 2] = ["openai", "azure"];
 /// The service tiers of a row and what the list's names of their rates end in.
 const TIERS: [&str; 3] = ["_batches", "_flex", "_priority"];
 
@@ -137,28 +139,32 @@ impl Entry<'_> {
         if self.text("mode").is_some_and(|mode| !MODES.contains(&mode.as_str())) {
             return Err("billed otherwise than by tokens of text");
         }
+        let tells = TELLS_SOUND.contains(&vendor);
         let is_named_so = BILLED_OTHERWISE.iter().any(|part| model.contains(part))
             || model.starts_with("lyria")
             || (vendor == "gemini" && model.starts_with("deep-research"));
-        let charges_more = OTHER_CHARGES.iter().any(|field| self.rate(field).is_some());
-        let dearer_images = self.rate("input_cost_per_image_token") > self.rate("input_cost_per_token");
-        if is_named_so || charges_more || dearer_images {
+        let is_named_for_sound =
+            model.contains("-audio") && !(tells && self.rate("input_cost_per_audio_token").is_some());
+        let by_the_token = |field: &str| tells && (field.contains("audio_token") || field.contains("image_token"));
+        let charges_more = OTHER_CHARGES.iter().any(|field| self.rate(field).is_some() && !by_the_token(field));
+        let dearer_images = !tells && self.rate("input_cost_per_image_token") > self.rate("input_cost_per_token");
+        if is_named_so || is_named_for_sound || charges_more || dearer_images {
             return Err("billed by more than tokens of text");
         }
         if model.starts_with("together-ai-") {
             return Err("a class of models, and no model");
         }
         let maker = Maker::of(vendor, model);
-        let standard = self.block("", "", maker).ok_or("no price that is known; zero is none")?;
+        let standard = self.block("", "", (tells, maker)).ok_or("no price that is known; zero is none")?;
         if standard.output.is_none() && !self.embeds() {
             return Err("no price of output that is known; zero is none");
         }
         let needs_output = standard.output.is_some();
-        let standard = Schedule { base: standard, steps: self.steps("", maker, needs_output) };
+        let standard = Schedule { base: standard, steps: self.steps("", (tells, maker), needs_output) };
         let inherited = standard.steps.first().map(|step| step.above);
         let [batch, flex, priority] = TIERS.map(|tier| {
-            let base = self.block("", tier, maker).filter(|rates| !needs_output || rates.output.is_some())?;
-            let mut steps = self.steps(tier, maker, needs_output);
+            let base = self.block("", tier, (tells, maker)).filter(|rates| !needs_output || rates.output.is_some())?;
+            let mut steps = self.steps(tier, (tells, maker), needs_output);
             if steps.is_empty() {
                 steps.extend(inherited.map(|above| Step { above, rates: None }));
             }
@@ -178,13 +184,13 @@ impl Entry<'_> {
     }
 
     /// Long-context steps of a tier, ascending.
-    fn steps(&self, tier: &str, maker: Maker, needs_output: bool) -> Vec<Step> {
+    fn steps(&self, tier: &str, of: (bool, Maker), needs_output: bool) -> Vec<Step> {
         let ending = format!("k_tokens{tier}");
         let thousands = self.0.keys().filter_map(|field| {
             field.strip_prefix("input_cost_per_token_above_")?.strip_suffix(&ending)?.parse::<u64>().ok()
         });
         let steps = thousands.filter_map(|thousands| {
-            let rates = self.block(&format!("_above_{thousands}k_tokens"), tier, maker)?;
+            let rates = self.block(&format!("_above_{thousands}k_tokens"), tier, of)?;
             let is_whole = !needs_output || rates.output.is_some();
             is_whole.then_some(Step { above: thousands.checked_mul(1000)?, rates: Some(rates) })
         });
@@ -193,8 +199,9 @@ impl Entry<'_> {
         steps
     }
 
-    fn block(&self, step: &str, tier: &str, maker: Maker) -> Option<Rates> {
+    fn block(&self, step: &str, tier: &str, (tells, maker): (bool, Maker)) -> Option<Rates> {
         let of = |kind: &str| self.rate(&format!("{kind}{step}{tier}"));
+        let of_other = |kind: &str| of(kind).filter(|_| tells);
         let input = of("input_cost_per_token")?;
         let stated = StatedRates {
             input: Some(input),
@@ -204,6 +211,13 @@ impl Entry<'_> {
             cache_write_1h: of("cache_creation_input_token_cost_above_1hr"),
             output: of("output_cost_per_token").filter(|_| !self.embeds()),
             reasoning: of("output_cost_per_reasoning_token"),
+            apart: ApartRates {
+                audio_input: of_other("input_cost_per_audio_token"),
+                cached_audio_input: of_other("cache_read_input_audio_token_cost"),
+                audio_output: of_other("output_cost_per_audio_token"),
+                image_input: of_other("input_cost_per_image_token"),
+                image_output: of_other("output_cost_per_image_token"),
+            },
         };
         Rates::filled(stated, maker)
     }

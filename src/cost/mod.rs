@@ -16,9 +16,9 @@ mod parse;
 mod price;
 mod write;
 
-pub use arithmetic::{cost_of, upper_bound};
+pub use arithmetic::{Most, cost_of, upper_bound};
 pub use book::{Book, Row, Rows};
 pub use changes::{Change, Figure, change, figures};
 pub use litellm::{Imported, LeftOut, import_litellm};
-pub use price::{Hours, Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};
+pub use price::{ApartRates, Hours, Metered, Price, Rates, Schedule, Step, Terms, TokenLimits};
 pub use write::{usd_per_million, yaml_of};

@@ -30,7 +30,19 @@ const ROW_KEYS: [&str; 11] = [
     "limits",
     "deprecated",
 ];
-const RATE_KEYS: [&str; 6] = ["input", "cached_input", "cache_write_5m", "cache_write_1h", "output", "reasoning"];
+const RATE_KEYS: [&str; 11] = [
+    "input",
+    "cached_input",
+    "cache_write_5m",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "audio_input",
+    "cached_audio_input",
+    "audio_output",
+    "image_input",
+    "image_output",
+];
 const LIMIT_KEYS: [&str; 2] = ["input", "output"];
 
 /// Where rows come from, which decides what their versions are called.
@@ -373,6 +385,11 @@ fn slot<'r>(rates: &'r mut StatedRates, key: &str) -> Option<&'r mut Option<Pico
         "cache_write_1h" => &mut rates.cache_write_1h,
         "output" => &mut rates.output,
         "reasoning" => &mut rates.reasoning,
+        "audio_input" => &mut rates.apart.audio_input,
+        "cached_audio_input" => &mut rates.apart.cached_audio_input,
+        "audio_output" => &mut rates.apart.audio_output,
+        "image_input" => &mut rates.apart.image_input,
+        "image_output" => &mut rates.apart.image_output,
         _ => return None,
     })
 }

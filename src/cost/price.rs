@@ -81,6 +81,17 @@ impl Price {
         self.hours.iter().find(|(hours, _)| hours.has(minute)).map_or(self, |(_, price)| price)
     }
 
+    /// Whether it has a rate for sound that is heard, in all of these tiers and at every length.
+    pub fn knows_sound(&self, tiers: &[ServiceTier]) -> bool {
+        let Terms::Metered(metered) = &self.terms else { return true };
+        tiers.iter().all(|tier| {
+            let rates = metered.schedule(*tier).map(|schedule| schedule.reachable(u64::MAX));
+            rates.is_some_and(|mut rates| {
+                rates.all(|rates| rates.is_some_and(|rates| rates.apart.audio_input.is_some()))
+            })
+        })
+    }
+
     /// Whether it came with the program, and not from a user's file.
     pub fn is_built_in(&self) -> bool {
         self.version.contains("@builtin")
@@ -172,7 +183,10 @@ pub struct Step {
 /// * `cache_write_5m`: 1.25 times the input rate for Anthropic's models, wherever they run; else the input rate;
 /// * `cache_write_1h`: twice the input rate for Anthropic's models; else nothing, it stays unknown;
 /// * `reasoning`: the output rate;
-/// * `output`: nothing, it stays unknown.
+/// * `output`: nothing, it stays unknown;
+/// * `image_input`: nothing, images are text where a row does not say otherwise;
+/// * `cached_audio_input`: the rate of `audio_input`;
+/// * `audio_input`, `audio_output`, `image_output`: nothing, they stay unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rates {
     /// Input that is neither read from nor written to the provider's cache.
@@ -187,6 +201,36 @@ pub struct Rates {
     pub output: Option<PicoUsdPerToken>,
     /// Reasoning output; `None` only together with `output`.
     pub reasoning: Option<PicoUsdPerToken>,
+    /// What is no text.
+    pub apart: ApartRates,
+}
+
+/// What tokens of sound and of images cost; `None`: unknown, but for `image_input`, which is then priced as text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ApartRates {
+    /// Sound that is heard.
+    pub audio_input: Option<PicoUsdPerToken>,
+    /// Sound that is read from the provider's cache.
+    pub cached_audio_input: Option<PicoUsdPerToken>,
+    /// Sound that is made.
+    pub audio_output: Option<PicoUsdPerToken>,
+    /// Images that are seen.
+    pub image_input: Option<PicoUsdPerToken>,
+    /// Images that are made.
+    pub image_output: Option<PicoUsdPerToken>,
+}
+
+impl ApartRates {
+    /// By the names that a row gives them.
+    fn named(self) -> [(&'static str, Option<PicoUsdPerToken>); 5] {
+        [
+            ("audio_input", self.audio_input),
+            ("cached_audio_input", self.cached_audio_input),
+            ("audio_output", self.audio_output),
+            ("image_input", self.image_input),
+            ("image_output", self.image_output),
+        ]
+    }
 }
 
 impl Rates {
@@ -207,6 +251,7 @@ impl Rates {
             cache_write_1h: stated.cache_write_1h.or(written_1h),
             output: stated.output,
             reasoning: stated.output.and(stated.reasoning.or(stated.output)),
+            apart: stated.apart,
         })
     }
 
@@ -215,24 +260,36 @@ impl Rates {
         let inputs =
             [("input", self.input), ("cached_input", self.cached_input), ("cache_write_5m", self.cache_write_5m)];
         let others = [("cache_write_1h", self.cache_write_1h), ("output", self.output), ("reasoning", self.reasoning)];
-        inputs.into_iter().map(|(name, rate)| (name, Some(rate))).chain(others)
+        inputs.into_iter().map(|(name, rate)| (name, Some(rate))).chain(others).chain(self.apart.named())
     }
 
-    /// The dearest rate that an input token can meet.
+    /// The dearest rate that an input token can meet, sound included where some may be among them.
+    pub(super) fn dearest_input_of(&self, hears: bool) -> PicoUsdPerToken {
+        let apart = &self.apart;
+        let heard = apart.audio_input.max(apart.cached_audio_input).filter(|_| hears);
+        self.dearest_input().max(heard.max(apart.image_input).unwrap_or_default())
+    }
+
+    /// The dearest rate that an output token can meet, whatever it is of, if known.
+    pub(super) fn dearest_output_of_any(&self) -> Option<PicoUsdPerToken> {
+        self.dearest_output()
+            .map(|rate| rate.max(self.apart.audio_output.max(self.apart.image_output).unwrap_or_default()))
+    }
+
+    /// The dearest rate that an input token of text can meet.
     pub fn dearest_input(&self) -> PicoUsdPerToken {
         let known = self.input.max(self.cached_input).max(self.cache_write_5m);
         self.cache_write_1h.map_or(known, |written| known.max(written))
     }
 
-    /// The dearest rate that an output token can meet, if known.
+    /// The dearest rate that an output token of text can meet, if known.
     pub fn dearest_output(&self) -> Option<PicoUsdPerToken> {
         self.output.max(self.reasoning)
     }
 
     /// Whether nothing is charged for anything.
     pub(super) fn is_zero(&self) -> bool {
-        let free = PicoUsdPerToken(0);
-        self.dearest_input() == free && self.dearest_output().is_none_or(|rate| rate == free)
+        self.named().all(|(_, rate)| rate.is_none_or(|rate| rate == PicoUsdPerToken(0)))
     }
 }
 
@@ -262,6 +319,7 @@ pub(super) struct StatedRates {
     pub(super) cache_write_1h: Option<PicoUsdPerToken>,
     pub(super) output: Option<PicoUsdPerToken>,
     pub(super) reasoning: Option<PicoUsdPerToken>,
+    pub(super) apart: ApartRates,
 }
 
 /// The most tokens that a model reads and writes in one request, where known.
@@ -303,5 +361,10 @@ fn hash_rates(hasher: &mut crc32fast::Hasher, above: u64, rates: Option<&Rates>)
     for rate in inputs.into_iter().chain([rates.cache_write_1h, rates.output, rates.reasoning]) {
         // One more than the rate, so that an unknown rate differs from zero.
         hasher.update(&rate.map_or(0, |rate| rate.0.saturating_add(1)).to_le_bytes());
+    }
+    // Rows without such rates keep the versions that they had before there were any.
+    for (name, rate) in rates.apart.named().into_iter().filter_map(|(name, rate)| Some((name, rate?))) {
+        hasher.update(name.as_bytes());
+        hasher.update(&rate.0.to_le_bytes());
     }
 }

@@ -16,7 +16,7 @@ use crate::budget::pace::{Limited, Reached};
 use crate::budget::period::counts_from;
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
-use crate::config::{Key, Mode, Payers, Team};
+use crate::config::{self, Key, Mode, Payers, Team};
 use crate::cost::Price;
 use crate::ids::TeamId;
 use crate::ledger::{Adjusted, LedgerError, Spender, Spent, Users};
@@ -41,7 +41,7 @@ const UNCOUNTED_TOKENS: u64 = 100;
 /// How long the views may take to show what keys with new budgets have spent.
 const VIEWS_TIMEOUT: Duration = Duration::from_secs(10);
 /// From midnight to noon, in milliseconds.
-const NOON_MS: i64 = 12 * 3_600_000;
+pub(super) const NOON_MS: i64 = 12 * 3_600_000;
 /// The tokens of a body are counted behind its back where its hold is more than this part of what is left.
 const LARGE_HOLD: i64 = 16;
 
@@ -63,23 +63,24 @@ static NO_CHARGES: LazyLock<Arc<[Charge]>> = LazyLock::new(|| Arc::new([]));
 static NO_LIMITS: LazyLock<Arc<[Limited]>> = LazyLock::new(|| Arc::new([]));
 
 /// The terms of a team, or of a project or user of one; those of keys are the keys' own.
-pub(super) fn terms_of<'p>(payers: &'p Payers, payer: &Payer) -> Option<&'p Terms> {
+pub(super) fn terms_of<'p>(teams: &'p [Team], payer: &Payer) -> Option<&'p Terms> {
+    let named = |team: &TeamId| teams.iter().find(|known| known.id == *team);
     match payer {
-        Payer::Team(team) => Some(&payers.team(team.as_str())?.terms),
+        Payer::Team(team) => Some(&named(team)?.terms),
         Payer::Project(team, name) => {
-            let team = payers.team(team.as_str())?;
+            let team = named(team)?;
             let named = team.projects.iter().find(|(project, _)| **project == **name).map(|(_, terms)| terms);
             named.or(team.each_project.as_ref())
         }
-        Payer::User(team, _) => payers.team(team.as_str())?.each_user.as_ref(),
+        Payer::User(team, _) => named(team)?.each_user.as_ref(),
         Payer::Key(_) => None,
     }
 }
 
 /// The terms that somebody's requests fall under, with those whose terms they are.
-pub fn payers(config: &Payers, who: &Attribution, key: Option<&Key>) -> Vec<(Payer, Terms)> {
+pub fn payers(teams: &[Team], who: &Attribution, key: Option<&Key>) -> Vec<(Payer, Terms)> {
     let mut found = Vec::new();
-    if let Some(team) = config.team(who.team.as_str()) {
+    if let Some(team) = teams.iter().find(|team| team.id == who.team) {
         found.push((Payer::Team(team.id.clone()), team.terms.clone()));
         if let Some(project) = &who.project {
             let named = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
@@ -118,12 +119,12 @@ pub fn recall(accounts: &Accounts, config: &Payers, keys: &[Key], whose: Whose<'
     let budgets_of = |spender: &Spender| {
         let key = by_name.get(spender.key.as_str()).copied();
         let who = claimed_by(spender);
-        let before = if let Whose::NewIn(before) = whose { payers(before, &who, None) } else { Vec::new() };
+        let before = if let Whose::NewIn(before) = whose { payers(&before.teams, &who, None) } else { Vec::new() };
         let is_known = |payer: &Payer, terms: &Terms| {
             let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
             before.iter().any(|(known, of_known)| known == payer && every(of_known) == every(terms))
         };
-        let payers = payers(config, &who, key).into_iter();
+        let payers = payers(&config.teams, &who, key).into_iter();
         let payers = payers.filter(|(payer, terms)| match whose {
             Whose::All => true,
             Whose::Keys => matches!(payer, Payer::Key(_)),
@@ -179,7 +180,7 @@ pub fn recall_adjustments(accounts: &Accounts, config: &Payers) -> Result<(), Le
     accounts.holds.set_adjusted(last.id);
     let now = now_ms();
     let budgets_of = |spender: &Spender| {
-        let payers = payers(config, &claimed_by(spender), None).into_iter();
+        let payers = payers(&config.teams, &claimed_by(spender), None).into_iter();
         let budgets = payers.filter_map(|(payer, terms)| Some((payer, terms.budget?.every)));
         budgets.map(|(payer, every)| (payer, (every, counts_from(every, now, &accounts.timezone)))).collect()
     };
@@ -188,7 +189,7 @@ pub fn recall_adjustments(accounts: &Accounts, config: &Payers) -> Result<(), Le
 }
 
 /// Who a row of sums is of.
-fn claimed_by(spender: &Spender) -> Attribution {
+pub(super) fn claimed_by(spender: &Spender) -> Attribution {
     let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
     let mut who = Attribution::of_team(TeamId::from(&*spender.team));
     (who.project, who.user) = (named(&spender.project), named(&spender.user));
@@ -264,6 +265,23 @@ pub fn recall_new_keys(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Re
     recall(accounts, config, &new, Whose::Keys)
 }
 
+/// Recalls what keys spent whose budgets are to be put in force, whatever is booked of them: of the time before, when they
+/// had none, nothing is.
+///
+/// # Errors
+///
+/// As [`recall_new_keys`].
+pub fn recall_keys_anew(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Result<(), LedgerError> {
+    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
+    // Before the ledger is read: what is settled in between may be booked twice, and never not at all.
+    accounts.holds.with(|books| {
+        for (key, budget) in keys.iter().filter_map(|key| Some((key, key.terms.budget?))) {
+            books.forget_spent(&Payer::Key(key.id.clone()), budget.every);
+        }
+    });
+    recall(accounts, config, keys, Whose::Keys)
+}
+
 /// Brings the gauges of what is left up to date.
 pub fn refresh_gauges(accounts: &Accounts, config: &Payers) {
     for team in &config.teams {
@@ -279,7 +297,7 @@ impl Gateway {
     /// What a call is held to.
     pub(super) fn purse(&self, call: &CallFacts, key: Option<&Key>) -> Purse {
         let in_force = self.routing.payers.load();
-        let payers = payers(&in_force, &call.who, key);
+        let payers = payers(&in_force.teams, &call.who, key);
         if payers.is_empty() {
             let (charges, limited) = (Arc::clone(&NO_CHARGES), Arc::clone(&NO_LIMITS));
             let (on_short, watched) = (OnShort::Refuse, false);
@@ -353,7 +371,7 @@ impl Gateway {
     ) -> Result<Funds, ApiError> {
         let view = &call.facts.view;
         let Some(price) = funds.price.clone() else {
-            self.refuse(purse, Code::UnpricedModel, &purse.charges[0].payer)?;
+            self.refuse(purse, Code::UnpricedModel, (row, target))?;
             funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
             return Ok(funds);
         };
@@ -365,7 +383,7 @@ impl Gateway {
         }
         let Some(want) = funds.bounds.cost else {
             if !purse.unbounded {
-                self.refuse(purse, Code::UnboundedCost, &purse.charges[0].payer)?;
+                self.refuse(purse, Code::UnboundedCost, (row, target))?;
             }
             funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
             return Ok(funds);
@@ -421,22 +439,30 @@ impl Gateway {
     }
 
     /// Refuses, or counts that it would have.
-    fn refuse(&self, purse: &Purse, code: Code, payer: &Payer) -> Result<(), ApiError> {
+    fn refuse(&self, purse: &Purse, code: Code, (row, target): (&Row, &ModelRef)) -> Result<(), ApiError> {
+        let payer = &purse.charges[0].payer;
         self.count_refusal(code, payer, purse.watched);
         if purse.watched {
             return Ok(());
         }
+        let model = config::quoted(target.model.as_str());
         Err(match code {
             Code::UnpricedModel => ApiError::new(
                 code,
-                format!("{payer} has a budget, and the price book has no price for this model; wanted a priced one"),
+                format!(
+                    "{payer} has a budget, and nothing says what `{model}` of provider `{}` costs; wanted a price \
+                     for `{}/{model}` in the file that `prices:` names (`price: free` if it costs nothing)",
+                    target.provider,
+                    row.vendor(),
+                ),
             )
             .param("model"),
             _ => ApiError::new(
                 code,
                 format!(
                     "{payer} has a budget, and nothing bounds what this request may cost; wanted an output limit such as \
-                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself"
+                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself, or a key with \
+                     `may: {{ unbounded: true }}`"
                 ),
             ),
         })

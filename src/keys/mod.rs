@@ -1,4 +1,4 @@
-//! Virtual keys that are made, rotated and revoked while the gateway serves: an SQLite file of their own beside the ledger.
+//! Virtual keys that are made, rotated, changed and revoked while the gateway serves: an SQLite file of their own beside the ledger.
 //!
 //! The ledger has one owner, this file has several: the gateway, its admin API, and `farthing keys` at a prompt. Of a key's
 //! secret only the SHA-256 is kept: 256 random bits cannot be searched for, so that a slow hash would only slow the door.
@@ -6,6 +6,7 @@
 //! is the business of `server`.
 
 mod error;
+mod patch;
 mod schema;
 mod secret;
 mod store;
@@ -110,7 +111,7 @@ pub struct AuditRow {
     pub at: String,
     /// Who, see [`Who`].
     pub who: String,
-    /// `create`, `rotate` or `revoke`.
+    /// `create`, `rotate`, `update` or `revoke`.
     pub action: String,
     /// The key's name.
     pub key: String,

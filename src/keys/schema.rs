@@ -78,6 +78,21 @@ pub(super) fn make(path: &Path) -> Result<(), KeysError> {
     }
 }
 
+/// Copies an open store; the copy takes its name when it is whole.
+pub(super) fn copy(from: &Connection, path: &Path, destination: &Path) -> Result<(), KeysError> {
+    let failed = |source: io::Error| KeysError::File { action: "copy to", path: destination.to_path_buf(), source };
+    let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let new = tempfile::Builder::new().prefix(".farthing-keys-").tempfile_in(folder).map_err(failed)?;
+    from.execute("VACUUM INTO ?1", [new.path().to_string_lossy()]).map_err(database("copy", path))?;
+    let connection = Connection::open(new.path()).map_err(database("copy", path))?;
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL")
+        .and_then(|()| connection.close().map_err(|(_, error)| error))
+        .map_err(database("copy", path))?;
+    new.as_file().sync_all().map_err(failed)?;
+    new.persist_noclobber(destination).map(drop).map_err(|error| failed(error.error))
+}
+
 /// Opens a store that is there.
 pub(super) fn open(path: &Path) -> Result<Connection, KeysError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

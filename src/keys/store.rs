@@ -1,4 +1,4 @@
-//! Making, rotating, revoking and reading keys. Each change is one transaction: the key, its audit row, and what keeps it
+//! Making, rotating, changing, revoking and reading keys. Each change is one transaction: the key, its audit row, and what keeps it
 //! from being done twice.
 
 use std::collections::HashMap;
@@ -114,9 +114,7 @@ impl Store {
             return Err(KeysError::TooMany);
         }
         let Asked { name, team, may, project, pipeline, mode, terms, expires_ms } = asked;
-        let text =
-            |value: Result<String, serde_json::Error>| value.map_err(|error| KeysError::Wrong(error.to_string()));
-        let (may, terms) = (text(serde_json::to_string(may))?, text(serde_json::to_string(terms))?);
+        let (may, terms) = (text(may)?, text(terms)?);
         change
             .execute(
                 "INSERT INTO keys (name, team, may, terms, project, pipeline, mode, created_ms, expires_ms)
@@ -163,6 +161,41 @@ impl Store {
         Ok(Made { key, secret })
     }
 
+    /// Gives a key other terms, which `change_of` makes of what it is. Where they are those that it has, nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// There is no such key, it opens the door no more, `change_of` refuses, or the file cannot be written.
+    pub fn update(
+        &mut self,
+        name: &str,
+        who: &Who,
+        now_ms: i64,
+        change_of: impl FnOnce(&StoredKey) -> Result<Asked, KeysError>,
+    ) -> Result<StoredKey, KeysError> {
+        let (path, change) = self.change()?;
+        let before = known(&change, path, name)?;
+        let state = before.state(now_ms);
+        if state != State::Active {
+            return Err(KeysError::Over { name: name.to_owned(), state: state.as_str() });
+        }
+        let asked = change_of(&before)?;
+        if asked == before.asked {
+            return Ok(before);
+        }
+        let Asked { may, project, pipeline, mode, terms, expires_ms, .. } = &asked;
+        let (may, terms) = (text(may)?, text(terms)?);
+        change
+            .execute(
+                "UPDATE keys SET may = ?2, terms = ?3, project = ?4, pipeline = ?5, mode = ?6, expires_ms = ?7
+                 WHERE name = ?1",
+                params![name, may, terms, project, pipeline, mode.map(word_of), expires_ms],
+            )
+            .map_err(database("write", path))?;
+        let before = Some(before.shown(now_ms));
+        close(change, path, Change { who, now_ms, action: "update", name, before }, None)
+    }
+
     /// Revokes a key for good. One that is revoked already stays as it is, and nothing is written.
     ///
     /// # Errors
@@ -179,6 +212,15 @@ impl Store {
             .map_err(database("write", path))?;
         let before = Some(before.shown(now_ms));
         close(change, path, Change { who, now_ms, action: "revoke", name, before }, None)
+    }
+
+    /// Copies the store as of one moment to a file that is not there yet and that its owner alone may read.
+    ///
+    /// # Errors
+    ///
+    /// A file stands there, or it cannot be written; then nothing does.
+    pub fn backup(&self, destination: &Path) -> Result<(), KeysError> {
+        schema::copy(&self.connection, &self.path, destination)
     }
 
     /// Rows of the audit behind `after`, oldest first, at most [`AUDIT_ROWS_MAX`]; of one key, or of all.
@@ -230,6 +272,10 @@ struct Change<'a> {
     action: &'static str,
     name: &'a str,
     before: Option<Value>,
+}
+
+fn text(value: &impl serde::Serialize) -> Result<String, KeysError> {
+    serde_json::to_string(value).map_err(|error| KeysError::Wrong(error.to_string()))
 }
 
 /// Writes the audit row and what keeps a request from being done twice, and commits.

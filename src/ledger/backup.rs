@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::error::{LedgerError, a_folder, database_error, file_error};
 use crate::ledger::recover::{self, Damage, Left, Recovered};
 use crate::ledger::schema::open_views;
 use crate::ledger::tables::Tables;
@@ -71,8 +71,7 @@ pub fn backup(
 /// Files of SQLite or of a journal beside the destination would become part of the copy.
 fn check_destination(source: &Path, destination: &Path, existing: Existing) -> Result<(), LedgerError> {
     if destination.is_dir() {
-        let found = "it is a folder".to_owned();
-        return Err(LedgerError::NotALedger { path: destination.to_path_buf(), found });
+        return Err(a_folder(destination));
     }
     if destination == source {
         return Err(LedgerError::OntoItself { path: source.to_path_buf() });

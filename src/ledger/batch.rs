@@ -8,8 +8,8 @@ use foldhash::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
-    Cause, Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled, Record,
-    RequestFacts, Sketch, Transfer,
+    Amended, Cause, Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled,
+    Record, RequestFacts, Sketch, Transfer,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::Source;
@@ -81,6 +81,8 @@ pub(super) struct Batch<'a> {
     pub(super) reconciled: Vec<Reconciled<'a>>,
     /// What users said, in the journal's order.
     pub(super) feedback: Vec<Feedback<'a>>,
+    /// What was found out about requests that an earlier batch ended, in the journal's order.
+    pub(super) amended: Vec<Amended<'a>>,
     records: u64,
 }
 
@@ -121,6 +123,7 @@ impl<'a> Batch<'a> {
             Record::Refused(closed, decision) => self.close(*closed, Some(decision)),
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
             Record::Feedback(feedback) => self.feedback.push(*feedback),
+            Record::Amended(amended) => self.amend(*amended),
         }
     }
 
@@ -143,6 +146,17 @@ impl<'a> Batch<'a> {
         request.closing = outcome.closes.take().or(request.closing);
         let attempt = request.attempt(outcome.attempt);
         (attempt.outcome, attempt.pricing) = (Some(outcome), pricing);
+    }
+
+    /// What belongs into a row that this batch writes goes with it.
+    fn amend(&mut self, mut amended: Amended<'a>) {
+        let place = self.places.get(&amended.request).copied();
+        if let Some(sketch) = place.and_then(|place| self.requests[place].sketch.as_mut()) {
+            sketch.texts = amended.texts.take().or(sketch.texts);
+        }
+        if amended.texts.is_some() || amended.broke.is_some() {
+            self.amended.push(amended);
+        }
     }
 
     fn request(&mut self, id: RequestId) -> &mut RequestChange<'a> {

@@ -3,7 +3,7 @@
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Statement, ToSql};
 
-use crate::ledger::record::{KnownTokens, Sketch};
+use crate::ledger::record::{KnownTokens, Sketch, SketchedTexts};
 use crate::money::NanoUsd;
 use crate::reply::usage::Usage;
 
@@ -39,7 +39,7 @@ pub(super) struct SketchColumns(pub(super) [Option<i64>; 11]);
 impl SketchColumns {
     pub(super) fn of(sketch: Option<&Sketch>) -> Self {
         let Some(sketch) = sketch else { return Self([None; 11]) };
-        let texts = sketch.texts.as_ref();
+        let [masked, masked_system, masks, read_bytes, repeated_bytes] = text_columns(sketch.texts.as_ref());
         Self([
             whole(Some(sketch.head_bytes)),
             whole(Some(sketch.opening_bytes)),
@@ -47,13 +47,24 @@ impl SketchColumns {
             whole(sketch.common_tokens),
             Some(hash(sketch.prefix)),
             Some(hash(sketch.exact)),
-            texts.and_then(|texts| texts.masked).map(hash),
-            texts.and_then(|texts| texts.masked_system).map(hash),
-            texts.map(|texts| i64::from(texts.masks)),
-            whole(texts.map(|texts| texts.read_bytes)),
-            whole(texts.map(|texts| texts.repeated_bytes)),
+            masked,
+            masked_system,
+            masks,
+            read_bytes,
+            repeated_bytes,
         ])
     }
+}
+
+/// Those of them that are read from the texts.
+pub(super) fn text_columns(texts: Option<&SketchedTexts>) -> [Option<i64>; 5] {
+    [
+        texts.and_then(|texts| texts.masked).map(hash),
+        texts.and_then(|texts| texts.masked_system).map(hash),
+        texts.map(|texts| i64::from(texts.masks)),
+        whole(texts.map(|texts| texts.read_bytes)),
+        whole(texts.map(|texts| texts.repeated_bytes)),
+    ]
 }
 
 /// The lower 53 bits of a hash: programs that read numbers as doubles, JavaScript's above all, hold those exactly.

@@ -18,6 +18,18 @@ pub enum LedgerError {
         /// The file that the other process holds locked.
         lock: PathBuf,
     },
+    /// The database has other names: a process that opens one of them has another journal and another lock.
+    #[error(
+        "ledger `{}` is one file under {names} names (hard links), and another process could write it under another; \
+         wanted one name: remove the others, or put a copy in the place of this one",
+        path.display()
+    )]
+    Linked {
+        /// The database.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+    },
     /// The file exists and was not made by us; it has not been touched.
     #[error("`{}` is not a farthing ledger: {found}", path.display())]
     NotALedger {
@@ -25,6 +37,17 @@ pub enum LedgerError {
         path: PathBuf,
         /// What it is instead.
         found: String,
+    },
+    /// SQLite would have to write beside the file in order to share it or to read its last changes, and may not.
+    #[error(
+        "ledger `{}` is in use or was not closed, and cannot be read without leave to write beside it ({source}); wanted \
+         that, or a copy made by `farthing ledger backup`", path.display()
+    )]
+    MayNotShare {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's words.
+        source: rusqlite::Error,
     },
     /// The file was written by a later version of Farthing; it has not been touched.
     #[error(
@@ -40,6 +63,19 @@ pub enum LedgerError {
         wanted: u32,
         /// The version of Farthing that wrote it, if the file says so.
         written_by: Option<String>,
+    },
+    /// The tables are of an earlier version, and lack what is to be read.
+    #[error(
+        "ledger `{}` has tables of version {found}, and this program reads those of {wanted}; start this program's gateway \
+         on it once", path.display()
+    )]
+    TooOld {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The one that we read.
+        wanted: u32,
     },
     /// The database is not there, and what belongs to it is: a new one would not fit.
     #[error(
@@ -199,6 +235,11 @@ fn and_more(more: u64) -> String {
 
 fn because(reason: &Option<String>) -> String {
     reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+/// What is said of a folder where a ledger should be.
+pub(super) fn a_folder(path: &Path) -> LedgerError {
+    LedgerError::NotALedger { path: path.to_path_buf(), found: "it is a folder; wanted a file".to_owned() }
 }
 
 /// Names the action and the file of an I/O error.

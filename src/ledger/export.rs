@@ -261,8 +261,14 @@ fn read_csv(mut reader: impl BufRead, found: &mut Findings<'_>) {
     };
     let place = |column: &str| header.iter().position(|name| name.trim_start_matches('\u{feff}') == column);
     let missing = |column: &str| {
-        let hint = nearest_hint(column, header.iter());
-        format!("found no column `{column}`{}", hint.replace("did you mean", "is it"))
+        let hint = nearest_hint(column, header.iter()).replace("did you mean", "is it");
+        match hint.is_empty() && column == ID {
+            true => format!(
+                "found the columns of no known export, nor `{ID}` of one with a line a call; of sums, name them: \
+                 `--columns day=Date,model=Model,usd=Cost`"
+            ),
+            false => format!("found no column `{column}`{hint}"),
+        }
     };
     let absent = match (place(ID), place(USD).or(place(NANO_USD))) {
         (None, _) => Some(ID),
@@ -393,6 +399,13 @@ mod tests {
             &["bill.csv:1: found no column `client_request_id`; is it `client_request_ids`?"],
         );
         check_findings("client_request_id,model\n", &["bill.csv:1: found no column `cost_usd`"]);
+        check_findings(
+            "Date,Model,Cost\n2026-11-01,gpt-x,1\n",
+            &[
+                "bill.csv:1: found the columns of no known export, nor `client_request_id` of one with a line a call; of sums, \
+               name them: `--columns day=Date,model=Model,usd=Cost`",
+            ],
+        );
         check_findings(
             "client_request_id,input_tokens,output_tokens,cost_usd\na-1,1,2,0.1\na-1,1,2,0.1\na-2,x,2,0.1\na-3,1,,0.1\na-4,,,dear\na-5,,,\n",
             &[

@@ -6,6 +6,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::ledger::audit;
+use crate::ledger::counterfactual;
 use crate::ledger::feedback;
 use crate::ledger::rollup;
 use crate::ledger::schema::SCHEMA_VERSION;
@@ -28,6 +30,8 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 6, sql: statements::TABLES },
     Step { to: 7, sql: SKETCHES },
     Step { to: 8, sql: OVERHEADS },
+    Step { to: 9, sql: BREAKS },
+    Step { to: WHOLE, sql: GUARDS },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -150,6 +154,31 @@ FROM requests;",
     rollup::added!()
 );
 
+/// Where cached prefixes broke.
+const BREAKS: &str = "
+ALTER TABLE requests ADD COLUMN cache_lost_at_tokens INTEGER;
+CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to,
+    tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens
+FROM requests;";
+
+/// The version from which on what was saved is the sum of its parts, also once an export has settled a row.
+const WHOLE: u32 = 10;
+
+/// What is written down is neither altered nor replaced, and there is an audit of who wrote it.
+const GUARDS: &str = concat!(statements::guards!(), audit::tables!());
+
 /// The version of the tables.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
@@ -168,8 +197,14 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[Step]) -> rusqlite::
     let is_summed = |connection: &Connection| {
         connection.query_row("SELECT EXISTS (SELECT 1 FROM rollup)", [], |row| row.get::<_, bool>(0))
     };
-    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION && !is_summed(&transaction)? {
-        rollup::fill(&transaction)?;
+    if found < SCHEMA_VERSION && version(&transaction)? == SCHEMA_VERSION {
+        match is_summed(&transaction)? {
+            true => rollup::complete(&transaction)?,
+            false => rollup::fill(&transaction)?,
+        }
+    }
+    if found < WHOLE && version(&transaction)? == SCHEMA_VERSION {
+        counterfactual::mend(&transaction)?;
     }
     transaction.commit()?;
     connection.execute_batch("PRAGMA synchronous = NORMAL")

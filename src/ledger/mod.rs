@@ -9,18 +9,21 @@
 //! after the files in [`verify`], [`backup`], [`compact`] and [`salvage`].
 
 mod applier;
+pub mod audit;
 pub mod backup;
 mod balances;
 mod batch;
 pub mod by_day;
 mod columns;
 pub mod compact;
+mod counterfactual;
 mod error;
 pub mod export;
 pub mod feedback;
 mod frame;
 mod inspect;
 mod journal;
+pub mod losses;
 mod migrate;
 pub mod mirror;
 mod preview;
@@ -30,6 +33,7 @@ mod reconcile_rows;
 pub mod record;
 mod recover;
 mod replay;
+pub mod rerate;
 pub mod retention;
 pub mod review;
 pub mod rollup;
@@ -47,6 +51,7 @@ mod verify_journal;
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -54,7 +59,7 @@ use std::time::Duration;
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
-use crate::ledger::error::file_error;
+use crate::ledger::error::{a_folder, file_error};
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
 use crate::ledger::mirror::{Feeder, Standing, Target};
@@ -64,11 +69,11 @@ use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 use crate::ledger::upkeep::Upkeep;
 
-pub use crate::ledger::balances::{Adjusted, Spender, Spent, Users};
+pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
 pub use crate::ledger::preview::preview;
 pub use crate::ledger::recover::Recovered;
-pub use crate::ledger::schema::{first_id_at, open_views};
+pub use crate::ledger::schema::{first_id_at, open_current, open_views};
 pub use crate::ledger::secured::Secured;
 pub use crate::ledger::upkeep::{Keep, Told};
 
@@ -105,14 +110,14 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::InUse`] while another process owns it; [`LedgerError::NotALedger`],
+    /// [`LedgerError::InUse`] while another process owns it, [`LedgerError::Linked`] if one could unseen; [`LedgerError::NotALedger`],
     /// [`LedgerError::TooNew`] for a file that is not ours to write; [`LedgerError::Unreadable`],
     /// [`LedgerError::MissingSegment`], [`LedgerError::ForeignJournal`] for a journal that cannot be
     /// replayed whole; [`LedgerError::Gone`] for one without its database; [`LedgerError::Damaged`]; else the system's error. Nothing is lost by trying again.
     pub fn open(options: &LedgerOptions) -> Result<(Self, Recovered), LedgerError> {
         let path = canonical(&options.path)?;
         if path.is_dir() {
-            return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
+            return Err(a_folder(&path));
         }
         let lock = lock(&path)?;
         check_files(&path)?;
@@ -147,7 +152,7 @@ impl Ledger {
     /// for the tables, and may be called from a `Drop`.
     ///
     /// A record of something that has happened (all but [`Record::Intent`], [`Record::Planned`],
-    /// [`Record::Caused`] and [`Record::Feedback`]) is kept in memory and tried
+    /// [`Record::Caused`], [`Record::Feedback`] and [`Record::Amended`]) is kept in memory and tried
     /// again if the disk refuses it; [`Ledger::healthy`] is false meanwhile.
     ///
     /// # Errors
@@ -160,7 +165,9 @@ impl Ledger {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; FRAME_BYTES_MAX]);
         }
         let urgency = match record {
-            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) => Urgency::MayBeRefused,
+            Record::Intent(_) | Record::Planned(..) | Record::Caused(..) | Record::Feedback(_) | Record::Amended(_) => {
+                Urgency::MayBeRefused
+            }
             Record::Outcome(_)
             | Record::Priced(..)
             | Record::Compared(..)
@@ -368,6 +375,10 @@ fn is_owned(database: &Path) -> bool {
 }
 
 fn lock(database: &Path) -> Result<File, LedgerError> {
+    // The lock goes by the name, and so do SQLite's log and the journal: <https://www.sqlite.org/howtocorrupt.html#_multiple_links_to_the_same_file>
+    if let Some(names) = database.metadata().ok().map(|file| file.nlink()).filter(|names| *names > 1) {
+        return Err(LedgerError::Linked { path: database.to_path_buf(), names });
+    }
     let path = segment::beside(database, ".lock");
     let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = options.map_err(file_error("create", &path))?;

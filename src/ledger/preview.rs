@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
-use crate::ledger::error::{LedgerError, file_error};
+use crate::ledger::error::{LedgerError, a_folder, file_error};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::schema::open_views;
 use crate::ledger::tables::Tables;
@@ -17,7 +17,7 @@ use crate::ledger::{canonical, check_files, is_owned, segment};
 pub fn preview(path: &Path) -> Result<(), LedgerError> {
     let path = canonical(path)?;
     if path.is_dir() {
-        return Err(LedgerError::NotALedger { path, found: "it is a folder".to_owned() });
+        return Err(a_folder(&path));
     }
     may_write_beside(&path)?;
     check_files(&path)?;

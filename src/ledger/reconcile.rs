@@ -2,7 +2,8 @@
 //!
 //! Rows that the provider had reported itself are never overwritten; where the export contradicts
 //! them, in money or in tokens, both figures are listed. A figure that came from an export gives way to that
-//! of a later one, and a call that failed takes what it is billed at all the same. What the ledger holds and the export lacks is
+//! of a later one, and a call that failed takes what it is billed at all the same. An amount far beyond what its call could
+//! cost is refused until somebody says that it is right. What the ledger holds and the export lacks is
 //! listed for the time that the export spans. Corrections are journal records like any other, so that
 //! they survive a crash and are applied exactly once; importing the same export again changes nothing.
 
@@ -15,6 +16,7 @@ use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::export::ExportRow;
 use crate::ledger::reconcile_rows::{Stored, in_doubt, stored, within};
 use crate::ledger::record::{KnownTokens, Reconciled, Record};
+use crate::limits::EXPORT_MOST_NANO;
 use crate::money::{CostInterval, NanoUsd};
 
 /// How long the tables may take for an import.
@@ -31,6 +33,17 @@ pub struct Import<'a> {
     pub at_ms: i64,
     /// Whether silence means something.
     pub coverage: Coverage,
+    /// What becomes of amounts that no call could cost.
+    pub beyond: Beyond,
+}
+
+/// What becomes of amounts that are far beyond the most that their call could cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// They are listed, and the ledger stays as it is.
+    Refuse,
+    /// Somebody has looked: they are taken, as far as sums of them can be written down.
+    Take,
 }
 
 /// Whether an export has every billed call between its first and its last.
@@ -134,6 +147,8 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// Corrected attempts whose amount lies outside the interval that the ledger had promised.
     pub outside_interval: Vec<Difference>,
+    /// Attempts that stayed in doubt because the export bills far more than they could cost.
+    pub far_beyond: Vec<Difference>,
     /// The time that the export spans; `None` if it names no attempt of this provider.
     pub span: Option<Span>,
     /// What the ledger holds for that time and the export lacks, and was left as it is.
@@ -226,6 +241,11 @@ impl Judge<'_> {
         let difference = Difference { attempt: found.attempt, ledger: found.cost, export: Some(row.cost), tokens };
         if found.is_settled() && !found.is_from_export {
             self.report.differences.push(difference);
+            return;
+        }
+        let most = if self.import.beyond == Beyond::Take { EXPORT_MOST_NANO } else { 0 };
+        if row.cost.0 > most && found.is_dwarfed_by(row.cost) {
+            self.report.far_beyond.push(difference);
             return;
         }
         if !found.is_settled() && !found.holds(row.cost, row.rounding) {

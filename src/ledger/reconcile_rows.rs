@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::ids::AttemptId;
 use crate::ledger::record::KnownTokens;
 use crate::ledger::schema::first_id_at;
+use crate::limits::{EXPORT_ALWAYS_NANO, EXPORT_BEYOND_TIMES, EXPORT_UNBOUNDED_NANO};
 use crate::money::{CostInterval, NanoUsd};
 
 /// How far an attempt's time may lie from the one in its id, which is its request's arrival.
@@ -22,6 +23,8 @@ pub(super) struct Stored {
     /// An export said so: a later one knows better, also than the silence of one that is complete.
     pub(super) is_from_export: bool,
     has_failed: bool,
+    /// The most that it could cost, as its intent says.
+    bound: Option<NanoUsd>,
 }
 
 impl Stored {
@@ -35,10 +38,24 @@ impl Stored {
         !((self.is_settled() || self.has_failed) && self.cost.exact == Some(NanoUsd::ZERO))
     }
 
+    /// Whether an amount is so far beyond what the call could cost that the export is likelier wrong than the ledger.
+    pub(super) fn is_dwarfed_by(&self, amount: NanoUsd) -> bool {
+        is_far_beyond(amount, self.cost.high.max(self.bound))
+    }
+
     /// Whether an amount that is rounded by so much may lie within the interval.
     pub(super) fn holds(&self, amount: NanoUsd, rounding: NanoUsd) -> bool {
         self.cost.low <= amount + rounding && self.cost.high.is_none_or(|high| amount - rounding <= high)
     }
+}
+
+/// Whether an amount is far beyond the most that a call could cost, as far as that is known.
+pub(super) fn is_far_beyond(amount: NanoUsd, most: Option<NanoUsd>) -> bool {
+    let limit = match most {
+        Some(most) => most.0.saturating_mul(EXPORT_BEYOND_TIMES).max(EXPORT_ALWAYS_NANO),
+        None => EXPORT_UNBOUNDED_NANO,
+    };
+    amount.0 > limit
 }
 
 /// The columns of [`Stored`]; `reads` continues the statement.
@@ -47,7 +64,7 @@ macro_rules! select_stored {
         concat!(
             "SELECT attempt_id, at_ms, fate = 'open', source = 'reported', export IS NOT NULL,
                 cost_low_nano, cost_nano, cost_high_nano, input_tokens, cached_input_tokens, cache_write_tokens,
-                cache_write_1h_tokens, output_tokens, reasoning_tokens, fate = 'failed'
+                cache_write_1h_tokens, output_tokens, reasoning_tokens, fate = 'failed', bound_nano
              FROM attempts_v1 WHERE provider = ?1 AND ",
             $reads
         )
@@ -66,6 +83,7 @@ impl Stored {
             is_reported: row.get(3)?,
             is_from_export: row.get(4)?,
             has_failed: row.get(14)?,
+            bound: row.get::<_, Option<i64>>(15)?.map(NanoUsd),
             cost: CostInterval {
                 low: NanoUsd(row.get(5)?),
                 exact: row.get::<_, Option<i64>>(6)?.map(NanoUsd),

@@ -54,6 +54,9 @@ pub enum Record<'a> {
         #[serde(borrow)] Box<Comparison<'a>>,
         #[serde(borrow)] Option<Transfer<'a>>,
     ),
+    /// What was found out about a request after it had ended.
+    #[serde(borrow)]
+    Amended(Box<Amended<'a>>),
 }
 
 /// Who asked for what.
@@ -272,6 +275,27 @@ pub struct CacheLoss<'a> {
     pub culprit: &'a str,
     /// What that cost.
     pub cost: NanoUsd,
+}
+
+/// What was found out about a request that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Amended<'a> {
+    /// The request.
+    pub request: RequestId,
+    /// What its texts say.
+    pub texts: Option<SketchedTexts>,
+    /// Where its cached prefix broke; `None`: nowhere, or no more is known than its outcome says.
+    #[serde(borrow)]
+    pub broke: Option<Broke<'a>>,
+}
+
+/// Where a cached prefix broke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Broke<'a> {
+    /// What broke it, in one word.
+    pub culprit: &'a str,
+    /// About how many tokens of the prompt stand before that; `None`: nobody knows.
+    pub at_tokens: Option<u64>,
 }
 
 /// What a request looked like, in sizes and keyed hashes: no text can be read from it.

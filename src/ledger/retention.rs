@@ -75,11 +75,12 @@ pub(super) fn forget(
 /// Deletes the oldest slot's rows that arrived before `cut_ms`; `None`: there is none that may go.
 fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rusqlite::Result<Option<Forgotten>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let oldest = "SELECT at_ms FROM requests WHERE request_id < ?1 AND at_ms < ?2 AND status <> 'open'
+    let oldest = "SELECT at_ms, request_id FROM requests WHERE request_id < ?1 AND at_ms < ?2 AND status <> 'open'
         ORDER BY request_id LIMIT 1";
-    let oldest: Option<i64> =
-        transaction.query_row(oldest, params![first_id_at(cut_ms), cut_ms], |row| row.get(0)).optional()?;
-    let Some(slot) = oldest.map(|at_ms| at_ms.div_euclid(SLOT_MS)) else {
+    let oldest: Option<(i64, String)> = transaction
+        .query_row(oldest, params![first_id_at(cut_ms), cut_ms], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((slot, oldest)) = oldest.map(|(at_ms, id)| (at_ms.div_euclid(SLOT_MS), id)) else {
         transaction.execute("DELETE FROM feedback WHERE at_ms < ?1", [cut_ms])?;
         transaction.commit()?;
         return Ok(None);
@@ -87,7 +88,9 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     let month = midnight(date_of(slot * SLOT_MS, zone).first_of_month(), zone) / SLOT_MS;
     let (from_ms, until_ms) = (slot * SLOT_MS, ((slot + 1) * SLOT_MS).min(cut_ms));
     let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
-    let ended = "request_id >= ?1 AND request_id < ?2 AND at_ms >= ?3 AND at_ms < ?4 AND status <> 'open'";
+    // It goes however far its time lies from its id.
+    let ids = (ids.0.min(oldest.clone()), ids.1.max(oldest));
+    let ended = "request_id >= ?1 AND request_id <= ?2 AND at_ms >= ?3 AND at_ms < ?4 AND status <> 'open'";
     let span = params![ids.0, ids.1, from_ms, until_ms];
     if !Sums::new(&transaction)?.draw_together(&transaction, slot, month)? {
         return Ok(None);

@@ -51,6 +51,12 @@ macro_rules! calls {
     };
 }
 
+/// Calls that a policy could send elsewhere: those of sessions that are held out have no levers on purpose.
+const NOT_HELD_OUT: &str = "r.arm IS NOT 'holdout'";
+
+/// Whether the client named the tier or the model, by the first word of the reason.
+const IS_NAMED: &str = "iif(r.reason GLOB 'pinned-tier*' OR r.reason GLOB 'exact-model*', 1, 0)";
+
 /// About how many of the input tokens stand before the first user turn.
 const BEGINNING: &str = "a.input_tokens * (r.tools_bytes + r.opening_bytes) / max(r.tools_bytes + r.messages_bytes, 1)";
 
@@ -167,7 +173,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Work of the frontier and the reasoning tier, dearest first, beside what its tokens would have cost at the model of the
-    /// lightweight tier that answered most.
+    /// lightweight tier that answered most. What clients named a tier or a model for stands apart; sessions that are held
+    /// out are left out.
     ///
     /// # Errors
     ///
@@ -180,22 +187,21 @@ impl<'a> Reading<'a> {
         );
         let sql = format!(
             "SELECT ifnull(r.task, ''), r.tier, count(*), ifnull(sum(a.cost_nano), 0), avg(r.needs_strong_ppm) / 1e6,
-                total(a.input_tokens), total(a.cached_input_tokens), total(a.output_tokens)
-             {} AND r.tier IN ('frontier', 'reasoning') GROUP BY 1, 2 ORDER BY 4 DESC LIMIT {ROWS_MAX}",
+                total(a.input_tokens), total(a.cached_input_tokens), total(a.output_tokens), {IS_NAMED}
+             {} AND r.tier IN ('frontier', 'reasoning') AND {NOT_HELD_OUT} GROUP BY 1, 2, 9 ORDER BY 4 DESC LIMIT {ROWS_MAX}",
             calls!()
         );
-        let said = concat!(
-            "SELECT ifnull(r.task, ''), ifnull(r.tier, ''), count(*), sum(f.outcome = 'failure')
-             FROM feedback_v1 f JOIN requests_v1 r ON r.request_id = f.request_id WHERE ",
-            span!(),
-            " GROUP BY 1, 2"
+        let said = format!(
+            "SELECT ifnull(r.task, ''), ifnull(r.tier, ''), {IS_NAMED}, count(*), sum(f.outcome = 'failure')
+             FROM feedback_v1 f JOIN requests_v1 r ON r.request_id = f.request_id WHERE {} AND {NOT_HELD_OUT} GROUP BY 1, 2, 3",
+            span!()
         );
         let read = || -> rusqlite::Result<Vec<Task>> {
             let lightest: Option<String> = self.rows(lightest, |row| row.get(0))?.pop();
-            let words = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)));
-            let said: BTreeMap<(String, String), (i64, i64)> = self.rows(said, words)?.into_iter().collect();
+            let words = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?)));
+            let said: BTreeMap<(String, String, bool), (i64, i64)> = self.rows(&said, words)?.into_iter().collect();
             self.rows(&sql, |row| {
-                let (name, tier): (String, String) = (row.get(0)?, row.get(1)?);
+                let (name, tier, is_named): (String, String, bool) = (row.get(0)?, row.get(1)?, row.get(8)?);
                 let calls: i64 = row.get(2)?;
                 // The mean call is priced: all of them together would be above a long-context step.
                 let mean =
@@ -203,9 +209,9 @@ impl<'a> Reading<'a> {
                 let (input_tokens, cached_input_tokens, output_tokens) = (mean(5)?, mean(6)?, mean(7)?);
                 let usage = Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::default() };
                 let lighter = lightest.as_deref().and_then(|version| cost_at(book, version, day, &usage));
-                let (said, failures) = said.get(&(name.clone(), tier.clone())).copied().unwrap_or_default();
-                let lighter = lighter.map(|nano| nano.saturating_mul(calls));
-                Ok(Task { cost: row.get(3)?, needs_strong: row.get(4)?, name, tier, calls, lighter, said, failures })
+                let (said, failures) = said.get(&(name.clone(), tier.clone(), is_named)).copied().unwrap_or_default();
+                let (lighter, cost) = (lighter.map(|nano| nano.saturating_mul(calls)), row.get(3)?);
+                Ok(Task { cost, needs_strong: row.get(4)?, name, tier, is_named, calls, lighter, said, failures })
             })
         };
         read().map_err(database_error("read"))

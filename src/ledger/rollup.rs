@@ -73,10 +73,22 @@ macro_rules! added {
             "
 ALTER TABLE rollup ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollup ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN estimated_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN estimated_low_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN estimated_high_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup ADD COLUMN discount_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollup_day ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rollup_day ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN estimated_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN estimated_low_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN estimated_high_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rollup_day ADD COLUMN discount_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE statement_lines ADD COLUMN overhead_nano INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE statement_lines ADD COLUMN transfer_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN estimated_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN estimated_low_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN estimated_high_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE statement_lines ADD COLUMN discount_nano INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE rollup_user (",
             rollup::named::columns!(),
             ") STRICT, WITHOUT ROWID;\nCREATE TABLE rollup_prompt (",
@@ -115,7 +127,15 @@ macro_rules! figures {
             CASE WHEN is_last = 1 THEN coalesce(provider_cache_nano, 0) ELSE 0 END AS provider_cache_nano,
             CASE WHEN is_last = 1 THEN coalesce(cache_lost_nano, 0) ELSE 0 END AS cache_lost_nano,
             CASE WHEN is_ours = 1 THEN coalesce(cost_nano, 0) ELSE 0 END AS overhead_nano,
-            CASE WHEN is_last = 1 THEN coalesce(transfer_nano, 0) ELSE 0 END AS transfer_nano"
+            CASE WHEN is_last = 1 THEN coalesce(transfer_nano, 0) ELSE 0 END AS transfer_nano,
+            CASE WHEN source = 'estimated' THEN coalesce(cost_nano, 0) ELSE 0 END AS estimated_nano,
+            CASE WHEN source = 'estimated' AND in_doubt = 0 THEN cost_low_nano ELSE 0 END AS estimated_low_nano,
+            CASE WHEN source = 'estimated' AND in_doubt = 0 THEN coalesce(cost_high_nano, cost_nano) ELSE 0 END
+                AS estimated_high_nano,
+            CASE WHEN discount_ppm BETWEEN 1 AND 999999 AND cost_nano BETWEEN 1 AND 9000000000000
+                THEN cost_nano / (1000000 - discount_ppm) * discount_ppm
+                    + cost_nano % (1000000 - discount_ppm) * discount_ppm / (1000000 - discount_ppm)
+                ELSE 0 END AS discount_nano"
     };
 }
 
@@ -127,10 +147,10 @@ macro_rules! rows {
             "SELECT r.at_ms / 900000 AS slot, coalesce(r.team, '') AS team, coalesce(r.project, '') AS project,
             coalesce(r.pipeline, '') AS pipeline, coalesce(r.key, '') AS key, coalesce(r.\"user\", '') AS \"user\",
             coalesce(r.prompt, '') AS prompt, coalesce(r.tier, '') AS tier, coalesce(r.task, '') AS task,
-            coalesce(r.cache_lost_to, '') AS cache_lost_to, coalesce(a.provider, '') AS provider,
+            coalesce(r.cache_lost_to, '') AS cache_lost_to, coalesce(r.session, '') AS session, coalesce(a.provider, '') AS provider,
             coalesce(a.model, '') AS model, CASE WHEN a.attempt_id IS NULL THEN 0 ELSE 1 END AS made, a.input_tokens,
             a.cached_input_tokens, a.cache_write_tokens + coalesce(a.cache_write_1h_tokens, 0) AS written,
-            a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano,
+            a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano, a.source, a.discount_ppm,
             CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
             CASE WHEN coalesce(a.attempt_id, '') =
                 coalesce((SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id), '')
@@ -153,7 +173,7 @@ macro_rules! credits {
         concat!(
             " UNION ALL SELECT r.at_ms / 900000 AS slot, r.transfer_to AS team, '' AS project, '' AS pipeline, '' AS key, ",
             $names,
-            "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -r.transfer_nano
+            "0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -r.transfer_nano, 0, 0, 0, 0
             FROM requests_v1 r WHERE r.transfer_to IS NOT NULL AND r.purpose IS NULL AND r.status <> 'open'
             AND r.at_ms IS NOT NULL AND ",
             $condition
@@ -168,7 +188,8 @@ pub const FILL: &str = concat!(
         sum(output_tokens), sum(reasoning_tokens), sum(cost_nano), sum(uncertain), sum(uncertain_low_nano),
         sum(uncertain_high_nano), sum(unbounded), sum(compared), sum(baseline_nano), sum(saved_route_nano),
         sum(saved_fallback_nano), sum(saved_retry_nano), sum(saved_compress_nano), sum(saved_cache_nano),
-        sum(provider_cache_nano), sum(cache_lost_nano), sum(overhead_nano), sum(transfer_nano)
+        sum(provider_cache_nano), sum(cache_lost_nano), sum(overhead_nano), sum(transfer_nano), sum(estimated_nano),
+        sum(estimated_low_nano), sum(estimated_high_nano), sum(discount_nano)
      FROM (SELECT slot, team, project, pipeline, key, tier, task, provider, model, ",
     figures!(),
     " FROM (",
@@ -196,6 +217,32 @@ static FILL_DAYS: LazyLock<String> = LazyLock::new(|| {
 pub fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(FILL)?;
     connection.execute(&FILL_DAYS, []).map(drop)
+}
+
+/// What sums that an earlier version kept lack of the rows that are left: estimates and discounts.
+static COMPLETE: LazyLock<String> = LazyLock::new(|| {
+    let added = ["estimated_nano", "estimated_low_nano", "estimated_high_nano", "discount_nano"];
+    let names = NAMES.join(", ");
+    let sums = added.map(|name| format!("sum({name}) AS {name}")).join(", ");
+    let put = added.map(|name| format!("{name} = found.{name}")).join(", ");
+    let complete = |table: &str, slot: &str, from: &str| {
+        let is_same = NAMES.map(|name| format!("{table}.{name} = found.{name}")).join(" AND ");
+        format!(
+            "UPDATE {table} SET {put} FROM (SELECT {slot} AS slot, {names}, {sums} FROM {from} GROUP BY 1, {names}) AS found
+             WHERE {table}.slot = found.slot AND {is_same};"
+        )
+    };
+    let by_slot = complete("rollup", "slot", concat!("(SELECT *, ", figures!(), " FROM (", rows!("1 = 1"), "))"));
+    by_slot + &complete("rollup_day", &format!("slot / {SLOTS_A_DAY} * {SLOTS_A_DAY}"), "rollup")
+});
+
+/// Brings what they lack to sums that an earlier version kept.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&COMPLETE)
 }
 
 /// What holds the sums of a span: SQL to select from. Its edges are whole slots.
@@ -227,13 +274,13 @@ pub(super) const OF_REQUESTS: &str = concat!(
 );
 
 pub(super) const OF_SPAN: &str = concat!(
-    "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, provider, model, ",
+    "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, session, provider, model, ",
     figures!(),
     " FROM (",
     rows!("r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"),
     ") AS of_span",
     credits!(
-        "'', '', coalesce(r.tier, ''), coalesce(r.task, ''), '', '', '', ",
+        "'', '', coalesce(r.tier, ''), coalesce(r.task, ''), '', '', '', '', ",
         "r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"
     )
 );
@@ -396,7 +443,7 @@ pub fn lines(
     until_ms: i64,
     zone: &TimeZone,
 ) -> Result<Vec<Line>, LedgerError> {
-    let needs_rows = by.iter().any(|by| matches!(by, By::User | By::Prompt | By::CacheLoss));
+    let needs_rows = by.iter().any(|by| matches!(by, By::User | By::Prompt | By::CacheLoss | By::Session));
     if needs_rows && let Some(lines) = named::lines(views, by, (since_ms, until_ms), zone)? {
         return Ok(lines);
     }
@@ -430,8 +477,21 @@ pub fn lines(
     Ok(lines)
 }
 
+/// When the first request arrived that ended, to the quarter of an hour; `None`: none has.
+///
+/// # Errors
+///
+/// The database's.
+pub fn first_ms(views: &impl Reads) -> Result<Option<i64>, LedgerError> {
+    let found = views.read("SELECT min(slot) FROM rollup WHERE requests > 0", &[])?;
+    Ok(found.into_iter().flatten().find_map(|cell| match cell {
+        Cell::Number(slot) => Some(slot * SLOT_MS),
+        Cell::Null | Cell::Text(_) => None,
+    }))
+}
+
 /// The values of [`OF_SPAN`] and of [`sessions`].
-fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
+pub(super) fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
     let first = first_id_at(since_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX));
     let beyond = first_id_at(until_ms.saturating_add(ARRIVED_EARLIER_MS_MAX));
     [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]
@@ -500,9 +560,11 @@ fn column(by: By) -> Option<&'static str> {
         By::User => "\"user\"",
         By::Prompt => "prompt",
         By::Model => "CASE WHEN provider = '' THEN '' ELSE provider || '/' || model END",
+        By::Provider => "provider",
         By::Tier => "tier",
         By::Task => "task",
         By::CacheLoss => "cache_lost_to",
+        By::Session => "session",
         By::Cause | By::Day | By::Week | By::Month => return None,
     })
 }

@@ -8,15 +8,18 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::ledger::error::{LedgerError, database_error};
+use crate::ledger::audit;
+use crate::ledger::error::{LedgerError, a_folder, database_error};
 use crate::ledger::feedback;
+use crate::ledger::migrate;
 use crate::ledger::rollup;
 use crate::ledger::statements;
+use crate::ledger::{is_owned, segment};
 
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 8;
+pub(super) const SCHEMA_VERSION: u32 = 10;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -35,7 +38,7 @@ CREATE TABLE requests (
     tools_bytes INTEGER, opening_bytes INTEGER, messages_bytes INTEGER, common_tokens INTEGER, prefix_hash INTEGER,
     exact_hash INTEGER, masked_hash INTEGER, masked_system_hash INTEGER, masks INTEGER, read_bytes INTEGER,
     repeated_bytes INTEGER,
-    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT
+    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT, cache_lost_at_tokens INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -55,6 +58,7 @@ CREATE TABLE attempts (
 
 CREATE INDEX attempts_by_request ON attempts (request_id);
 CREATE INDEX attempts_open ON attempts (attempt_id) WHERE fate = 'open';
+CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
 CREATE INDEX requests_open ON requests (request_id) WHERE status = 'open';
 
 -- How far the journal has been applied; `ledger` is the number that its segments carry, `program` the version
@@ -75,7 +79,7 @@ CREATE VIEW requests_v1 AS SELECT
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
     cache_lost_nano, cache_lost_to,
     tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
-    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT
@@ -118,12 +122,45 @@ fn probe(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("SELECT max(request_id) FROM attempts INDEXED BY attempts_by_request", [], |_| Ok(()))
 }
 
-/// Opens the database at `path` for reading its views, also while another process owns the ledger.
+/// Opens the database at `path` for reading its views, also while another process owns the ledger. Where SQLite may not
+/// write beside the file, one that is closed, or a copy of one, is read as it stands.
 ///
 /// # Errors
 ///
-/// [`LedgerError::NotALedger`], [`LedgerError::TooNew`], or SQLite's own if the file does not exist.
+/// [`LedgerError::NotALedger`], [`LedgerError::TooNew`], [`LedgerError::MayNotShare`], or SQLite's own if the file does not
+/// exist.
 pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
+    if path.is_dir() {
+        return Err(a_folder(path));
+    }
+    match open_shared(path) {
+        Err(LedgerError::Database { source, .. }) if path.exists() && may_not_write_beside(&source) => {
+            if is_at_rest(path) {
+                open_at_rest(path)
+            } else {
+                Err(LedgerError::MayNotShare { path: path.into(), source })
+            }
+        }
+        opened => opened,
+    }
+}
+
+/// As [`open_views`], for what reads columns that earlier versions have not got.
+///
+/// # Errors
+///
+/// [`LedgerError::TooOld`], else as [`open_views`].
+pub fn open_current(path: &Path) -> Result<Connection, LedgerError> {
+    let views = open_views(path)?;
+    match migrate::version(&views).map_err(database_error("open"))? {
+        found if found < SCHEMA_VERSION => {
+            Err(LedgerError::TooOld { path: path.to_path_buf(), found, wanted: SCHEMA_VERSION })
+        }
+        _ => Ok(views),
+    }
+}
+
+fn open_shared(path: &Path) -> Result<Connection, LedgerError> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(database_error("open"))?;
@@ -131,13 +168,25 @@ pub fn open_views(path: &Path) -> Result<Connection, LedgerError> {
     check_views(connection, path)
 }
 
-/// As [`open_views`], for a copy that nobody writes to, in a folder where SQLite cannot write its own files.
-pub(super) fn open_views_at_rest(path: &Path) -> Result<Connection, LedgerError> {
+/// Reads a file that nobody writes to, without asking whether anybody does.
+fn open_at_rest(path: &Path) -> Result<Connection, LedgerError> {
     // https://www.sqlite.org/uri.html
     let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags);
     check_views(connection.map_err(database_error("open"))?, path)
+}
+
+/// SQLite wants to write beside the file in order to share it, and may not.
+fn may_not_write_beside(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+/// Whether all there is stands in the file, and no process has it open. Who may not look at the lock does not know.
+fn is_at_rest(path: &Path) -> bool {
+    let lock = segment::beside(path, ".lock");
+    let may_look = !lock.exists() || std::fs::File::open(&lock).is_ok();
+    may_look && !is_owned(path) && !segment::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0)
 }
 
 fn check_views(connection: Connection, path: &Path) -> Result<Connection, LedgerError> {
@@ -195,11 +244,13 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} {} {} {}
+        "BEGIN IMMEDIATE; {TABLES} {} {} {} {} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
         statements::TABLES,
         feedback::tables!(),
-        rollup::added!()
+        rollup::added!(),
+        statements::guards!(),
+        audit::tables!()
     ))
 }

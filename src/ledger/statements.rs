@@ -3,7 +3,7 @@
 //! Closing copies the sums of the month (`rollup`) into lines that triggers of the database keep as they are. What changes
 //! afterwards (an export that is reconciled late, a re-rating) becomes lines of the team's next statement, each with the month
 //! that it corrects: what the sums of a closed month are now, less what was written of it. Re-rating changes no row either;
-//! it books the difference by day ([`rerate`]).
+//! it books the difference by day ([`super::rerate`]). Each closing is in the audit, with a hash of what was written.
 //!
 //! All of it may be done while a gateway has the ledger open: SQLite lets one write at a time, and these tables are not the
 //! gateway's.
@@ -12,23 +12,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBehavior, params};
+use serde_json::json;
 
-use crate::cost::cost_of;
-use crate::cost::{Book, Rows};
+use crate::ledger::audit::{self, Act};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::migrate::version;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::rollup::over;
-use crate::ledger::schema::{SCHEMA_VERSION, first_id_at, is_fresh};
-use crate::reply::usage::{ServiceTier, Usage};
-use crate::report::{By, Figures, Line, date_of, midnight};
+use crate::ledger::schema::{SCHEMA_VERSION, is_fresh};
+use crate::report::{By, Figures, Line, midnight};
 
-/// How far a request's time may lie from the one in its id.
-const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
 /// How long a gateway that is writing is waited for.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -77,6 +73,54 @@ BEGIN SELECT RAISE(ABORT, 'what is booked never changes'); END;
 CREATE TRIGGER adjustments_remain BEFORE DELETE ON adjustments
 BEGIN SELECT RAISE(ABORT, 'what is booked never changes'); END;
 ";
+
+/// What an older ledger gets besides: re-rating says what was saved as well, and nothing that is written down is altered or
+/// replaced. `INSERT OR REPLACE` deletes without asking the triggers above.
+macro_rules! guards {
+    () => {
+        "
+ALTER TABLE adjustments ADD COLUMN baseline_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE adjustments ADD COLUMN saved_route_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE adjustments ADD COLUMN saved_fallback_nano INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE adjustments ADD COLUMN saved_retry_nano INTEGER NOT NULL DEFAULT 0;
+
+CREATE TRIGGER statements_are_not_replaced BEFORE INSERT ON statements
+WHEN EXISTS (SELECT 1 FROM statements WHERE statement_id = NEW.statement_id OR (team = NEW.team AND month = NEW.month))
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+CREATE TRIGGER statements_keep_their_place BEFORE UPDATE ON statements
+WHEN NEW.statement_id IS NOT OLD.statement_id OR NEW.team IS NOT OLD.team OR NEW.month IS NOT OLD.month
+    OR NEW.timezone IS NOT OLD.timezone OR NEW.from_ms IS NOT OLD.from_ms OR NEW.until_ms IS NOT OLD.until_ms
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+DROP TRIGGER statement_lines_end;
+CREATE TRIGGER statement_lines_end BEFORE INSERT ON statement_lines
+WHEN NOT EXISTS (SELECT 1 FROM statements WHERE statement_id = NEW.statement_id AND closed_ms IS NULL)
+    OR EXISTS (SELECT 1 FROM statement_lines WHERE statement_id = NEW.statement_id AND line = NEW.line)
+BEGIN SELECT RAISE(ABORT, 'a closed statement never changes'); END;
+DROP TRIGGER adjustments_stay;
+CREATE TRIGGER adjustments_stay BEFORE UPDATE ON adjustments
+WHEN OLD.statement_id IS NOT NULL OR NEW.adjustment_id IS NOT OLD.adjustment_id OR NEW.booked_ms IS NOT OLD.booked_ms
+    OR NEW.day IS NOT OLD.day OR NEW.team IS NOT OLD.team OR NEW.project IS NOT OLD.project
+    OR NEW.provider IS NOT OLD.provider OR NEW.model IS NOT OLD.model OR NEW.cost_nano IS NOT OLD.cost_nano
+    OR NEW.note IS NOT OLD.note OR NEW.baseline_nano IS NOT OLD.baseline_nano
+    OR NEW.saved_route_nano IS NOT OLD.saved_route_nano OR NEW.saved_fallback_nano IS NOT OLD.saved_fallback_nano
+    OR NEW.saved_retry_nano IS NOT OLD.saved_retry_nano
+BEGIN SELECT RAISE(ABORT, 'what is booked never changes'); END;
+CREATE TRIGGER adjustments_are_not_replaced BEFORE INSERT ON adjustments
+WHEN EXISTS (SELECT 1 FROM adjustments WHERE adjustment_id = NEW.adjustment_id)
+BEGIN SELECT RAISE(ABORT, 'what is booked never changes'); END;
+"
+    };
+}
+pub(super) use guards;
+
+/// The figures that adjustments have, in the order of [`adjustment`].
+pub(super) const ADJUSTED: [&str; 5] =
+    ["cost_nano", "baseline_nano", "saved_route_nano", "saved_fallback_nano", "saved_retry_nano"];
+
+/// Figures of those of an adjustment.
+pub(super) fn adjustment([cost, baseline, route, fallback, retry]: [i64; 5]) -> Figures {
+    Figures { cost, baseline, saved_by: [route, fallback, retry, 0, 0], ..Figures::default() }
+}
 
 /// Why a statement could not be closed or shown.
 #[derive(Debug, thiserror::Error)]
@@ -182,21 +226,38 @@ impl Statement {
         self.lines.iter().for_each(|line| total.add(&line.figures));
         total
     }
+
+    /// A SHA-256 of what it says, in hexadecimal. Figures that are 0 are left out, so that it stays when there are more kinds.
+    pub fn digest(&self) -> String {
+        let mut text = json!([self.team, self.month, self.timezone]).to_string();
+        for StatementLine { kind, month, project, provider, model, note, figures } in &self.lines {
+            let figures = Figures::NAMES.into_iter().zip(figures.all()).filter(|(_, number)| *number != 0);
+            let figures: BTreeMap<&str, i64> = figures.collect();
+            let line = json!([kind, month, project, provider, model, note, figures]);
+            text.push('\n');
+            text.push_str(&line.to_string());
+        }
+        audit::sha256(text.as_bytes())
+    }
 }
 
 /// A connection that may write statements, beside a gateway that has the ledger open.
-pub struct Books(Connection);
+pub struct Books {
+    pub(super) connection: Connection,
+    /// Who does so, as the audit names them.
+    pub(super) who: String,
+}
 
 /// What lines of a month are told apart by: project, provider, model.
 type Group = (String, String, String);
 
 impl Books {
-    /// Opens the ledger at `path`, which must be of this version.
+    /// Opens the ledger at `path`, which must be of this version, for `who`, as the audit names them.
     ///
     /// # Errors
     ///
     /// [`StatementError::TooOld`]; those of opening the ledger.
-    pub fn open(path: &Path) -> Result<Self, StatementError> {
+    pub fn open(path: &Path, who: &str) -> Result<Self, StatementError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(database_error("open"))?;
         connection.busy_timeout(BUSY)?;
@@ -210,7 +271,7 @@ impl Books {
         }
         // What is written down for people is on the disk when they are told.
         connection.execute_batch("PRAGMA synchronous = FULL")?;
-        Ok(Self(connection))
+        Ok(Self { connection, who: who.to_owned() })
     }
 
     /// Closes the month for `team`, or for every team that has anything to be stated; those that have a statement keep it.
@@ -224,7 +285,7 @@ impl Books {
         if now_ms < until_ms {
             return Err(StatementError::NotOver { month: month.name(), zone: month.zone_name.clone() });
         }
-        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let teams = match team {
             Some(team) => vec![team.to_owned()],
             None => teams(&transaction, (from_ms, until_ms))?,
@@ -248,42 +309,17 @@ impl Books {
             }
             transaction.execute("UPDATE statements SET closed_ms = ?2 WHERE statement_id = ?1", params![id, now_ms])?;
             let timezone = month.zone_name.clone();
-            written.push(Statement { id, team, month: month.name(), timezone, closed_ms: now_ms, lines });
+            let statement = Statement { id, team, month: month.name(), timezone, closed_ms: now_ms, lines };
+            let facts = json!({ "lines": statement.lines.len(), "cost_nano": statement.total().cost });
+            let subject = audit::statement(&statement.team, &statement.month);
+            let sha256 = statement.digest();
+            let act =
+                Act { at_ms: now_ms, who: &self.who, action: audit::CLOSED, subject: &subject, sha256: &sha256, facts };
+            act.note(&transaction)?;
+            written.push(statement);
         }
         transaction.commit()?;
         Ok(written)
-    }
-
-    /// Books what attempts of `days` would have cost by the rows of a price file, less what they did cost and what was
-    /// booked before. Rows stay as they are. Attempts whose provider's own word is in the ledger are left alone, and so are
-    /// those whose price nobody knew.
-    ///
-    /// Doing it again books nothing; doing it with another file books the difference.
-    ///
-    /// # Errors
-    ///
-    /// SQLite's.
-    pub fn rerate(&mut self, rerating: &Rerating<'_>, now_ms: i64) -> Result<Rerated, StatementError> {
-        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (wanted, mut rerated) = differences(&transaction, rerating)?;
-        let before = booked_before(&transaction, rerating)?;
-        let nothing = wanted.keys().chain(before.keys()).map(|key| (key, 0)).collect::<BTreeMap<_, i64>>();
-        for (key, _) in nothing {
-            let amount = wanted.get(key).copied().unwrap_or_default() - before.get(key).copied().unwrap_or_default();
-            if amount == 0 {
-                continue;
-            }
-            let (day, team, project, provider, model) = key;
-            transaction.execute(
-                "INSERT INTO adjustments (booked_ms, day, team, project, provider, model, cost_nano, note)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![now_ms, day, team, project, provider, model, amount, format!("re-rated by {}", rerating.file)],
-            )?;
-            rerated.booked += 1;
-            rerated.difference += amount;
-        }
-        transaction.commit()?;
-        Ok(rerated)
     }
 }
 
@@ -294,28 +330,34 @@ impl Books {
 ///
 /// The database's.
 pub fn adjusted(views: &impl Reads, by: &[By], days: (Date, Date), zone: &TimeZone) -> Result<Vec<Line>, LedgerError> {
-    if !views.has("adjustments")? {
+    if !views.has("audit")? {
         return Ok(Vec::new());
     }
-    let sql = "SELECT day, team, project, provider, model, sum(cost_nano) FROM adjustments
-        WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2, 3, 4, 5";
+    let sums = ADJUSTED.map(|name| format!("sum({name})")).join(", ");
+    let sql = format!(
+        "SELECT day, team, project, provider, model, {sums} FROM adjustments
+         WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2, 3, 4, 5"
+    );
     let days = [days.0, days.1].map(|day| Cell::Text(day.to_string()));
     let line = |row: Vec<Cell>| {
-        let [day, team, project, provider, model, amount] = <[Cell; 6]>::try_from(row).ok()?;
+        let [day, team, project, provider, model, figures @ ..] = <[Cell; 10]>::try_from(row).ok()?;
+        let figures = adjustment(figures.map(|figure| figure.number()));
         let day: Date = day.text().parse().ok()?;
         let [team, project] = [team, project].map(Cell::text);
-        let model = format!("{}/{}", provider.text(), model.text());
+        let provider = provider.text();
+        let model = format!("{provider}/{}", model.text());
         let of = |by: &By| match by {
             By::Team => team.clone(),
             By::Project => project.clone(),
+            By::Provider => provider.clone(),
             By::Model => model.clone(),
             _ => String::new(),
         };
         let names = by.iter().filter(|by| !by.is_time() && **by != By::Cause).map(of).collect();
-        let figures = Figures { adjusted: amount.number(), ..Figures::default() };
+        let figures = Figures { adjusted: figures.cost, cost: 0, ..figures };
         Some(Line { at_ms: midnight(day, zone), names, figures })
     };
-    Ok(views.read(sql, &days)?.into_iter().filter_map(line).collect())
+    Ok(views.read(&sql, &days)?.into_iter().filter_map(line).collect())
 }
 
 /// All statements without their lines, newest month first.
@@ -335,6 +377,10 @@ pub fn list(views: &Connection) -> Result<Vec<Statement>, StatementError> {
 ///
 /// SQLite's.
 pub fn show(views: &Connection, team: &str, month: &str) -> Result<Option<Statement>, StatementError> {
+    Ok(read(views, team, month)?)
+}
+
+pub(super) fn read(views: &Connection, team: &str, month: &str) -> rusqlite::Result<Option<Statement>> {
     let sql = "SELECT statement_id, team, month, timezone, closed_ms FROM statements WHERE team = ?1 AND month = ?2";
     let Some(mut statement) = views.query_row(sql, [team, month], head).optional()? else { return Ok(None) };
     let sql = format!(
@@ -431,15 +477,18 @@ fn stated(connection: &Connection, team: &str, month: &str) -> rusqlite::Result<
 
 /// The differences that were booked of days up to the month's end and that no statement has; now statement `id` has them.
 fn booked(connection: &Connection, team: &str, month: &str, id: i64) -> rusqlite::Result<Vec<StatementLine>> {
-    let sql = "SELECT substr(day, 1, 7), project, provider, model, note, sum(cost_nano) FROM adjustments
-         WHERE team = ?1 AND statement_id IS NULL AND substr(day, 1, 7) <= ?2 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5";
+    let sums = ADJUSTED.map(|name| format!("sum({name})")).join(", ");
+    let sql = format!(
+        "SELECT substr(day, 1, 7), project, provider, model, note, {sums} FROM adjustments
+         WHERE team = ?1 AND statement_id IS NULL AND substr(day, 1, 7) <= ?2 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+    );
     let line = |row: &Row<'_>| {
-        let figures = Figures { cost: row.get(5)?, ..Figures::default() };
+        let figures = adjustment([row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?]);
         let group = ((row.get(1)?, row.get(2)?, row.get(3)?), figures);
         Ok(line_of("rerate", &row.get::<_, String>(0)?, group, row.get(4)?))
     };
     let lines: Vec<StatementLine> =
-        connection.prepare(sql)?.query_map([team, month], line)?.collect::<Result<_, _>>()?;
+        connection.prepare(&sql)?.query_map([team, month], line)?.collect::<Result<_, _>>()?;
     connection.execute(
         "UPDATE adjustments SET statement_id = ?3
          WHERE team = ?1 AND statement_id IS NULL AND substr(day, 1, 7) <= ?2",
@@ -469,93 +518,4 @@ fn figures_at(row: &Row<'_>, first: usize) -> rusqlite::Result<Figures> {
         *number = row.get(first + place)?;
     }
     Ok(Figures::of(all))
-}
-
-/// What is to be re-rated by what.
-#[derive(Clone, Copy)]
-pub struct Rerating<'a> {
-    /// The first day and the last one, itself included.
-    pub days: (Date, Date),
-    /// The zone that days begin in.
-    pub zone: &'a TimeZone,
-    /// The file's name, for the note.
-    pub file: &'a str,
-    /// Its rows.
-    pub rows: &'a Rows,
-}
-
-/// What a re-rating did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Rerated {
-    /// Attempts whose model is in the file and whose cost was known.
-    pub attempts: u64,
-    /// Adjustments that were booked.
-    pub booked: u64,
-    /// Their sum in nano-dollars.
-    pub difference: i64,
-}
-
-/// A day, a team, a project, a provider row, a model.
-type Place = (String, String, String, String, String);
-
-fn differences(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<(BTreeMap<Place, i64>, Rerated)> {
-    let book = Book::builtin().with_user_rows(of.rows.clone());
-    let (from_ms, until_ms) = span(of);
-    let sql = "SELECT r.at_ms, r.team, r.project, a.provider, a.model, a.price_version, a.priced_tier, a.discount_ppm,
-            a.cost_nano, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens, a.cache_write_1h_tokens,
-            a.output_tokens, a.reasoning_tokens
-         FROM requests r JOIN attempts a USING (request_id)
-         WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND a.priced_tier IS NOT NULL
-            AND a.cost_nano IS NOT NULL AND a.reconciled_ms IS NULL AND a.input_tokens IS NOT NULL";
-    let mut statement = connection.prepare(sql)?;
-    let ids = (first_id_at(from_ms - ARRIVED_EARLIER_MS_MAX), first_id_at(until_ms + ARRIVED_EARLIER_MS_MAX));
-    let mut rows = statement.query(params![ids.0, ids.1, from_ms, until_ms])?;
-    let (mut found, mut rerated) = (BTreeMap::<Place, i64>::new(), Rerated::default());
-    while let Some(row) = rows.next()? {
-        let version: Option<String> = row.get(5)?;
-        let Some((vendor, model)) = version.as_deref().and_then(|text| text.split('@').next()?.split_once('/')) else {
-            continue;
-        };
-        if !of.rows.0.iter().any(|row| row.vendor == vendor && row.model == model) {
-            continue;
-        }
-        let at_ms: i64 = row.get(0)?;
-        let day = date_of(at_ms, of.zone);
-        let tokens =
-            |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(place)?.unwrap_or_default().unsigned_abs());
-        let usage = Usage {
-            input_tokens: tokens(9)?,
-            cached_input_tokens: tokens(10)?,
-            cache_write_tokens: tokens(11)?,
-            cache_write_1h_tokens: tokens(12)?,
-            output_tokens: tokens(13)?,
-            reasoning_tokens: tokens(14)?,
-        };
-        let tier = ServiceTier::from_reply(&row.get::<_, String>(6)?);
-        let discount = u32::try_from(row.get::<_, Option<i64>>(7)?.unwrap_or_default()).unwrap_or_default();
-        let arrived = Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(of.zone.clone());
-        let Some(price) = book.price_at(vendor, model, &arrived) else { continue };
-        let Ok(cost) = cost_of(price, &usage, tier, discount) else { continue };
-        rerated.attempts += 1;
-        let text = |place| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(place)?.unwrap_or_default());
-        let place = (day.to_string(), text(1)?, text(2)?, text(3)?, text(4)?);
-        *found.entry(place).or_default() += cost.0 - row.get::<_, i64>(8)?;
-    }
-    Ok((found, rerated))
-}
-
-/// What was booked before of the same days and of the models of the file.
-fn booked_before(connection: &Connection, of: &Rerating<'_>) -> rusqlite::Result<BTreeMap<Place, i64>> {
-    let sql = "SELECT day, team, project, provider, model, sum(cost_nano) FROM adjustments
-         WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2, 3, 4, 5";
-    let place = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?), row.get(5)?));
-    let days = [of.days.0.to_string(), of.days.1.to_string()];
-    let mut all: BTreeMap<Place, i64> = connection.prepare(sql)?.query_map(days, place)?.collect::<Result<_, _>>()?;
-    all.retain(|(.., model), _| of.rows.0.iter().any(|row| row.model == *model));
-    Ok(all)
-}
-
-fn span(of: &Rerating<'_>) -> (i64, i64) {
-    let beyond = of.days.1.saturating_add(jiff::Span::new().days(1));
-    (midnight(of.days.0, of.zone), midnight(beyond, of.zone))
 }

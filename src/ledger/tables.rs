@@ -11,13 +11,14 @@ use jiff::tz::TimeZone;
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
-use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, whole};
+use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, text_columns, whole};
+use crate::ledger::counterfactual;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::mirror;
-use crate::ledger::record::Reconciled;
+use crate::ledger::record::{Amended, Reconciled};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::{self, Sums, counted};
@@ -79,16 +80,14 @@ const INSERT_REQUEST: &str = concat!(
         at_ms = coalesce(at_ms, excluded.at_ms), team = coalesce(team, excluded.team),
         status = CASE WHEN excluded.status = 'open' THEN status ELSE excluded.status END,
         http_status = coalesce(excluded.http_status, http_status),
-        duration_ms = coalesce(excluded.duration_ms, duration_ms),
-        first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms),
+        duration_ms = coalesce(excluded.duration_ms, duration_ms), first_byte_ms = coalesce(excluded.first_byte_ms, first_byte_ms),
         edits = coalesce(excluded.edits, edits), baseline_model = coalesce(excluded.baseline_model, baseline_model),
         baseline_nano = coalesce(excluded.baseline_nano, baseline_nano),
         saved_fallback_nano = coalesce(excluded.saved_fallback_nano, saved_fallback_nano),
         saved_retry_nano = coalesce(excluded.saved_retry_nano, saved_retry_nano),
         saved_compress_nano = coalesce(excluded.saved_compress_nano, saved_compress_nano),
         saved_cache_nano = coalesce(excluded.saved_cache_nano, saved_cache_nano),
-        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano),
-        transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
+        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano), transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
     cost_sums!()
 );
 
@@ -101,16 +100,11 @@ const UPDATE_REQUEST: &str = concat!(
         saved_cache_nano = coalesce(?12, saved_cache_nano), provider_cache_nano = coalesce(?13, provider_cache_nano),
         arm = coalesce(?14, arm), cache_lost_nano = coalesce(?15, cache_lost_nano),
         cache_lost_to = coalesce(?16, cache_lost_to), tools_bytes = coalesce(?17, tools_bytes),
-        opening_bytes = coalesce(?18, opening_bytes),
-        messages_bytes = coalesce(?19, messages_bytes),
-        common_tokens = coalesce(?20, common_tokens),
-        prefix_hash = coalesce(?21, prefix_hash),
-        exact_hash = coalesce(?22, exact_hash),
-        masked_hash = coalesce(?23, masked_hash),
-        masked_system_hash = coalesce(?24, masked_system_hash),
-        masks = coalesce(?25, masks),
-        read_bytes = coalesce(?26, read_bytes),
-        repeated_bytes = coalesce(?27, repeated_bytes), ",
+        opening_bytes = coalesce(?18, opening_bytes), messages_bytes = coalesce(?19, messages_bytes),
+        common_tokens = coalesce(?20, common_tokens), prefix_hash = coalesce(?21, prefix_hash),
+        exact_hash = coalesce(?22, exact_hash), masked_hash = coalesce(?23, masked_hash),
+        masked_system_hash = coalesce(?24, masked_system_hash), masks = coalesce(?25, masks),
+        read_bytes = coalesce(?26, read_bytes), repeated_bytes = coalesce(?27, repeated_bytes), ",
     cost_sums!(),
     " WHERE request_id = ?1"
 );
@@ -119,19 +113,23 @@ const RECONCILE_ATTEMPT: &str = "
 UPDATE attempts SET source = 'reported', unknown_reason = NULL, cost_low_nano = ?2, cost_nano = ?2, cost_high_nano = ?2,
     overshoot_nano = CASE WHEN ?2 > bound_nano THEN ?2 - bound_nano END, reconciled_ms = ?3, export = ?4,
     input_tokens = coalesce(?5, input_tokens), cached_input_tokens = coalesce(?6, cached_input_tokens),
-    cache_write_tokens = coalesce(?7, cache_write_tokens),
-    cache_write_1h_tokens = coalesce(?8, cache_write_1h_tokens),
+    cache_write_tokens = coalesce(?7, cache_write_tokens), cache_write_1h_tokens = coalesce(?8, cache_write_1h_tokens),
     output_tokens = coalesce(?9, output_tokens), reasoning_tokens = coalesce(?10, reasoning_tokens),
     tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
+
+const AMEND_REQUEST: &str = "
+UPDATE requests SET masked_hash = coalesce(?2, masked_hash), masked_system_hash = coalesce(?3, masked_system_hash),
+    masks = coalesce(?4, masks), read_bytes = coalesce(?5, read_bytes), repeated_bytes = coalesce(?6, repeated_bytes),
+    cache_lost_to = coalesce(?7, cache_lost_to), cache_lost_at_tokens = coalesce(?8, cache_lost_at_tokens)
+WHERE request_id = ?1";
 
 const OPEN_REQUESTS: &str = "SELECT request_id FROM requests WHERE status = 'open'
     UNION SELECT request_id FROM attempts WHERE fate = 'open'";
 
 const INTERRUPT_ATTEMPTS: &str = "
 UPDATE attempts SET fate = 'interrupted', source = 'unknown', cost_low_nano = 0, cost_nano = NULL,
-    cost_high_nano = bound_nano,
-    unknown_reason = CASE WHEN price_version IS NULL THEN 'price' ELSE 'unreported' END
+    cost_high_nano = bound_nano, unknown_reason = CASE WHEN price_version IS NULL THEN 'price' ELSE 'unreported' END
 WHERE fate = 'open'";
 
 const INTERRUPT_REQUESTS: &str =
@@ -198,7 +196,10 @@ impl Tables {
                 writer.write(request)?;
             }
             for word in &batch.reconciled {
-                writer.reconcile(word)?;
+                writer.reconcile(&transaction, word)?;
+            }
+            for amended in &batch.amended {
+                writer.amend(amended)?;
             }
             for said in &batch.feedback {
                 writer.feedback.write(said)?;
@@ -298,6 +299,7 @@ struct Writer<'c, 'k> {
     insert_whole_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
+    amend_request: CachedStatement<'c>,
     feedback: Said<'c>,
     sums: Sums<'c, 'k>,
     attempt_id: String,
@@ -312,6 +314,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             insert_whole_request: connection.prepare_cached(INSERT_WHOLE_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
+            amend_request: connection.prepare_cached(AMEND_REQUEST)?,
             feedback: Said::new(connection)?,
             sums: Sums::new(connection)?,
             attempt_id: String::with_capacity(44),
@@ -546,10 +549,28 @@ impl<'c, 'k> Writer<'c, 'k> {
         ])
     }
 
-    fn reconcile(&mut self, word: &Reconciled<'_>) -> rusqlite::Result<()> {
+    fn amend(&mut self, amended: &Amended<'_>) -> rusqlite::Result<()> {
+        let texts = text_columns(amended.texts.as_ref());
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id: &str = amended.request.0.as_hyphenated().encode_lower(&mut buffer);
+        let (culprit, at) = (amended.broke.map(|broke| broke.culprit), amended.broke.and_then(|broke| broke.at_tokens));
+        // Sums are kept by culprit, and by nothing else of it.
+        if amended.broke.is_some() {
+            self.sums.take(id)?;
+        }
+        let values = params![id, texts[0], texts[1], texts[2], texts[3], texts[4], culprit, whole(at)];
+        self.amend_request.execute(values)?;
+        if amended.broke.is_some() {
+            self.sums.add(id)?;
+        }
+        Ok(())
+    }
+
+    fn reconcile(&mut self, connection: &Connection, word: &Reconciled<'_>) -> rusqlite::Result<()> {
         let usage = UsageColumns::known(word.tokens);
         let request_id = word.attempt.request.to_string();
         self.sums.take(&request_id)?;
+        counterfactual::before(connection, word)?;
         self.reconcile_attempt.execute(params![
             word.attempt.to_string(),
             word.cost.0,
@@ -564,6 +585,7 @@ impl<'c, 'k> Writer<'c, 'k> {
         ])?;
         let id = word.attempt.request;
         self.update(&request_id, &RequestChange::new(id))?;
+        counterfactual::after(connection, &request_id)?;
         self.sums.add(&request_id)
     }
 }

@@ -7,12 +7,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, Row, Rows};
+use rusqlite::{Connection, Row, Rows};
 
 use crate::ids::{AttemptId, RequestId};
-use crate::ledger::error::{LedgerError, database_error, file_error};
+use crate::ledger::audit;
+use crate::ledger::error::{LedgerError, a_folder, database_error, file_error};
 use crate::ledger::migrate;
-use crate::ledger::schema::{open_views, open_views_at_rest};
+use crate::ledger::reconcile_rows::is_far_beyond;
+use crate::ledger::schema::open_views;
+use crate::ledger::statements;
 use crate::ledger::verify_journal::{self, JournalSeen};
 use crate::ledger::{is_owned, segment};
 use crate::limits::LEDGER_FINDINGS_MAX;
@@ -59,6 +62,8 @@ pub struct Verified {
     pub open_requests: u64,
     /// Attempts by fate.
     pub fates: BTreeMap<String, FateSum>,
+    /// Attempts that cost far more than they could by their bounds: how many, and the first of them.
+    pub far_beyond: (u64, Option<String>),
     /// The journal.
     pub journal: JournalSeen,
     /// The first of what was found, at most [`LEDGER_FINDINGS_MAX`].
@@ -96,18 +101,13 @@ pub enum Progress {
 /// [`LedgerError`] if it cannot be opened as one; what is wrong inside are findings.
 pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verified, LedgerError> {
     if path.metadata().map_err(file_error("open", path))?.is_dir() {
-        return Err(LedgerError::NotALedger { path: path.to_path_buf(), found: "it is a folder".to_owned() });
+        return Err(a_folder(path));
     }
     let mut seen = Verified { owned: is_owned(path), ..Verified::default() };
     let tables = match open_views(path) {
         Err(LedgerError::Damaged { source }) => {
             seen.find("tables", source.to_string());
             return Ok(seen);
-        }
-        Err(LedgerError::Database { source, .. })
-            if may_not_write_beside(&source) && !seen.owned && is_at_rest(path) =>
-        {
-            open_views_at_rest(path)?
         }
         opened => opened?,
     };
@@ -121,15 +121,6 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verifie
     verify_journal::verify(&tables, path, &mut seen)?;
     note(&mut seen);
     Ok(seen)
-}
-
-/// SQLite wants to write beside the file in order to share it, and may not.
-fn may_not_write_beside(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
-}
-
-fn is_at_rest(path: &Path) -> bool {
-    !segment::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0)
 }
 
 fn look_through(
@@ -153,12 +144,13 @@ fn look_through(
     }
     let total = "SELECT (SELECT count(*) FROM requests_v1) + (SELECT count(*) FROM attempts_v1)";
     let total = tables.query_row(total, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
-    let mut requests = tables.prepare(
-        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano FROM requests_v1 ORDER BY request_id",
-    )?;
+    let saved = if seen.version < COMPARED { SAVED_NOTHING } else { SAVED };
+    let mut requests = tables.prepare(&format!(
+        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano, {saved} FROM requests_v1 ORDER BY request_id"
+    ))?;
     // The index gives this order, and with it the attempts of each request together.
     let mut attempts = tables.prepare(
-        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version
+        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version, bound_nano
          FROM attempts_v1 ORDER BY request_id, attempt_id",
     )?;
     let mut walk = Walk { attempts: attempts.query([])?, next: None, seen, total, progress };
@@ -168,7 +160,26 @@ fn look_through(
         walk.request(&Request::of(row)?)?;
     }
     walk.orphans_before(None)?;
+    drop(walk);
+    statements_as_closed(tables, seen)?;
     tables.execute_batch("COMMIT")
+}
+
+/// A closed statement says what it said when it was closed, as the audit has it.
+fn statements_as_closed(tables: &Connection, seen: &mut Verified) -> rusqlite::Result<()> {
+    for act in audit::read(tables)?.into_iter().filter(|act| act.action == audit::CLOSED) {
+        let Some((month, team)) = act.subject.split_once(' ') else { continue };
+        let subject = format!("statement {}", act.subject);
+        match statements::read(tables, team, month)? {
+            None => seen.find(subject, format!("it is not there, and was closed by `{}`", act.who)),
+            Some(found) if found.digest() != act.sha256 => {
+                let what = format!("it is not what was closed by `{}`: its hash is another one", act.who);
+                seen.find(subject, what);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Goes through requests and attempts side by side, both in the order of the request's id.
@@ -212,9 +223,11 @@ impl Walk<'_> {
         self.seen.requests += 1;
         self.seen.open_requests += u64::from(request.status == "open");
         self.tell();
-        let mut sum = CostInterval::NOTHING;
+        let (mut sum, mut last) = (CostInterval::NOTHING, None::<Attempt>);
         while let Some(attempt) = self.next.take_if(|next| next.request == request.id) {
             sum = sum.plus(attempt.cost);
+            // Ids are read in the order of their text.
+            last = last.take_if(|last| last.ordinal() > attempt.ordinal()).or(Some(attempt));
             self.advance()?;
         }
         if uuid_of(&request.id).is_none() {
@@ -224,7 +237,49 @@ impl Walk<'_> {
             let (found, wanted) = (words(request.cost), words(sum));
             self.seen.find(&request.id, format!("it costs {found}; wanted the sum of its attempts, {wanted}"));
         }
+        if let (Some(saved), Some(last)) = (request.saved, &last) {
+            let before = sum.exact.zip(last.cost.exact).map(|(sum, last)| last - sum);
+            saved.check(&request.id, before, self.seen);
+        }
         Ok(())
+    }
+}
+
+/// The version that began to keep what requests would have cost.
+const COMPARED: u32 = 5;
+const SAVED: &str = "saved_nano, saved_route_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano,
+    saved_cache_nano";
+const SAVED_NOTHING: &str = "NULL, NULL, NULL, NULL, NULL, NULL";
+
+/// What a request saved altogether, and its parts: by route, fallback, retry, compression and cache.
+#[derive(Clone, Copy)]
+struct Saved {
+    whole: NanoUsd,
+    parts: [Option<NanoUsd>; 5],
+}
+
+impl Saved {
+    fn of(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Self>> {
+        let Some(whole) = row.get::<_, Option<i64>>(first)?.map(NanoUsd) else { return Ok(None) };
+        let mut parts = [None; 5];
+        for (place, part) in (first + 1..).zip(&mut parts) {
+            *part = row.get::<_, Option<i64>>(place)?.map(NanoUsd);
+        }
+        Ok(Some(Self { whole, parts }))
+    }
+
+    /// `before` is what the attempts before the last cost, as a negative amount.
+    fn check(self, request: &str, before: Option<NanoUsd>, seen: &mut Verified) {
+        let Self { whole, parts } = self;
+        let told = parts.map(|part| part.map_or_else(|| "null".to_owned(), |part| part.0.to_string())).join(", ");
+        let sum: Option<NanoUsd> = parts.into_iter().sum();
+        if sum != Some(whole) {
+            seen.find(request, format!("it saved {} nano; wanted parts that make the whole, found ({told})", whole.0));
+        } else if parts[2] != before {
+            let wanted = before.map_or_else(|| "null".to_owned(), |before| before.0.to_string());
+            let what = format!("it saved ({told}) nano; wanted {wanted} by retry, the attempts before its last");
+            seen.find(request, what);
+        }
     }
 }
 
@@ -232,11 +287,12 @@ struct Request {
     id: String,
     status: String,
     cost: CostInterval,
+    saved: Option<Saved>,
 }
 
 impl Request {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { id: row.get(0)?, status: row.get(1)?, cost: cost_of(row, 2)? })
+        Ok(Self { id: row.get(0)?, status: row.get(1)?, cost: cost_of(row, 2)?, saved: Saved::of(row, 5)? })
     }
 }
 
@@ -247,6 +303,7 @@ struct Attempt {
     source: String,
     cost: CostInterval,
     is_priced: bool,
+    bound: Option<NanoUsd>,
 }
 
 impl Attempt {
@@ -258,7 +315,13 @@ impl Attempt {
             source: row.get(3)?,
             cost: cost_of(row, 4)?,
             is_priced: row.get::<_, Option<String>>(7)?.is_some(),
+            bound: row.get::<_, Option<i64>>(8)?.map(NanoUsd),
         })
+    }
+
+    /// Its number within its request.
+    fn ordinal(&self) -> u16 {
+        self.id.parse().map_or(0, |id: AttemptId| id.ordinal)
     }
 
     fn check(&self, seen: &mut Verified) {
@@ -279,6 +342,10 @@ impl Attempt {
             seen.find(&self.id, format!("its fate is `{}`, which is none", self.fate));
         }
         let CostInterval { low, exact, high } = self.cost;
+        if exact.is_some_and(|exact| is_far_beyond(exact, self.bound)) {
+            seen.far_beyond.0 += 1;
+            seen.far_beyond.1.get_or_insert_with(|| self.id.clone());
+        }
         if low < NanoUsd::ZERO
             || high.is_some_and(|high| high < low)
             || exact.is_some_and(|exact| exact < low || high.is_some_and(|high| exact > high))
@@ -315,6 +382,17 @@ fn words(cost: CostInterval) -> String {
 }
 
 fn note(seen: &mut Verified) {
+    if let (count, Some(first)) = &seen.far_beyond {
+        let of = if *count == 1 { "1 attempt costs" } else { &format!("{count} attempts cost") };
+        let what = format!("{of} far more than its call could, the first of them `{first}`; was the export right?");
+        seen.notes.push(what);
+    }
+    let too_much = |sum: NanoUsd| sum.0 == i64::MAX;
+    let sums = |sum: &FateSum| [Some(sum.known), Some(sum.estimated), Some(sum.interval.0), sum.interval.1];
+    let beyond = seen.fates.iter().filter(|(_, sum)| sums(sum).into_iter().flatten().any(too_much));
+    for fate in beyond.map(|(fate, _)| fate.clone()).collect::<Vec<_>>() {
+        seen.find("tables", format!("the costs of attempts that are `{fate}` are too much to add up"));
+    }
     let open = seen.fates.get("open").map_or(0, |sum| sum.attempts);
     if open + seen.open_requests > 0 {
         let what = if seen.owned {

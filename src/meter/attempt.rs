@@ -13,7 +13,7 @@ use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::view::Attachments;
 use crate::providers::{Row, body::Sent};
-use crate::reply::usage::{ServiceTier, Source, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
 use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
@@ -28,9 +28,9 @@ use super::holds::Hold;
 const INPUT_ADDED_MAX: u64 = 1000;
 /// Nano-dollars by which a provider's own reckoning may differ from ours, which is rounded once.
 const STATED_APART_NANO_MAX: u64 = 1;
-/// Bytes of text that a token has at most, on the average over an answer: who writes more than this many times its limit
-/// has surely passed it, and prose that keeps its limit never comes near.
-const BYTES_A_TOKEN_MAX: u64 = 8;
+/// Bytes of text a token beyond which an answer has probably passed its limit: prose never comes near. Lines of dashes do, so
+/// more is held for it, and nothing is cut for that.
+const BYTES_A_TOKEN_LIKELY: u64 = 8;
 /// Tokens that are held at a time for output beyond the limit.
 const BEYOND_STEP_TOKENS: u64 = 256;
 
@@ -62,6 +62,8 @@ pub struct Attempt {
     usage: Option<Usage>,
     /// It has tokens, or fees, that the price book does not price.
     beside: Option<WhyUnknown>,
+    /// A recording was sent along.
+    hears: bool,
     /// What the provider says that it charges.
     stated: Option<NanoUsd>,
     /// The usage came when every answer had said why it ended: no later one can be higher.
@@ -70,6 +72,8 @@ pub struct Attempt {
     /// The tier to price a reply by that names none.
     asked_tier: ServiceTier,
     text_bytes: u64,
+    /// Words that begin in it behind a blank.
+    words: u64,
     /// Answers that have not said yet why they ended.
     unfinished: u64,
 }
@@ -147,12 +151,14 @@ impl Attempt {
             is_spent: false,
             input_is_told: false,
             usage: None,
-            beside: beside(&call.view.attachments),
+            beside: (call.view.attachments.server_tools > 0).then_some(WhyUnknown::Fees),
+            hears: call.view.attachments.recordings > 0,
             stated: None,
             usage_is_final: false,
             service_tier: None,
             asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
             text_bytes: 0,
+            words: 0,
             unfinished: call.view.answers_expected(),
         }
     }
@@ -183,6 +189,7 @@ impl Attempt {
         self.stated = self.stated.max(facts.stated);
         self.service_tier = facts.service_tier.or(self.service_tier);
         self.text_bytes += facts.text_bytes;
+        self.words += facts.words;
         if self.hold.is_some() {
             self.hold_what_may_come();
         }
@@ -199,18 +206,22 @@ impl Attempt {
                 hold.shrink(cost + self.beyond);
             }
         }
-        let beyond = (self.text_bytes / BYTES_A_TOKEN_MAX).saturating_sub(limit);
+        let told = self.usage.map_or(0, |usage| usage.output_tokens);
+        let likely = (self.text_bytes / BYTES_A_TOKEN_LIKELY).max(self.words).max(told);
+        let beyond = likely.saturating_sub(limit);
         if beyond == 0 || self.is_spent {
             return;
         }
         let steps = beyond.div_ceil(BEYOND_STEP_TOKENS);
         let needed = self.bounds.cost_of(price, 0, steps.saturating_mul(BEYOND_STEP_TOKENS)).unwrap_or(NanoUsd::ZERO);
-        if needed > self.beyond {
-            if hold.extend(needed - self.beyond) {
-                self.beyond = needed;
-            } else {
-                self.is_spent = true;
-            }
+        if needed <= self.beyond {
+            return;
+        }
+        if hold.extend(needed - self.beyond) {
+            self.beyond = needed;
+        } else {
+            let model = self.target.model.as_str();
+            self.is_spent = tokens::at_least(&self.vendor, model, self.text_bytes, self.words).max(told) > limit;
         }
     }
 
@@ -238,7 +249,9 @@ impl Attempt {
             (Fate::Completed, None) => self.estimated(call, tier, estimates),
             // A total so far is not what will be billed.
             (Fate::Cut | Fate::Interrupted, Some(usage)) if self.usage_is_final => self.reported(fate, usage, tier),
-            (Fate::Cut | Fate::Interrupted, _) => self.in_doubt(fate, self.beside.unwrap_or(WhyUnknown::Unreported)),
+            (Fate::Cut | Fate::Interrupted, _) => {
+                self.in_doubt(fate, self.charged_apart().unwrap_or(WhyUnknown::Unreported))
+            }
         }
     }
 
@@ -317,8 +330,21 @@ impl Attempt {
     }
 
     fn reported(&self, fate: Fate, usage: Usage, tier: ServiceTier) -> Settled {
-        let priced = self.priced(&usage, tier);
+        let text = usage.as_text();
+        let priced = match self.priced(&usage, tier) {
+            _ if self.is_silent_of_sound(&usage) => Err(WhyUnknown::OtherTokens),
+            priced => priced,
+        };
+        // A row can be priced anew from its tokens if they say what all of them together do: it has text only.
+        let as_text = self.priced(&text, tier);
         let (cost, unknown) = match (priced, self.beside) {
+            // What is no text costs no less than text would, and sound that was sent no more than its bound, if it has one.
+            (Err(why @ WhyUnknown::OtherTokens), beside) => {
+                let made = usage.apart.audio_output_tokens + usage.apart.image_output_tokens;
+                let high = self.bounds.cost.filter(|_| self.hears && made == 0 && beside.is_none());
+                let low = as_text.unwrap_or(NanoUsd::ZERO);
+                (CostInterval { low, exact: None, high: high.map(|high| high.max(low)) }, beside.max(Some(why)))
+            }
             (Err(why), _) => (CostInterval::default(), Some(why)),
             // The text tokens are the least of it: fees and other kinds of tokens come on top.
             (Ok(cost), Some(why)) => (CostInterval { low: cost, exact: None, high: None }, Some(why)),
@@ -326,14 +352,24 @@ impl Attempt {
         };
         let settled = Settled {
             usage: Some(usage),
-            tier: priced.is_ok().then_some(tier),
-            overshoot: priced.ok().and_then(|cost| self.overshoot(cost, &usage, tier)),
+            tier: (as_text.is_ok() && (priced.is_err() || priced == as_text)).then_some(tier),
+            overshoot: priced.or(as_text).ok().and_then(|cost| self.overshoot(cost, &usage, tier)),
             ..Settled::without_usage(fate, Source::Reported, cost, unknown)
         };
         match self.stated {
             Some(stated) => self.beside_stated(settled, stated, &usage, tier),
             None => settled,
         }
+    }
+
+    /// What comes on top of text, as far as nobody said how much.
+    fn charged_apart(&self) -> Option<WhyUnknown> {
+        self.beside.max(self.hears.then_some(WhyUnknown::OtherTokens))
+    }
+
+    /// Whether a recording was sent of which the usage says nothing.
+    fn is_silent_of_sound(&self, usage: &Usage) -> bool {
+        self.hears && usage.apart.audio_input_tokens == 0
     }
 
     /// What the provider says that it charges settles what the book leaves open. Where the book knows, it counts, and a
@@ -406,7 +442,7 @@ impl Attempt {
     }
 
     fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
-        if self.beside.is_none() {
+        if self.beside.is_none() && usage.apart == Apart::NONE && !self.hears {
             // The bytes of what is attached say nothing of its tokens.
             let body_bytes = (call.view.attachments == Attachments::default()).then_some(call.body_bytes as u64);
             estimates.learn(&self.target, usage, body_bytes, self.text_bytes);
@@ -460,10 +496,4 @@ impl Attempt {
     fn price_version(&self) -> Option<&str> {
         self.price.as_ref().map(|price| price.version.as_str())
     }
-}
-
-/// What a request brings, or lets the provider do, that no price of text covers.
-fn beside(attachments: &Attachments) -> Option<WhyUnknown> {
-    let fees = (attachments.server_tools > 0).then_some(WhyUnknown::Fees);
-    fees.max((attachments.recordings > 0).then_some(WhyUnknown::OtherTokens))
 }

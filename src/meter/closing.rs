@@ -7,6 +7,7 @@ use crate::ids::RequestId;
 use crate::ledger::record::Closing;
 use crate::money::{Decimal, NanoUsd};
 use crate::problem::shown_name;
+use crate::reply::usage::Apart;
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::telemetry::metrics::Series;
@@ -78,6 +79,15 @@ struct RequestEvent<'a> {
     cache_write_tokens: Option<u64>,
     output_tokens: Option<u64>,
     reasoning_tokens: Option<u64>,
+    /// What of these was sound or images; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_input_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_output_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_input_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_output_tokens: Option<u64>,
     /// Null while any part is unknown; the truth is then between low and high, as far as they are known.
     cost_usd: Option<Decimal>,
     cost_low_usd: Decimal,
@@ -107,6 +117,7 @@ impl Meter {
     pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Series>) {
         let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
         let (used, decision) = (self.used, self.decision());
+        let apart = |of: fn(&Apart) -> u64| used.map(|used| of(&used.apart)).filter(|tokens| *tokens > 0);
         if self.overhead.is_none() {
             metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
         }
@@ -154,6 +165,10 @@ impl Meter {
             cache_write_tokens: used.map(|used| used.cache_write_tokens + used.cache_write_1h_tokens),
             output_tokens: used.map(|used| used.output_tokens),
             reasoning_tokens: used.map(|used| used.reasoning_tokens),
+            audio_input_tokens: apart(|apart| apart.audio_input_tokens),
+            audio_output_tokens: apart(|apart| apart.audio_output_tokens),
+            image_input_tokens: apart(|apart| apart.image_input_tokens),
+            image_output_tokens: apart(|apart| apart.image_output_tokens),
             cost_usd: self.spent.exact.map(NanoUsd::decimal),
             cost_low_usd: self.spent.low.decimal(),
             cost_high_usd: self.spent.high.map(NanoUsd::decimal),

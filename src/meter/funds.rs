@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::holds::Hold;
 use crate::call::CallFacts;
-use crate::cost::{Price, Terms, upper_bound};
+use crate::cost::{Most, Price, Terms, upper_bound};
 use crate::money::{CostInterval, NanoUsd};
 use crate::prompt::json::WholeNumber;
 use crate::prompt::view::View;
@@ -39,6 +39,8 @@ pub struct Bounds {
     /// What both cost.
     pub cost: Option<NanoUsd>,
     tiers: &'static [ServiceTier],
+    /// Some of the input may be sound.
+    hears: bool,
     discount_ppm: u32,
 }
 
@@ -55,11 +57,16 @@ impl Bounds {
     pub fn of(call: &CallFacts, row: &Row, price: Option<&Price>, output_limit: Option<u64>) -> Self {
         let limits = price.map(|price| price.limits).unwrap_or_default();
         let view = &call.view;
+        let tiers: &[ServiceTier] =
+            price.map_or(&[], |price| applicable_tiers(view.service_tier.as_deref(), row.dialect(), price));
+        let hears_at_a_price = view.attachments.recordings > 0 && price.is_some_and(|price| price.knows_sound(tiers));
         let mut bounds = Self {
-            input: tokens::input_bound(view, call.body_bytes, limits.input),
+            input: tokens::input_bound(view, call.body_bytes, limits.input, hears_at_a_price),
             output: output_bound(view, limits.output, output_limit),
             cost: None,
-            tiers: price.map_or(&[], |price| applicable_tiers(view.service_tier.as_deref(), row.dialect(), price)),
+            tiers,
+            // What is named and not sent may be sound as well.
+            hears: view.attachments.recordings > 0 || view.attachments.references > 0,
             discount_ppm: row.discount_ppm(),
         };
         bounds.cost = price.and_then(|price| bounds.cost_of(price, bounds.input?, bounds.output?));
@@ -84,7 +91,8 @@ impl Bounds {
 
     /// The most that so many tokens can cost.
     pub fn cost_of(&self, price: &Price, input: u64, output: u64) -> Option<NanoUsd> {
-        upper_bound(price, input, output, self.tiers, self.discount_ppm)
+        let most = Most { input_tokens: input, output_tokens: output, hears: self.hears };
+        upper_bound(price, most, self.tiers, self.discount_ppm)
     }
 }
 
@@ -105,7 +113,7 @@ pub fn limit_of(view: &View, price: Option<&Price>) -> Option<u64> {
 fn output_bound(view: &View, model_limit: Option<u64>, told: Option<u64>) -> Option<u64> {
     let Some(told) = told else { return tokens::output_bound(view, model_limit) };
     let bounded = view.attachments.server_tools == 0 && view.answers != WholeNumber::Odd;
-    bounded.then(|| told.saturating_mul(view.answers_expected()))
+    bounded.then(|| tokens::output_within(view, told))
 }
 
 /// The tier to price a reply by that names none.

@@ -151,13 +151,18 @@ impl Holds {
         estimated: u64,
         watched: bool,
     ) -> Result<Running, Reached> {
-        self.lock().paces.begin(limited, estimated, now_ms() / 1000, watched)?;
-        Ok(Running { holds: Arc::clone(self), limited: Arc::clone(limited), estimated, used: 0 })
+        let (mut state, now) = (self.lock(), now_ms() / 1000);
+        let limited = state.paces.told_apart(limited, now).unwrap_or_else(|| Arc::clone(limited));
+        state.paces.begin(&limited, estimated, now, watched)?;
+        drop(state);
+        Ok(Running { holds: Arc::clone(self), limited, estimated, used: 0 })
     }
 
     /// The limit that a request would reach.
     pub fn would_reach(&self, limited: &[Limited], estimated: u64) -> Option<Reached> {
-        self.lock().paces.would_reach(limited, estimated, now_ms() / 1000)
+        let (mut state, now) = (self.lock(), now_ms() / 1000);
+        let shared = state.paces.told_apart(limited, now);
+        state.paces.would_reach(shared.as_deref().unwrap_or(limited), estimated, now)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

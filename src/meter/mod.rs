@@ -5,6 +5,7 @@
 //! settled row and the request one closing, one log event and its metrics. Nothing here waits.
 
 pub mod accounts;
+mod amending;
 mod attempt;
 mod closing;
 pub mod estimates;
@@ -31,7 +32,7 @@ use crate::call::CallFacts;
 use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
-use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch, SketchedTexts};
+use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
@@ -47,7 +48,7 @@ use funds::{Funds, enforced};
 use holds::Running;
 use overhead::Overhead;
 use savings::{Answered, Beside, Priced};
-use sketches::Slot;
+use sketches::{Drawn, Loss, Slot};
 
 /// Accounts for one request. Dropping it settles whatever is open: the client is gone.
 pub struct Meter {
@@ -89,20 +90,20 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts accounting for a call that has a plan.
-    pub fn open(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
+    /// Starts accounting for a call that has a plan, at the prices that it was made with.
+    pub fn open(accounts: &Arc<Accounts>, book: Arc<Book>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
         let task = task_of(call, plan);
         accounts.metrics.count_decision(task, plan.tier.map(Tier::as_str), plan.reason.why.as_str());
         if let Some(would) = &plan.would {
             accounts.metrics.count_would(task, would.tier.map(Tier::as_str), would.reason.why.as_str());
         }
-        Self::new(accounts, call, plan)
+        Self::new(accounts, book, call, plan)
     }
 
-    fn new(accounts: &Arc<Accounts>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
+    fn new(accounts: &Arc<Accounts>, book: Arc<Book>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
         Self {
             accounts: Arc::clone(accounts),
-            book: accounts.book.load_full(),
+            book,
             call: Arc::clone(call),
             plan: Arc::clone(plan),
             reason: plan.told(),
@@ -157,7 +158,8 @@ impl Meter {
 
     /// Has a sketch drawn of the request's texts, behind its back.
     pub fn sketch(&mut self, body: &Bytes) {
-        self.sketch = self.accounts.sketches.ask(&self.call, body);
+        let sides = self.beside.as_ref().and_then(|beside| beside.met.sides());
+        self.sketch = self.accounts.sketches.ask(&self.call, body, sides);
     }
 
     /// Commits the intent of the next attempt. Only after this may its first byte leave; the body that
@@ -305,6 +307,15 @@ impl Meter {
     pub fn refused(&mut self, code: Code, http_status: u16) {
         self.accounts.metrics.count_error(code.metric());
         self.settle(Fate::Interrupted, None);
+        self.close_without_attempt(code.as_str(), http_status);
+    }
+
+    /// Closes a request that has the answer of another: no attempt was made for it, and it costs nothing.
+    pub fn replayed(&mut self, http_status: u16) {
+        self.close_without_attempt("replayed", http_status);
+    }
+
+    fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {
         if self.closed {
             return;
         }
@@ -313,11 +324,11 @@ impl Meter {
             // It cost nothing and no agent waits for it.
             return;
         }
-        let closing = self.closing(code.as_str(), http_status);
+        let closing = self.closing(status, http_status);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
         drop(self.accounts.commit(&record));
-        self.report(code.as_str(), http_status, None);
+        self.report(status, http_status, None);
     }
 
     /// The request's cost so far.
@@ -361,21 +372,33 @@ impl Meter {
         let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
         let is_compared =
             ends.is_some() && self.overhead.is_none() && (self.beside.is_some() || self.plan.arm.is_some());
+        let (drawn, mut loss) = (self.drawn(), None);
         let comparison = is_compared.then(|| {
             let beside = self.beside.as_ref();
-            let comparison = beside.map(|beside| self.compare(beside, &attempt, &settled, before)).unwrap_or_default();
+            let compared = beside.map(|beside| self.compare(beside, &attempt, &settled, before)).unwrap_or_default();
+            let mut comparison = compared.0;
+            loss = compared.1;
+            if let (Some(lost), Some(loss)) = (&mut comparison.lost, &loss) {
+                lost.culprit = self.where_broke(loss, drawn).culprit;
+            }
             self.count_saved(&comparison);
+            if let Some(lost) = comparison.lost.filter(|_| !self.is_to_be_found(loss.as_ref(), drawn)) {
+                self.accounts.metrics.count_cache_lost(lost.culprit, lost.cost.0);
+            }
             Box::new(Comparison { arm: self.plan.arm.map(Arm::as_str), ..comparison })
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now_ms(), closes);
         let record = match ends {
             Some(_) if self.overhead.is_none() => {
-                Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched()))
+                Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched(drawn)))
             }
             _ => Record::Priced(outcome, settled.pricing()),
         };
         drop(self.accounts.commit(&record));
+        if ends.is_some() {
+            self.amend(drawn, loss);
+        }
         if let Some(hold) = attempt.hold.take() {
             hold.settle(enforced(settled.cost));
         }
@@ -396,25 +419,28 @@ impl Meter {
         attempt: &Attempt,
         settled: &Settled,
         before: CostInterval,
-    ) -> Comparison<'b> {
+    ) -> (Comparison<'b>, Option<Loss>) {
         let (Some(usage), Some(tier), Some(cost)) = (settled.usage, settled.tier(), settled.cost.exact) else {
-            return beside.unknown();
+            return (beside.unknown(), None);
         };
         let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
         let chain = &self.call.view.outline.chain;
-        let lost = beside.met.lost(target, usage);
-        let intact = lost.and_then(|(culprit, intact)| Some((culprit, attempt.priced(&intact, tier).ok()?)));
+        let last = self.accounts.prefixes.answered(&beside.met, target, &usage, Instant::now());
+        let lost = beside.met.lost(target, usage, last);
+        let intact = lost.and_then(|lost| Some((lost.culprit, attempt.priced(&lost.intact, tier).ok()?)));
         let comparison = beside.compare(Answered { target, usage, tier, cost, uncached, intact }, before, chain);
-        self.accounts.prefixes.answered(&beside.met, target, &usage, Instant::now());
-        comparison
+        let loss = lost.zip(comparison.lost).map(|(lost, booked)| {
+            let (culprit, at_tokens, input_tokens) = (lost.culprit, lost.at_tokens, usage.input_tokens);
+            Loss { culprit, cost: booked.cost, at_tokens, input_tokens }
+        });
+        (comparison, loss)
     }
 
     /// What the request looked like, as far as that is known by now.
-    fn sketched(&self) -> Sketch {
+    fn sketched(&self, drawn: Option<Drawn>) -> Sketch {
         let (chain, key) = (&self.call.view.outline.chain, self.accounts.ledger.key());
         let hash = |link: u64, besides: u64| xxh3_64_with_seed(&link.to_le_bytes(), key ^ besides);
         let model = xxh3_64_with_seed(self.call.view.model.as_bytes(), chain.head.hash);
-        let texts = self.sketch.as_ref().and_then(|slot| slot.get());
         Sketch {
             head_bytes: chain.head.bytes,
             opening_bytes: chain.bytes.0,
@@ -422,13 +448,7 @@ impl Meter {
             common_tokens: self.beside.as_ref().and_then(|beside| beside.met.common_tokens()),
             prefix: hash(chain.opening, chain.head.hash),
             exact: hash(chain.last(), model),
-            texts: texts.map(|texts| SketchedTexts {
-                masked: texts.masked,
-                masked_system: texts.masked_system,
-                masks: texts.masks,
-                read_bytes: texts.read_bytes,
-                repeated_bytes: texts.repeated_bytes,
-            }),
+            texts: drawn.map(|drawn| drawn.texts),
         }
     }
 
@@ -436,9 +456,6 @@ impl Meter {
         let metrics = &self.accounts.metrics;
         if let Some((_, causes)) = savings::parts(comparison, self.spent) {
             causes.iter().for_each(|(cause, amount)| metrics.count_saved(cause, amount.0));
-        }
-        if let Some(lost) = comparison.lost {
-            metrics.count_cache_lost(lost.culprit, lost.cost.0);
         }
         metrics.count_saved("provider_cache", comparison.provider_cache.unwrap_or_default().0);
     }

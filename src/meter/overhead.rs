@@ -110,7 +110,7 @@ impl Meter {
         plan: &Arc<Plan>,
     ) -> Self {
         let call = Arc::new(CallFacts { who: accounts.internal.payer(&about.who), ..call });
-        let mut meter = Self::new(accounts, &call, plan);
+        let mut meter = Self::new(accounts, accounts.book.load_full(), &call, plan);
         meter.overhead = Some(Overhead { purpose, about: about.id });
         meter
     }

@@ -15,6 +15,7 @@ use crate::call::CallFacts;
 use crate::hashed::ByHash;
 use crate::limits::{CONVERSATION_IDLE, PREFIXES_MAX, WARM_PREFIX};
 use crate::plan::ModelRef;
+use crate::prompt::marks::{Sides, half};
 use crate::prompt::outline::Chain;
 use crate::reply::usage::Usage;
 use crate::route::warm::{CACHED_PREFIX_TOKENS_MIN, CACHED_PREFIX_TOKENS_STEP};
@@ -45,8 +46,8 @@ struct Moment(u32);
 
 /// The end of a prompt, or of what stands before its first user turn. Halves of hashes: there are many entries, and what
 /// they are compared with has been found by a whole one.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
     at: Moment,
     /// A hash of the model that answered last; 0: none has yet.
     by: u32,
@@ -68,6 +69,8 @@ pub struct Met {
     /// The tools and the format that stand before, and what else stands before the first user turn.
     head: u64,
     begins: u64,
+    /// The client names the run or session.
+    is_named: bool,
     found: Option<Found>,
     /// The prompt that it extends, else the one before it in its conversation, and what parts them.
     before: Option<(Entry, Parted)>,
@@ -79,12 +82,21 @@ enum Parted {
     Nothing,
     /// More time than a provider keeps a prefix.
     Time,
-    /// Other tools, or another order of them; another format of the answer.
-    Tools,
-    /// Another system prompt.
-    System,
+    /// Another beginning: tools, the format of the answer, or what else stands before the first user turn.
+    Beginning,
     /// Turns that were rewritten.
     History,
+}
+
+/// A broken prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// What broke it, as far as the hashes of a beginning tell.
+    pub culprit: &'static str,
+    /// The tokens as they would have been with it intact.
+    pub intact: Usage,
+    /// How many tokens of the prompt stand before the break; `None`: nobody knows.
+    pub at_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +127,8 @@ impl Prefixes {
         let extended = self.extended(chain, key, now);
         let found = self.longest(chain, key, opening, now, extended);
         let before = extended.or_else(|| self.before(chain, asked, now));
-        let met = Met { whole: key(chain.last()), opening, asked, head, begins: chain.opening, found, before };
+        let (whole, begins, is_named) = (key(chain.last()), chain.opening, call.session.is_some());
+        let met = Met { whole, opening, asked, head, begins, is_named, found, before };
         for key in [met.whole, met.opening].into_iter().filter(|key| *key != 0) {
             let parts = (half(head), half(chain.opening));
             self.shard(key).change(key, now, |entry| (entry.head, entry.opening) = parts);
@@ -123,8 +136,10 @@ impl Prefixes {
         met
     }
 
-    /// Takes note of the model that answered, and of how many tokens it read.
-    pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, now: Instant) {
+    /// Takes note of the model that answered, and of how many tokens it read. Gives the prompt that was answered last in the
+    /// same conversation.
+    pub fn answered(&self, met: &Met, by: &ModelRef, usage: &Usage, now: Instant) -> Option<Entry> {
+        let mut last = None;
         let (by, now) = (short_hash_of(by), self.moment(now));
         let tokens_of = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
         let tokens = tokens_of(usage.input_tokens);
@@ -134,6 +149,7 @@ impl Prefixes {
         if met.asked != 0 {
             let (head, opening) = (half(met.head), half(met.begins));
             self.shard(met.asked).change(met.asked, now, |entry| {
+                last = Some(*entry).filter(|last| last.by != 0 && is_warm(last, now));
                 *entry = Entry { at: now, by, tokens, head, opening };
             });
         }
@@ -144,6 +160,7 @@ impl Prefixes {
                 (entry.by, entry.tokens) = (by, entry.tokens.max(shared));
             });
         }
+        last
     }
 
     /// The longest prompt that this one extends, whatever became of it since.
@@ -152,7 +169,7 @@ impl Prefixes {
         let links = std::iter::once(chain.last()).chain(chain.earlier()).take_while(|link| *link != chain.opening);
         let entry = links.map(key).find_map(|key| self.entry(key))?;
         let parted = match entry.head == half(chain.head.hash) {
-            false => Parted::Tools,
+            false => Parted::Beginning,
             true if !is_warm(&entry, now) => Parted::Time,
             true => Parted::Nothing,
         };
@@ -165,10 +182,9 @@ impl Prefixes {
             return None;
         }
         let entry = self.entry(asked)?;
-        let parted = match entry.opening == half(chain.opening) {
+        let parted = match (entry.head, entry.opening) == (half(chain.head.hash), half(chain.opening)) {
             _ if !is_warm(&entry, now) => Parted::Time,
-            false => Parted::System,
-            true if entry.head != half(chain.head.hash) => Parted::Tools,
+            false => Parted::Beginning,
             true => Parted::History,
         };
         Some((entry, parted))
@@ -275,23 +291,48 @@ impl Met {
         found.filter(|tokens| *tokens > 0)
     }
 
-    /// What broke the cached prefix of the conversation, and the tokens as they would have been with it intact; none if it
-    /// was read, or nobody knows how long it was.
-    pub fn lost(&self, by: &ModelRef, usage: Usage) -> Option<(&'static str, Usage)> {
+    /// The beginnings of this prompt and of the one before it, if those differ.
+    pub fn sides(&self) -> Option<Sides> {
         let (entry, parted) = self.before?;
-        let intact = cacheable(u64::from(entry.tokens).saturating_sub(ASKING_TOKENS));
-        let culprit = match parted {
+        let sides = || Sides { heads: [entry.head, half(self.head)], openings: [entry.opening, half(self.begins)] };
+        (parted == Parted::Beginning).then(sides)
+    }
+
+    /// What broke the cached prefix of the conversation; none if it was read, or nobody knows how long it was. `last` is
+    /// the prompt that was answered before.
+    pub fn lost(&self, by: &ModelRef, usage: Usage, last: Option<Entry>) -> Option<Lost> {
+        let (entry, parted) = self.before?;
+        let (culprit, at_tokens) = match parted {
             // The step before is still under way.
             _ if entry.by == 0 => return None,
-            Parted::System => "system",
-            Parted::Tools => "tools",
-            Parted::History => "history",
-            Parted::Time => "idle",
-            Parted::Nothing if entry.by != short_hash_of(by) => "model",
-            Parted::Nothing => "provider",
+            Parted::Beginning if entry.head != half(self.head) => ("tools", None),
+            Parted::Beginning => ("system", None),
+            Parted::History => ("history", None),
+            Parted::Time => ("ttl", Some(0)),
+            Parted::Nothing => match last.filter(|last| self.is_rewritten(&entry, last, &usage)) {
+                Some(last) => return lost("history", last.tokens, usage, Some(entry.tokens.into())),
+                None if entry.by != short_hash_of(by) => ("model", Some(0)),
+                None => ("provider", Some(usage.cached_input_tokens)),
+            },
         };
-        (intact > usage.cached_input_tokens).then(|| (culprit, cached(usage, intact)))
+        lost(culprit, entry.tokens, usage, at_tokens)
     }
+
+    /// Whether a prompt that extends an early one of its conversation leaves out what the last one went on with. Only a
+    /// client that names its run or session can be held to that: others may begin several conversations alike. A prompt
+    /// that is much shorter than the last one was rewritten in order to be.
+    fn is_rewritten(&self, extended: &Entry, last: &Entry, usage: &Usage) -> bool {
+        let begins_alike = (last.head, last.opening) == (half(self.head), half(self.begins));
+        let is_longer = last.tokens > extended.tokens && usage.input_tokens >= u64::from(last.tokens) / 4 * 3;
+        self.is_named && begins_alike && is_longer
+    }
+}
+
+/// A prefix of so many tokens that was not read as far as it is cacheable.
+fn lost(culprit: &'static str, tokens: u32, usage: Usage, at_tokens: Option<u64>) -> Option<Lost> {
+    let intact = cacheable(u64::from(tokens).saturating_sub(ASKING_TOKENS));
+    let is_lost = intact.min(usage.input_tokens) > usage.cached_input_tokens;
+    is_lost.then(|| Lost { culprit, intact: cached(usage, intact), at_tokens })
 }
 
 fn is_warm(entry: &Entry, now: Moment) -> bool {
@@ -329,10 +370,6 @@ fn cached(usage: Usage, cached: u64) -> Usage {
         cache_write_1h_tokens: usage.cache_write_1h_tokens - of_1h,
         ..usage
     }
-}
-
-fn half(hash: u64) -> u32 {
-    (hash >> 32) as u32
 }
 
 /// Never 0.

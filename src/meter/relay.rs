@@ -69,6 +69,8 @@ pub struct Relay {
     /// What has been taken and not been passed on.
     ready: Option<Bytes>,
     stage: Stage,
+    /// The answer came to its proper end.
+    complete: bool,
     /// Choices that have said why they ended.
     finished: u64,
     last_piece: Instant,
@@ -123,6 +125,7 @@ impl Relay {
             rules,
             ready: None,
             stage: Stage::Running,
+            complete: false,
             finished: 0,
             last_piece: Instant::now(),
             alarm: Box::pin(sleep_until(first_byte_deadline)),
@@ -146,6 +149,11 @@ impl Relay {
     /// The meter that watches.
     pub fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    /// Whether the answer is complete and has been passed on to its last byte.
+    pub fn is_told(&self) -> bool {
+        self.complete && self.ready.is_none() && self.waits_from.is_none() && self.waiting.is_none()
     }
 
     async fn first_event(&mut self) -> Result<(), Failure> {
@@ -321,6 +329,7 @@ impl Relay {
     /// Settles the attempt; gives the comment that goes before the terminator.
     fn settle(&mut self) -> String {
         self.stage = Stage::Settled;
+        self.complete = true;
         self.set_alarm();
         let cost = self.meter.complete(200);
         self.secure();

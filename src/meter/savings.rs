@@ -112,8 +112,10 @@ impl Beside {
             Some(_) => Some(NanoUsd::ZERO),
             None => None,
         };
+        let baseline = if is_baseline { Some(cost) } else { self.baseline.cost(&at_baseline, tier) };
         Comparison {
-            baseline: if is_baseline { Some(cost) } else { self.baseline.cost(&at_baseline, tier) },
+            // A whole without its parts is none.
+            baseline: baseline.filter(|_| fallback.is_some()),
             fallback,
             retry: before.exact.map(|before| NanoUsd::ZERO - before),
             provider_cache: uncached.map(|uncached| uncached - cost),

@@ -7,6 +7,7 @@
 pub mod assent;
 pub mod edits;
 pub mod json;
+pub mod marks;
 pub mod outline;
 pub mod sketch;
 pub mod view;

@@ -43,6 +43,8 @@ pub struct Outline {
     pub tools: Vec<Range<usize>>,
     /// Whether more tools are offered than these.
     pub more_tools: bool,
+    /// Where the list of them stands; `None`: there is none.
+    pub tools_at: Option<Range<usize>>,
     /// Whether the answer must be JSON.
     pub wants_json: bool,
     /// What identifies the conversation.

@@ -78,7 +78,7 @@ fn repeated(text: &[u8], key: u64, seen: &mut HashSet<u64>) -> u64 {
 }
 
 /// The text with one byte in the place of each word that has digits, and what these words were.
-fn masked(text: &[u8]) -> (Vec<u8>, u8) {
+pub(super) fn masked(text: &[u8]) -> (Vec<u8>, u8) {
     let (mut out, mut masks, mut rest) = (Vec::with_capacity(text.len()), 0, text);
     while let Some(first) = rest.first() {
         let length = rest.iter().take_while(|byte| is_of_word(**byte)).count();
@@ -112,7 +112,7 @@ fn mask_of(word: &[u8]) -> Option<u8> {
     let trimmed = word.iter().rposition(|byte| !matches!(byte, b'.' | b':' | b'-')).map_or(word, |last| &word[..=last]);
     let digits = trimmed.iter().filter(|byte| byte.is_ascii_digit()).count();
     if digits == 0 {
-        return None;
+        return is_of_calendar(trimmed).then_some(TIMESTAMPS);
     }
     if trimmed.len() == 36
         && trimmed.iter().enumerate().all(|(at, byte)| match at {
@@ -136,11 +136,28 @@ fn mask_of(word: &[u8]) -> Option<u8> {
     (digits >= 5 || in_a_row >= 4).then_some(RUN_IDS)
 }
 
-/// `2026-11-28`, `2026-11-28T10:02:03.5Z`, `2026/11/28`, `10:02`, or seconds and milliseconds since 1970.
+/// `Saturday`, `Nov`, `PM`.
+fn is_of_calendar(word: &[u8]) -> bool {
+    const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    #[rustfmt::skip]
+    const MONTHS: [&str; 12] = [
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "December",
+    ];
+    let is_one = |name: &&str| name.as_bytes() == word || name.as_bytes().get(..3) == Some(word);
+    match word {
+        b"AM" | b"PM" => true,
+        [b'A'..=b'Z', ..] if (3..=9).contains(&word.len()) => DAYS.iter().chain(&MONTHS).any(is_one),
+        _ => false,
+    }
+}
+
+/// `2026-11-28`, `2026-11-28T10:02:03.5Z`, `2026/11/28`, `10:02`, `9:57`, or seconds and milliseconds since 1970.
 fn is_time(word: &[u8], digits: usize) -> bool {
     let is_digit = |at: usize| word.get(at).is_some_and(u8::is_ascii_digit);
     let is_date = (0..4).all(is_digit) && matches!(word.get(4), Some(b'-' | b'/')) && is_digit(5) && is_digit(6);
-    let is_clock = is_digit(0) && is_digit(1) && word.get(2) == Some(&b':') && is_digit(3) && is_digit(4);
+    let hour = if is_digit(1) { 2 } else { 1 };
+    let is_clock = is_digit(0) && word.get(hour) == Some(&b':') && is_digit(hour + 1) && is_digit(hour + 2);
     let is_epoch = digits == word.len() && matches!(digits, 10 | 13) && word.starts_with(b"1");
     is_date || is_clock || is_epoch
 }
@@ -157,9 +174,22 @@ mod tests {
 
     #[test]
     fn a_word_is_masked_by_what_it_is() {
-        for time in
-            ["2026-11-28", "2026-11-28T10:02:03Z", "2026/11/28", "10:02", "10:02:03.", "1790000000", "1790000000123"]
-        {
+        for time in [
+            "2026-11-28",
+            "2026-11-28T10:02:03Z",
+            "2026/11/28",
+            "10:02",
+            "10:02:03.",
+            "1790000000",
+            "1790000000123",
+            "9:57",
+            "9:57:01",
+            "Saturday",
+            "Sat",
+            "November",
+            "Nov",
+            "PM",
+        ] {
             check(time, Some(TIMESTAMPS));
         }
         check("01990000-0000-7000-8000-000000000001", Some(UUIDS));
@@ -169,7 +199,7 @@ mod tests {
         for number in ["7", "3.5", "-12", "12ms", "99.9", "4711"] {
             check(number, Some(NUMBERS));
         }
-        for name in ["utf8", "gpt-5.6", "orders_daily", "x86_64", "v2", "-"] {
+        for name in ["utf8", "gpt-5.6", "orders_daily", "x86_64", "v2", "-", "Mayor", "may", "Sunda"] {
             check(name, None);
         }
     }

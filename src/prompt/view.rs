@@ -20,6 +20,8 @@ pub struct View {
     pub output_limit: WholeNumber,
     /// Where the values of output limits stand, as far as the client gave any.
     pub output_limits_at: [Option<Range<usize>>; 2],
+    /// Bytes of what the client predicts of the answer: a provider bills as output what of it is not used.
+    pub predicted_bytes: usize,
     /// Answers asked for.
     pub answers: WholeNumber,
     /// The price class asked for.

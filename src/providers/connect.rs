@@ -161,8 +161,13 @@ pub fn why(error: &(dyn std::error::Error + 'static)) -> &'static str {
             return "its name was not found";
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return why_not_tls(tls);
+            // Connectors wrap one within another, and `source` leaves out what is wrapped.
+            let mut inner: Option<&(dyn std::error::Error + Send + Sync + 'static)> = error.get_ref();
+            while let Some(wrapped) = inner {
+                if let Some(tls) = wrapped.downcast_ref::<rustls::Error>() {
+                    return why_not_tls(tls);
+                }
+                inner = wrapped.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             }
             match error.kind() {
                 io::ErrorKind::TimedOut => return "connecting took too long",

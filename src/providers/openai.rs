@@ -175,7 +175,7 @@ impl Row {
         }
     }
 
-    /// Lowers every higher limit that the client gave, or gives one where it gave none.
+    /// Lowers every higher limit that the client gave, and what is none, or gives one where it gave none.
     fn limit_edits(&self, body: &Bytes, view: &View, limit: u64) -> Vec<Edit> {
         let edit = |at, with: String| Edit { name: EditName::OutputLimit, at, with: with.into() };
         let [newer, older] = &view.output_limits_at;
@@ -192,7 +192,9 @@ impl Row {
         }
         // Some write whole numbers with a point or an exponent.
         let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<f64>().ok();
-        let higher = given.into_iter().filter(|at| value(at).is_none_or(|value| value > limit as f64));
+        // Nothing, and less, is no limit to some.
+        let is_kept = |value: f64| (1.0..=limit as f64).contains(&value);
+        let higher = given.into_iter().filter(|at| !value(at).is_some_and(is_kept));
         higher.map(|at| edit(at.clone(), limit.to_string())).collect()
     }
 

@@ -21,6 +21,49 @@ pub struct Usage {
     pub output_tokens: u64,
     /// The part of the output that was reasoning.
     pub reasoning_tokens: u64,
+    /// The parts of both that were no text. Rows of the ledger do not have them.
+    #[serde(skip)]
+    pub apart: Apart,
+}
+
+/// Tokens of sound and of images, which may be priced apart from text. They are parts of their totals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Apart {
+    /// Sound that was heard.
+    pub audio_input_tokens: u64,
+    /// The part of it that the provider read from its cache; `None`: nobody said.
+    pub cached_audio_input_tokens: Option<u64>,
+    /// Sound that was made.
+    pub audio_output_tokens: u64,
+    /// Images that were seen.
+    pub image_input_tokens: u64,
+    /// Images that were made.
+    pub image_output_tokens: u64,
+}
+
+impl Apart {
+    /// All of it is text.
+    pub const NONE: Self = Self {
+        audio_input_tokens: 0,
+        cached_audio_input_tokens: None,
+        audio_output_tokens: 0,
+        image_input_tokens: 0,
+        image_output_tokens: 0,
+    };
+
+    fn each(self, other: Self, of: fn(u64, u64) -> u64) -> Self {
+        let cached = match (self.cached_audio_input_tokens, other.cached_audio_input_tokens) {
+            (Some(one), Some(other)) => Some(of(one, other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            audio_input_tokens: of(self.audio_input_tokens, other.audio_input_tokens),
+            cached_audio_input_tokens: cached,
+            audio_output_tokens: of(self.audio_output_tokens, other.audio_output_tokens),
+            image_input_tokens: of(self.image_input_tokens, other.image_input_tokens),
+            image_output_tokens: of(self.image_output_tokens, other.image_output_tokens),
+        }
+    }
 }
 
 impl Usage {
@@ -28,6 +71,12 @@ impl Usage {
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         self.each(other, u64::max)
+    }
+
+    /// The same with all of it taken for text.
+    #[must_use]
+    pub fn as_text(self) -> Self {
+        Self { apart: Apart::NONE, ..self }
     }
 
     /// Both together, kind by kind.
@@ -44,6 +93,7 @@ impl Usage {
             cache_write_1h_tokens: of(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
             output_tokens: of(self.output_tokens, other.output_tokens),
             reasoning_tokens: of(self.reasoning_tokens, other.reasoning_tokens),
+            apart: self.apart.each(other.apart, of),
         }
     }
 }

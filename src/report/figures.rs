@@ -44,13 +44,21 @@ pub struct Figures {
     pub overhead: i64,
     /// What teams are charged for answers that cost nobody anything, less what another team is credited for it.
     pub transfer: i64,
+    /// The part of the cost whose tokens nobody reported: they were estimated here.
+    pub estimated: i64,
+    /// What those attempts cost at least.
+    pub estimated_low: i64,
+    /// What those attempts cost at most, which is what budgets went by.
+    pub estimated_high: i64,
+    /// What discounts took off the list price of attempts whose cost is known.
+    pub discount: i64,
     /// What re-rating booked on top of the cost. Rows and sums know nothing of it.
     pub adjusted: i64,
 }
 
 impl Figures {
     /// How many there are that sums are kept of: all but what was adjusted.
-    pub const COUNT: usize = 23;
+    pub const COUNT: usize = 27;
     /// Their names, as columns.
     pub const NAMES: [&str; Self::COUNT] = [
         "requests",
@@ -76,6 +84,10 @@ impl Figures {
         "cache_lost_nano",
         "overhead_nano",
         "transfer_nano",
+        "estimated_nano",
+        "estimated_low_nano",
+        "estimated_high_nano",
+        "discount_nano",
     ];
 
     /// All of them, in the order of their names.
@@ -105,6 +117,10 @@ impl Figures {
             self.cache_lost,
             self.overhead,
             self.transfer,
+            self.estimated,
+            self.estimated_low,
+            self.estimated_high,
+            self.discount,
         ]
     }
 
@@ -134,6 +150,10 @@ impl Figures {
             cache_lost,
             overhead,
             transfer,
+            estimated,
+            estimated_low,
+            estimated_high,
+            discount,
         ] = all;
         Self {
             requests,
@@ -155,6 +175,10 @@ impl Figures {
             cache_lost,
             overhead,
             transfer,
+            estimated,
+            estimated_low,
+            estimated_high,
+            discount,
             adjusted: 0,
         }
     }
@@ -182,6 +206,11 @@ impl Figures {
     /// What is to be paid: the cost, what re-rating made of it, and what cache hits are charged at.
     pub fn charged(&self) -> i64 {
         self.cost.saturating_add(self.adjusted).saturating_add(self.transfer)
+    }
+
+    /// What would be billed without discounts.
+    pub fn list(&self) -> i64 {
+        self.cost.saturating_add(self.adjusted).saturating_add(self.discount)
     }
 
     /// Whether there is nothing.

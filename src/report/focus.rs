@@ -2,7 +2,8 @@
 //! <https://focus.finops.org/focus-specification/v1-2/>
 //!
 //! Quantities are thousands of tokens, input and output together. A model has several unit prices, so that none is
-//! stated. Costs that are not known are no costs: `x_UncertainLow` and `x_UncertainHigh` have their interval. What
+//! stated; those of a service tier (batch, flex, priority) are on its list as well, and so `Standard`. `ListCost` is without
+//! discounts. Costs that are not known are no costs: `x_UncertainLow` and `x_UncertainHigh` have their interval. What
 //! Farthing saved is beside them: it is no discount that somebody gives. `BilledCost` is what the provider bills, as
 //! re-rating has it; `EffectiveCost` what the team is to pay, with what it is charged for cache hits (`x_Transfer`), or
 //! credited with for those of others: the sums of both are the same.
@@ -17,7 +18,7 @@ use crate::money::NanoUsd;
 
 /// Every column that is written: the mandatory ones of version 1.2, the recommended and conditional ones that say
 /// something here, and ours, which begin with `x_` as the specification wants.
-pub const COLUMNS: [&str; 44] = [
+pub const COLUMNS: [&str; 47] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -55,6 +56,9 @@ pub const COLUMNS: [&str; 44] = [
     "SubAccountType",
     "Tags",
     "x_Adjusted",
+    "x_Estimated",
+    "x_EstimatedHigh",
+    "x_EstimatedLow",
     "x_Overhead",
     "x_Requests",
     "x_Saved",
@@ -75,6 +79,8 @@ pub struct Charge<'a> {
     pub project: &'a str,
     /// Model, with its provider row before it; empty: no call was made.
     pub model: &'a str,
+    /// Who makes, sells and bills the model; empty: no call was made.
+    pub vendor: &'a str,
     /// The figures.
     pub figures: &'a Figures,
 }
@@ -89,8 +95,8 @@ pub fn csv<'a>(charges: impl IntoIterator<Item = Charge<'a>>, zone: &TimeZone) -
 }
 
 fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
-    let Charge { day, team, project, model, figures } = *charge;
-    let (provider, name) = model.split_once('/').unwrap_or((model, model));
+    let Charge { day, team, project, model, vendor, figures } = *charge;
+    let name = model.split_once('/').map_or(model, |(_, name)| name);
     let moment = |date: Date| Timestamp::from_millisecond(midnight(date, zone)).unwrap_or_default().to_string();
     let month = day.first_of_month();
     let next_month = month.saturating_add(jiff::Span::new().months(1));
@@ -100,7 +106,8 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
     COLUMNS
         .iter()
         .map(|column| match *column {
-            "BilledCost" | "ContractedCost" | "ListCost" => cost.clone(),
+            "BilledCost" | "ContractedCost" => cost.clone(),
+            "ListCost" => amount(figures.list()),
             "EffectiveCost" => amount(figures.charged()),
             "BillingAccountId" | "BillingAccountName" => "farthing".to_owned(),
             "BillingAccountType" => "Gateway".to_owned(),
@@ -108,14 +115,19 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "BillingPeriodStart" => moment(month),
             "BillingPeriodEnd" => moment(next_month),
             "ChargeCategory" => "Usage".to_owned(),
-            "ChargeDescription" => escaped(&format!("{name}: {} requests", figures.requests)),
+            "ChargeDescription" => escaped(&match figures.uncertain {
+                0 => format!("{name}: {} requests", figures.requests),
+                unknown => {
+                    format!("{name}: {} requests; {unknown} attempts of unknown cost left out", figures.requests)
+                }
+            }),
             "ChargeFrequency" => "Usage-Based".to_owned(),
             "ChargePeriodStart" => moment(day),
             "ChargePeriodEnd" => moment(tomorrow),
             "ConsumedQuantity" => tokens.to_string(),
             "ConsumedUnit" => "Tokens".to_owned(),
             "InvoiceIssuerName" | "ProviderName" | "PublisherName" => {
-                escaped(if provider.is_empty() { "farthing" } else { provider })
+                escaped(if vendor.is_empty() { "farthing" } else { vendor })
             }
             "PricingCategory" => "Standard".to_owned(),
             "PricingQuantity" => thousandths(tokens),
@@ -131,6 +143,9 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "x_Requests" => figures.requests.to_string(),
             "x_Saved" => amount(figures.saved()),
             "x_Adjusted" => amount(figures.adjusted),
+            "x_Estimated" => amount(figures.estimated),
+            "x_EstimatedHigh" => amount(figures.estimated_high),
+            "x_EstimatedLow" => amount(figures.estimated_low),
             "x_Overhead" => amount(figures.overhead),
             "x_Transfer" => amount(figures.transfer),
             "x_UncertainLow" => amount(figures.uncertain_low),

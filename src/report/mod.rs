@@ -7,6 +7,7 @@ pub mod causal;
 pub mod figures;
 pub mod focus;
 pub mod forecast;
+pub mod losses;
 pub mod periods;
 pub mod review;
 pub mod write;
@@ -41,6 +42,8 @@ pub enum By {
     Prompt,
     /// Model that answered, with its provider.
     Model,
+    /// Provider row.
+    Provider,
     /// Tier.
     Tier,
     /// Task kind.
@@ -49,6 +52,8 @@ pub enum By {
     Cause,
     /// What broke a provider's cached prefix.
     CacheLoss,
+    /// Conversation or run.
+    Session,
     /// Day, in the zone of the configuration.
     Day,
     /// The Monday that the week begins with.
@@ -59,7 +64,7 @@ pub enum By {
 
 impl By {
     /// All of them with their words.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::Team, "team"),
         (Self::Project, "project"),
         (Self::Pipeline, "pipeline"),
@@ -67,10 +72,12 @@ impl By {
         (Self::User, "user"),
         (Self::Prompt, "prompt"),
         (Self::Model, "model"),
+        (Self::Provider, "provider"),
         (Self::Tier, "tier"),
         (Self::Task, "task"),
         (Self::Cause, "cause"),
         (Self::CacheLoss, "cache_loss"),
+        (Self::Session, "session"),
         (Self::Day, "day"),
         (Self::Week, "week"),
         (Self::Month, "month"),
@@ -104,7 +111,7 @@ pub struct Line {
 }
 
 /// One row of a report.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Row {
     /// One name for each dimension.
     pub names: Vec<String>,

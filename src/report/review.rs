@@ -134,6 +134,8 @@ pub struct Task {
     pub name: String,
     /// The tier.
     pub tier: String,
+    /// Clients named the tier or the model: no policy chose.
+    pub is_named: bool,
     /// Calls that were answered.
     pub calls: i64,
     /// What they cost.
@@ -263,12 +265,17 @@ fn wasted(prompt: &Prompt, span: Span) -> Vec<Advice> {
 fn cure(culprit: &str) -> &str {
     match culprit {
         "model" => "conversations moved between models; keep them on one, or move less often",
-        "tools" => {
-            "tools, their order or the answer's format changed on the way; offer them all, in one order, from the start"
-        }
+        "tools" => "tools changed on the way; offer them all from the start",
+        "tool_order" => "the same tools came in another order; sort them by name",
+        "format" => "the answer's format changed on the way; ask for one from the start",
         "system" => "the system prompt changed on the way; put what changes into the last turn",
+        "timestamp" => {
+            "hours, ids or numbers in the system prompt changed; leave them out, or put them into the last turn"
+        }
         "history" => "earlier turns were rewritten; rewrite seldom, and much at once",
-        "idle" => "conversations paused for longer than five minutes; a cache of an hour may pay",
+        "ttl" | "idle" => {
+            "conversations paused for longer than five minutes; a cache of an hour, where the provider has one, may pay"
+        }
         _ => "the provider read them anew for no reason that is seen here",
     }
 }
@@ -279,6 +286,7 @@ pub fn tasks(tasks: &[Task], span: Span) -> Question {
         vec![
             Cell::Text(task.name.clone()),
             Cell::Text(task.tier.clone()),
+            Cell::Text(if task.is_named { "client" } else { "policy" }.to_owned()),
             Cell::Count(task.calls),
             Cell::Nano(task.cost),
             task.needs_strong.map_or(Cell::Unknown, Cell::Share),
@@ -290,21 +298,32 @@ pub fn tasks(tasks: &[Task], span: Span) -> Question {
     let advised = tasks.iter().filter_map(|task| {
         let (needs_strong, lighter) = (task.needs_strong?, task.lighter?);
         let fails = task.said > 0 && share(task.failures, task.said) > FAILURES_MAX;
-        if needs_strong > NEEDS_STRONG_MAX || fails || lighter >= task.cost {
+        // Work that was taken for no task is nothing that a policy could name.
+        if task.name.is_empty() || needs_strong > NEEDS_STRONG_MAX || fails || lighter >= task.cost {
             return None;
         }
-        let (name, tier) = (shown(&task.name), &task.tier);
-        let text = format!(
-            "try `{name}` at the lightweight tier instead of {tier}: in about {:.0} of 100 calls only the stronger model would \
-             be right",
-            needs_strong * 100.0
-        );
+        let (name, tier, of_100) = (&task.name, &task.tier, needs_strong * 100.0);
+        let what = match task.is_named {
+            true => format!("have clients ask for `auto` with `{name}`, for which they name {tier}"),
+            false => format!("try `{name}` at the lightweight tier instead of {tier}"),
+        };
+        let text = format!("{what}: in about {of_100:.0} of 100 calls only the stronger model would be right");
         Some(advice(text, (task.cost - lighter) as f64, task.calls, span))
     });
     let unpriced = !tasks.is_empty() && tasks.iter().all(|task| task.lighter.is_none());
     Question {
         asked: "Which tasks go to frontier models and could use lighter ones?",
-        columns: &["task", "tier", "calls", "cost_nano", "needs_strong", "lighter_nano", "feedback", "failures"],
+        columns: &[
+            "task",
+            "tier",
+            "chosen_by",
+            "calls",
+            "cost_nano",
+            "needs_strong",
+            "lighter_nano",
+            "feedback",
+            "failures",
+        ],
         rows: tasks.iter().map(row).collect(),
         advice: dearest_first(advised),
         note: unpriced

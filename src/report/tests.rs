@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::figures::CAUSES;
 use super::focus::{COLUMNS, Charge};
-use super::forecast::{Forecast, forecast};
+use super::forecast::{Ceiling, Forecast, Month, Outlook, Outlooks, forecast};
 use super::*;
 
 /// 2026-11-01 00:00 in New York, the day on which its clocks go back.
@@ -85,12 +85,22 @@ fn no_cell_is_a_formula_and_amounts_stay_numbers() {
         assert_eq!((row.get(at("saved_nano")), row.get(at("saved_retry_nano"))), (Some("6"), Some("-1")));
         let figures = Figures::default();
         let day = jiff::civil::date(2026, 11, 1);
-        let focus = focus::csv([Charge { day, team: name, project: name, model: name, figures: &figures }], &zone());
+        let focus = focus::csv(
+            [Charge { day, team: name, project: name, model: name, vendor: name, figures: &figures }],
+            &zone(),
+        );
         let mut read = csv::Reader::from_reader(focus.as_bytes());
         let row = read.records().next().expect("a row").expect("it reads");
         let formulas = row.iter().filter(|cell| cell.starts_with(['=', '+', '-', '@', '\t']));
         assert_eq!(formulas.count(), 0, "{row:?}");
     }
+}
+
+#[test]
+fn no_name_steers_a_terminal() {
+    let report = Report::of(&[By::Team], [line(NOVEMBER, &["a\u{1b}[2Jb\u{9b}c"], 3)], &zone());
+    assert!(report.csv().contains("\na\u{fffd}[2Jb\u{fffd}c,"), "{}", report.csv());
+    assert!(report.table().to_string().contains("a[2Jbc"));
 }
 
 #[test]
@@ -106,6 +116,35 @@ fn a_table_shows_what_is_uncertain_apart() {
     (doubtful.figures.uncertain, doubtful.figures.uncertain_high) = (2, 7_000_000);
     let table = Report::of(&[By::Team], [doubtful], &zone()).table().to_string();
     assert!(table.contains("0.000001") && table.contains("0..0.007"), "{table}");
+}
+
+#[test]
+fn a_table_shows_what_is_estimated_apart_and_amounts_in_line() {
+    let mut guessed = line(NOVEMBER, &["a"], 1_500_000_000);
+    (guessed.figures.estimated, guessed.figures.estimated_low, guessed.figures.estimated_high) = (1_000, 500, 9_000);
+    let lines = [guessed, line(NOVEMBER, &["b"], 20_000_000)];
+    let table = Report::of(&[By::Team], lines, &zone()).table().to_string();
+    assert!(table.contains("estimated, US$") && table.contains("0.000001 in 0.0000005..0.000009"), "{table}");
+    assert!(table.contains(" 1.50 ") && table.contains(" 0.02 ") && table.contains(" 1.52 "), "{table}");
+    assert!(!table.contains("cache lost"), "{table}");
+    let mut lost = line(NOVEMBER, &["system"], 1);
+    lost.figures.cache_lost = 30_000_000;
+    let table = Report::of(&[By::CacheLoss], [lost], &zone()).table().to_string();
+    assert!(table.contains("cache lost, US$") && table.contains("0.03"), "{table}");
+    let sure = Report::of(&[By::Team], [line(NOVEMBER, &["b"], 20_000_000)], &zone()).table().to_string();
+    assert!(!sure.contains("estimated"), "{sure}");
+}
+
+#[test]
+fn a_correction_says_what_is_estimated_no_longer() {
+    let told = |estimated, estimated_low, estimated_high| {
+        write::estimated(&Figures { estimated, estimated_low, estimated_high, ..Figures::default() })
+    };
+    assert_eq!(told(0, 0, 0), "");
+    assert_eq!(told(2_000_000, 2_000_000, 2_000_000), "0.002");
+    assert_eq!(told(2_000_000, 0, 3_000_000), "0.002 in 0..0.003");
+    assert_eq!(told(-2_000_000, 0, -3_000_000), "less 0.002 in 0..0.003");
+    assert_eq!(told(-2_000_000, 1_000_000, 3_000_000), "-0.002, low 0.001, high 0.003");
 }
 
 /// Feature level "Mandatory" in version 1.2: <https://focus.finops.org/focus-specification/v1-2/>
@@ -135,10 +174,19 @@ const MANDATORY: [&str; 21] = [
 
 #[test]
 fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
-    let figures =
-        Figures { requests: 3, input_tokens: 1_500, output_tokens: 12, cost: 1_234_567_890, ..Figures::default() };
-    let charge =
-        Charge { day: jiff::civil::date(2026, 11, 1), team: "data", project: "", model: "openai/x", figures: &figures };
+    let (cost, discount) = (1_234_567_890, 500_000_000);
+    let figures = Figures {
+        requests: 3,
+        input_tokens: 1_500,
+        output_tokens: 12,
+        cost,
+        discount,
+        uncertain: 1,
+        ..Figures::default()
+    };
+    let day = jiff::civil::date(2026, 11, 1);
+    let (team, project, model, vendor) = ("data", "", "main/x", "openai");
+    let charge = Charge { day, team, project, model, vendor, figures: &figures };
     let csv = focus::csv([charge], &zone());
     let mut read = csv::Reader::from_reader(csv.as_bytes());
     let header = read.headers().expect("a header").clone();
@@ -151,6 +199,9 @@ fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
     // Null: it corrects nothing.
     assert_eq!(cell("ChargeClass"), Some(""));
     assert_eq!((cell("BilledCost"), cell("PricingQuantity")), (Some("1.23456789"), Some("1.512")));
+    assert_eq!((cell("ListCost"), cell("EffectiveCost")), (Some("1.73456789"), Some("1.23456789")));
+    assert_eq!((cell("PublisherName"), cell("InvoiceIssuerName")), (Some("openai"), Some("openai")));
+    assert_eq!(cell("ChargeDescription"), Some("x: 3 requests; 1 attempts of unknown cost left out"));
     assert_eq!(cell("BillingPeriodStart"), Some("2026-11-01T04:00:00Z"));
     assert_eq!(
         (cell("BillingPeriodEnd"), cell("ChargePeriodEnd")),
@@ -164,6 +215,7 @@ fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
 #[test]
 fn a_forecast_is_a_straight_line_with_an_interval_that_narrows() {
     assert_eq!(forecast(30, &[10, 10], 28.0), None);
+    assert_eq!(forecast(30, &[], 0.0), Some(Forecast { low: 30, expected: 30, high: 30 }), "it is over");
     let steady = Forecast { low: 300, expected: 300, high: 300 };
     assert_eq!(forecast(30, &[10, 10, 10], 27.0), Some(steady));
     let few = forecast(0, &[5, 10, 15], 10.0).expect("enough days");
@@ -171,4 +223,57 @@ fn a_forecast_is_a_straight_line_with_an_interval_that_narrows() {
     assert_eq!((few.expected, many.expected), (100, 100));
     assert!(many.high - many.low < few.high - few.low);
     assert!(few.low >= 0 && few.low < 100);
+}
+
+/// The forecast of November, five days and a half into it, of lines at (hour of the month, team, cost).
+fn november(first_ms: Option<i64>, spent: &[(i64, &str, i64)], ceiling: Option<Ceiling>) -> Outlooks {
+    let lines: Vec<Line> =
+        spent.iter().map(|(hour, team, cost)| line(NOVEMBER + hour * HOUR, &[team], *cost)).collect();
+    let month = Month::of(jiff::civil::date(2026, 11, 6), first_ms, NOVEMBER + (5 * 24 + 1 + 12) * HOUR, &zone());
+    Outlooks::of(month, &[By::Team], &lines, &zone(), |names| ceiling.clone().filter(|_| names == ["data"]))
+}
+
+#[test]
+fn days_before_the_ledgers_first_request_are_no_days_without_cost() {
+    let costs: Vec<(i64, &str, i64)> = (2..5).map(|day| (day * 24 + 13, "data", 100)).collect();
+    let expected = |first_ms| november(first_ms, &costs, None).total.forecast.map(|forecast| forecast.expected);
+    // Its first day is one of those to go by if it is whole: 24.5 days are to come.
+    assert_eq!(expected(Some(NOVEMBER + (2 * 24 + 1) * HOUR)), Some(300 + 2450));
+    assert_eq!(expected(Some(NOVEMBER + (2 * 24 + 13) * HOUR)), None, "two whole days are too few");
+    assert_eq!(expected(Some(NOVEMBER - 90 * 24 * HOUR)), Some(300 + 24 * 60 + 30), "two days cost nothing");
+    assert_eq!(expected(None), None);
+    let few = november(Some(NOVEMBER + (2 * 24 + 13) * HOUR), &costs, None);
+    let words = few.words();
+    assert_eq!(words, "2026-11: 2 whole days since the ledger's first request say too little for a forecast; wanted 3");
+    assert_eq!((&few.json()["whole_days"], &few.json()["since"]), (&2.into(), &"2026-11-04".into()));
+}
+
+#[test]
+fn each_team_has_a_forecast_beside_its_budget_and_they_add_up() {
+    let spent = [(13, "data", 90), (14, "", 5), (30, "data", 100), (60, "data", 110), (125, "data", 7)];
+    let ceiling = Ceiling { nano: 2_000, every: "month".to_owned() };
+    let told = november(Some(NOVEMBER - HOUR), &spent, Some(ceiling));
+    let of = |outlook: &Outlook| outlook.forecast.map(|forecast| forecast.expected);
+    let [data, none] = told.rows.as_slice() else { panic!("{told:?}") };
+    assert_eq!((&*data.names[0], data.spent, of(data)), ("data", 307, Some(307 + 1470)));
+    assert_eq!((&*none.names[0], of(none), of(&told.total)), ("", Some(5 + 24), Some(312 + 1494)));
+    let words = told.words();
+    let row = words.lines().find(|line| line.contains("data")).expect("a row");
+    assert!(row.contains("0.000002 every month") && row.contains("89 %"), "{words}");
+    let json = told.json();
+    assert_eq!((&json["rows"][0]["team"], &json["rows"][0]["budget_nano"]), (&"data".into(), &2000.into()));
+    assert_eq!((&json["rows"][1]["team"], &json["rows"][1]["expected_nano"]), (&serde_json::Value::Null, &29.into()));
+}
+
+#[test]
+fn csv_has_what_is_expected_behind_each_row_also_of_names_that_the_days_lack() {
+    let told = november(Some(NOVEMBER - HOUR), &[(13, "data", 100), (14, "ops", 50)], None);
+    let report = Report::of(&[By::Team], [line(NOVEMBER, &["data"], 100)], &zone());
+    let csv = report.csv_with(Some(&told));
+    let mut read = csv::Reader::from_reader(csv.as_bytes());
+    let at = read.headers().expect("a header").iter().position(|name| name == "forecast_nano").expect("a column");
+    let rows: Vec<(String, String)> =
+        read.records().map(|row| row.expect("it reads")).map(|row| (row[0].to_owned(), row[at].to_owned())).collect();
+    let expected = [("data", "590"), ("ops", "295"), ("total", "885")];
+    assert_eq!(rows, expected.map(|(name, nano)| (name.to_owned(), nano.to_owned())));
 }

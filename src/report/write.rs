@@ -7,7 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use super::figures::CAUSES;
-use super::{Figures, Report};
+use super::forecast::{self, Outlook, Outlooks};
+use super::{By, Figures, Report, Row};
 use crate::money::NanoUsd;
 
 /// What stands in a table for a name that nobody gave.
@@ -34,29 +35,44 @@ impl Report {
                 Some(amount) => vec![dollars(amount)],
                 None => shown_figures(figures)
                     .into_iter()
-                    .chain(more.iter().map(|told| dollars((told.amount)(figures))))
+                    .chain(more.iter().map(|told| (told.cell)(figures)))
                     .chain(causes.iter().map(|at| dollars(figures.saved_by[*at])))
                     .collect(),
             }
         };
-        for row in &self.rows {
-            let names = row.names.iter().map(|name| if name.is_empty() { NONE.to_owned() } else { shown_text(name) });
-            table.add_row(names.chain(cells(&row.figures, row.saved_by)));
-        }
+        let of_row = |row: &Row| {
+            let names = row.names.iter().map(|name| shown_name(name));
+            names.chain(cells(&row.figures, row.saved_by)).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
         let mut names = vec![String::new(); self.by.len()];
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        table.add_row(names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved()))));
+        let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved())));
+        rows.push(total.collect());
+        align(&mut rows, self.by.len());
+        table.add_rows(rows);
         table
     }
 
     /// As CSV with a header; the totals are the last row.
     pub fn csv(&self) -> String {
+        self.csv_with(None)
+    }
+
+    /// As CSV with what is expected of each row's name behind its figures. A name of which the report has no row gets one.
+    pub fn csv_with(&self, outlooks: Option<&Outlooks>) -> String {
         let is_by_cause = self.rows.iter().any(|row| row.saved_by.is_some());
         let mut out = csv::Writer::from_writer(Vec::new());
         let figures: Vec<&str> = if is_by_cause { vec!["saved_nano"] } else { columns() };
-        let header = self.by.iter().map(|by| by.as_str()).chain(figures);
+        let expected = if outlooks.is_some() { &forecast::COLUMNS[..] } else { &[] };
+        let header = self.by.iter().map(|by| by.as_str()).chain(figures).chain(expected.iter().copied());
+        let foreseen = |outlook: Option<&Outlook>| match (outlooks, outlook) {
+            (None, _) => Vec::new(),
+            (Some(_), None) => vec![String::new(); forecast::COLUMNS.len()],
+            (Some(_), Some(outlook)) => outlook.values().to_vec(),
+        };
         let cells = |figures: &Figures, saved_by: Option<i64>| match saved_by {
             Some(amount) => vec![amount.to_string()],
             None => values(figures).map(|number| number.to_string()).collect(),
@@ -66,9 +82,14 @@ impl Report {
             *first = "total".to_owned();
         }
         let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved())));
-        let rows = self.rows.iter().map(|row| {
+        let total = total.chain(foreseen(outlooks.map(|outlooks| &outlooks.total)));
+        let outlooks = outlooks.map_or(&[][..], |outlooks| &outlooks.rows);
+        let absent = outlooks.iter().filter(|outlook| self.rows.iter().all(|row| row.names != outlook.names));
+        let absent = absent.map(|outlook| Row { names: outlook.names.clone(), ..Row::default() });
+        let rows = self.rows.iter().cloned().chain(absent).map(|row| {
             let names = row.names.iter().map(|name| escaped(name));
-            names.chain(cells(&row.figures, row.saved_by)).collect::<Vec<_>>()
+            let outlook = outlooks.iter().find(|outlook| outlook.names == row.names);
+            names.chain(cells(&row.figures, row.saved_by)).chain(foreseen(outlook)).collect::<Vec<_>>()
         });
         // What is written to memory is written.
         let _ = out.write_record(header);
@@ -99,6 +120,26 @@ impl Report {
     }
 }
 
+/// Gives the amounts of each column, from the one at `first` on, as many decimals as the longest of them has, so that they
+/// stand in line.
+pub fn align(rows: &mut [Vec<String>], first: usize) {
+    let decimals = |cell: &str| match cell.split_once('.') {
+        Some((_, decimals)) if decimals.bytes().all(|byte| byte.is_ascii_digit()) => decimals.len(),
+        _ => 0,
+    };
+    let is_amount = |cell: &str| !cell.is_empty() && cell.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'.'));
+    for column in first..rows.first().map_or(0, Vec::len) {
+        let longest = rows.iter().map(|row| decimals(&row[column])).max().unwrap_or_default();
+        for cell in rows.iter_mut().map(|row| &mut row[column]).filter(|cell| longest > 0 && is_amount(cell)) {
+            let has = decimals(cell);
+            if !cell.contains('.') {
+                cell.push('.');
+            }
+            cell.extend(std::iter::repeat_n('0', longest - has));
+        }
+    }
+}
+
 /// The columns of a table that are no names and no causes.
 const COLUMNS: [&str; 8] =
     ["requests", "input", "cached", "written", "output", "cost, US$", "uncertain, US$", "saved, US$"];
@@ -106,21 +147,51 @@ const COLUMNS: [&str; 8] =
 /// A column of a table that is only there where a report has anything to say in it.
 struct Told {
     header: &'static str,
-    amount: fn(&Figures) -> i64,
+    cell: fn(&Figures) -> String,
     is_shown: fn(&Report) -> bool,
 }
 
-const MORE: [Told; 5] = [
-    Told { header: "overhead, US$", amount: |of| of.overhead, is_shown: has_overhead },
-    Told { header: "net saved, US$", amount: Figures::net_saved, is_shown: has_overhead },
-    Told { header: "adjusted, US$", amount: |of| of.adjusted, is_shown: has_adjusted },
-    Told { header: "transfer, US$", amount: |of| of.transfer, is_shown: has_transfer },
+const MORE: [Told; 7] = [
+    Told { header: "estimated, US$", cell: estimated, is_shown: has_estimates },
+    Told { header: "overhead, US$", cell: |of| dollars(of.overhead), is_shown: has_overhead },
+    Told { header: "net saved, US$", cell: |of| dollars(of.net_saved()), is_shown: has_overhead },
+    Told { header: "adjusted, US$", cell: |of| dollars(of.adjusted), is_shown: has_adjusted },
+    Told { header: "transfer, US$", cell: |of| dollars(of.transfer), is_shown: has_transfer },
     Told {
         header: "charged, US$",
-        amount: Figures::charged,
+        cell: |of| dollars(of.charged()),
         is_shown: |report| has_adjusted(report) || has_transfer(report),
     },
+    Told {
+        header: "cache lost, US$",
+        cell: |of| dollars(of.cache_lost),
+        is_shown: |report| report.by.contains(&By::CacheLoss) || report.by.contains(&By::Session),
+    },
 ];
+
+/// The part of the cost that was estimated here, and between what it stands. A correction tells what there is less of it,
+/// or how each of the three changed.
+pub fn estimated(of: &Figures) -> String {
+    let all = [of.estimated, of.estimated_low, of.estimated_high];
+    let told = |[amount, low, high]: [i64; 3]| match low == amount && high == amount {
+        true => dollars(amount),
+        false => format!("{} in {}..{}", dollars(amount), dollars(low), dollars(high)),
+    };
+    if all == [0; 3] {
+        String::new()
+    } else if (of.estimated_low..=of.estimated_high).contains(&of.estimated) {
+        told(all)
+    } else if (of.estimated_high..=of.estimated_low).contains(&of.estimated) {
+        format!("less {}", told(all.map(i64::saturating_neg)))
+    } else {
+        let [amount, low, high] = all.map(dollars);
+        format!("{amount}, low {low}, high {high}")
+    }
+}
+
+fn has_estimates(report: &Report) -> bool {
+    report.rows.iter().any(|row| !estimated(&row.figures).is_empty())
+}
 
 fn has_overhead(report: &Report) -> bool {
     report.total.overhead != 0
@@ -174,14 +245,21 @@ fn values(of: &Figures) -> impl Iterator<Item = i64> {
     all.into_iter()
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// A cell that no spreadsheet takes for a formula, and no terminal for an order.
 pub fn escaped(text: &str) -> String {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if is_formula { format!("'{text}") } else { text.to_owned() }
+    let steers = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    let text = text.replace(steers, "\u{fffd}");
+    if is_formula { format!("'{text}") } else { text }
+}
+
+/// A name as a table has it.
+pub(super) fn shown_name(name: &str) -> String {
+    if name.is_empty() { NONE.to_owned() } else { shown_text(name) }
 }
 
 /// Names are of clients: what is no character for a terminal is left out.
-fn shown_text(text: &str) -> String {
+pub fn shown_text(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Key, ServerConfig, Team};
-use crate::ids::TeamId;
+use crate::ids::{KeyId, TeamId};
 use crate::keys::StoredKey;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
@@ -86,13 +86,24 @@ impl KeyRing {
         keys.filter(|key| told.insert(&key.id)).collect()
     }
 
-    /// Takes keys off it until what they spent is known.
-    pub(super) fn withhold(&mut self, keys: &[Key]) {
+    /// Takes keys off it until what they spent is known. Those that were on the one before stay as they were.
+    pub(super) fn withhold(&mut self, keys: &[Key], before: &Self) {
+        if keys.is_empty() {
+            return;
+        }
+        let was = |id: &KeyId| {
+            before.by_hash.values().find_map(|entry| match entry {
+                Entry::Key { key, .. } if key.id == *id => Some(Arc::clone(key)),
+                _ => None,
+            })
+        };
+        let old: HashMap<&KeyId, Option<Arc<Key>>> = keys.iter().map(|key| (&key.id, was(&key.id))).collect();
         for entry in self.by_hash.values_mut() {
-            if let Entry::Key { key, .. } = entry
-                && keys.iter().any(|withheld| withheld.id == key.id)
-            {
-                *entry = Entry::Out(format!("what it has spent is not known yet: `{}`", key.id));
+            let Entry::Key { key, .. } = entry else { continue };
+            match old.get(&key.id) {
+                None => {}
+                Some(Some(old)) => *key = Arc::clone(old),
+                Some(None) => *entry = Entry::Out(format!("what it has spent is not known yet: `{}`", key.id)),
             }
         }
     }

@@ -3,7 +3,10 @@
 //! Of one's own team's requests and runs only: what is foreign and what is unknown are one answer, after the same wait. The
 //! last word of a key on a subject counts. Nothing of it is logged but its outcome; the ledger keeps it (`feedback_v1`).
 
+mod pace;
+
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,14 +21,16 @@ use crate::ledger::feedback::{Owner, Subject, owners};
 use crate::ledger::record::{Feedback, Record};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::{
-    FEEDBACK_BODY_BYTES_MAX, FEEDBACK_CLAIM_MAX, FEEDBACK_LOOKUPS_MAX, FEEDBACK_NOTE_BYTES_MAX, FEEDBACK_PATIENCE,
-    Limits,
+    FEEDBACK_AT_ONCE, FEEDBACK_BODY_BYTES_MAX, FEEDBACK_CLAIM_MAX, FEEDBACK_EVERY, FEEDBACK_LOOKUPS_MAX,
+    FEEDBACK_NOTE_BYTES_MAX, FEEDBACK_PATIENCE, Limits,
 };
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
 
 /// What may have come of it.
 const OUTCOMES: [&str; 3] = ["success", "partial", "failure"];
+
+pub use pace::Pace;
 
 static LOOKUPS: Semaphore = Semaphore::const_new(FEEDBACK_LOOKUPS_MAX);
 
@@ -59,7 +64,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// 400 for a body that says something else; 404 for a request or run that is not there or not theirs; 503 if the
+    /// 429 for a key that speaks too fast; 400 for a body that says something else; 404 for a request or run that is not there or not theirs; 503 if the
     /// ledger cannot take it.
     pub(super) async fn feedback(
         &self,
@@ -68,6 +73,7 @@ impl Server {
         key: Option<&Key>,
         request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
+        self.feedback_pace.speak(key.map(|key| &key.id), Instant::now()).map_err(too_fast)?;
         let (head, body) = request.into_parts();
         let limits = self.gateway.config().limits;
         let limits = Limits { body_bytes: limits.body_bytes.min(FEEDBACK_BODY_BYTES_MAX), ..limits };
@@ -177,6 +183,13 @@ impl Speaker {
                 && within(self.may.pipelines.as_deref(), owner.pipeline.as_deref())
                 && within(self.may.tasks.as_deref(), owner.task.as_deref())
     }
+}
+
+fn too_fast(seconds: u64) -> ApiError {
+    let a_minute = 60_000 / FEEDBACK_EVERY.as_millis();
+    let what =
+        format!("this key has said more of answers than {a_minute} a minute, {FEEDBACK_AT_ONCE} of them at once");
+    ApiError::new(Code::RateLimited, what).retry_after(seconds)
 }
 
 fn unknown() -> ApiError {

@@ -27,6 +27,8 @@ pub struct Said {
     pub deadline: Option<Duration>,
     /// `x-farthing-budget`.
     pub on_short: Option<OnShort>,
+    /// `Idempotency-Key`, as often as it came.
+    pub repeats: Vec<HeaderValue>,
     /// The headers that may reach a provider, in the order in which they came.
     pub forward: Vec<(HeaderName, HeaderValue)>,
 }
@@ -108,6 +110,7 @@ impl Said {
             return;
         }
         match name {
+            "idempotency-key" => self.repeats.push(value.clone()),
             "x-portkey-metadata" | "cf-aig-metadata" | "x-litellm-spend-logs-metadata" => {
                 let claims = metadata(value.as_bytes(), &mut self.unread);
                 self.migrated.merge(claims);

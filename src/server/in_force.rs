@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::authenticate::KeyRing;
+use crate::budget::Every;
 use crate::config::{Config, Key, Payers};
 use crate::gateway::{Gateway, hold};
 use crate::ids::KeyId;
@@ -25,8 +26,8 @@ pub struct InForce {
 struct Sources {
     written: Vec<Key>,
     stored: Vec<StoredKey>,
-    /// Stored keys with budgets whose spending is booked.
-    recalled: HashSet<KeyId>,
+    /// Stored keys with budgets, by their periods, whose spending is booked.
+    recalled: HashSet<(KeyId, Every)>,
 }
 
 impl InForce {
@@ -34,7 +35,7 @@ impl InForce {
     pub fn at_start(config: &Config, stored: Vec<StoredKey>) -> (Self, Vec<String>) {
         let written = config.keys.clone();
         let (ring, problems) = KeyRing::of(&written, &stored, &config.teams);
-        let recalled = ring.keys().into_iter().map(|key| key.id.clone()).collect();
+        let recalled = ring.keys().into_iter().filter_map(budgeted).collect();
         let in_force = Self {
             ring: ArcSwap::from_pointee(ring),
             sources: Mutex::new(Sources { written, stored, recalled }),
@@ -83,11 +84,12 @@ impl InForce {
         }
         let mut sources = self.sources();
         sources.written = written;
-        Ok(self.put_in_force(&sources, &gateway.payers()).0)
+        Ok(self.put_in_force(&mut sources, &gateway.payers()).0)
     }
 
     /// Puts the stored keys in force that `read` gives, as a whole; gives which are not in force, and why. What was revoked
-    /// is out at once; a new key with a budget is withheld until it is known what it has spent.
+    /// is out at once; a new key with a budget is withheld until it is known what it has spent, and a key that is given one has its
+    /// terms of before until then.
     ///
     /// # Errors
     ///
@@ -101,7 +103,7 @@ impl InForce {
             let mut sources = self.sources();
             // Read behind the lock: whoever reads later also puts in force later.
             sources.stored = read()?;
-            self.put_in_force(&sources, &gateway.payers())
+            self.put_in_force(&mut sources, &gateway.payers())
         };
         if withheld.is_empty() {
             self.withholds.store(false, Ordering::Relaxed);
@@ -110,13 +112,13 @@ impl InForce {
         // The ledger may take its time: meanwhile others revoke.
         let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody may have done it while this one waited.
-        let (_, withheld) = self.put_in_force(&self.sources(), &gateway.payers());
-        let recalled = hold::recall_new_keys(gateway.accounts(), &gateway.payers(), &withheld);
+        let (_, withheld) = self.put_in_force(&mut self.sources(), &gateway.payers());
+        let recalled = hold::recall_keys_anew(gateway.accounts(), &gateway.payers(), &withheld);
         let mut sources = self.sources();
         if recalled.is_ok() {
-            sources.recalled.extend(withheld.into_iter().map(|key| key.id));
+            sources.recalled.extend(withheld.iter().filter_map(budgeted));
         }
-        let (mut problems, _) = self.put_in_force(&sources, &gateway.payers());
+        let (mut problems, _) = self.put_in_force(&mut sources, &gateway.payers());
         self.withholds.store(recalled.is_err(), Ordering::Relaxed);
         let told =
             |error| format!("new keys with budgets are withheld, since what they have spent cannot be told: {error}");
@@ -124,16 +126,22 @@ impl InForce {
         Ok(problems)
     }
 
-    /// Makes the ring anew; gives which stored keys do not go with the configuration, and which are withheld.
-    fn put_in_force(&self, sources: &Sources, payers: &Payers) -> (Vec<String>, Vec<Key>) {
+    /// Makes the ring anew; gives which stored keys do not go with the configuration, and which are withheld: a new key
+    /// entirely, and of one that was in force already its new terms.
+    fn put_in_force(&self, sources: &mut Sources, payers: &Payers) -> (Vec<String>, Vec<Key>) {
         let Sources { written, stored, recalled } = sources;
         let (mut ring, problems) = KeyRing::of(written, stored, &payers.teams);
-        ring.stays_closed(&self.ring.load());
+        let before = self.ring.load();
+        ring.stays_closed(&before);
+        // Of a budget that is gone nothing is booked any more: one that comes back has to be recalled.
+        let budgets: HashSet<_> = ring.keys().into_iter().filter_map(budgeted).collect();
+        recalled.retain(|known| budgets.contains(known));
         let of_file: HashSet<&KeyId> = written.iter().map(|key| &key.id).collect();
-        let waits =
-            |key: &&Key| key.terms.budget.is_some() && !recalled.contains(&key.id) && !of_file.contains(&key.id);
+        let waits = |key: &&Key| {
+            budgeted(key).is_some_and(|budgeted| !recalled.contains(&budgeted)) && !of_file.contains(&key.id)
+        };
         let withheld: Vec<Key> = ring.keys().into_iter().filter(waits).cloned().collect();
-        ring.withhold(&withheld);
+        ring.withhold(&withheld, &before);
         self.ring.store(Arc::new(ring));
         (problems, withheld)
     }
@@ -141,4 +149,8 @@ impl InForce {
     fn sources(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn budgeted(key: &Key) -> Option<(KeyId, Every)> {
+    key.terms.budget.map(|budget| (key.id.clone(), budget.every))
 }

@@ -9,12 +9,14 @@ mod authenticate;
 mod cors;
 mod feedback;
 mod headers;
+mod idempotency;
 mod in_force;
 mod intake;
 pub mod listen;
 mod models;
 mod opening;
 mod patience;
+mod repeats;
 mod requests;
 mod respond;
 mod streams;
@@ -40,12 +42,15 @@ use crate::wire::openai_chat::{self, BodyError};
 pub use admission::Admission;
 pub use attribute::attribute;
 pub use authenticate::{KeyRing, is_this_machine};
+pub use feedback::Pace as FeedbackPace;
 pub use headers::Said;
+pub use idempotency::Replays;
 pub use in_force::InForce;
 pub use respond::{ReplyStream, asides};
 pub use target::{host, shown_method};
 
 use cors::Reader;
+use idempotency::Repeat;
 
 /// Whether a request's body has been read to its end. [`Unread`](Self::Unread) is an extension of the response, by which
 /// the connection knows that its client may still be sending.
@@ -63,6 +68,10 @@ pub struct Server {
     pub keys: InForce,
     /// How much may be in flight.
     pub admission: Arc<Admission>,
+    /// Answers for those who repeat a request under its `Idempotency-Key`.
+    pub replays: Arc<Replays>,
+    /// How fast keys speak of answers.
+    pub feedback_pace: FeedbackPace,
 }
 
 impl Server {
@@ -209,7 +218,11 @@ impl Server {
             deadline: said.deadline,
             on_short: said.on_short,
         };
+        let repeat = Repeat::of(&said.repeats, &facts, &body)?;
         let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
+        if let Some(repeat) = repeat {
+            return Box::pin(self.once(&repeat, call, key, &asides, permit)).await;
+        }
         let reply = self.gateway.answer(call, key).await;
         Ok(respond::reply(id, reply, &asides, permit))
     }

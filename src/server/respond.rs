@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -11,10 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use super::admission::Permit;
+use super::idempotency::{Lead, Recording, Told};
 use crate::call::Attribution;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
+use crate::money::NanoUsd;
 use crate::plan::Reason;
 use crate::wire::errors::{ApiError, Code};
 
@@ -36,6 +38,7 @@ const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
 const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
 const BUDGET_RESETS: HeaderName = HeaderName::from_static("x-farthing-budget-resets");
 const SAVED: HeaderName = HeaderName::from_static("x-farthing-saved-usd");
+const REPLAYED: HeaderName = HeaderName::from_static("x-farthing-replayed");
 const COST_SOURCE: HeaderName = HeaderName::from_static("x-farthing-cost-source");
 
 /// The body of every reply. It keeps the request's permit until the last byte is out or the client is gone.
@@ -48,6 +51,14 @@ pub struct ReplyStream {
 enum Kind {
     Whole(Bytes),
     Relay(Box<Relay>),
+    /// A stream that is written down as it goes by.
+    Recorded(Box<Relay>, Option<Box<Recording>>),
+}
+
+impl Kind {
+    fn is_stream(&self) -> bool {
+        !matches!(self, Self::Whole(_))
+    }
 }
 
 impl Body for ReplyStream {
@@ -62,6 +73,20 @@ impl Body for ReplyStream {
                 Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
             }
             Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx),
+            Kind::Recorded(relay, recording) => {
+                let frame = ready!(Pin::new(&mut **relay).poll_frame(cx));
+                let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                if let Some(piece) = piece {
+                    *recording = recording.take().and_then(|recording| recording.push(piece));
+                }
+                // At once, and not when the connection asks for more: the client may have all it waits for.
+                if relay.is_told()
+                    && let Some(recording) = recording.take()
+                {
+                    recording.keep();
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
@@ -72,7 +97,7 @@ impl Body for ReplyStream {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Relay(_) => SizeHint::default(),
+            Kind::Relay(_) | Kind::Recorded(..) => SizeHint::default(),
         }
     }
 }
@@ -85,7 +110,7 @@ pub fn reply(id: RequestId, reply: Reply, asides: &str, permit: Permit) -> Respo
         ReplyBody::Stream(relay) => (Kind::Relay(relay), None),
         ReplyBody::Error(error) => (Kind::Whole(error.openai_body().into()), Some(error)),
     };
-    let is_stream = matches!(kind, Kind::Relay(_));
+    let is_stream = kind.is_stream();
     let mut response = Response::new(ReplyStream { kind, _permit: Some(permit) });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -99,6 +124,41 @@ pub fn reply(id: RequestId, reply: Reply, asides: &str, permit: Permit) -> Respo
     if let Some(decision) = &decision {
         describe(headers, decision, asides);
     }
+    headers.insert(REQUEST_ID, spelt(id));
+    response
+}
+
+/// The first reply under an `Idempotency-Key`: written down for those who repeat the request, if it comes to its end.
+pub fn first_reply(id: RequestId, reply: Reply, asides: &str, permit: Permit, lead: Lead) -> Response<ReplyStream> {
+    let mut response = self::reply(id, reply, asides, permit);
+    let (status, headers) = (response.status(), response.headers().clone());
+    if !status.is_success() {
+        return response;
+    }
+    let kind = &mut response.body_mut().kind;
+    *kind = match std::mem::replace(kind, Kind::Whole(Bytes::new())) {
+        Kind::Relay(relay) => Kind::Recorded(relay, Some(Box::new(lead.record(id, status, headers)))),
+        Kind::Whole(body) => {
+            // A copy: what is in flight has a bound of its own.
+            lead.keep(Told { id, status, headers, body: Bytes::copy_from_slice(&body) });
+            Kind::Whole(body)
+        }
+        recorded @ Kind::Recorded(..) => recorded,
+    };
+    response
+}
+
+/// What another request was answered with, which costs nothing. `body` is the one that was told.
+pub fn replay(id: RequestId, told: &Told, body: Bytes, permit: Permit) -> Response<ReplyStream> {
+    let mut response = Response::new(ReplyStream { kind: Kind::Whole(body), _permit: Some(permit) });
+    *response.status_mut() = told.status;
+    *response.headers_mut() = told.headers.clone();
+    let headers = response.headers_mut();
+    for about_the_first in [COST_SOURCE, SAVED] {
+        headers.remove(about_the_first);
+    }
+    set(headers, COST, NanoUsd(0).decimal().as_str());
+    headers.insert(REPLAYED, spelt(told.id));
     headers.insert(REQUEST_ID, spelt(id));
     response
 }

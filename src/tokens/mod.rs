@@ -30,13 +30,18 @@ pub const ESTIMATOR: &str = "bytes/4";
 /// <https://platform.openai.com/docs/guides/images-vision#calculating-costs>
 const IMAGE_TOKENS_MAX: u64 = 48_169;
 
+/// Bytes of the longest token that any encoding known here has: 128 blanks, or dashes.
+const TOKEN_BYTES_MAX: u64 = 128;
+
 /// The most input tokens that `view`'s request can be billed for, given its body's length in bytes and the
-/// model's context limit in tokens; `None` if nothing bounds them.
-pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>) -> Option<u64> {
-    if view.attachments.server_tools > 0 || view.attachments.recordings > 0 {
+/// model's context limit in tokens; `None` if nothing bounds them, as where sound is sent whose tokens have no known price.
+pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>, sound_is_priced: bool) -> Option<u64> {
+    let attached = &view.attachments;
+    if attached.server_tools > 0 || (attached.recordings > 0 && !sound_is_priced) {
         return None;
     }
-    let sent = (view.attachments.references == 0)
+    // The bytes of a recording do not bound its tokens: an hour of silence may have very few.
+    let sent = (attached.references == 0 && attached.recordings == 0)
         .then(|| body_bytes as u64 + view.attachments.images.saturating_mul(IMAGE_TOKENS_MAX));
     match (sent, context_limit) {
         (Some(sent), Some(limit)) => Some(sent.min(limit)),
@@ -54,7 +59,13 @@ pub fn output_bound(view: &View, model_limit: Option<u64>) -> Option<u64> {
         WholeNumber::Absent => model_limit?,
         WholeNumber::Odd => return None,
     };
-    Some(an_answer.saturating_mul(view.answers_expected()))
+    Some(output_within(view, an_answer))
+}
+
+/// The most output tokens that can be billed where no answer has more than `an_answer`. What of a prediction is not used is
+/// billed on top of each. <https://platform.openai.com/docs/guides/predicted-outputs#limitations>
+pub fn output_within(view: &View, an_answer: u64) -> u64 {
+    an_answer.saturating_add(view.predicted_bytes as u64).saturating_mul(view.answers_expected())
 }
 
 /// What the tokens of a prompt are estimated by, wherever nobody counts: the bytes of its text and its attachments, whose
@@ -97,6 +108,16 @@ impl PromptSize {
     }
 }
 
+/// The fewest tokens that a text of so many bytes can be, in which so many words begin behind a blank. OpenAI's encodings part
+/// a text behind each blank before a word, or before that, and no token is in two parts; of others nobody here knows.
+pub fn at_least(vendor: &str, model: &str, bytes: u64, words: u64) -> u64 {
+    let by_bytes = bytes / TOKEN_BYTES_MAX;
+    match encoding_for(vendor, model) {
+        (_, Fit::Exact) => by_bytes.max(words),
+        (_, Fit::Nearest) => by_bytes,
+    }
+}
+
 /// About how many tokens `bytes` bytes of text are.
 pub fn estimate(bytes: u64) -> u64 {
     bytes.div_ceil(4)
@@ -105,6 +126,7 @@ pub fn estimate(bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::words_begun;
 
     fn view(images: u64, references: u64, server_tools: u64) -> View {
         View {
@@ -116,7 +138,7 @@ mod tests {
 
     #[track_caller]
     fn check_input(view: &View, limit: Option<u64>, expected: Option<u64>) {
-        assert_eq!(input_bound(view, 1000, limit), expected);
+        assert_eq!(input_bound(view, 1000, limit, false), expected);
     }
 
     #[test]
@@ -130,6 +152,28 @@ mod tests {
         let mut heard = view(0, 0, 0);
         heard.attachments.recordings = 1;
         check_input(&heard, Some(8192), None);
+    }
+
+    #[test]
+    fn no_text_has_fewer_tokens_than_it_has_at_least() {
+        let dashes = "-".repeat(64);
+        let texts = [
+            dashes.repeat(100),
+            format!("{dashes} ").repeat(100),
+            " ".repeat(4_096),
+            "a  b 1 2 ( ) \u{a0} x \n y. Zz 12345 don't ".repeat(50),
+            "The quick brown fox jumps over the lazy dog. ".repeat(50),
+        ];
+        for text in &texts {
+            for (model, encoding) in [("gpt-4o", Encoding::O200k), ("gpt-4", Encoding::Cl100k)] {
+                let least = at_least("openai", model, text.len() as u64, words_begun(text));
+                let counted = count(encoding, text);
+                assert!(least <= counted, "{least} of {counted} in {:?}", &text[..40]);
+            }
+        }
+        let prose = at_least("openai", "gpt-4o", texts[4].len() as u64, words_begun(&texts[4]));
+        assert_eq!((prose, count(Encoding::O200k, &texts[4])), (449, 501), "of prose it is not far from them");
+        assert_eq!(at_least("local", "llama", 1_000, 200), 7, "of others the longest token is all that is known");
     }
 
     #[test]
@@ -149,6 +193,8 @@ mod tests {
         assert_eq!(output_bound(&asked, Some(100)), Some(200));
         asked.output_limit = WholeNumber::Is(30);
         assert_eq!(output_bound(&asked, Some(100)), Some(60));
+        asked.predicted_bytes = 5;
+        assert_eq!(output_bound(&asked, Some(100)), Some(70), "what is predicted in vain is billed besides");
         asked.answers = WholeNumber::Odd;
         assert_eq!(output_bound(&asked, Some(100)), None, "what a lenient provider makes of it is not known");
     }

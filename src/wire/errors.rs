@@ -55,6 +55,8 @@ pub enum Code {
     Conflict,
     /// An idempotency key came with another request than before.
     IdempotencyConflict,
+    /// The same of a model call, whose answer is kept for those who repeat it.
+    IdempotencyKeyReused,
     /// The store of keys cannot be read or written.
     KeyStoreUnavailable,
     /// A defect of ours.
@@ -95,6 +97,7 @@ impl Code {
             Self::RequestTimeout => ("request_timeout", 408, "caller_request_timeout"),
             Self::Conflict => ("conflict", 409, "caller_conflict"),
             Self::IdempotencyConflict => ("idempotency_conflict", 422, "caller_idempotency_conflict"),
+            Self::IdempotencyKeyReused => ("idempotency_key_reused", 422, "caller_idempotency_key_reused"),
             Self::KeyStoreUnavailable => ("key_store_unavailable", 503, "farthing_key_store_unavailable"),
             Self::BodyTooLarge => ("body_too_large", 413, "caller_body_too_large"),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "caller_unsupported_media_type"),

@@ -38,6 +38,8 @@ pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":tru
 const HEAD_TOOLS: u64 = 1;
 /// See [`HEAD_TOOLS`].
 const HEAD_FORMAT: u64 = 2;
+/// See [`HEAD_TOOLS`].
+const HEAD_FUNCTIONS: u64 = 3;
 
 /// Reads a request body.
 ///
@@ -61,7 +63,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         "max_completion_tokens" => reader.number(s, Seen::MaxCompletionTokens, &mut max_completion_tokens),
         "n" => {
             reader.once(Seen::N)?;
-            reader.view.answers = s.whole_number()?;
+            reader.view.answers = from_one(s.whole_number()?);
             Ok(())
         }
         "service_tier" => {
@@ -76,6 +78,12 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
             Ok(())
         }
         "response_format" => reader.response_format(s),
+        "prediction" => {
+            reader.once(Seen::Prediction)?;
+            let range = s.skip()?;
+            reader.view.predicted_bytes = if s.text(range.clone()) == "null" { 0 } else { range.len() };
+            Ok(())
+        }
         "safety_identifier" => reader.user(s, 1),
         "user" => reader.user(s, 2),
         "web_search_options" => {
@@ -92,7 +100,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
 }
 
 /// The keys of a body on which something is decided.
-const DECIDING: [&str; 11] = [
+const DECIDING: [&str; 12] = [
     "model",
     "stream",
     "stream_options",
@@ -104,6 +112,7 @@ const DECIDING: [&str; 11] = [
     "n",
     "service_tier",
     "web_search_options",
+    "prediction",
 ];
 
 /// The keys that may stand only once, because what they say is decided on.
@@ -120,6 +129,7 @@ enum Seen {
     N,
     ServiceTier,
     IncludeUsage,
+    Prediction,
 }
 
 impl Seen {
@@ -136,6 +146,7 @@ impl Seen {
             Self::N => "n",
             Self::ServiceTier => "service_tier",
             Self::IncludeUsage => "include_usage",
+            Self::Prediction => "prediction",
         }
     }
 }
@@ -170,7 +181,7 @@ impl Reader {
         self.once(key)?;
         s.peek();
         let start = s.position();
-        *into = s.whole_number()?;
+        *into = from_one(s.whole_number()?);
         self.view.output_limits_at[usize::from(key as u32 == Seen::MaxTokens as u32)] = Some(start..s.position());
         Ok(())
     }
@@ -304,7 +315,8 @@ impl Reader {
             return Ok(s.pass()?);
         }
         let at = s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
-        self.view.outline.chain.head.with(HEAD_TOOLS, s.text(at));
+        self.view.outline.chain.head.with(HEAD_TOOLS, s.text(at.clone()));
+        self.view.outline.tools_at = Some(at);
         Ok(())
     }
 
@@ -345,7 +357,9 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.pass()?);
         }
-        s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        let at = s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
+        self.view.outline.chain.head.with(HEAD_FUNCTIONS, s.text(at.clone()));
+        self.view.outline.tools_at = self.view.outline.tools_at.take().or(Some(at));
         Ok(())
     }
 
@@ -392,6 +406,11 @@ fn deciding(key: &str) -> Option<&'static str> {
         letter => letter.to_ascii_lowercase(),
     };
     DECIDING.iter().copied().find(|deciding| key.chars().map(folded).eq(deciding.chars()))
+}
+
+/// None is no limit: some refuse it, some take it for no limit at all.
+fn from_one(number: WholeNumber) -> WholeNumber {
+    if number == WholeNumber::Is(0) { WholeNumber::Odd } else { number }
 }
 
 /// Where both limits are given, which of them a provider keeps is its own affair.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::money::NanoUsd;
 use crate::prompt::json::{JsonError, Scanner};
+use crate::reply;
 use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
 
 use super::openai_usage::{self, Reported};
@@ -30,6 +31,8 @@ pub struct Facts {
     pub finished: u64,
     /// Bytes of generated text in it, escapes resolved: content, refusals, reasoning, arguments of calls.
     pub text_bytes: u64,
+    /// Words that begin behind a blank in it.
+    pub words: u64,
     /// Whether it is an error object instead of an answer.
     pub error: bool,
 }
@@ -120,7 +123,9 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
                 "content" | "refusal" | "reasoning_content" | "reasoning" | "arguments" | "name" | "input" | "text",
                 Some(b'"'),
             ) => {
-                facts.text_bytes += s.string()?.decode().len() as u64;
+                let text = s.string()?.decode();
+                facts.text_bytes += text.len() as u64;
+                facts.words += reply::words_begun(&text);
             }
             // Content in parts, as Mistral writes thoughts: <https://docs.mistral.ai/capabilities/reasoning/>
             ("tool_calls" | "content" | "thinking", Some(b'[')) => {
@@ -173,10 +178,12 @@ mod tests {
             cache_write_1h_tokens: 0,
             output_tokens: 7,
             reasoning_tokens: 5,
+            ..Usage::default()
         };
         assert_eq!(facts.usage, Some(expected));
         assert_eq!((facts.service_tier, facts.choices, facts.finished), (Some(ServiceTier::Flex), 1, 1));
-        assert_eq!(facts.text_bytes, 5);
+        assert_eq!((facts.text_bytes, facts.words), (5, 0));
+        assert_eq!(read(br#"{"choices":[{"delta":{"content":" two words"}}]}"#).unwrap().words, 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::money::{NanoUsd, scaled};
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
-use crate::reply::usage::{Usage, WhyUnknown};
+use crate::reply::usage::{Apart, Usage, WhyUnknown};
 
 use super::vendors::{Dialect, Reasoning, States};
 
@@ -53,6 +53,11 @@ struct Figures {
     written_5m: Option<u64>,
     written_1h: Option<u64>,
     reasoning: Option<u64>,
+    audio_heard: Option<u64>,
+    audio_cached: Option<u64>,
+    audio_made: Option<u64>,
+    images_seen: Option<u64>,
+    images_made: Option<u64>,
     /// `input_tokens` and `output_tokens`, which count for want of the other names.
     input: Option<u64>,
     output: Option<u64>,
@@ -133,7 +138,16 @@ impl Figures {
             "cache_write_tokens" | "cache_creation_tokens" | "cache_creation_input_tokens" => {
                 note(&mut self.written, s)
             }
-            "audio_tokens" => self.charged_apart(WhyUnknown::OtherTokens, s),
+            "audio_tokens" => note(&mut self.audio_heard, s),
+            // https://platform.openai.com/docs/api-reference/images/object#images-object-usage
+            "image_tokens" => note(&mut self.images_seen, s),
+            // https://platform.openai.com/docs/guides/realtime-costs
+            "cached_tokens_details" if s.peek() == Some(b'{') => s
+                .object::<JsonError>(|s, key| match key.raw {
+                    "audio_tokens" => note(&mut self.audio_cached, s),
+                    _ => s.pass(),
+                })
+                .map(drop),
             // Anthropic's models behind OpenAI's protocol; the second is LiteLLM's name:
             // https://docs.litellm.ai/docs/completion/prompt_caching
             "cache_creation" | "cache_creation_token_details" if s.peek() == Some(b'{') => self.parts_written(s),
@@ -154,7 +168,8 @@ impl Figures {
     fn of_completion(&mut self, s: &mut Scanner<'_>, key: RawStr<'_>) -> Result<(), JsonError> {
         match key.raw {
             "reasoning_tokens" => note(&mut self.reasoning, s),
-            "audio_tokens" | "image_tokens" => self.charged_apart(WhyUnknown::OtherTokens, s),
+            "audio_tokens" => note(&mut self.audio_made, s),
+            "image_tokens" => note(&mut self.images_made, s),
             _ => s.pass(),
         }
     }
@@ -210,6 +225,17 @@ impl Figures {
             (None, Reasoning::Within) => (0, false),
         };
         reasoning = reasoning.max(beside);
+        let apart = Apart {
+            audio_input_tokens: self.audio_heard.unwrap_or(0),
+            cached_audio_input_tokens: self.audio_cached,
+            audio_output_tokens: self.audio_made.unwrap_or(0),
+            image_input_tokens: self.images_seen.unwrap_or(0),
+            image_output_tokens: self.images_made.unwrap_or(0),
+        };
+        let heard_and_seen = apart.audio_input_tokens.saturating_add(apart.image_input_tokens);
+        let spoken_and_drawn = apart.audio_output_tokens.saturating_add(apart.image_output_tokens);
+        // More than the whole: some count them beside it, and how they bill them no one knows.
+        let is_beside = heard_and_seen > input || spoken_and_drawn > output;
         let usage = Usage {
             input_tokens: input.max(cached.saturating_add(written)),
             cached_input_tokens: cached,
@@ -217,9 +243,11 @@ impl Figures {
             cache_write_1h_tokens: written_1h,
             output_tokens: output.saturating_add(beside).max(reasoning),
             reasoning_tokens: reasoning,
+            apart: if is_beside { Apart::NONE } else { apart },
         };
         let plausible = usage.input_tokens.max(usage.output_tokens) <= TOKENS_PLAUSIBLE_MAX;
-        let beside = self.beside.max(unexplained.then_some(WhyUnknown::Total));
+        let beside = self.beside.max(is_beside.then_some(WhyUnknown::OtherTokens));
+        let beside = beside.max(unexplained.then_some(WhyUnknown::Total));
         plausible.then_some(Reported { usage, beside, stated: None })
     }
 }

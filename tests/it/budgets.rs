@@ -151,8 +151,14 @@ async fn what_nothing_bounds_is_refused_under_a_budget() {
     let world = Setup::of(script()).more(&budget("1")).start().await;
     let got = world.chat(ask(json!({ "model": "nobody-knows" }))).await;
     assert_eq!((got.status, &*got.code()), (400, "unpriced_model"), "{}", got.text());
+    assert!(got.text().contains("`nobody-knows`") && got.text().contains("`prices:`"), "{}", got.text());
     let got = world.chat(ask(json!({ "web_search_options": {} }))).await;
     assert_eq!((got.status, &*got.code()), (400, "unbounded_cost"), "{}", got.text());
+    assert!(got.text().contains("may: { unbounded: true }"), "{}", got.text());
+    for none in [json!({ "max_completion_tokens": 0 }), json!({ "max_tokens": -1 }), json!({ "n": 0 })] {
+        let got = world.chat(ask(none)).await;
+        assert_eq!((got.status, &*got.code()), (400, "unbounded_cost"), "{}", got.text());
+    }
     assert_eq!(world.provider.arrivals(), 0);
     let watching = Setup::of(script()).more(&format!("mode: observe\n{}", budget("0"))).start().await;
     for body in [ask(json!({ "model": "nobody-knows" })), ask(json!({ "web_search_options": {} })), ASK.into()] {
@@ -163,6 +169,20 @@ async fn what_nothing_bounds_is_refused_under_a_budget() {
             watching.metric("farthing_refusals_total", &format!("acted=\"would_refuse\",code=\"{code}\"")).await;
         assert!(counted >= 1.0, "{code}");
     }
+}
+
+#[tokio::test]
+async fn what_is_predicted_in_vain_is_held_for() {
+    let world = World::new(luna([Reply::tokens(10)]), &budget("0.01")).await;
+    let predicting = |bytes: usize| {
+        ask(json!({
+            "max_completion_tokens": 100, "service_tier": "default",
+            "prediction": { "type": "content", "content": "x".repeat(bytes) },
+        }))
+    };
+    let got = world.chat(predicting(100)).await;
+    assert_eq!(got.status, 200, "{}", got.text());
+    is_refused_for_money(&world.chat(predicting(50_000)).await);
 }
 
 #[tokio::test]
@@ -179,6 +199,7 @@ async fn a_limit_on_output_is_told_to_the_provider() {
     assert_eq!(sent(ask(json!({ "max_tokens": 90 }))).await, ("output_limit".to_owned(), [Some(40), None]));
     let both = ask(json!({ "max_tokens": 7, "max_completion_tokens": 90 }));
     assert_eq!(sent(both).await, ("output_limit".to_owned(), [Some(7), Some(40)]));
+    assert_eq!(sent(ask(json!({ "max_tokens": 0 }))).await, ("output_limit".to_owned(), [Some(40), None]));
     assert_eq!(sent(ask(json!({ "max_tokens": 30 }))).await, (String::new(), [Some(30), None]));
 }
 

@@ -187,8 +187,13 @@ async fn send_everything(listen: &str, places: &mut Places) {
         ("openai-organization", CREDENTIALS_OF_CALLER[0]),
         ("cookie", CREDENTIALS_OF_CALLER[1]),
         ("x-farthing-prompt", PROMPT),
-        ("idempotency-key", METADATA),
     ];
+    // Each names itself anew: a repeat would have the first one's answer.
+    let mut asked = 0;
+    let mut once = || {
+        asked += 1;
+        format!("{METADATA}-{asked}")
+    };
     let models = [
         "ok",
         "tools",
@@ -216,12 +221,15 @@ async fn send_everything(listen: &str, places: &mut Places) {
     ];
     for model in models {
         for stream in [false, true] {
-            let body = conversation(model, stream).to_string();
-            places.answer(model, ask(listen, "POST", "/v1/chat/completions", &secrets, &body).await);
+            let (body, once) = (conversation(model, stream).to_string(), once());
+            let said = [&secrets[..], &[("idempotency-key", once.as_str())]].concat();
+            places.answer(model, ask(listen, "POST", "/v1/chat/completions", &said, &body).await);
         }
     }
     for body in malformed() {
-        let got = ask(listen, "POST", "/v1/chat/completions", &secrets, &body).await;
+        let once = once();
+        let said = [&secrets[..], &[("idempotency-key", once.as_str())]].concat();
+        let got = ask(listen, "POST", "/v1/chat/completions", &said, &body).await;
         // What is wrong where nobody reads is the provider's to judge.
         assert!(got.status == 400 || got.body.contains(ANSWER), "{body} is malformed: {}", got.body);
         places.answer("malformed", got);

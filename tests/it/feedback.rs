@@ -108,3 +108,25 @@ async fn without_keys_a_name_that_runs_of_several_teams_have_wants_the_team() {
     assert_eq!((wrong_method.status, wrong_method.header("allow")), (405, "POST"));
     stop(world.gateway).await;
 }
+
+#[tokio::test]
+async fn a_key_that_speaks_of_answers_too_fast_is_told_when_to_go_on_and_others_are_heard() {
+    let world = Setup::of(luna([Reply::text("hello")])).more(KEYS).start().await;
+    let id = ask(&world, "beta", "nightly").await;
+    let mut got = say(&world, "alpha", json!({})).await;
+    for _ in 0..2_000 {
+        if got.status == 429 {
+            break;
+        }
+        assert_eq!(got.status, 400);
+        got = say(&world, "alpha", json!({})).await;
+    }
+    assert_eq!(
+        (got.status, got.code().as_str(), got.header("retry-after")),
+        (429, "rate_limited", "1"),
+        "{}",
+        got.text()
+    );
+    assert_eq!(say(&world, "beta", json!({ "request_id": id, "outcome": "success" })).await.status, 200);
+    stop(world.gateway).await;
+}

@@ -6,6 +6,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use farthing::keys::{Store, Who};
+use farthing::money::NanoUsd;
 use farthing::simulator::{Provider, Reply};
 use farthing::telemetry::log::now_ms;
 use http::{Method, Request};
@@ -137,6 +138,86 @@ async fn a_rotated_key_has_both_secrets_for_the_overlap() {
 }
 
 #[tokio::test]
+async fn a_key_s_terms_change_at_once_and_the_audit_has_them_before_and_after() {
+    let world = ok_world("").await;
+    let secret = world.make(json!({ "name": "ci", "team": "data", "expires": "90d",
+        "may": { "tiers": ["frontier"], "projects": ["a*"] }, "limits": { "output_tokens": 4000 } }));
+    let secret = secret.await;
+    let patch = |body: Value| world.api(Method::PATCH, "keys/ci", &[], body.to_string());
+    assert_eq!(world.asks(&secret).await, 403);
+    let got =
+        patch(json!({ "may": { "tiers": ["lightweight"] }, "limits": { "concurrency": 4 }, "expires": null })).await;
+    assert_eq!(got.status, 200, "{}", got.text());
+    let key = &got.json()["key"];
+    assert_eq!(key["may"], json!({ "tiers": ["lightweight"], "projects": ["a*"] }));
+    assert_eq!(
+        (&key["limits"], &key["expires_at"]),
+        (&json!({ "output_tokens": 4000, "concurrency": 4 }), &json!(null))
+    );
+    assert_eq!(world.asks(&secret).await, 200, "the same secret, at once");
+    let audit = world.api(Method::GET, "audit?key=ci", &[], "").await.json();
+    let row = &audit["audit"][1];
+    assert_eq!((&row["action"], &row["before"]["may"]["tiers"][0]), (&json!("update"), &json!("frontier")));
+    assert_eq!(row["after"], *key);
+    // What it has already is no change.
+    patch(json!({ "limits": { "concurrency": 4 } })).await;
+    assert_eq!(world.api(Method::GET, "audit?key=ci", &[], "").await.json()["audit"].as_array().map(Vec::len), Some(2));
+    for (body, message) in [
+        (json!({}), "nothing is to be changed"),
+        (json!([]), "no JSON object"),
+        (json!({ "team": "ops" }), "`team` of a key does not change"),
+        (json!({ "name": "other" }), "`name` of a key does not change"),
+        (json!({ "budgets": {} }), "unknown field `budgets`"),
+        (json!({ "expires": "yesterday" }), "`expires` is `yesterday`"),
+        (json!({ "limits": { "concurrency": 0 } }), "`concurrency` is 0"),
+        (json!({ "budget": { "usd": "5" } }), "every"),
+    ] {
+        let refused = patch(body.clone()).await;
+        assert_eq!((refused.status, &*refused.code()), (400, "invalid_body"), "{body}");
+        assert!(refused.text().contains(message), "{body}: {}", refused.text());
+    }
+    world.api(Method::DELETE, "keys/ci", &[], "").await;
+    assert_eq!(patch(json!({ "expires": "1d" })).await.status, 409);
+    assert_eq!(world.api(Method::PATCH, "keys/nobody", &[], r#"{"mode":"observe"}"#).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_budget_that_a_key_is_given_counts_what_it_has_spent_already_however_often() {
+    let world = world(luna([Reply::tokens(20)]), "").await;
+    let secret = world.make(json!({ "name": "ci", "team": "data" })).await;
+    let body = ask(json!({ "max_completion_tokens": 20, "service_tier": "default" }));
+    let key = [("x-api-key", &*secret)];
+    let asks = || async { world.chat_as(body.clone(), &key).await.status };
+    let patch =
+        async |body: Value| assert_eq!(world.api(Method::PATCH, "keys/ci", &[], body.to_string()).await.status, 200);
+    assert_eq!(asks().await, 200);
+    let spent = world.requests()[0].cost.expect("a cost");
+    let twice = NanoUsd(2 * spent).to_string();
+    for every in ["day", "month", "day"] {
+        // Without a budget nothing is booked for it, and the ledger has it all the same.
+        patch(json!({ "budget": null })).await;
+        assert_eq!(asks().await, 200);
+        patch(json!({ "budget": { "usd": twice, "every": every } })).await;
+        assert_eq!(asks().await, 429, "{every}");
+    }
+    patch(json!({ "budget": { "usd": "1" } })).await;
+    assert_eq!(asks().await, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_a_budget_keeps_its_terms_while_the_ledger_cannot_tell() {
+    let world = ok_world("").await;
+    let secret = world.make(json!({ "name": "ci", "team": "data" })).await;
+    let ledger = rusqlite::Connection::open(world.folder.path().join("farthing.db")).expect("a ledger");
+    ledger.execute_batch("CREATE VIEW spent AS SELECT 1").expect("a view");
+    let budget = json!({ "budget": { "usd": "0.000000001", "every": "day" } });
+    assert_eq!(world.api(Method::PATCH, "keys/ci", &[], budget.to_string()).await.status, 200);
+    assert_eq!(world.asks(&secret).await, 200);
+    ledger.execute_batch("DROP VIEW spent").expect("no view");
+    world.asks_until(&secret, 429).await;
+}
+
+#[tokio::test]
 async fn grants_and_limits_of_a_stored_key_hold_and_its_end_is_its_end() {
     let world = ok_world("").await;
     let wanted = json!({ "name": "small", "team": "data", "may": { "tiers": ["frontier"] } });
@@ -176,11 +257,17 @@ async fn what_the_command_does_a_running_gateway_sees_and_the_next_one_as_well()
     assert!(secret.starts_with("fk-") && secret.len() == 46 && !secret.contains('\n'), "{secret}");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(said.starts_with("key `ci` of team `data` is made, until ") && !said.contains(secret), "{said}");
+    assert!(
+        said.contains("it is the first key: loopback wants one too") && said.contains("farthing.keys.db"),
+        "{said}"
+    );
+    let second = farthing_keys(&world.config(), &["create", "--name", "second", "--team", "data"]);
+    assert!(!String::from_utf8_lossy(&second.stderr).contains("the first key"), "{second:?}");
     world.asks_until(secret, 200).await;
     world.logged("stored_keys_reloaded", 1).await;
     assert_eq!(world.chat(ASK).await.status, 401);
     let checked = out(&run(&["check", "--config", &world.config()]));
-    assert!(checked.contains("1 key, "), "{checked}");
+    assert!(checked.contains("2 keys, "), "{checked}");
     let listed: Value =
         serde_json::from_str(&out(&farthing_keys(&world.config(), &["list", "--format", "json"]))).unwrap();
     assert_eq!((&listed["keys"][0]["name"], &listed["keys"][0]["state"]), (&json!("ci"), &json!("active")));
@@ -217,6 +304,49 @@ fn check_refused(config: &str, arguments: &[&str], message: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains(message), "{said}");
     assert!(output.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn a_backup_of_the_keys_lets_in_who_was_let_in_when_it_was_made() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = ok_world("").await;
+    let copy = world.folder.path().join("copy.db");
+    let backup = ["backup", copy.to_str().expect("a path")];
+    check_refused(&world.config(), &backup, "there are no keys in");
+    let secret = world.make(json!({ "name": "ci", "team": "data" })).await;
+    out(&farthing_keys(&world.config(), &backup));
+    check_refused(&world.config(), &backup, "exists");
+    world.make(json!({ "name": "later", "team": "data" })).await;
+    assert_eq!(fs::metadata(&copy).expect("a copy").permissions().mode() & 0o777, 0o600);
+    let config = world.config();
+    world.gateway.stop().await.expect("it stops");
+    let store = Path::new(&config).with_file_name("farthing.keys.db");
+    for ending in ["-wal", "-shm"] {
+        drop(fs::remove_file(format!("{}{ending}", store.display())));
+    }
+    fs::rename(&copy, &store).expect("a restored store");
+    let served = Served::start(Path::new(&config));
+    assert_eq!(status_of(&served.listen, &secret), 200);
+    let listed = out(&farthing_keys(&config, &["list", "--format", "json"]));
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed["keys"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn the_command_changes_a_key_and_a_running_gateway_sees_it() {
+    let world = ok_world("").await;
+    let secret = world.make(json!({ "name": "ci", "team": "data", "may": { "tiers": ["frontier"] } })).await;
+    let changes = ["update", "ci", "--may", "tiers=lightweight", "--usd", "5", "--every", "day", "--concurrency", "3"];
+    let changed = farthing_keys(&world.config(), &[&changes[..], &["--format", "json"]].concat());
+    let key: Value = serde_json::from_str(&out(&changed)).expect("JSON");
+    assert_eq!(key["key"]["may"], json!({ "tiers": ["lightweight"] }));
+    assert_eq!((&key["key"]["budget"]["usd"], &key["key"]["limits"]), (&json!("5"), &json!({ "concurrency": 3 })));
+    world.asks_until(&secret, 200).await;
+    let removed = ["update", "ci", "--remove", "budget", "--remove", "limits.concurrency", "--format", "json"];
+    let key: Value = serde_json::from_str(&out(&farthing_keys(&world.config(), &removed))).expect("JSON");
+    assert_eq!((&key["key"]["budget"], &key["key"]["limits"]), (&json!(null), &json!({})));
+    check_refused(&world.config(), &["update", "ci"], "nothing is to be changed");
+    check_refused(&world.config(), &["update", "nobody", "--usd", "5"], "there is no key `nobody`");
 }
 
 #[tokio::test]
@@ -271,6 +401,9 @@ async fn without_an_admin_key_there_is_no_admin_api_and_with_one_it_is_wanted() 
         r#"{"team":"t","team":"u"}"#,
         r#"{"name":"x"}"#,
         r#"{"team":"t","budget":{"usd":"1","every":"year"}}"#,
+        r#"["q","t"]"#,
+        r#"{"team":"t","may":[["t"]]}"#,
+        r#"{"team":"t","limits":[1]}"#,
     ] {
         let got = world.api(Method::POST, "keys", &[], body).await;
         assert_eq!((got.status, &*got.code()), (400, "invalid_body"), "{body}: {}", got.text());
@@ -301,6 +434,39 @@ async fn a_repeated_request_has_the_same_answer_and_makes_no_second_key() {
         format!("authorization: Bearer {ADMIN_KEY}\r\nidempotency-key: 7f6b\r\ncontent-length: {}", wanted.len());
     let got = exchange(&served.admin_listen, "POST /admin/api/keys", &headers, &wanted);
     assert!(got.starts_with("HTTP/1.1 409 ") && got.contains(&format!("made the secret of key `{name}`")), "{got}");
+}
+
+#[tokio::test]
+async fn how_budgets_stand_is_told_by_the_gateway_and_by_its_ledger_alike() {
+    let world = ok_world(
+        "teams: { data: { budget: { usd: 5, every: month }, projects: { idle: { budget: { usd: 2, every: day } } }, \
+         users: { budget: { usd: 1, every: rolling 24h } } }, open: {} }",
+    )
+    .await;
+    let key = world.make(json!({ "name": "ci", "team": "data", "budget": { "usd": "3", "every": "day" } })).await;
+    let question = ask(json!({ "max_completion_tokens": 20, "user": "ann" }));
+    assert_eq!(world.chat_as(question, &[("authorization", &format!("Bearer {key}"))]).await.status, 200);
+    let spent = NanoUsd(world.provider.invoice().total().0);
+    let told = world.api(Method::GET, "budgets", &[], "").await.json();
+    let expected = [("team", "data", 5), ("project", "idle", 2), ("user", "ann", 1), ("key", "ci", 3)];
+    assert_eq!(told["budgets"].as_array().map(Vec::len), Some(expected.len()), "{told}");
+    for (budget, (payer, name, usd)) in told["budgets"].as_array().unwrap().iter().zip(expected) {
+        let spent = if payer == "project" { NanoUsd::ZERO } else { spent };
+        assert_eq!((&budget["payer"], &budget["name"]), (&json!(payer), &json!(name)), "{told}");
+        assert_eq!(budget["usd"], usd.to_string(), "{told}");
+        assert_eq!(budget["spent_usd"], spent.to_string(), "{told}");
+        assert_eq!(budget["held_usd"], "0", "{told}");
+        assert_eq!(budget["left_usd"], (NanoUsd(usd * 1_000_000_000) - spent).to_string(), "{told}");
+        assert!(budget["resets_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{told}");
+    }
+    assert_eq!(world.api(Method::POST, "budgets", &[], "").await.header("allow"), "GET");
+    world.rows("select 1");
+    let config = world.config();
+    let of_ledger = out(&run(&["budgets", "--config", &config, "--format", "json"]));
+    assert_eq!(serde_json::from_str::<Value>(&of_ledger).unwrap(), told);
+    world.gateway.stop().await.expect("it stops");
+    let table = out(&run(&["budgets", "--config", &config]));
+    assert!(table.contains("user `ann` of team `data`") && table.contains(&spent.to_string()), "{table}");
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ mod reconciling;
 mod relay;
 mod relay_bodies;
 mod reload;
+mod repeats;
 mod reporting;
 mod retries;
 mod routing;

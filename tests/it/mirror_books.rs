@@ -25,7 +25,8 @@ const COUNTS: [(&str, i64); 4] = [("statements", 1), ("statement_lines", 2), ("a
 
 fn close_september(ledger: &Path) {
     let month = Month { first: SEPTEMBER, zone: TimeZone::UTC, zone_name: "UTC".to_owned() };
-    let closed = Books::open(ledger).expect("the books").close(&month, Some("data"), LATER_MS).expect("it closes");
+    let closed =
+        Books::open(ledger, "cli:ops").expect("the books").close(&month, Some("data"), LATER_MS).expect("it closes");
     assert_eq!(closed.len(), 1);
 }
 

@@ -1,12 +1,17 @@
 //! `farthing prices`, as the real binary has it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::run;
+use crate::support::{Authority, Certificate};
 
 const LIST: &str = r#"{
     "sample_spec": {"litellm_provider": "one of the providers"},
@@ -126,7 +131,12 @@ fn an_update_writes_only_what_changes_with_its_day_and_nothing_twice() {
 fn an_update_takes_the_models_that_are_asked_for_into_the_file_that_is_named() {
     let office = Office::new("");
     let new = office.path("new.yaml").display().to_string();
-    office.says(&["update", "list.json", "--only", "mistral/*", "--into", &new, "--from", "2026-12-01"]);
+    let update = ["update", "list.json", "--only", "mistral/*", "--into", &new, "--from", "2026-12-01"];
+    let told = office.says(&update);
+    assert!(told.contains("nothing is priced by it until the configuration says `prices: /"), "{told}");
+    let own = office.path("prices.yaml").display().to_string();
+    assert!(!office.says(&["update", "list.json", "--into", &own]).contains("nothing is priced"));
+    std::fs::write(&own, "").expect("a file");
     assert!(
         office.text("new.yaml").starts_with("- model: mistral/m\n  from: 2026-12-01\n"),
         "{}",
@@ -137,6 +147,9 @@ fn an_update_takes_the_models_that_are_asked_for_into_the_file_that_is_named() {
     assert_eq!(taken["changes"][0]["replaces"], Value::Null);
     assert_eq!(office.text("prices.yaml"), office.text("new.yaml"));
     assert!(office.refuses(&["update", "http://a.example/prices.yaml"]).contains("over https only"));
+    let config = office.text("farthing.yaml").replace("prices: prices.yaml\n", "");
+    std::fs::write(office.path("farthing.yaml"), config).expect("a file");
+    assert!(office.refuses(&["update", "list.json"]).contains("wanted `prices: prices.yaml` in it, `--into FILE`"));
 }
 
 /// The list is made of facts that are not part of the repository: see `price_facts`.
@@ -166,4 +179,78 @@ fn an_import_of_the_public_lists_changes_nothing_of_the_built_in_book() {
     // A thousand times its siblings' price: left out of the book by hand.
     assert_eq!(changed, ["cohere/embed-multilingual-light-v3.0"]);
     assert!(found["same"].as_u64() > Some(1000), "{}", found["same"]);
+}
+
+/// Answers every request on its own connection with the list, or where it has moved to; gives its port.
+fn serve_list(certificate: &Certificate) -> u16 {
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions of TLS")
+        .with_no_client_auth()
+        .with_single_cert(certificate.chain(), certificate.private_key())
+        .expect("a pair");
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let port = listener.local_addr().expect("a port").port();
+    thread::spawn(move || {
+        for tcp in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let mut stream = rustls::StreamOwned::new(connection, tcp);
+            let mut head = Vec::new();
+            // A client that does not trust the certificate ends the connection here.
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                match stream.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => break,
+                }
+            }
+            let moved = |to: &str| {
+                format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            };
+            let answer = match std::str::from_utf8(&head).unwrap_or_default().split(' ').nth(1) {
+                Some("/moved") => moved(&format!("https://localhost:{port}/list.json")),
+                Some("/downhill") => moved("http://localhost/list.json"),
+                Some("/list.json") => {
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{LIST}", LIST.len())
+                }
+                _ => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_list_is_fetched_over_tls_from_whom_the_system_trusts_and_from_nobody_else() {
+    let office = Office::new("[]\n");
+    let (trusted, stranger) = (Authority::new(), Authority::new());
+    std::fs::write(office.path("roots.pem"), trusted.pem()).expect("a file");
+    let update = |port: u16, host: &str, path: &str| {
+        let address = format!("https://{host}:{port}/{path}");
+        let config = office.path("farthing.yaml");
+        let arguments =
+            ["prices", "update", &address, "--dry-run", "--from", "2026-12-01", "--format", "json", "--config"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_farthing"));
+        // Where rustls looks for the system's roots: https://docs.rs/rustls-native-certs
+        command.args(arguments).arg(config).env("SSL_CERT_FILE", office.path("roots.pem")).env_remove("SSL_CERT_DIR");
+        command.output().expect("the binary runs")
+    };
+    let port = serve_list(&trusted.signs("localhost"));
+    for path in ["list.json", "moved"] {
+        let done = update(port, "localhost", path);
+        assert!(done.status.success(), "{path}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(String::from_utf8_lossy(&done.stdout).contains("openai/gpt-5.6-luna"), "{path}");
+    }
+    let refused = |port: u16, host: &str, path: &str, why: &str| {
+        let done = update(port, host, path);
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(1) && told.contains(why), "{host} {path}: {told}");
+    };
+    refused(port, "localhost", "gone.json", "status 404");
+    refused(port, "localhost", "downhill", "over https only");
+    refused(port, "127.0.0.1", "list.json", "TLS");
+    refused(serve_list(&stranger.signs("localhost")), "localhost", "list.json", "TLS");
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use farthing::cost::{Book, Metered, Rates, Schedule, Step, Terms, TokenLimits};
+use farthing::cost::{ApartRates, Book, Metered, Rates, Schedule, Step, Terms, TokenLimits};
 use farthing::money::PicoUsdPerToken;
 use jiff::civil::{Date, date};
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ type Fact = Map<String, Value>;
 const TIERS: [(&str, &str); 3] = [("batch", "_batches"), ("flex", "_flex"), ("priority", "_priority")];
 
 /// What is billed by more than tokens of text, by a part of its name.
-const BILLED_OTHERWISE: [&str; 6] = ["-audio", "-tts", "-search", "-omni", "-multimodal", "/flux-"];
+const BILLED_OTHERWISE: [&str; 5] = ["-tts", "-search", "-omni", "-multimodal", "/flux-"];
 
 #[test]
 fn the_built_in_prices_are_those_of_the_public_lists() {
@@ -103,6 +103,11 @@ fn expected(vendor: &str, model: &str, fact: &Fact) -> Option<(Metered, TokenLim
     Some((metered, limits, deprecated))
 }
 
+/// Whose usage tells sound and images from text.
+fn tells(vendor: &str) -> bool {
+    matches!(vendor, "openai" | "azure")
+}
+
 fn is_left_out(vendor: &str, model: &str, fact: &Fact) -> bool {
     let named = BILLED_OTHERWISE.iter().any(|part| model.contains(part))
         || model.starts_with("lyria")
@@ -113,8 +118,14 @@ fn is_left_out(vendor: &str, model: &str, fact: &Fact) -> bool {
     let charged = |key: &str| rate(fact, key).is_some();
     let draws =
         ["output_cost_per_image_token_usd", "output_cost_per_audio_token_usd", "output_cost_per_video_token_usd"];
-    let dearer_images = rate(fact, "input_cost_per_image_token_usd") > rate(fact, "input_cost_per_token_usd");
-    named || draws.into_iter().any(charged) || charged("input_cost_per_image_usd") || dearer_images
+    let heard = tells(vendor) && charged("input_cost_per_audio_token_usd");
+    if heard || !model.contains("-audio") {
+        let draws = draws.into_iter().any(|key| charged(key) && (key.contains("video") || !tells(vendor)));
+        let dearer_images =
+            !tells(vendor) && rate(fact, "input_cost_per_image_token_usd") > rate(fact, "input_cost_per_token_usd");
+        return named || draws || charged("input_cost_per_image_usd") || dearer_images;
+    }
+    true
 }
 
 fn steps(fact: &Fact, tier: &str) -> Vec<Step> {
@@ -128,6 +139,7 @@ fn steps(fact: &Fact, tier: &str) -> Vec<Step> {
 /// The rates of one block, gaps filled: without a price of its own a token costs what its dearer relative does.
 fn block(fact: &Fact, step: &str, tier: &str) -> Option<Rates> {
     let of = |kind: &str| rate(fact, &format!("{kind}{step}{tier}_usd"));
+    let of_other = |kind: &str| of(kind).filter(|_| fact["provider"].as_str().is_some_and(tells));
     let input = of("input_cost_per_token")?;
     let output = of("output_cost_per_token").filter(|_| fact["mode"] != "embedding");
     // Anthropic publishes what a write costs as so many times the input.
@@ -143,6 +155,13 @@ fn block(fact: &Fact, step: &str, tier: &str) -> Option<Rates> {
         cache_write_1h: written_1h,
         output,
         reasoning: output.and(of("output_cost_per_reasoning_token").or(output)),
+        apart: ApartRates {
+            audio_input: of_other("input_cost_per_audio_token"),
+            cached_audio_input: of_other("cache_read_input_audio_token_cost"),
+            audio_output: of_other("output_cost_per_audio_token"),
+            image_input: of_other("input_cost_per_image_token"),
+            image_output: of_other("output_cost_per_image_token"),
+        },
     })
 }
 

@@ -99,6 +99,17 @@ impl Books {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_id_of_an_export_steers_the_terminal() {
+    let books = Books::new().await;
+    let lines = "client_request_id,cost_usd\n\"chat\u{1b}[2J\u{9b}\",0.5\n";
+    std::fs::write(books.folder.path().join("november.jsonl"), lines).expect("a file");
+    for format in ["table", "csv"] {
+        let told = books.reconcile(&["--format", format]);
+        assert!(told.contains("chat") && !told.contains(['\u{1b}', '\u{9b}']), "{format}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_reads_what_was_settled_and_what_was_not() {
     let books = Books::new().await;
     insta::assert_snapshot!(books.reconcile(&[]), @r#"
@@ -311,6 +322,7 @@ async fn a_program_reads_the_same_in_nano_dollars() {
           }
         }
       ],
+      "far_beyond": [],
       "file": "<folder>/november.jsonl",
       "in_doubt": 1,
       "in_doubt_high_nano_usd": 307234000,
@@ -336,6 +348,7 @@ async fn a_program_reads_the_same_in_nano_dollars() {
         "credits_nano_usd": 0,
         "differences_nano_usd": 120000,
         "export_nano_usd": 500175600,
+        "far_beyond_nano_usd": 0,
         "from_ms": 1,
         "in_doubt_high_nano_usd": 307234000,
         "in_doubt_low_nano_usd": 0,
@@ -358,6 +371,46 @@ async fn a_program_reads_the_same_in_nano_dollars() {
       "within": false
     }
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_call_could_cost_is_not_taken_and_no_total_that_ran_over_is_printed() {
+    let books = Books::new().await;
+    let huge = "\"cost_usd\":\"9223372036\"";
+    books.edit_export(|attempt, line| {
+        let cost = line.split(',').find(|field| field.contains("cost_")).expect("a cost");
+        Some(if attempt == 3 || attempt == 2 {
+            line.replace(cost.trim_end_matches('}'), huge)
+        } else {
+            line.to_owned()
+        })
+    });
+    let told = books.reconcile(&[]);
+    assert!(told.contains("  far beyond (--beyond takes it)           2  (too much to add up)"), "{told}");
+    assert!(!told.contains(" 9223372036.8"), "{told}");
+    assert!(told.contains("residual              (too much to add up)"), "{told}");
+    let told: Value = serde_json::from_str(&books.reconcile(&["--format", "json"])).expect("one JSON object");
+    assert_eq!((&told["corrected"], &told["rows_nano_usd"], &told["within"]), (&json!(0), &Value::Null, &json!(false)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_and_a_re_rating_leave_a_trace_with_the_hash_of_their_file() {
+    let books = Books::new().await;
+    books.reconcile(&[]);
+    let in_folder = |name: &str| books.folder.path().join(name).display().to_string();
+    let (prices, config) = (in_folder("prices.yaml"), in_folder("farthing.yaml"));
+    let rerate = ["ledger", "rerate", "--since", "2026-01-01", "--prices", &prices, "--config", &config];
+    assert!(run(&rerate).status.success());
+    let done = run(&["ledger", "audit", "--format", "json", "--config", &config]);
+    let acts: Value = serde_json::from_slice(&done.stdout).expect("one JSON list");
+    let sha256 = |name: &str| farthing::ledger::audit::sha256(&std::fs::read(in_folder(name)).expect("a file"));
+    for (place, action, file) in [(0, "reconcile", "november.jsonl"), (1, "ledger rerate", "prices.yaml")] {
+        let act = &acts[place];
+        assert_eq!((&act["action"], &act["subject"]), (&json!(action), &json!(file)));
+        assert_eq!(act["sha256"], json!(sha256(file)));
+        assert!(act["who"].as_str().is_some_and(|who| who.starts_with("cli:")), "{act}");
+    }
+    assert_eq!(acts[0]["facts"]["corrected"], json!(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,6 +71,23 @@ async fn a_report_is_made_of_a_ledger_in_use_and_of_a_backup_alike() {
         let (good, told) = farthing(&world, &[&["report"], arguments].concat());
         assert!(good && !told.is_empty(), "{arguments:?}: {told}");
     }
+    let (_, told) = farthing(&world, &["report", "--by", "provider", "--format", "csv"]);
+    assert!(told.contains("\nsim,3,"), "{told}");
+    let (_, told) = farthing(&world, &["report", "--forecast"]);
+    assert!(told.contains("0 whole days since the ledger's first request say too little"), "{told}");
+    let (_, told) = farthing(&world, &["report", "--forecast", "--format", "csv"]);
+    assert!(told.starts_with("team,") && told.contains(",forecast_nano,"), "{told}");
+    assert_eq!(report(&world, &["--forecast"])["forecast"]["rows"].as_array().map(Vec::len), Some(2));
+    for (arguments, wanted) in [
+        (&["--by", "team", "--format", "focus"][..], "wanted it without `--by`"),
+        (&["--forecast", "--format", "focus"], "has no forecast"),
+        (&["--by", "day", "--forecast", "--format", "csv"], "no column of days"),
+        (&["--causal", "--format", "csv"], "`table` or `json`"),
+        (&["--since", "2026-11"], "wanted a day such as 2026-11-28"),
+    ] {
+        let (good, told) = farthing(&world, &[&["report"], arguments].concat());
+        assert!(!good && told.contains(wanted), "{arguments:?}: {told}");
+    }
     let (good, told) = farthing(&world, &["report", "--by", "teem"]);
     assert!(!good && told.contains("did you mean `team`"), "{told}");
     let (good, told) = farthing(&world, &["report", "--since", "2026-11-02", "--until", "2026-11-01"]);
@@ -177,28 +194,55 @@ async fn a_review_answers_five_questions_of_a_ledger_in_use() {
     stop(world.gateway).await;
 }
 
-#[tokio::test]
-async fn a_system_prompt_that_changes_on_the_way_is_told_with_what_its_broken_prefix_cost() {
-    let world = setup().start().await;
+/// A step of a conversation: what its system prompt begins with, its tools, and whether it is the second one.
+fn step(beginning: &str, tools: &[&str], is_second: bool) -> String {
     let rules = "Answer in one line, and name the table that you looked at. ".repeat(200);
-    let step = |hour: &str, answered: bool| {
-        let mut messages = vec![
-            serde_json::json!({"role": "system", "content": format!("It is {hour}. {rules}")}),
-            serde_json::json!({"role": "user", "content": LIGHT}),
-        ];
-        if answered {
-            messages.push(serde_json::json!({"role": "assistant", "content": "ok"}));
-            messages.push(serde_json::json!({"role": "user", "content": LIGHT}));
+    let mut messages = vec![
+        serde_json::json!({"role": "system", "content": format!("{beginning} {rules}")}),
+        serde_json::json!({"role": "user", "content": LIGHT}),
+    ];
+    if is_second {
+        messages.push(serde_json::json!({"role": "assistant", "content": "ok"}));
+        messages.push(serde_json::json!({"role": "user", "content": LIGHT}));
+    }
+    let tool = |name: &&str| serde_json::json!({"type": "function", "function": {"name": name}});
+    let tools: Vec<_> = tools.iter().map(tool).collect();
+    serde_json::json!({"model": "gpt-5.6-luna", "messages": messages, "tools": tools}).to_string()
+}
+
+#[tokio::test]
+async fn a_beginning_that_changes_on_the_way_is_told_with_what_its_broken_prefix_cost() {
+    let world = setup().start().await;
+    let (tools, turned) = (["query", "restart"], ["restart", "query"]);
+    for (run, culprit, first, second) in [
+        ("1", "timestamp", step("It is 10:02.", &tools, false), step("It is 9:57.", &tools, true)),
+        ("2", "system", step("Be brief.", &tools, false), step("Be long.", &tools, true)),
+        ("3", "tool_order", step("Be brief.", &tools, false), step("Be brief.", &turned, true)),
+        ("4", "tools", step("Be brief.", &tools, false), step("Be brief.", &tools[..1], true)),
+    ] {
+        for (body, expected) in [(first, [Sql::Null, Sql::Null]), (second, [Sql::Text(culprit.to_owned()), 1.into()])] {
+            let headers = [("x-farthing-run", run), ("x-farthing-team", culprit)];
+            let id = world.chat_as(body, &headers).await.header("x-request-id").to_owned();
+            let sql = format!(
+                "select cache_lost_to, cache_lost_nano > 0 from requests_v1 where request_id = '{id}' and read_bytes > 0"
+            );
+            // Its texts may be read after it was answered.
+            world.until(culprit, || world.rows(&sql) == [expected.clone()]).await;
         }
-        serde_json::json!({"model": "gpt-5.6-luna", "messages": messages}).to_string()
-    };
-    world.chat(step("10:02", false)).await;
-    world.chat(step("10:03", true)).await;
-    let rows = world.rows("select cache_lost_to, cache_lost_nano > 0 from requests_v1 where cache_lost_to is not null");
-    assert_eq!(rows, [[Sql::Text("system".to_owned()), Sql::Integer(1)]]);
-    assert!(world.metric("farthing_cache_loss_usd_total", "culprit=\"system\"").await > 0.0);
+        assert!(world.metric("farthing_cache_loss_usd_total", &format!("culprit=\"{culprit}\"")).await > 0.0);
+    }
     let told = report(&world, &["--by", "cache_loss"]);
-    let lost = told["rows"].as_array().expect("a list").iter().find(|row| row["cache_loss"] == "system");
+    let lost = told["rows"].as_array().expect("a list").iter().find(|row| row["cache_loss"] == "timestamp");
     assert!(lost.is_some_and(|row| row["cache_lost_nano"].as_i64() > Some(0)), "{told}");
+    let told = report(&world, &["--cache-loss"]);
+    let lines = told["rows"].as_array().expect("a list");
+    let found = |culprit: &str| lines.iter().find(|line| line["cache_loss"] == culprit).expect("it is told");
+    for culprit in ["timestamp", "system", "tool_order", "tools"] {
+        let line = found(culprit);
+        assert_eq!((&line["team"], &line["breaks"]), (&culprit.into(), &1.into()), "{told}");
+        assert!(line["at_tokens"].as_i64() < Some(100) && line["cache_lost_nano"].as_i64() > Some(0), "{told}");
+    }
+    let (good, told) = farthing(&world, &["report", "--cache-loss"]);
+    assert!(good && told.contains("tool_order"), "{told}");
     stop(world.gateway).await;
 }

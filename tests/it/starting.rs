@@ -57,7 +57,10 @@ fn a_second_process_on_the_same_ledger_is_told_which_one() {
     let export = folder.path().join("export.csv");
     std::fs::write(&export, "client_request_id,cost_usd\n").expect("a file");
     let reconcile = ["reconcile", "--provider", "openai", &export.display().to_string(), "--config", &config(&folder)];
-    check(&run(&reconcile), &folder, in_use);
+    let told = format!(
+        "{in_use}; an export with a line a call corrects the ledger: stop the gateway for as long as that takes"
+    );
+    check(&run(&reconcile), &folder, &told);
     first.kill();
     assert!(run(&reconcile).status.success(), "the lock goes with the process");
 }
@@ -66,7 +69,9 @@ fn a_second_process_on_the_same_ledger_is_told_which_one() {
 fn a_ledger_that_is_a_folder_is_refused() {
     let folder = folder("ledger");
     std::fs::create_dir(folder.path().join("ledger")).expect("a folder");
-    check_both(&folder, "`<folder>/ledger` is not a farthing ledger: it is a folder");
+    let expected = "<folder>/farthing.yaml:4:17: `path` is `ledger`; wanted a file, such as `ledger/farthing.db`, and this is a folder";
+    check(&serve(&folder), &folder, expected);
+    check(&run(&["check", "--config", &config(&folder)]), &folder, expected);
     assert!(!folder.path().join("ledger.lock").exists(), "nothing is left behind");
 }
 

@@ -100,6 +100,39 @@ async fn what_gemini_heard_costs_no_less_than_its_text_and_no_one_knows_how_much
     }
 }
 
+/// <https://platform.openai.com/docs/guides/audio>
+#[tokio::test]
+async fn what_a_model_of_openai_s_heard_and_said_costs_what_its_usage_tells() {
+    let reply = |details: Value| {
+        Reply::raw(
+            "application/json",
+            [json!({"choices": [{"index": 0, "message": {"content": null, "audio": {"id": "a", "data": "AAAA"}},
+                    "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 139, "completion_tokens": 94, "total_tokens": 233,
+                    "prompt_tokens_details": details,
+                    "completion_tokens_details": {"reasoning_tokens": 0, "text_tokens": 18, "audio_tokens": 76}}})
+            .to_string()],
+        )
+    };
+    let heard = json!([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]);
+    // 17 × $2.50 + 122 × $32 + 18 × $10 + 76 × $64, a million; without a word on the sound no less than as text.
+    for (details, low, exact) in [
+        (json!({"text_tokens": 17, "audio_tokens": 122, "cached_tokens": 0}), 8_990_500, Some(8_990_500)),
+        (json!({"cached_tokens": 0}), 139 * 2_500 + 94 * 10_000, None),
+    ] {
+        let world = world("openai", "gpt-audio-1.5", reply(details)).await;
+        let got = world.chat(asks("gpt-audio-1.5", false, heard.clone())).await;
+        let row = &world.attempts()[0];
+        assert_eq!((row.low, row.cost, row.output_tokens), (low, exact, Some(94)), "{}", got.text());
+        let tier = world.rows("select priced_tier is null, unknown_reason from attempts_v1").remove(0);
+        // Not to be priced anew from its tokens, which do not say what of them was sound.
+        assert_eq!(tier[0], rusqlite::types::Value::Integer(i64::from(exact.is_some())));
+        let event = world.logged("request", 1).await;
+        assert_eq!(event["audio_output_tokens"], 76);
+        assert_eq!(event["audio_input_tokens"], if exact.is_some() { json!(122) } else { json!(null) });
+    }
+}
+
 #[tokio::test]
 async fn a_request_costs_what_the_hour_of_its_arrival_says() {
     let usage = json!({"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,

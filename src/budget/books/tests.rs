@@ -170,6 +170,59 @@ fn a_rolling_period_forgets_late_and_never_early() {
 }
 
 #[test]
+fn a_clock_that_jumps_there_and_back_finds_what_was_spent_before() {
+    let hour = 3_600_000;
+    for every in [Every::Rolling(Duration::from_secs(3600)), Every::Rolling(Duration::from_secs(86_400)), Every::Day] {
+        for jump in [2 * hour, 48 * hour, 400 * 24 * hour, -48 * hour, -400 * 24 * hour] {
+            let mut books = books();
+            let charges = [Charge { payer: Payer::Team("t".into()), budget: budget(10, every) }];
+            let at = |at_ms: i64, want: i64| Ask { at_ms, ..ask(&charges, want, want) };
+            let (id, _) = held(&books.hold(&at(NOW, 10)));
+            books.settle(id, NanoUsd(10));
+            if let Answer::Held(id, _) = books.hold(&at(NOW + jump, 1)) {
+                books.settle(id, NanoUsd(1));
+            }
+            for _ in 0..3 {
+                assert!(matches!(books.hold(&at(NOW + 1, 1)), Answer::Short(_)), "{every} after a jump by {jump} ms");
+            }
+            assert_eq!(books.balance(&charges[0].payer, every, NOW).0.0 / 10, 1, "{every} after a jump by {jump} ms");
+        }
+    }
+}
+
+#[test]
+fn what_was_spent_by_a_clock_that_was_ahead_takes_nothing_from_today_at_a_start() {
+    for every in [Every::Rolling(Duration::from_secs(3600)), Every::Day] {
+        let mut books = books();
+        let charges = [Charge { payer: Payer::Team("t".into()), budget: budget(10, every) }];
+        for day in 0..40 {
+            books.recall(&charges[0].payer, every, NOW + day * 86_400_000, NanoUsd(9));
+        }
+        for _ in 0..3 {
+            assert!(matches!(books.hold(&ask(&charges, 2, 2)), Answer::Short(_)), "{every}");
+            let (id, _) = held(&books.hold(&ask(&charges, 1, 1)));
+            books.settle(id, NanoUsd(0));
+        }
+        let tomorrow = Ask { at_ms: NOW + 86_400_000, ..ask(&charges, 2, 2) };
+        assert!(matches!(books.hold(&tomorrow), Answer::Short(_)), "{every}: it counts where it was booked");
+    }
+}
+
+#[test]
+fn a_budget_keeps_no_more_periods_than_it_may_need() {
+    for (every, kept) in [(Every::Day, 8), (Every::Rolling(Duration::from_secs(3600)), 12)] {
+        let mut books = books();
+        let charges = [Charge { payer: Payer::Team("t".into()), budget: budget(10, every) }];
+        for step in 0..1_000 {
+            let later = Ask { at_ms: NOW + step * 86_400_000, ..ask(&charges, 10, 10) };
+            let (id, _) = held(&books.hold(&later));
+            books.settle(id, NanoUsd(10));
+        }
+        assert_eq!(books.account(&charges[0].payer, every).kept(), kept, "{every}");
+    }
+}
+
+#[test]
 fn each_threshold_is_told_once_a_period() {
     let mut books = books();
     let charges = [charge("t", 10)];
@@ -197,10 +250,29 @@ fn payers_without_end_share_one_account() {
     assert!(books.accounts.len() <= 5);
 }
 
+#[test]
+fn full_books_are_swept_once_a_minute() {
+    let mut books = Books { payers_max: 2, ..books() };
+    let mut has_its_own = |user: &str, at_ms: i64| {
+        let payer = Payer::User("t".into(), user.into());
+        let charges = [Charge { payer: payer.clone(), budget: budget(10, Every::Day) }];
+        let (id, _) = held(&books.hold(&Ask { at_ms, ..ask(&charges, 6, 6) }));
+        books.settle(id, NanoUsd::ZERO);
+        books.knows(&payer, Every::Day)
+    };
+    let told = ["a", "b", "c", "d", "e", "f"].map(|user| has_its_own(user, NOW));
+    assert_eq!(told, [true, true, true, true, false, false], "the third finds two that are idle");
+    assert!(!has_its_own("e", NOW + 59_999));
+    assert!(has_its_own("e", NOW + 60_000));
+    assert!(has_its_own("g", NOW + 60_000));
+    assert!(has_its_own("h", NOW - 86_400_000), "a clock that was set back stops no sweep");
+}
+
 /// `cargo test --lib --config profile.dev.opt-level=3 budget::books -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn how_long_a_hold_takes() {
+    let now = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
     let mut books = books();
     for number in 0..10_000 {
         let payer = Payer::User("t".into(), number.to_string().into());
@@ -210,7 +282,6 @@ fn how_long_a_hold_takes() {
         let charges: Vec<Charge> =
             ["a", "b", "c", "d"][..scopes].iter().map(|team| charge(team, i64::MAX / 2)).collect();
         let ask = ask(&charges, 10, 10);
-        let now = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
         let before = now();
         for _ in 0..100_000 {
             let (id, _) = held(&books.hold(&ask));
@@ -218,12 +289,39 @@ fn how_long_a_hold_takes() {
         }
         println!("{scopes} ceilings: {} ns to hold and settle", (now() - before) / 100_000);
     }
+    for number in 10_000..PAYERS_MAX {
+        let payer = Payer::User("t".into(), number.to_string().into());
+        books.recall(&payer, Every::Day, NOW, NanoUsd(1));
+    }
+    for number in 0..3 {
+        let payer = Payer::User("t".into(), format!("new {number}").into());
+        let ask = ask(&[Charge { payer, budget: budget(i64::MAX / 2, Every::Day) }], 10, 10);
+        let before = now();
+        let (id, _) = held(&books.hold(&ask));
+        books.settle(id, NanoUsd(5));
+        println!("new payer {number} of full books: {} ns", now() - before);
+    }
+}
+
+/// Where the clock may stand, whatever it showed before, in minutes from now.
+const CLOCKS: [i64; 6] = [0, 40, 24 * 60, 72 * 60, 400 * 24 * 60, -48 * 60];
+
+/// Whether what is spent at one moment counts at another that is not before it.
+fn counts(every: Every, spent_ms: i64, at_ms: i64) -> bool {
+    let now = period::slice(every, at_ms, &TimeZone::UTC);
+    match every {
+        Every::Rolling(_) => {
+            let step = period::slice(every, spent_ms, &TimeZone::UTC);
+            step.end_ms > period::counts_from(every, at_ms, &TimeZone::UTC) && step.start_ms <= now.start_ms
+        }
+        _ => now.holds(spent_ms),
+    }
 }
 
 /// What a driver does next; numbers choose among what there is.
 #[derive(Clone, Debug)]
 enum Step {
-    Hold { teams: u8, want: u8, least: u8, later: bool },
+    Hold { teams: u8, want: u8, least: u8, clock: usize },
     Extend(u8, u8),
     Shrink(u8, u8),
     Settle(u8, u8),
@@ -235,8 +333,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (1u8..8, 0u8..40, 0u8..40, any::<bool>())
-            .prop_map(|(teams, want, least, later)| Step::Hold { teams, want, least, later }),
+        4 => (1u8..8, 0u8..40, 0u8..40, 0..CLOCKS.len())
+            .prop_map(|(teams, want, least, clock)| Step::Hold { teams, want, least, clock }),
         1 => (any::<u8>(), 0u8..20).prop_map(|(which, more)| Step::Extend(which, more)),
         1 => (any::<u8>(), 0u8..40).prop_map(|(which, to)| Step::Shrink(which, to)),
         3 => (any::<u8>(), 0u8..=100).prop_map(|(which, share)| Step::Settle(which, share)),
@@ -282,14 +380,18 @@ impl Driver {
 proptest! {
     #[test]
     fn spent_and_held_never_exceed_a_ceiling_whatever_happens(steps in steps()) {
-        let teams: Vec<Charge> = ["a", "b", "c"].iter().zip([50, 30, 20]).map(|(team, usd)| charge(team, usd)).collect();
+        let rolling = |hours: u64| Every::Rolling(Duration::from_secs(hours * 3600));
+        let teams: Vec<Charge> = [("a", 50, Every::Day), ("b", 30, rolling(1)), ("c", 20, rolling(24))]
+            .into_iter()
+            .map(|(team, usd, every)| Charge { payer: Payer::Team(team.into()), budget: budget(usd, every) })
+            .collect();
         let (mut books, mut driver) = (books(), Driver::default());
         for step in steps {
             match step {
-                Step::Hold { teams: bits, want, least, later } => {
+                Step::Hold { teams: bits, want, least, clock } => {
                     let charges: Vec<Charge> =
                         teams.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, c)| c.clone()).collect();
-                    let at_ms = if later { NOW + 86_400_000 } else { NOW };
+                    let at_ms = NOW + CLOCKS[clock] * 60_000;
                     let ask = Ask { at_ms, ..ask(&charges, i64::from(want), i64::from(least.min(want))) };
                     let answer = books.hold(&ask);
                     driver.take(&answer, &ask);
@@ -339,16 +441,24 @@ proptest! {
                 let answer = books.answer(ticket).unwrap();
                 driver.take(&answer, &ask);
             }
-            for at_ms in [NOW, NOW + 86_400_000] {
-                for team in &teams {
-                    let (spent, held) = books.balance(&team.payer, Every::Day, at_ms);
-                    prop_assert!(spent + held <= team.budget.usd, "{} spent, {} held of {:?}", spent, held, team);
-                    let sum = |charges: &Arc<[Charge]>| charges.iter().any(|charge| charge.payer == team.payer);
-                    let rows: i64 = driver.rows.iter().filter(|row| row.1 == at_ms && sum(&row.0)).map(|row| row.2).sum();
-                    prop_assert_eq!(spent, NanoUsd(rows), "what is spent is what the ledger says");
-                    let open = driver.open.iter().filter(|(_, (charges, at))| *at == at_ms && sum(charges));
-                    let open: i64 = open.map(|(id, _)| books.held(*id).unwrap().0).sum();
-                    prop_assert_eq!(held, NanoUsd(open), "what is held is what is in flight");
+            for at_ms in CLOCKS.map(|minutes| NOW + minutes * 60_000) {
+                for Charge { payer, budget } in &teams {
+                    let pays = |charges: &Arc<[Charge]>| charges.iter().any(|charge| charge.payer == *payer);
+                    let rows = driver.rows.iter().filter(|row| pays(&row.0));
+                    let open = driver.open.iter().filter(|(_, (charges, _))| pays(charges));
+                    let open = open.map(|(id, (_, at))| (*at, books.held(*id).unwrap().0)).collect::<Vec<_>>();
+                    // In the period that ends with this moment.
+                    let period = |at: i64| counts(budget.every, at, at_ms);
+                    let spent: i64 = rows.clone().filter(|row| period(row.1)).map(|row| row.2).sum();
+                    let held: i64 = open.iter().filter(|(at, _)| period(*at)).map(|(_, held)| held).sum();
+                    prop_assert!(spent + held <= budget.usd.0, "{} spent, {} held of {}", spent, held, payer);
+                    // Rolling ones look both ways, and at all that is held.
+                    let is_near = |at: i64| period(at) || counts(budget.every, at_ms, at);
+                    let is_held = |at: i64| matches!(budget.every, Every::Rolling(_)) || is_near(at);
+                    let spent: i64 = rows.filter(|row| is_near(row.1)).map(|row| row.2).sum();
+                    let held: i64 = open.iter().filter(|(at, _)| is_held(*at)).map(|(_, held)| held).sum();
+                    let told = books.balance(payer, budget.every, at_ms);
+                    prop_assert_eq!(told, (NanoUsd(spent), NanoUsd(held)), "what the ledger says, what is in flight");
                 }
             }
             // Nobody at the head of the line waits for what is free, or for nothing.

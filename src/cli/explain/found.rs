@@ -97,6 +97,7 @@ fn decided_by(why: Why, policy: &Policy) -> String {
         Why::HeldOut => format!("the default, {}, since the policy holds its session out", policy.default),
         Why::Observed => format!("the default, {}, since levers only watch here", policy.default),
         Why::Refused => "nobody: it is refused".to_owned(),
+        Why::Replayed => "nobody: it has the answer of the request that it repeats".to_owned(),
         Why::Rule(number) => {
             let at = policy.rules.get(number.saturating_sub(1) as usize).map_or(0, |rule| rule.at.line);
             format!("rule {number}, {}:{at}", policy.file)
@@ -113,7 +114,7 @@ fn advice(why: Why, explanation: &Explanation, policy: &Policy) -> String {
         Why::NamedTask => format!("the client's `x-farthing-task` decides; {}", if_not()),
         Why::HeldOut => format!("the policy's `holdout` keeps this session from all levers; {}", if_not()),
         Why::Observed => format!("levers only watch here, by `mode`; {}", if_not()),
-        Why::Task | Why::Ambiguous | Why::Refused => explanation.advice(policy),
+        Why::Task | Why::Ambiguous | Why::Refused | Why::Replayed => explanation.advice(policy),
     }
 }
 

@@ -94,6 +94,7 @@ pub(super) fn check_bookkeeping(
         mirror: mirror.map(|text| MirrorReference::new(text.value, references.base_dir)),
         ledger: ledger(&mut findings, of_ledger, mode, references),
         vendors: vendors(&rows),
+        vendor_of: rows.iter().map(vendor_of).collect(),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
@@ -126,14 +127,18 @@ pub(super) fn check_keyholding(
     findings.or_problems(keyholding)
 }
 
-/// The vendor that each row names, or else is, once.
+/// The vendor that each row names, or else is.
+fn vendor_of((name, row): &(Spanned<String>, Option<written::Provider>)) -> (String, String) {
+    let written = row.as_ref().and_then(|row| row.vendor.0.as_ref()).and_then(|vendor| vendor.value.as_ref());
+    (name.value.clone(), written.unwrap_or(&name.value).clone())
+}
+
+/// The vendors of rows, each once.
 fn vendors(rows: &[(Spanned<String>, Option<written::Provider>)]) -> Vec<String> {
     let mut vendors: Vec<String> = Vec::new();
-    for (name, row) in rows {
-        let written = row.as_ref().and_then(|row| row.vendor.0.as_ref()).and_then(|vendor| vendor.value.as_ref());
-        let named = written.unwrap_or(&name.value);
-        if !vendors.contains(named) {
-            vendors.push(named.clone());
+    for (_, vendor) in rows.iter().map(vendor_of) {
+        if !vendors.contains(&vendor) {
+            vendors.push(vendor);
         }
     }
     vendors
@@ -215,7 +220,7 @@ fn ledger(findings: &mut Findings, written: written::Ledger, mode: Mode, referen
     };
     LedgerConfig {
         path: findings
-            .value("path", written.path, |path| file_path(path, references))
+            .value("path", written.path, |path| ledger_path(path, references))
             .unwrap_or_else(|| references.base_dir.join(LEDGER_FILE)),
         durability: findings.value("durability", written.durability, durability).unwrap_or(Durability::Process),
         when_it_fails: findings.value("when_it_fails", written.when_it_fails, when_it_fails).unwrap_or(default),
@@ -241,6 +246,14 @@ fn file_path(text: &str, references: References<'_>) -> Result<std::path::PathBu
         return Err("the path of a file".to_owned());
     }
     Ok(references.base_dir.join(text))
+}
+
+fn ledger_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {
+    let path = file_path(text, references)?;
+    if path.is_dir() {
+        return Err(format!("a file, such as `{text}/{LEDGER_FILE}`, and this is a folder"));
+    }
+    Ok(path)
 }
 
 fn folder_path(text: &str, references: References<'_>) -> Result<std::path::PathBuf, values::Wanted> {

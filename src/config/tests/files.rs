@@ -101,6 +101,11 @@ fn the_books_are_found_without_any_secret() {
     let problems = load_bookkeeping(Some(&file)).expect_err("that is no file");
     let told = listed(&problems).replace(&dir.path().display().to_string(), "DIR");
     insta::assert_snapshot!(told, @"DIR/farthing.yaml:1:17: `path` is ``; wanted the path of a file");
+    std::fs::create_dir(dir.path().join("data")).expect("a folder");
+    write(dir.path(), FILE_NAME, "ledger: { path: data }\n");
+    let problems = load_bookkeeping(Some(&file)).expect_err("that is a folder");
+    let told = listed(&problems).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(told, @"DIR/farthing.yaml:1:17: `path` is `data`; wanted a file, such as `data/farthing.db`, and this is a folder");
 }
 
 #[test]

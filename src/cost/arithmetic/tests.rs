@@ -35,6 +35,11 @@ fn usage((input, cached, write, output, reasoning): (u64, u64, u64, u64, u64)) -
     }
 }
 
+/// At most so many tokens of input and output, none of them sound.
+fn most(input_tokens: u64, output_tokens: u64) -> Most {
+    Most { input_tokens, output_tokens, hears: false }
+}
+
 fn known(price: &Price, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
     cost_of(price, usage, tier, NO_DISCOUNT).ok()
 }
@@ -114,7 +119,7 @@ fn a_free_price_is_zero_in_every_service_tier() {
     let free = row("price: free");
     for tier in [Standard, Batch, Flex, Priority, Other] {
         assert_eq!(known(&free, &usage((10, 5, 0, 10, 5)), tier), Some(NanoUsd::ZERO));
-        assert_eq!(upper_bound(&free, 10, 10, &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
+        assert_eq!(upper_bound(&free, most(10, 10), &[tier], NO_DISCOUNT), Some(NanoUsd::ZERO));
     }
 }
 
@@ -210,12 +215,12 @@ fn absurd_figures_saturate() {
     for discount_ppm in [0, 1, 999_999] {
         assert_eq!(cost_of(&dear, &all, Standard, discount_ppm), Ok(NanoUsd(i64::MAX)), "{discount_ppm}");
     }
-    assert_eq!(upper_bound(&dear, u64::MAX, u64::MAX, &[Standard], 0), Some(NanoUsd(i64::MAX)));
+    assert_eq!(upper_bound(&dear, most(u64::MAX, u64::MAX), &[Standard], 0), Some(NanoUsd(i64::MAX)));
 }
 
 #[track_caller]
 fn check_bound(model: &str, (input, output): (u64, u64), tiers: &[ServiceTier], expected_nano: Option<i64>) {
-    let bound = upper_bound(&built_in(model), input, output, tiers, NO_DISCOUNT);
+    let bound = upper_bound(&built_in(model), most(input, output), tiers, NO_DISCOUNT);
     assert_eq!(bound, expected_nano.map(NanoUsd), "{model} {input} {output} {tiers:?}");
 }
 
@@ -247,7 +252,8 @@ fn any_rates() -> impl Strategy<Value = Rates> {
     (rate(), rate(), rate(), written_1h, outputs).prop_map(
         |(input, cached_input, cache_write_5m, cache_write_1h, outputs)| {
             let (output, reasoning) = (outputs.map(|(output, _)| output), outputs.map(|(_, reasoning)| reasoning));
-            Rates { input, cached_input, cache_write_5m, cache_write_1h, output, reasoning }
+            let apart = crate::cost::ApartRates::default();
+            Rates { input, cached_input, cache_write_5m, cache_write_1h, output, reasoning, apart }
         },
     )
 }
@@ -288,6 +294,7 @@ fn any_usage() -> impl Strategy<Value = Usage> {
             cache_write_1h_tokens: write_1h,
             output_tokens: if consistent { whole(&[visible, reasoning]) } else { visible },
             reasoning_tokens: reasoning,
+            ..Usage::default()
         }
     })
 }
@@ -298,6 +305,55 @@ fn any_discount() -> impl Strategy<Value = u32> {
 
 fn any_tiers() -> impl Strategy<Value = Vec<ServiceTier>> {
     proptest::sample::subsequence(USUAL.to_vec(), 1..=USUAL.len())
+}
+
+/// A model that hears and speaks, sees and draws, at 2 and 8 dollars a million for text.
+const SPEAKS: &str = "usd_per_million: { input: 2, cached_input: 1, output: 8, audio_input: 32, cached_audio_input: 0.5, \
+                      audio_output: 64, image_input: 10, image_output: 40 }";
+
+#[track_caller]
+fn check_apart(rest: &str, cached: u64, apart: Apart, expected: Result<i64, WhyUnknown>) {
+    let usage = Usage { apart, ..usage((1000, cached, 0, 500, 0)) };
+    let cost = cost_of(&row(rest), &usage, Standard, NO_DISCOUNT);
+    assert_eq!(cost, expected.map(|dollars| NanoUsd(dollars * 1000)), "{rest} {usage:?}");
+}
+
+#[test]
+fn sound_and_images_have_rates_of_their_own() {
+    let heard = Apart { audio_input_tokens: 400, ..Apart::default() };
+    // 600 × $2 + 400 × $32 + 500 × $8, a million.
+    check_apart(SPEAKS, 0, heard, Ok(1_200 + 12_800 + 4_000));
+    let spoken = Apart { audio_output_tokens: 300, ..Apart::default() };
+    check_apart(SPEAKS, 0, spoken, Ok(2_000 + 19_200 + 1_600));
+    let seen = Apart { image_input_tokens: 400, image_output_tokens: 500, ..Apart::default() };
+    check_apart(SPEAKS, 0, seen, Ok(1_200 + 4_000 + 20_000));
+    // 250 cached, of which 100 were sound: 350 × $2 + 150 × $1 + 400 × $32 + 100 × $0.50.
+    let cached = Apart { audio_input_tokens: 500, cached_audio_input_tokens: Some(100), ..Apart::default() };
+    check_apart(SPEAKS, 250, cached, Ok(700 + 150 + 12_800 + 50 + 4_000));
+    // A cached rate that is not stated is no discount.
+    check_apart(&SPEAKS.replace("cached_audio_input: 0.5, ", ""), 250, cached, Ok(700 + 150 + 16_000 + 4_000));
+}
+
+#[test]
+fn sound_without_a_rate_is_unknown_and_images_are_text_without_one() {
+    const TEXT: &str = "usd_per_million: { input: 2, cached_input: 1, output: 8 }";
+    let unknown = Err(WhyUnknown::OtherTokens);
+    check_apart(TEXT, 0, Apart { audio_input_tokens: 1, ..Apart::default() }, unknown);
+    check_apart(TEXT, 0, Apart { audio_output_tokens: 1, ..Apart::default() }, unknown);
+    check_apart(TEXT, 0, Apart { image_output_tokens: 1, ..Apart::default() }, unknown);
+    check_apart(TEXT, 100, Apart { image_input_tokens: 400, ..Apart::default() }, Ok(1_800 + 100 + 4_000));
+    // Nobody said what of the sound, or of the dearer images, was read from the cache.
+    check_apart(SPEAKS, 100, Apart { audio_input_tokens: 400, ..Apart::default() }, unknown);
+    check_apart(SPEAKS, 100, Apart { image_input_tokens: 400, ..Apart::default() }, unknown);
+}
+
+#[test]
+fn a_bound_covers_sound_where_some_may_be_heard_and_whatever_may_be_made() {
+    let price = row(SPEAKS);
+    let bound = |hears| upper_bound(&price, Most { hears, ..most(1000, 500) }, &[Standard], NO_DISCOUNT);
+    assert_eq!(bound(false), Some(NanoUsd(10_000_000 + 32_000_000)));
+    assert_eq!(bound(true), Some(NanoUsd(32_000_000 + 32_000_000)));
+    assert!(price.knows_sound(&[Standard]) && !price.knows_sound(&[Standard, Flex]));
 }
 
 proptest! {
@@ -312,7 +368,7 @@ proptest! {
         discount_ppm in any_discount(),
     ) {
         let most = (usage.input_tokens.saturating_add(more_input), usage.output_tokens.saturating_add(more_output));
-        let high = upper_bound(&price, most.0, most.1, &tiers, discount_ppm);
+        let high = upper_bound(&price, self::most(most.0, most.1), &tiers, discount_ppm);
         for &tier in &tiers {
             let cost = cost_of(&price, &usage, tier, discount_ppm);
             if let Some(high) = high {
@@ -320,6 +376,22 @@ proptest! {
                 prop_assert!(holds, "{cost:?} above {high}");
             }
         }
+    }
+
+    #[test]
+    fn no_cost_of_sound_and_images_is_above_its_bound(usage in any_usage(), parts in any::<[u16; 4]>(), cached in any::<Option<u8>>()) {
+        let [heard, seen, spoken, drawn] = parts.map(u64::from);
+        let apart = Apart {
+            audio_input_tokens: heard.min(usage.input_tokens),
+            cached_audio_input_tokens: cached.map(u64::from),
+            audio_output_tokens: spoken.min(usage.output_tokens),
+            image_input_tokens: seen.min(usage.input_tokens.saturating_sub(heard)),
+            image_output_tokens: drawn.min(usage.output_tokens.saturating_sub(spoken)),
+        };
+        let usage = Usage { apart, cache_write_1h_tokens: 0, ..usage };
+        let most = Most { hears: true, ..most(usage.input_tokens, usage.output_tokens) };
+        let (cost, bound) = (known(&row(SPEAKS), &usage, Standard), upper_bound(&row(SPEAKS), most, &[Standard], 0));
+        prop_assert!(cost <= bound, "{cost:?} above {bound:?}");
     }
 
     #[test]
@@ -335,6 +407,7 @@ proptest! {
             cache_write_1h_tokens: write_1h,
             output_tokens: visible + reasoning,
             reasoning_tokens: reasoning,
+            ..Usage::default()
         };
         let standard = Schedule { base: rates, steps: Vec::new() };
         let terms = Terms::Metered(Box::new(Metered { standard, batch: None, flex: None, priority: None }));

@@ -138,11 +138,36 @@ fn what_is_billed_by_more_than_tokens_of_text_is_left_out() {
     let chat = r#""litellm_provider":"openai","input_cost_per_token":1e-06,"output_cost_per_token":2e-06"#;
     check_left_out("dall-e", &format!(r#"{chat},"mode":"image_generation""#), "otherwise");
     check_left_out("gpt-x-audio", chat, "more than tokens");
-    check_left_out("gpt-x", &format!(r#"{chat},"output_cost_per_image_token":3e-05"#), "more than tokens");
-    check_left_out("gpt-x", &format!(r#"{chat},"input_cost_per_image_token":3e-06"#), "more than tokens");
+    let groq = chat.replace("openai", "groq");
+    check_left_out("groq/x", &format!(r#"{groq},"output_cost_per_image_token":3e-05"#), "more than tokens");
+    check_left_out("groq/x", &format!(r#"{groq},"input_cost_per_image_token":3e-06"#), "more than tokens");
+    check_left_out("groq/x-audio", &format!(r#"{groq},"input_cost_per_audio_token":3e-06"#), "more than tokens");
     check_left_out("a b", chat, "no name");
     check_left_out("m", r#""litellm_provider":"","input_cost_per_token":1e-06"#, "no provider");
     check_left_out("m", r#""litellm_provider":"openai","input_cost_per_token":-1e-06"#, "no price");
+}
+
+#[test]
+fn sound_and_images_are_priced_where_the_usage_tells_them_from_text() {
+    check(
+        "gpt-x-audio",
+        r#""litellm_provider":"openai","mode":"chat","input_cost_per_token":2.5e-06,"output_cost_per_token":1e-05,
+        "input_cost_per_audio_token":3.2e-05,"output_cost_per_audio_token":6.4e-05,"cache_read_input_audio_token_cost":5e-07,
+        "input_cost_per_image_token":5e-06,"output_cost_per_image_token":4e-05"#,
+        "openai/gpt-x-audio",
+        &[
+            ("input", "2.5"),
+            ("cached_input", "2.5"),
+            ("cache_write_5m", "2.5"),
+            ("output", "10"),
+            ("reasoning", "10"),
+            ("audio_input", "32"),
+            ("cached_audio_input", "0.5"),
+            ("audio_output", "64"),
+            ("image_input", "5"),
+            ("image_output", "40"),
+        ],
+    );
 }
 
 #[test]

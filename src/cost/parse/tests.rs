@@ -107,7 +107,7 @@ fn rates_that_cannot_be_read_exactly_say_what_was_wanted() {
 #[test]
 fn unknown_keys_are_met_with_their_neighbours() {
     assert_snapshot!(about("usd_per_millon: { input: 1 }"), @"prices.yaml:2:3: unknown key `usd_per_millon`; wanted one of `model`, `from`, `usd_per_million`, `above`, `batch`, `flex`, `priority`, `hours`, `price`, `limits`, `deprecated`; did you mean `usd_per_million`?");
-    assert_snapshot!(about("usd_per_million: { input: 1, cached_inputs: 2 }"), @"prices.yaml:2:32: unknown key `cached_inputs`; wanted one of `input`, `cached_input`, `cache_write_5m`, `cache_write_1h`, `output`, `reasoning`; did you mean `cached_input`?");
+    assert_snapshot!(about("usd_per_million: { input: 1, cached_inputs: 2 }"), @"prices.yaml:2:32: unknown key `cached_inputs`; wanted one of `input`, `cached_input`, `cache_write_5m`, `cache_write_1h`, `output`, `reasoning`, `audio_input`, `cached_audio_input`, `audio_output`, `image_input`, `image_output`; did you mean `cached_input`?");
     assert_snapshot!(about("usd_per_million: { input: 1, above: { 272000: { input: 2 } } }"), @"prices.yaml:2:32: `above` stands inside `usd_per_million`; wanted it beside it, as a key of the row");
     assert_snapshot!(about("usd_per_million: { input: 1 }\n  limits: { inputs: 5, output: many }"), @r"
     prices.yaml:3:13: unknown key `inputs`; wanted one of `input`, `output`; did you mean `input`?
@@ -172,7 +172,7 @@ fn all_findings_of_a_file_are_reported_together() {
 - { model: openai/gpt-z, usd_per_million: { input: 1.0, output: 2 }, flex: cheap }
 ";
     assert_snapshot!(problems(text), @r"
-    prices.yaml:2:55: unknown key `outptu`; wanted one of `input`, `cached_input`, `cache_write_5m`, `cache_write_1h`, `output`, `reasoning`; did you mean `output`?
+    prices.yaml:2:55: unknown key `outptu`; wanted one of `input`, `cached_input`, `cache_write_5m`, `cache_write_1h`, `output`, `reasoning`, `audio_input`, `cached_audio_input`, `audio_output`, `image_input`, `image_output`; did you mean `output`?
     prices.yaml:3:12: `model` is `gpt-y`; wanted `vendor/name`, such as `openai/gpt-x`
     prices.yaml:3:25: `from` is `soon`; wanted a date such as `2026-11-01`
     prices.yaml:3:38: `price` is `fee`; wanted `free`, or rates under `usd_per_million`; did you mean `free`?

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use super::{Key, SLOT_MS, credit};
 use crate::ledger::batch::{AttemptChange, RequestChange};
 use crate::ledger::record::RequestFacts;
+use crate::reply::usage::Source;
 use crate::report::Figures;
 
 /// Whether a batch has all of a request: who asked, how it ended, and both ends of each attempt.
@@ -87,7 +88,18 @@ fn with_attempt(figures: Figures, attempt: &AttemptChange<'_>) -> Figures {
         ..figures
     };
     match outcome.cost.exact {
-        Some(cost) => Figures { cost: cost.0, ..figures },
+        Some(cost) => {
+            let figures = Figures { cost: cost.0, discount: discount(cost.0, outcome.discount_ppm), ..figures };
+            match outcome.source {
+                Source::Estimated => Figures {
+                    estimated: cost.0,
+                    estimated_low: outcome.cost.low.0,
+                    estimated_high: outcome.cost.high.unwrap_or(cost).0,
+                    ..figures
+                },
+                Source::Reported | Source::Unknown => figures,
+            }
+        }
         None => Figures {
             uncertain: 1,
             uncertain_low: outcome.cost.low.0,
@@ -97,3 +109,16 @@ fn with_attempt(figures: Figures, attempt: &AttemptChange<'_>) -> Figures {
         },
     }
 }
+
+/// What a discount took off an amount that is left, in whole numbers as SQL has them.
+fn discount(cost: i64, ppm: u32) -> i64 {
+    const WHOLE: i64 = 1_000_000;
+    let (ppm, left) = (i64::from(ppm), WHOLE - i64::from(ppm));
+    if !(1..WHOLE).contains(&ppm) || !(1..=DISCOUNTED_NANO_MAX).contains(&cost) {
+        return 0;
+    }
+    cost / left * ppm + cost % left * ppm / left
+}
+
+/// The most whose discount can be told within 64 bits, in nano-dollars: nobody pays as much for one call. SQL has it too.
+const DISCOUNTED_NANO_MAX: i64 = 9_000_000_000_000;

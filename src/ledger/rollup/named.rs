@@ -34,7 +34,8 @@ macro_rules! columns {
     compared INTEGER NOT NULL, baseline_nano INTEGER NOT NULL, saved_route_nano INTEGER NOT NULL,
     saved_fallback_nano INTEGER NOT NULL, saved_retry_nano INTEGER NOT NULL, saved_compress_nano INTEGER NOT NULL,
     saved_cache_nano INTEGER NOT NULL, provider_cache_nano INTEGER NOT NULL, cache_lost_nano INTEGER NOT NULL,
-    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL,
+    overhead_nano INTEGER NOT NULL, transfer_nano INTEGER NOT NULL, estimated_nano INTEGER NOT NULL,
+    estimated_low_nano INTEGER NOT NULL, estimated_high_nano INTEGER NOT NULL, discount_nano INTEGER NOT NULL,
     PRIMARY KEY (slot, team, name)
 "
     };

@@ -7,7 +7,7 @@ use super::stating::spend_at;
 use super::*;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::record::Reconciled;
-use crate::ledger::{Spender, Spent, Users};
+use crate::ledger::{Balances, Spender, Spent, Users};
 use crate::report::midnight;
 
 /// What was spent in all, and by whom.
@@ -40,6 +40,23 @@ fn sums_begin_with_the_rows_that_are_there_and_follow_those_that_come() {
 }
 
 #[test]
+fn balances_are_read_alike_from_sums_and_from_rows_with_what_is_under_way() {
+    let (_folder, ledger) = fresh();
+    let [ended, open] = [RequestId::new(), RequestId::new()];
+    append(&ledger, &[intent(attempt(ended, 1)), outcome(attempt(ended, 1), 9, Some(closing()))]);
+    append(&ledger, &[intent(attempt(open, 1))]);
+    sync(&ledger);
+    let read = |since| Balances::read(&ledger.views().unwrap(), Users::Together, since).expect("balances");
+    let of_rows = read(0);
+    let nano = |spent: &[Spent]| spent.iter().map(|spent| spent.nano).collect::<Vec<_>>();
+    assert_eq!((nano(&of_rows.spent), nano(&of_rows.open)), (vec![9 + BOUND.0], vec![BOUND.0]));
+    assert_eq!((&*of_rows.open[0].who.team, &*of_rows.spent[0].who.user), ("data-platform", ""));
+    assert_eq!(nano(&read(of_rows.spent[0].at_ms + 900_000).spent), [0; 0]);
+    check(&ledger, Users::Together, &[("", 9 + BOUND.0)]);
+    assert_eq!(read(0), of_rows);
+}
+
+#[test]
 fn an_attempt_that_a_crash_left_open_counts_at_its_bound_until_the_truth_is_known() {
     let (folder, ledger) = fresh();
     check(&ledger, Users::Together, &[]);
@@ -53,6 +70,35 @@ fn an_attempt_that_a_crash_left_open_counts_at_its_bound_until_the_truth_is_know
     let word = Reconciled { attempt: attempt(id, 1), at_ms: 5, tokens: usage.into(), cost: NanoUsd(700), export: "e" };
     append(&ledger, &[Record::Reconciled(word)]);
     check(&ledger, Users::Together, &[("", 700)]);
+}
+
+#[test]
+fn each_attempt_counts_at_its_own_high_end_or_at_what_is_known_of_it() {
+    let estimated = CostInterval { low: NanoUsd(5), exact: Some(NanoUsd(7)), high: Some(NanoUsd(9)) };
+    let unbounded = CostInterval { low: NanoUsd(40), exact: None, high: None };
+    let enforced = 9 + 40 + 300;
+    for kept in [true, false] {
+        let (folder, ledger) = fresh();
+        if kept {
+            check(&ledger, Users::Together, &[]);
+        }
+        let id = RequestId::new();
+        let cost = |ordinal, cost, closes| {
+            let Record::Outcome(told) = outcome(attempt(id, ordinal), 0, closes) else { unreachable!("an outcome") };
+            append(&ledger, &[intent(attempt(id, ordinal)), Record::Outcome(Outcome { cost, ..told })]);
+        };
+        cost(1, estimated, None);
+        cost(2, unbounded, None);
+        cost(3, CostInterval::exactly(NanoUsd(300)), Some(closing()));
+        sync(&ledger);
+        let of = |spent: &[Spent]| spent.iter().map(|spent| spent.nano).collect::<Vec<_>>();
+        let read = Balances::read(&ledger.views().unwrap(), Users::Together, 0).expect("balances");
+        assert_eq!(of(&read.spent), [enforced], "as they are read, with sums kept: {kept}");
+        drop(ledger);
+        let (ledger, _) = open(folder.path());
+        let spent = ledger.spent_since(Users::Together, 0).expect("sums");
+        assert_eq!(of(&spent), [enforced], "after a start, with sums kept: {kept}");
+    }
 }
 
 #[test]
@@ -87,4 +133,24 @@ fn what_was_spent_outlives_the_rows_that_are_forgotten() {
         spent.iter().map(|spent| (spent.at_ms, spent.nano)).collect::<Vec<_>>(),
         [(day(9, 30), 7), (day(10, 1), 9)]
     );
+}
+
+#[test]
+fn sums_of_an_earlier_version_begin_anew_but_for_rows_that_are_forgotten() {
+    let (folder, ledger) = fresh();
+    spend_at(&ledger, midnight(date(2026, 10, 1), &TimeZone::UTC), "ops", 9);
+    check(&ledger, Users::Together, &[("", 9)]);
+    drop(ledger);
+    let database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    let earlier = "UPDATE spent SET nano = 1; DROP TRIGGER spent_priced;
+        CREATE TRIGGER spent_added AFTER INSERT ON requests BEGIN UPDATE spent SET nano = 0; END;
+        INSERT INTO spent VALUES (1800000, 'data-platform', 'ops', '', '', 7);";
+    database.execute_batch(earlier).expect("it is changed");
+    drop(database);
+    let (ledger, _) = open(folder.path());
+    let spent = || ledger.spent_since(Users::Together, 0).expect("sums").iter().map(|spent| spent.nano).sum::<i64>();
+    assert_eq!(spent(), 9 + 7);
+    spend_at(&ledger, midnight(date(2026, 10, 1), &TimeZone::UTC), "ops", 30);
+    sync(&ledger);
+    assert_eq!(spent(), 9 + 7 + 30);
 }

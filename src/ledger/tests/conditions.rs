@@ -66,6 +66,33 @@ fn a_write_ahead_log_that_a_kill_left_is_read() {
     check_rows(&again, "SELECT count(*) FROM requests_v1", &["1"]);
 }
 
+#[test]
+fn a_closed_ledger_is_read_where_nothing_may_be_written_beside_it_and_an_open_one_is_not() {
+    let folder = filled(3);
+    let path = database(folder.path());
+    // What SQLite shares a file by cannot be made, whoever asks.
+    std::os::unix::fs::symlink("no/where", beside(&path, "-shm")).expect("a link");
+    let count = |views: Connection| views.query_row("SELECT count(*) FROM requests_v1", [], |row| row.get(0));
+    assert_eq!(crate::ledger::open_views(&path).map(count).expect("it opens"), Ok(3));
+    let told = || crate::ledger::open_views(&path).expect_err("it may not").to_string();
+    let lock = crate::ledger::lock(&path).expect("nobody has it");
+    assert!(
+        told().contains("is in use or was not closed") && told().contains("`farthing ledger backup`"),
+        "{}",
+        told()
+    );
+    drop(lock);
+    std::fs::write(beside(&path, "-wal"), "changes").expect("it writes");
+    assert!(told().contains("is in use or was not closed"), "{}", told());
+}
+
+#[test]
+fn a_folder_is_no_ledger_to_whoever_reads_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = crate::ledger::open_views(folder.path()).expect_err("it is none").to_string();
+    assert!(told.ends_with("is not a farthing ledger: it is a folder; wanted a file"), "{told}");
+}
+
 /// Damages a database at `places`, and checks that whoever opens or uses it is told so.
 #[track_caller]
 fn check_damage(places: impl Fn(usize) -> std::ops::Range<usize>) {

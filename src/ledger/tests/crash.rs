@@ -9,6 +9,7 @@ use crate::ledger::frame::{self, FRAME_BYTES_MAX};
 use crate::ledger::journal::Position;
 use crate::ledger::record::Fate;
 use crate::ledger::replay::{self, Source};
+use crate::ledger::schema::SCHEMA_VERSION;
 use crate::ledger::segment::{HEADER_BYTES, Segment};
 use crate::ledger::tables::Tables;
 
@@ -99,6 +100,20 @@ fn a_second_owner_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
+fn a_file_under_two_names_has_no_second_owner_under_the_other() {
+    let (folder, ledger) = fresh();
+    let other = tempfile::tempdir_in(folder.path()).expect("a folder");
+    std::fs::hard_link(folder.path().join("farthing.db"), other.path().join("farthing.db")).expect("a link");
+    let refusal = "ledger `DIR/farthing.db` is one file under 2 names (hard links), and another process could write it \
+                   under another; wanted one name: remove the others, or put a copy in the place of this one";
+    check_refused(other.path(), refusal);
+    drop(ledger);
+    check_refused(folder.path(), refusal);
+    drop(other);
+    open(folder.path());
+}
+
+#[test]
 fn a_file_that_is_not_ours_is_refused_untouched() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("farthing.db");
@@ -121,11 +136,14 @@ fn a_ledger_of_a_later_version_is_refused() {
     let (folder, ledger) = fresh();
     drop(ledger);
     let connection = Connection::open(folder.path().join("farthing.db")).expect("it opens");
-    connection.execute_batch("PRAGMA user_version = 9").expect("it runs");
-    let told = "ledger `DIR/farthing.db` has version 9 (of farthing 9.1.0), and this program reads up to 8; start the \
-                program that wrote it, or restore a backup from before the upgrade";
+    let later = SCHEMA_VERSION + 1;
+    connection.execute_batch(&format!("PRAGMA user_version = {later}")).expect("it runs");
+    let told = format!(
+        "ledger `DIR/farthing.db` has version {later} (of farthing 9.1.0), and this program reads up to {SCHEMA_VERSION}; \
+         start the program that wrote it, or restore a backup from before the upgrade"
+    );
     connection.execute_batch("UPDATE journal SET program = '9.1.0'").expect("it runs");
-    check_refused(folder.path(), told);
+    check_refused(folder.path(), &told);
 }
 
 #[test]

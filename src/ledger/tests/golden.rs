@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
 use crate::ledger::record::{
-    CacheLoss, Cause, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts, Transfer,
+    Amended, Broke, CacheLoss, Cause, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts,
+    Transfer,
 };
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::WhyUnknown;
@@ -27,6 +28,7 @@ fn all_usage() -> Usage {
         cache_write_1h_tokens: 23,
         output_tokens: 50,
         reasoning_tokens: 24,
+        ..Usage::default()
     }
 }
 
@@ -135,6 +137,11 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         saved_milli_hours: Some(20),
         note: Some("it was right"),
     };
+    let amended = Amended {
+        request: id(),
+        texts: sketch.texts,
+        broke: Some(Broke { culprit: "tool_order", at_tokens: Some(21) }),
+    };
     vec![
         ("the first intent", Record::Intent(Intent { request: Some(full), ..intent })),
         (
@@ -185,6 +192,7 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
             ),
         ),
         ("served, free", Record::Served(Box::new(Closed { request: bare, closing }), undecided, Box::default(), None)),
+        ("amended", Record::Amended(Box::new(amended))),
     ]
 }
 

@@ -121,6 +121,15 @@ fn every_amount_and_id_that_cannot_be_is_found() {
         ],
     );
     check_finding(
+        "UPDATE requests SET baseline_nano = 9, saved_fallback_nano = 0, saved_compress_nano = 0, saved_cache_nano = 0",
+        &[&format!("{REQUEST}: it saved 2 nano; wanted parts that make the whole, found (null, 0, null, 0, 0)")],
+    );
+    check_finding(
+        "UPDATE requests SET baseline_nano = 9, saved_fallback_nano = 0, saved_retry_nano = -1, saved_compress_nano = 0,
+         saved_cache_nano = 0",
+        &[&format!("{REQUEST}: it saved (3, 0, -1, 0, 0) nano; wanted 0 by retry, the attempts before its last")],
+    );
+    check_finding(
         "UPDATE journal SET offset = 33",
         &["farthing.db.journal-000001: the tables are at byte 33 of it, where no record ends"],
     );
@@ -312,7 +321,7 @@ fn a_backup_replaces_nothing_unasked_and_nothing_at_all_if_it_fails() {
     );
     assert!(told(copy(folder.path(), &own, Existing::Keep)).starts_with("`DIR/farthing.db` is the ledger itself"));
     let refused = verify(folder.path(), &mut |_| {}).expect_err("it is a folder").to_string();
-    assert!(refused.ends_with("is not a farthing ledger: it is a folder"), "{refused}");
+    assert!(refused.ends_with("is not a farthing ledger: it is a folder; wanted a file"), "{refused}");
     std::fs::write(beside(&place, "-wal"), "").expect("it writes");
     let refused = told(copy(folder.path(), &place, Existing::Replace));
     assert_eq!(refused, "`TO/farthing.db-wal` is in the way: it would be taken for a part of the backup");

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::ledger::export::ExportRow;
-use crate::ledger::reconcile::{Absent, Coverage, Difference, Import, Part, Report, Span, TokenDifference};
-use crate::ledger::record::KnownTokens;
+use crate::ledger::reconcile::{Absent, Beyond, Coverage, Difference, Import, Part, Report, Span, TokenDifference};
+use crate::ledger::record::{Comparison, KnownTokens, Pricing};
+use crate::ledger::verify::verify;
 
 /// When every attempt of these tests left.
 const LEFT_MS: i64 = 1_790_000_000_001;
@@ -21,7 +22,7 @@ fn billed(id: AttemptId, cost: i64) -> ExportRow {
 }
 
 fn import(ledger: &Ledger, coverage: Coverage, rows: &[ExportRow]) -> Report {
-    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage };
+    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage, beyond: Beyond::Refuse };
     ledger.reconcile(&import, rows).expect("it reconciles")
 }
 
@@ -96,7 +97,8 @@ fn another_providers_export_matches_nothing_and_settles_nothing() {
     let (_folder, ledger) = fresh();
     let id = attempt(RequestId::new(), 1);
     append(&ledger, &[intent(id), outcome(id, 7, Some(closing()))]);
-    let import = Import { provider: "anthropic", export: "e", at_ms: 1, coverage: Coverage::Complete };
+    let import =
+        Import { provider: "anthropic", export: "e", at_ms: 1, coverage: Coverage::Complete, beyond: Beyond::Refuse };
     let report = ledger.reconcile(&import, &[billed(id, 9)]).expect("it reconciles");
     assert_eq!((report.matched.rows, report.unmatched.len(), report.span), (0, 1, None));
     check_rows(&ledger, "SELECT cost_nano FROM attempts_v1", &["7"]);
@@ -251,4 +253,113 @@ fn a_corrected_row_is_counted_here_only_if_the_export_has_no_tokens() {
         );
         check_rows(&ledger, &row, &[expected]);
     }
+}
+
+/// How an answer is held against what it would have cost: at `model` for `baseline`, its first target saving `fallback`.
+fn held<'a>(end: Record<'a>, model: &'a str, baseline: i64, fallback: i64, retry: Option<i64>) -> Record<'a> {
+    let Record::Outcome(outcome) = end else { unreachable!("it is an outcome") };
+    let comparison = Comparison {
+        model: Some(model),
+        baseline: Some(NanoUsd(baseline)),
+        fallback: Some(NanoUsd(fallback)),
+        retry: retry.map(NanoUsd),
+        provider_cache: Some(NanoUsd(5)),
+        ..Comparison::default()
+    };
+    Record::Compared(outcome, Pricing::default(), Box::new(comparison))
+}
+
+const LUNA: &str = "openai/gpt-5.6-luna";
+const SOL: &str = "openai/gpt-5.6-sol";
+const SAVED: &str =
+    "SELECT cost_nano, baseline_nano, saved_nano, saved_route_nano, saved_fallback_nano, saved_retry_nano
+    FROM requests_v1";
+
+/// What is wrong with a ledger, and how its rows and its sums have it.
+#[track_caller]
+fn check_saved(folder: &Path, ledger: &Ledger, row: &str, sums: &str) {
+    check_rows(ledger, SAVED, &[row]);
+    let summed = "SELECT sum(compared), sum(baseline_nano), sum(saved_route_nano), sum(saved_fallback_nano),
+        sum(saved_retry_nano) FROM rollup";
+    check_rows(ledger, summed, &[sums]);
+    let seen = verify(&folder.join("farthing.db"), &mut |_| {}).expect("it looks");
+    assert_eq!(seen.findings, []);
+}
+
+#[test]
+fn an_attempt_without_an_answer_that_is_billed_late_is_a_part_of_what_was_not_saved() {
+    let (folder, ledger) = fresh();
+    let id = RequestId::new();
+    let Record::Outcome(gone) = outcome(attempt(id, 1), 0, None) else { unreachable!("it is an outcome") };
+    let gone = Outcome { fate: Fate::Interrupted, source: Source::Unknown, cost: INTERRUPTED, usage: None, ..gone };
+    let answer = held(outcome(attempt(id, 2), 70, Some(closing())), LUNA, 70, 0, None);
+    append(&ledger, &[intent(attempt(id, 1)), Record::Outcome(gone), intent(attempt(id, 2)), answer]);
+    check_saved(folder.path(), &ledger, "-|70|-|-|0|-", "0|0|0|0|0");
+    import(&ledger, Coverage::Partial, &[billed(attempt(id, 1), 300)]);
+    check_saved(folder.path(), &ledger, "370|70|-300|0|0|-300", "1|70|0|0|-300");
+    import(&ledger, Coverage::Partial, &[billed(attempt(id, 1), 310)]);
+    check_saved(folder.path(), &ledger, "380|70|-310|0|0|-310", "1|70|0|0|-310");
+}
+
+/// An estimated answer that is held against a model, and what an export makes of it.
+#[track_caller]
+fn check_settled(held_at: (&str, i64, i64), tokens: KnownTokens, cost: i64, (row, sums): (&str, &str)) {
+    let (folder, ledger) = fresh();
+    let id = attempt(RequestId::new(), 1);
+    let Record::Outcome(guess) = outcome(id, 9, Some(closing())) else { unreachable!("it is an outcome") };
+    let cost_of_it = CostInterval { exact: Some(NanoUsd(9)), ..INTERRUPTED };
+    let guess = Outcome { source: Source::Estimated, cost: cost_of_it, tokenizer: Some("bytes/4"), ..guess };
+    let (model, baseline, fallback) = held_at;
+    append(&ledger, &[intent(id), held(Record::Outcome(guess), model, baseline, fallback, Some(0))]);
+    import(&ledger, Coverage::Partial, &[ExportRow { tokens, ..billed(id, cost) }]);
+    check_saved(folder.path(), &ledger, row, sums);
+}
+
+#[test]
+fn what_an_export_corrects_of_an_answer_is_not_booked_as_saved_by_route() {
+    let same = KnownTokens { input_tokens: Some(812), output_tokens: Some(90), ..KnownTokens::default() };
+    let others = KnownTokens { output_tokens: Some(91), ..same };
+    let nobody_knows = ("-|-|-|-|-", "0|0|0|0|0");
+    let unknown = |cost: i64| format!("{cost}|{}", nobody_knows.0);
+    // It was never routed: it would have cost what it did.
+    check_settled((LUNA, 9, 0), others, 11, ("11|11|0|0|0|0", "1|11|0|0|0"));
+    check_settled((LUNA, 9, 0), KnownTokens::default(), 11, ("11|11|0|0|0|0", "1|11|0|0|0"));
+    // At the baseline the conversation would have had another prefix in the cache.
+    check_settled((LUNA, 8, 0), others, 11, (&unknown(11), nobody_knows.1));
+    // Routed: what the baseline would have cost for other tokens is not in the ledger.
+    check_settled((SOL, 100, 0), others, 11, (&unknown(11), nobody_knows.1));
+    check_settled((SOL, 100, 0), KnownTokens::default(), 11, (&unknown(11), nobody_knows.1));
+    check_settled((SOL, 100, 0), same, 11, ("11|100|89|89|0|0", "1|100|89|0|0"));
+    // A fallback answered.
+    check_settled((SOL, 100, -4), same, 11, ("11|100|89|95|-6|0", "1|100|95|-6|0"));
+    check_settled((LUNA, 9, -4), same, 11, ("11|11|0|6|-6|0", "1|11|6|-6|0"));
+    check_settled((LUNA, 9, -4), others, 11, (&unknown(11), nobody_knows.1));
+}
+
+#[test]
+fn an_amount_far_beyond_what_a_call_could_cost_is_refused_until_somebody_says_so() {
+    let (folder, ledger) = fresh();
+    let ids = a_day(&ledger);
+    let cost_of = |at: usize| format!("SELECT cost_nano FROM attempts_v1 WHERE attempt_id = '{}'", ids[at]);
+    let rows = [billed(ids[4], i64::MAX), billed(ids[2], 1_000_000_001)];
+    let refused = import(&ledger, Coverage::Complete, &rows);
+    let guess = CostInterval { exact: Some(NanoUsd(9)), ..INTERRUPTED };
+    let of = |id, ledger, export| Difference { attempt: id, ledger, export: Some(NanoUsd(export)), tokens: vec![] };
+    let far = [of(ids[4], INTERRUPTED, i64::MAX), of(ids[2], guess, 1_000_000_001)];
+    assert_eq!((&refused.far_beyond[..], refused.corrected.rows, refused.in_doubt), (&far[..], 0, 3));
+    check_rows(&ledger, &cost_of(4), &["-"]);
+    // A dollar is not much, whatever a call could cost.
+    let taken = import(&ledger, Coverage::Partial, &[billed(ids[4], 1_000_000_000)]);
+    assert_eq!((taken.far_beyond.len(), taken.corrected.rows), (0, 1));
+    let said = Import { provider: "openai", export: "x", at_ms: 1, coverage: Coverage::Partial, beyond: Beyond::Take };
+    let taken = ledger.reconcile(&said, &[billed(ids[4], 5_000_000_000)]).expect("it reconciles");
+    assert_eq!((taken.far_beyond.len(), taken.corrected.rows), (0, 1));
+    check_rows(&ledger, &cost_of(4), &["5000000000"]);
+    // Sums of such amounts could not be written down.
+    let refused = ledger.reconcile(&said, &[billed(ids[4], i64::MAX)]).expect("it reconciles");
+    assert_eq!((refused.far_beyond.len(), refused.corrected.rows), (1, 0));
+    let seen = verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it looks");
+    let told =
+        format!("1 attempt costs far more than its call could, the first of them `{}`; was the export right?", ids[4]);
+    assert!(seen.found == 0 && seen.notes.contains(&told), "{:?}", seen.notes);
 }

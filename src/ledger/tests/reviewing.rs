@@ -134,6 +134,26 @@ fn dear_work_is_held_against_the_lighter_models_price_and_users_words() {
 }
 
 #[test]
+fn dear_work_leaves_out_what_is_held_out_and_tells_what_clients_named_apart() {
+    let (_folder, ledger) = fresh();
+    let ids: Vec<RequestId> = (0..4).map(|n| ask(&ledger, ("frontier", "triage"), (n, n, n))).collect();
+    say(&ledger, Some(ids[0]), "ops", "failure", 1);
+    with(&ledger, |_| ());
+    let writer = Connection::open(ledger.path.clone()).expect("the tables open");
+    let set = |change: &str, id: RequestId| {
+        let sql = format!("UPDATE requests SET {change} WHERE request_id = ?1");
+        assert_eq!(writer.execute(&sql, [id.to_string()]), Ok(1));
+    };
+    set("arm = 'holdout', reason = 'held-out; would: task'", ids[0]);
+    set("reason = 'pinned-tier'", ids[1]);
+    set("reason = 'exact-model; protected rule 1 does not bind exact names', task = NULL", ids[2]);
+    let found = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY).expect("it reads"));
+    let mut told: Vec<_> = found.iter().map(|task| (&*task.name, task.is_named, task.calls, task.said)).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("", true, 1, 0), ("log-parsing", false, 1, 0), ("log-parsing", true, 1, 0)]);
+}
+
+#[test]
 fn hours_are_counted_once_a_subject_and_not_again_for_the_requests_of_a_run() {
     let (_folder, ledger) = fresh();
     let id = ask(&ledger, ("frontier", "triage"), (1, 1, 1));

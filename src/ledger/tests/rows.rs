@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::ledger::first_id_at;
-use crate::ledger::record::{KnownTokens, Reconciled};
+use crate::ledger::record::{
+    Amended, Broke, CacheLoss, Comparison, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts,
+};
 
 const COSTS: &str = "SELECT status, cost_low_nano, cost_nano, cost_high_nano, saved_nano FROM requests_v1";
 const FATES: &str =
@@ -49,6 +51,7 @@ fn usage(from: u64) -> Usage {
         cache_write_1h_tokens: from + 3,
         output_tokens: from + 4,
         reasoning_tokens: from + 5,
+        ..Usage::default()
     }
 }
 
@@ -240,4 +243,37 @@ fn a_row_says_how_its_tier_was_decided() {
             "open|-|-|-|-|-|-|-",
         ],
     );
+}
+
+#[test]
+fn what_is_found_out_about_a_request_after_its_end_stands_in_its_row() {
+    for (ended_before, known_before) in [(false, false), (true, false), (true, true)] {
+        let (_folder, ledger) = fresh();
+        let id = RequestId::new();
+        let Record::Outcome(ended) = outcome(attempt(id, 1), 9, Some(closing())) else { unreachable!() };
+        let lost = Some(CacheLoss { culprit: "system", cost: NanoUsd(4) });
+        let compared = Some(Box::new(Comparison { lost, ..Comparison::default() }));
+        let sketch = Sketch { exact: 7, ..Sketch::default() };
+        append(&ledger, &[intent(attempt(id, 1))]);
+        if known_before {
+            sync(&ledger);
+        }
+        append(&ledger, &[Record::Sketched(ended, Pricing::default(), compared, Box::new(sketch))]);
+        if ended_before {
+            sync(&ledger);
+        }
+        let texts =
+            SketchedTexts { masked: Some(1), masked_system: Some(2), masks: 3, read_bytes: 4, repeated_bytes: 5 };
+        let broke = Some(Broke { culprit: "timestamp", at_tokens: Some(6) });
+        append(&ledger, &[Record::Amended(Box::new(Amended { request: id, texts: Some(texts), broke }))]);
+        let stranger = Amended { request: RequestId::new(), texts: Some(texts), broke: None };
+        append(&ledger, &[Record::Amended(Box::new(stranger))]);
+        check_rows(
+            &ledger,
+            "SELECT exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes, cache_lost_to,
+                cache_lost_at_tokens, cache_lost_nano, status, cost_nano FROM requests_v1",
+            &["7|1|2|3|4|5|timestamp|6|4|ok|9"],
+        );
+        check_rows(&ledger, "SELECT sum(requests), sum(cost_nano), sum(cache_lost_nano) FROM rollup", &["1|9|4"]);
+    }
 }

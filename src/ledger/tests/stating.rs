@@ -2,14 +2,16 @@
 
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
-use rusqlite::params;
 
 use super::*;
-use crate::cost::Book;
+use crate::cost::{Book, Rows};
+use crate::ledger::audit::acts;
 use crate::ledger::compact::{Mirrored, compact};
+use crate::ledger::record::{Comparison, Pricing};
+use crate::ledger::rerate::Rerating;
 use crate::ledger::rollup::lines;
 use crate::ledger::schema::first_id_at;
-use crate::ledger::statements::{Books, Month, Rerating, Statement, StatementError, adjusted, list, show};
+use crate::ledger::statements::{Books, Month, Statement, StatementError, adjusted, list, show};
 use crate::report::{By, Figures, midnight};
 
 fn month(first: Date) -> Month {
@@ -48,7 +50,7 @@ pub(in crate::ledger) fn spend_of(ledger: &Ledger, at_ms: i64, (team, user): (&s
         user: Some(user).filter(|user| !user.is_empty()),
         ..facts
     });
-    let pricing = crate::ledger::record::Pricing { tier: Some("standard"), unknown: None };
+    let pricing = Pricing { tier: Some("standard"), unknown: None };
     append(
         ledger,
         &[
@@ -60,7 +62,12 @@ pub(in crate::ledger) fn spend_of(ledger: &Ledger, at_ms: i64, (team, user): (&s
 }
 
 fn books(folder: &Path) -> Books {
-    Books::open(&folder.join("farthing.db")).expect("the books open")
+    Books::open(&folder.join("farthing.db"), "cli:ops").expect("the books open")
+}
+
+fn rerating(days: (Date, Date), rows: &Rows) -> Rerating<'_> {
+    static UTC: TimeZone = TimeZone::UTC;
+    Rerating { days, zone: &UTC, file: "p.yaml", sha256: "5e1f", rows, in_force: Book::builtin() }
 }
 
 fn close(folder: &Path, first: Date) -> Vec<Statement> {
@@ -96,9 +103,9 @@ fn a_month_is_closed_once_and_no_hand_changes_it() {
         "UPDATE statement_lines SET cost_nano = 0",
         "DELETE FROM statement_lines",
         "INSERT INTO statement_lines SELECT statement_id, 99, kind, month, project, provider, model, note, 1, 1, 1, 1, 1, 1,
-         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
+         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM statement_lines",
     ] {
-        let refused = hand.execute(sql, []).expect_err(sql).to_string();
+        let refused = hand.execute_batch(sql).expect_err(sql).to_string();
         assert!(refused.contains("a closed statement never changes"), "{sql}: {refused}");
     }
 }
@@ -150,8 +157,7 @@ fn re_rating_books_the_difference_once_and_changes_no_row() {
     let rerate = |input: &str, models: &str| {
         let text = format!("- {{ model: openai/{models}, usd_per_million: {{ input: {input}, output: 1.2 }} }}");
         let rows = Book::parse("p.yaml", &text).expect("prices");
-        let rerating =
-            Rerating { days: (OCTOBER, date(2026, 11, 30)), zone: &TimeZone::UTC, file: "p.yaml", rows: &rows };
+        let rerating = rerating((OCTOBER, date(2026, 11, 30)), &rows);
         let done = books(folder.path()).rerate(&rerating, 1).expect("it rates");
         (done.attempts, done.booked, done.difference)
     };
@@ -167,8 +173,22 @@ fn re_rating_books_the_difference_once_and_changes_no_row() {
     assert_eq!(told(&next[0]), expected);
     assert_eq!(next[0].lines[1].note.as_deref(), Some("re-rated by p.yaml"));
     let hand = Connection::open(folder.path().join("farthing.db")).expect("it opens");
-    let refused = hand.execute("UPDATE adjustments SET cost_nano = ?1", params![0]).expect_err("it is booked");
-    assert!(refused.to_string().contains("what is booked never changes"), "{refused}");
+    rerate("0.4", "gpt-5.6-luna");
+    for sql in [
+        "UPDATE adjustments SET cost_nano = 0",
+        "UPDATE adjustments SET statement_id = NULL",
+        "UPDATE adjustments SET project = 'x' WHERE statement_id IS NULL",
+        "UPDATE adjustments SET provider = 'x' WHERE statement_id IS NULL",
+        "UPDATE adjustments SET model = 'x' WHERE statement_id IS NULL",
+        "UPDATE adjustments SET note = 'x' WHERE statement_id IS NULL",
+        "UPDATE adjustments SET booked_ms = 2 WHERE statement_id IS NULL",
+        "UPDATE adjustments SET saved_route_nano = 2 WHERE statement_id IS NULL",
+        "UPDATE OR REPLACE adjustments SET rowid = 1 WHERE statement_id IS NULL",
+        "INSERT OR REPLACE INTO adjustments SELECT * FROM adjustments",
+    ] {
+        let refused = hand.execute(sql, []).expect_err(sql).to_string();
+        assert!(refused.contains("what is booked never changes"), "{sql}: {refused}");
+    }
 }
 
 #[test]
@@ -193,7 +213,7 @@ fn a_report_of_a_closed_month_is_what_statements_say_of_it_to_the_nano_dollar() 
     let text = "- { model: openai/gpt-5.6-luna, usd_per_million: { input: 0.3, output: 1.2 } }";
     let rows = Book::parse("p.yaml", text).expect("prices");
     let days = (OCTOBER, date(2026, 10, 31));
-    let rerating = Rerating { days, zone: &TimeZone::UTC, file: "p.yaml", rows: &rows };
+    let rerating = rerating(days, &rows);
     books(folder.path()).rerate(&rerating, 1).expect("it rates");
     spend(&ledger, NOVEMBER, "ops", 7);
     sync(&ledger);
@@ -255,4 +275,175 @@ fn forgotten_rows_leave_months_and_statements_as_they_were() {
             .cost,
         1_000
     );
+}
+
+/// An answer of `model` on the second of October, held against `baseline` for so much: 1,000 tokens in and 10 out.
+fn routed(ledger: &Ledger, model: &'static str, held: (&str, i64), (fallback, retry): (i64, i64), cost: i64) {
+    let id = attempt(spend_request(), 1);
+    let first = if fallback == 0 { model } else { "gpt-5.6-luna" };
+    let of = |ordinal: u16, model: &'static str, cost: i64, closes| {
+        let id = AttemptId { ordinal, ..id };
+        let (Record::Intent(begin), Record::Outcome(end)) = (intent(id), outcome(id, cost, closes)) else {
+            unreachable!("that is what they are")
+        };
+        let at_ms = midnight(OCTOBER, &TimeZone::UTC);
+        let request = begin.request.map(|facts| RequestFacts { at_ms, team: "ops", ..facts });
+        let usage = Some(Usage { input_tokens: 1_000, output_tokens: 10, ..Usage::default() });
+        let version = if model == "gpt-5.6-sol" { "openai/gpt-5.6-sol@x" } else { "openai/gpt-5.6-luna@x" };
+        let begin = Intent { request, at_ms, model, price_version: Some(version), ..begin };
+        (Record::Intent(begin), Outcome { at_ms, usage, discount_ppm: 0, price_version: Some(version), ..end })
+    };
+    let pricing = Pricing { tier: Some("standard"), unknown: None };
+    let mut last = 1;
+    if fallback != 0 || retry != 0 {
+        let (begin, end) = of(1, first, -retry, None);
+        append(ledger, &[begin, Record::Priced(end, pricing)]);
+        last = 2;
+    }
+    let (begin, end) = of(last, model, cost, Some(closing()));
+    let comparison = Comparison {
+        model: Some(held.0),
+        baseline: Some(NanoUsd(held.1)),
+        fallback: Some(NanoUsd(fallback)),
+        retry: Some(NanoUsd(retry)),
+        ..Comparison::default()
+    };
+    append(ledger, &[begin, Record::Compared(end, pricing, Box::new(comparison))]);
+}
+
+fn spend_request() -> RequestId {
+    let random = uuid::Uuid::now_v7().to_string();
+    let at_ms = midnight(OCTOBER, &TimeZone::UTC);
+    RequestId(format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id"))
+}
+
+/// What re-rating by `prices` adds to cost, baseline and what was saved by route, fallback and retry, a model each; doing it
+/// again adds nothing.
+#[track_caller]
+fn check_rerated(ledger: &Ledger, folder: &Path, prices: &str, expected: &[&str]) {
+    sync(ledger);
+    let rows = Book::parse("p.yaml", prices).expect("prices");
+    let days = (OCTOBER, date(2026, 10, 31));
+    books(folder).rerate(&rerating(days, &rows), 1).expect("it rates");
+    let sums = "SELECT model, sum(cost_nano), sum(baseline_nano), sum(saved_route_nano), sum(saved_fallback_nano),
+        sum(saved_retry_nano) FROM adjustments GROUP BY 1 HAVING sum(abs(cost_nano) + abs(baseline_nano)
+        + abs(saved_fallback_nano)) <> 0 ORDER BY 1";
+    check_rows(ledger, sums, expected);
+    assert_eq!(books(folder).rerate(&rerating(days, &rows), 2).expect("it rates").booked, 0);
+}
+
+/// Luna at 0.20 and 1.20 dollars a million costs 212,000 for those tokens, sol at 4 and 20 costs 4,200,000.
+const LUNA_COSTS: i64 = 212_000;
+const SOL_COSTS: i64 = 4_200_000;
+const LUNA_DEARER: &str = "- { model: openai/gpt-5.6-luna, usd_per_million: { input: 2, output: 12 } }";
+const SOL_CHEAPER: &str =
+    "- { model: openai/gpt-5.6-sol, usd_per_million: { input: 2, cached_input: 0.2, output: 10 } }";
+
+#[test]
+fn re_rating_says_what_becomes_of_savings() {
+    // Luna costs ten times as much: what routing saved is less by that.
+    let (folder, ledger) = fresh();
+    routed(&ledger, "gpt-5.6-luna", ("openai/gpt-5.6-sol", SOL_COSTS), (0, 0), LUNA_COSTS);
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &["gpt-5.6-luna|1908000|0|-1908000|0|0"]);
+    // Sol costs half: so does what the answer is held against. Each file adds its own.
+    let both = ["gpt-5.6-luna|1908000|0|-1908000|0|0", "gpt-5.6-sol|0|-2100000|-2100000|0|0"];
+    check_rerated(&ledger, folder.path(), SOL_CHEAPER, &both);
+    let closed = close(folder.path(), OCTOBER);
+    let total = closed[0].total();
+    assert_eq!((total.cost, total.baseline), (2_120_000, 2_100_000));
+    assert_eq!((total.saved(), total.saved_by), (-20_000, [-20_000, 0, 0, 0, 0]));
+    let views = ledger.views().expect("the views open");
+    let adjusted = adjusted(&views, &[By::Team], (OCTOBER, OCTOBER), &TimeZone::UTC).expect("lines");
+    assert_eq!(adjusted.iter().map(|line| line.figures.saved()).sum::<i64>(), -1_908_000 - 2_100_000);
+}
+
+#[test]
+fn re_rating_an_answer_that_was_not_routed_saves_nothing() {
+    let (folder, ledger) = fresh();
+    routed(&ledger, "gpt-5.6-luna", ("openai/gpt-5.6-luna", LUNA_COSTS), (0, -LUNA_COSTS), LUNA_COSTS);
+    // Twice as dear: the answer would have been so, the attempt before it was for nothing.
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &["gpt-5.6-luna|3816000|1908000|0|0|-1908000"]);
+}
+
+#[test]
+fn re_rating_keeps_to_the_tokens_that_the_baseline_would_have_read_from_its_cache() {
+    let (folder, ledger) = fresh();
+    let id = spend_request();
+    // 2,000 tokens in, of which sol would have had 1,024 in its cache: 976 at 4, 1,024 at 0.40, 10 at 20.
+    let held = 976 * 4_000 + 1_024 * 400 + 10 * 20_000;
+    let comparison = Comparison {
+        model: Some("openai/gpt-5.6-sol"),
+        baseline: Some(NanoUsd(held)),
+        fallback: Some(NanoUsd(0)),
+        retry: Some(NanoUsd(0)),
+        ..Comparison::default()
+    };
+    let at_ms = midnight(OCTOBER, &TimeZone::UTC);
+    let (Record::Intent(begin), Record::Outcome(end)) =
+        (intent(attempt(id, 1)), outcome(attempt(id, 1), 412_000, Some(closing())))
+    else {
+        unreachable!("that is what they are")
+    };
+    let request = begin.request.map(|facts| RequestFacts { at_ms, team: "ops", ..facts });
+    let usage = Some(Usage { input_tokens: 2_000, output_tokens: 10, ..Usage::default() });
+    let pricing = Pricing { tier: Some("standard"), unknown: None };
+    let version = Some("openai/gpt-5.6-luna@x");
+    let end = Outcome { at_ms, usage, discount_ppm: 0, price_version: version, ..end };
+    append(
+        &ledger,
+        &[Record::Intent(Intent { request, at_ms, ..begin }), Record::Compared(end, pricing, Box::new(comparison))],
+    );
+    let half = -held / 2;
+    check_rerated(&ledger, folder.path(), SOL_CHEAPER, &[&format!("gpt-5.6-sol|0|{half}|{half}|0|0")]);
+}
+
+#[test]
+fn re_rating_tells_a_dearer_first_target_from_the_one_that_answered() {
+    let (folder, ledger) = fresh();
+    let held = ("openai/gpt-5.6-sol", SOL_COSTS);
+    routed(&ledger, "gpt-5.6-sol", held, (LUNA_COSTS - SOL_COSTS, 0), SOL_COSTS);
+    // The first target would have cost 1,908,000 more; falling back lost so much less, and routing would have won so much less.
+    let luna = "gpt-5.6-luna|2120000|0|-1908000|1908000|-2120000";
+    check_rerated(&ledger, folder.path(), LUNA_DEARER, &[luna]);
+    // The answer is held against its own model: what it costs less was not saved by routing to the other.
+    let sol = "gpt-5.6-sol|-2100000|-2100000|-2100000|2100000|0";
+    check_rerated(&ledger, folder.path(), SOL_CHEAPER, &[luna, sol]);
+}
+
+#[test]
+fn closing_and_re_rating_leave_a_trace_that_nobody_alters() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, OCTOBER, "ops", LUNA_COSTS);
+    sync(&ledger);
+    let closed = close(folder.path(), OCTOBER);
+    let rows = Book::parse("p.yaml", LUNA_DEARER).expect("prices");
+    books(folder.path()).rerate(&rerating((OCTOBER, OCTOBER), &rows), 7).expect("it rates");
+    let found = acts(&ledger.views().expect("the views open")).expect("it reads");
+    let told: Vec<_> =
+        found.iter().map(|act| [&*act.who, &*act.action, &*act.subject, &*act.sha256, &*act.facts].join("|")).collect();
+    assert_eq!(
+        told,
+        [
+            format!("cli:ops|statement close|2026-10 ops|{}|{{\"cost_nano\":212000,\"lines\":1}}", closed[0].digest()),
+            "cli:ops|ledger rerate|p.yaml|5e1f|{\"adjustments\":1,\"attempts\":1,\"difference_nano\":1908000,\
+             \"saved_nano\":0,\"since\":\"2026-10-01\",\"until\":\"2026-10-01\"}"
+                .to_owned(),
+        ]
+    );
+    let path = folder.path().join("farthing.db");
+    let hand = Connection::open(&path).expect("it opens");
+    for sql in [
+        "UPDATE audit SET who = 'nobody'",
+        "DELETE FROM audit",
+        "INSERT OR REPLACE INTO audit VALUES (1, 0, 'nobody', 'x', 'x', '', '{}')",
+    ] {
+        let refused = hand.execute_batch(sql).expect_err(sql).to_string();
+        assert!(refused.contains("rows of the audit are never"), "{sql}: {refused}");
+    }
+    // Whoever takes the triggers off and writes in a statement is found out.
+    hand.execute_batch("DROP TRIGGER statement_lines_stay; UPDATE statement_lines SET cost_nano = 5")
+        .expect("it writes");
+    let seen = crate::ledger::verify::verify(&path, &mut |_| {}).expect("it looks");
+    let found: Vec<_> = seen.findings.iter().map(|found| format!("{}: {}", found.subject, found.what)).collect();
+    assert_eq!(found, ["statement 2026-10 ops: it is not what was closed by `cli:ops`: its hash is another one"]);
 }

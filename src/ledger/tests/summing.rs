@@ -7,7 +7,7 @@ use super::stating::{request_at, spend_at, spend_of};
 use super::*;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::export::ExportRow;
-use crate::ledger::reconcile::{Coverage, Import};
+use crate::ledger::reconcile::{Beyond, Coverage, Import};
 use crate::ledger::record::{Cause, Comparison, KnownTokens, Pricing, Transfer};
 use crate::ledger::rollup::named::TABLES;
 use crate::ledger::rollup::{self, OF_SPAN, lines};
@@ -106,6 +106,53 @@ fn what_is_not_known_is_null_and_counts_for_nothing() {
     check_sums(&ledger);
 }
 
+/// An answer of so much, whose tokens were counted here, at a discount of 15 %.
+fn guessed<'a>(id: AttemptId, low: i64, cost: i64, high: i64) -> Record<'a> {
+    let Record::Outcome(outcome) = outcome(id, cost, Some(closing())) else { unreachable!("that is what it is") };
+    let cost = CostInterval { low: NanoUsd(low), exact: Some(NanoUsd(cost)), high: Some(NanoUsd(high)) };
+    Record::Outcome(Outcome { source: Source::Estimated, cost, ..outcome })
+}
+
+#[test]
+fn estimates_are_told_apart_with_their_bounds_and_what_discounts_took_off() {
+    let (_folder, ledger) = fresh();
+    let ids: Vec<AttemptId> = (0..2).map(|_| attempt(fitting(), 1)).collect();
+    append(&ledger, &[intent(ids[0]), guessed(ids[0], 50, 85, 900)]);
+    // In a batch of its own, and so by SQL.
+    append(&ledger, &[intent(ids[1])]);
+    sync(&ledger);
+    append(&ledger, &[guessed(ids[1], 1, 170, 1_000)]);
+    check_sums(&ledger);
+    let told = |figures: &Figures| {
+        let Figures { cost, estimated, estimated_low, estimated_high, discount, .. } = *figures;
+        [cost, estimated, estimated_low, estimated_high, discount, figures.list()]
+    };
+    for by in [By::Team, By::Session, By::User] {
+        assert_eq!(told(&total(&ledger, &[by])), [255, 255, 51, 1_900, 45, 300], "{by:?}");
+    }
+    // Sums that an earlier version kept have none of it, until an upgrade brings it to them.
+    let connection = Connection::open(&ledger.path).expect("it opens");
+    for table in ["rollup", "rollup_day"] {
+        let none = "estimated_nano = 0, estimated_low_nano = 0, estimated_high_nano = 0, discount_nano = 0";
+        connection.execute(&format!("UPDATE {table} SET {none}"), []).expect("it changes");
+    }
+    rollup::complete(&connection).expect("it completes");
+    check_sums(&ledger);
+    let billed = ExportRow {
+        line: 1,
+        client_request_id: ids[0].to_string(),
+        model: None,
+        tokens: KnownTokens::default(),
+        cost: NanoUsd(68),
+        rounding: NanoUsd::ZERO,
+    };
+    let (coverage, beyond) = (Coverage::Partial, Beyond::Refuse);
+    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage, beyond };
+    ledger.reconcile(&import, &[billed]).expect("it reconciles");
+    check_sums(&ledger);
+    assert_eq!(told(&total(&ledger, &[By::Team])), [238, 170, 1, 1_000, 42, 280], "what is settled is no estimate");
+}
+
 #[test]
 fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
     let (folder, first) = fresh();
@@ -134,7 +181,13 @@ fn sums_follow_a_request_through_batches_corrections_and_a_crash() {
         cost: NanoUsd(cost),
         rounding: NanoUsd::ZERO,
     };
-    let import = Import { provider: "openai", export: "june.csv", at_ms: 99, coverage: Coverage::Partial };
+    let import = Import {
+        provider: "openai",
+        export: "june.csv",
+        at_ms: 99,
+        coverage: Coverage::Partial,
+        beyond: Beyond::Refuse,
+    };
     ledger.reconcile(&import, &[billed(ids[0], 70), billed(ids[4], 11), billed(ids[5], 12)]).expect("it reconciles");
     check_sums(&ledger);
     let figures = total(&ledger, &[By::Model]);
@@ -303,6 +356,7 @@ fn a_request_of_one_batch_counts_for_what_its_rows_say() {
         cache_write_1h_tokens: 3,
         output_tokens: 5,
         reasoning_tokens: 4,
+        ..Usage::default()
     };
     let many = RequestId::new();
     let mut records = Vec::new();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, encode};
 use crate::ledger::migrate::{STEPS, Step, migrate, version};
+use crate::ledger::rollup;
 use crate::ledger::schema::SCHEMA_VERSION;
 use crate::ledger::segment;
 
@@ -38,8 +39,20 @@ fn layout(connection: &Connection) -> Vec<String> {
     rows(
         connection,
         "SELECT s.type, s.name, group_concat(c.name || ' ' || c.type, ', ') FROM sqlite_schema s, pragma_table_xinfo(s.name) c
-         GROUP BY s.type, s.name ORDER BY s.name",
+         GROUP BY s.type, s.name
+         UNION ALL SELECT type, name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY 1, 2",
     )
+}
+
+#[test]
+fn who_reads_what_an_older_ledger_lacks_is_told_to_upgrade_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let path = folder.path().join("farthing.db");
+    let told = crate::ledger::open_current(&path).expect_err("it is older").to_string();
+    assert!(told.contains("has tables of version 1, and this program reads those of"), "{told}");
+    drop(open(folder.path()));
+    crate::ledger::open_current(&path).expect("it is upgraded");
 }
 
 #[test]
@@ -166,4 +179,55 @@ fn steps_are_taken_all_or_none_and_only_once() {
 fn the_steps_lead_to_the_version_of_today() {
     let to: Vec<u32> = STEPS.iter().map(|step| step.to).collect();
     assert_eq!(to, (2..=SCHEMA_VERSION).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_upgrade_makes_parts_of_savings_whole_that_an_export_had_left_open() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    version_1(folder.path());
+    let mut database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    migrate(&mut database, &STEPS[..7]).expect("it steps");
+    let ids = [1, 2, 3, 4].map(|n| format!("01a00000-0000-7000-8000-00000000000{n}"));
+    let request = |id: &str, cost: i64, baseline: i64, parts: &str| {
+        format!(
+            "INSERT INTO requests (request_id, at_ms, status, cost_low_nano, cost_nano, cost_high_nano, baseline_model,
+             baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano)
+             VALUES ('{id}', 1784000000000, 'ok', {cost}, {cost}, {cost}, 'openai/luna', {baseline}, {parts}, 0, 0);"
+        )
+    };
+    let attempt = |id: &str, ordinal: u16, cost: i64, at: &str| {
+        format!(
+            "INSERT INTO attempts (attempt_id, request_id, provider, model, fate, source, cost_low_nano, cost_nano,
+             cost_high_nano, reconciled_ms)
+             VALUES ('{id}-{ordinal}', '{id}', 'openai', 'luna', 'completed', 'reported', {cost}, {cost}, {cost}, {at});"
+        )
+    };
+    let rows_left = [
+        // A retry that was billed late; an answer that took its billed cost; an own one that an export settled; a whole
+        // without its parts.
+        request(&ids[0], 370, 70, "0, NULL"),
+        attempt(&ids[0], 1, 300, "9"),
+        attempt(&ids[0], 2, 70, "NULL"),
+        request(&ids[1], 11, 9, "0, 0"),
+        attempt(&ids[1], 1, 11, "9"),
+        request(&ids[2], 11, 11, "0, 0"),
+        attempt(&ids[2], 1, 11, "9"),
+        request(&ids[3], 70, 100, "NULL, 0"),
+        attempt(&ids[3], 1, 70, "NULL"),
+    ];
+    database.execute_batch(&rows_left.concat()).expect("rows");
+    rollup::fill(&database).expect("it sums");
+    drop(database);
+    let (ledger, _) = open(folder.path());
+    check_rows(
+        &ledger,
+        "SELECT cost_nano, baseline_nano, saved_nano, saved_route_nano, saved_retry_nano FROM requests_v1
+         WHERE request_id > '01a' ORDER BY request_id",
+        &["370|70|-300|0|-300", "11|-|-|-|-", "11|11|0|0|0", "70|-|-|-|-"],
+    );
+    let sums = "SELECT sum(compared), sum(baseline_nano), sum(saved_route_nano), sum(saved_retry_nano) FROM";
+    check_rows(&ledger, &format!("{sums} rollup"), &["2|81|0|-300"]);
+    check_rows(&ledger, &format!("{sums} rollup_day"), &["2|81|0|-300"]);
+    let seen = crate::ledger::verify::verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it looks");
+    assert_eq!(seen.findings, []);
 }

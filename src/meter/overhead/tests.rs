@@ -10,6 +10,7 @@ use super::*;
 use crate::ledger::record::Fate;
 use crate::ledger::rollup::lines;
 use crate::plan::{Reason, Why};
+use crate::reply::usage::Apart;
 use crate::report::{By, Report};
 use crate::wire::openai_reply::Facts;
 
@@ -20,6 +21,13 @@ const USAGE: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 0,
     reasoning_tokens: 0,
+    apart: Apart {
+        audio_input_tokens: 0,
+        cached_audio_input_tokens: None,
+        audio_output_tokens: 0,
+        image_input_tokens: 0,
+        image_output_tokens: 0,
+    },
 };
 
 /// Accounts in which overheads are paid for by that team, and hits are charged at a fifth.
@@ -109,7 +117,7 @@ async fn a_hit_is_charged_at_its_share_and_the_sum_over_teams_stays_the_invoice(
     let (accounts, _) = internal(folder.path(), None);
     let (row, target) = row_of(folder.path(), "openai", "gpt-5.6-luna");
     let call = call();
-    let mut meter = Meter::open(&accounts, &call.facts, &plan(folder.path()));
+    let mut meter = Meter::open(&accounts, accounts.book.load_full(), &call.facts, &plan(folder.path()));
     let price = meter.price(&row, &target).expect("a price");
     let cost = crate::cost::cost_of(&price, &USAGE, ServiceTier::Standard, 0).expect("a cost");
     meter.beside(|_| Some(row.clone()));

@@ -112,11 +112,11 @@ fn a_first_step_finds_what_conversations_of_one_agent_share() {
 fn check_lost(before: &str, tools: &str, pause: Duration, after: (&str, u64), expected: Option<(&str, u64)>) {
     let (prefixes, now) = (Prefixes::default(), Instant::now());
     let met = prefixes.meet(&first(), &model("sol"), now);
-    assert_eq!(met.lost(&model(before), usage(2_000, 0, 1_920)), None, "there was nothing to lose");
+    assert_eq!(met.lost(&model(before), usage(2_000, 0, 1_920), None), None, "there was nothing to lose");
     prefixes.answered(&met, &model(before), &usage(2_000, 0, 1_920), now);
     let met = prefixes.meet(&second(tools), &model("sol"), now + pause);
-    let lost = met.lost(&model(after.0), usage(3_000, after.1, 2_944 - after.1));
-    assert_eq!(lost.map(|(culprit, intact)| (culprit, intact.cached_input_tokens)), expected);
+    let lost = met.lost(&model(after.0), usage(3_000, after.1, 2_944 - after.1), None);
+    assert_eq!(lost.map(|lost| (lost.culprit, lost.intact.cached_input_tokens)), expected);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_broken_prefix_has_a_culprit() {
     check_lost("luna", "run", SOON, ("luna", 0), Some(("provider", 1_920)));
     check_lost("luna", "run", SOON, ("sol", 0), Some(("model", 1_920)));
     check_lost("luna", "walk", SOON, ("luna", 0), Some(("tools", 1_920)));
-    check_lost("luna", "run", Duration::from_secs(301), ("luna", 0), Some(("idle", 1_920)));
+    check_lost("luna", "run", Duration::from_secs(301), ("luna", 0), Some(("ttl", 1_920)));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_conversation_whose_beginning_changes_is_found_by_its_first_user_turn() {
         let met = prefixes.meet(&first(), &model("sol"), now);
         prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), now);
         let met = prefixes.meet(&call(messages, "run"), &model("sol"), now + SOON);
-        met.lost(&model("sol"), usage(3_000, 0, 2_944)).map(|(culprit, _)| culprit)
+        met.lost(&model("sol"), usage(3_000, 0, 2_944), None).map(|lost| lost.culprit)
     };
     let now = [("system", "it is 10:02"), ("user", "one"), ("assistant", "1"), ("user", "two")];
     assert_eq!(lost(&now), Some("system"));
@@ -144,4 +144,54 @@ fn a_conversation_whose_beginning_changes_is_found_by_its_first_user_turn() {
     assert_eq!(lost(&other), None);
     let second = [("system", "be brief"), ("user", "one"), ("assistant", "1"), ("user", "two")];
     assert_eq!(lost(&second), Some("provider"), "it extends the first");
+}
+
+/// What the third step of a conversation lost that sends its history anew: its messages, its tokens, those that were cached.
+#[track_caller]
+fn check_rewritten(session: Option<&str>, messages: &[(&str, &str)], tokens: (u64, u64), expected: Option<(u64, u64)>) {
+    let (prefixes, now) = (Prefixes::default(), Instant::now());
+    let mut lost = None;
+    let steps = [(first(), usage(2_000, 0, 0)), (second("run"), usage(5_000, 1_920, 0))];
+    for (mut call, usage) in steps.into_iter().chain([(call(messages, "run"), usage(tokens.0, tokens.1, 0))]) {
+        call.session = session.map(Into::into);
+        let met = prefixes.meet(&call, &model("sol"), now);
+        let last = prefixes.answered(&met, &model("sol"), &usage, now);
+        lost = met.lost(&model("sol"), usage, last);
+    }
+    let found = lost.map(|lost| (lost.culprit, lost.intact.cached_input_tokens, lost.at_tokens));
+    assert_eq!(found, expected.map(|(intact, at)| ("history", intact, Some(at))));
+}
+
+#[test]
+fn a_history_that_is_rewritten_behind_its_first_turns_is_a_loss_where_the_client_names_the_conversation() {
+    let begun = [("system", "be brief"), ("user", "one"), ("assistant", "1"), ("user", "two")];
+    let goes_on = [&begun[..], &[("assistant", "2"), ("user", "three")]].concat();
+    let rewritten = [("system", "be brief"), ("user", "one"), ("assistant", "(left out)"), ("user", "two")];
+    check_rewritten(Some("nightly"), &goes_on, (6_000, 4_992), None);
+    check_rewritten(Some("nightly"), &rewritten, (6_000, 1_920), Some((4_992, 2_000)));
+    check_rewritten(Some("nightly"), &rewritten, (4_500, 1_920), Some((4_500, 2_000)));
+    // It was cut down; or two conversations begin alike.
+    check_rewritten(Some("nightly"), &rewritten, (2_500, 1_920), None);
+    check_rewritten(None, &rewritten, (6_000, 1_920), None);
+}
+
+#[test]
+fn both_sides_of_a_beginning_that_changed_are_known_by_their_hashes() {
+    let (prefixes, now) = (Prefixes::default(), Instant::now());
+    let sides = |call: &CallFacts| {
+        let met = prefixes.meet(call, &model("sol"), now);
+        prefixes.answered(&met, &model("sol"), &usage(2_000, 0, 1_920), now);
+        met.sides()
+    };
+    let (before, after) = (first(), second("walk"));
+    assert_eq!(sides(&before), None);
+    let hashes = |call: &CallFacts| {
+        let chain = &call.view.outline.chain;
+        (half(chain.head.hash), half(chain.opening))
+    };
+    let ((head, opening), (other, _)) = (hashes(&before), hashes(&after));
+    assert_eq!(sides(&after), Some(Sides { heads: [head, other], openings: [opening; 2] }));
+    let both = call(&[("system", "be long"), ("user", "one"), ("assistant", "1"), ("user", "two")], "run");
+    let (_, changed) = hashes(&both);
+    assert_eq!(sides(&both), Some(Sides { heads: [other, head], openings: [opening, changed] }));
 }

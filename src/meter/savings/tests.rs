@@ -21,6 +21,7 @@ const USAGE: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
+    apart: crate::reply::usage::Apart::NONE,
 };
 
 fn answered<'a>(target: &'a ModelRef, of: &Priced) -> Answered<'a> {
@@ -69,6 +70,7 @@ fn what_is_not_known_is_not_made_up() {
         let beside = Beside::new(baseline, planned, Met::default());
         let found = beside.compare(answered(&target, &luna), before, &Chain::default());
         assert_eq!(found.provider_cache, Some(NanoUsd::ZERO));
+        assert!(found.baseline.is_none() || found.fallback.is_some());
         parts(&found, spent)
     };
     let (sol, nobody) = (priced("openai", SOL), Priced { price: None, ..priced("openai", SOL) });

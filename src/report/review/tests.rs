@@ -84,6 +84,15 @@ fn a_lighter_tier_is_advised_where_it_is_cheaper_mostly_right_and_nobody_complai
     assert_eq!(advised(Task { needs_strong: Some(0.4), ..task.clone() }), 0);
     assert_eq!(advised(Task { said: 10, failures: 3, ..task.clone() }), 0);
     assert_eq!(advised(Task { lighter: Some(3_000_000_000), ..task.clone() }), 0);
+    assert_eq!(advised(Task { name: String::new(), ..task.clone() }), 0, "no policy can name what is no task");
+    check(
+        &tasks(&[Task { is_named: true, ..task.clone() }], MONTH),
+        MONTH,
+        &[
+            "$1.50 a month: have clients ask for `auto` with `log-parsing`, for which they name frontier: in about 8 of 100 calls \
+           only the stronger model would be right (n = 50)",
+        ],
+    );
     let unpriced = tasks(&[Task { lighter: None, ..task }], MONTH);
     assert!(unpriced.advice.is_empty() && unpriced.note.is_some());
 }

@@ -31,6 +31,31 @@ fn what_decides_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn no_tokens_and_no_answers_are_no_limit() {
+    for (members, limit) in [
+        (r#""max_completion_tokens":0"#, WholeNumber::Odd),
+        (r#""max_tokens":0,"max_completion_tokens":99"#, WholeNumber::Odd),
+        (r#""max_tokens":-1"#, WholeNumber::Odd),
+        (r#""max_tokens":1"#, WholeNumber::Is(1)),
+        (r#""max_tokens":null"#, WholeNumber::Absent),
+    ] {
+        assert_eq!(view(&format!(r#"{{"model":"m","messages":[],{members}}}"#)).output_limit, limit, "{members}");
+    }
+    assert_eq!(view(r#"{"model":"m","messages":[],"n":0}"#).answers, WholeNumber::Odd);
+}
+
+#[test]
+fn what_is_predicted_is_measured() {
+    let view = |value: &str| view(&format!(r#"{{"model":"m","messages":[],"prediction":{value}}}"#));
+    assert_eq!(view(r#"{"type":"content","content":"abc"}"#).predicted_bytes, 34);
+    assert_eq!(view("null").predicted_bytes, 0);
+    refused(
+        r#"{"model":"m","messages":[],"prediction":null,"prediction":{}}"#,
+        "the key `prediction` stands twice in the body",
+    );
+}
+
+#[test]
 fn of_several_names_for_the_user_the_most_telling_counts() {
     let names = [r#""metadata":{"user":"m"}"#, r#""safety_identifier":"s""#, r#""user":"u""#];
     for (from, expected) in [(0, "m"), (1, "s"), (2, "u")] {

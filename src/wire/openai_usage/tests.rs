@@ -279,14 +279,45 @@ fn a_figure_that_nobody_can_have_used_is_none() {
 
 #[test]
 fn kinds_that_are_priced_apart_are_noticed() {
-    for details in [
-        r#""completion_tokens_details":{"audio_tokens":1}"#,
-        r#""completion_tokens_details":{"image_tokens":1}"#,
-        r#""prompt_tokens_details":{"audio_tokens":1}"#,
-        r#""num_search_queries":2"#,
-    ] {
+    for details in [r#""num_search_queries":2"#, r#""prompt_audio_seconds":3"#] {
         check("any", &format!(r#"{{"prompt_tokens":10,"completion_tokens":1,{details}}}"#), (10, 0, 0, 1, 0, true));
     }
+}
+
+/// <https://platform.openai.com/docs/guides/audio>, <https://platform.openai.com/docs/guides/realtime-costs>,
+/// <https://platform.openai.com/docs/api-reference/images/object#images-object-usage>
+#[test]
+fn sound_and_images_are_told_from_text() {
+    let check = |json: &str, totals: (u64, u64), apart: Apart| {
+        let reported = read_of("openai", json).expect(json);
+        assert_eq!((reported.usage.input_tokens, reported.usage.output_tokens), totals, "{json}");
+        assert_eq!((reported.usage.apart, reported.beside), (apart, None), "{json}");
+    };
+    let heard = Apart { audio_input_tokens: 122, audio_output_tokens: 76, ..Apart::NONE };
+    check(
+        r#"{"prompt_tokens":139,"completion_tokens":94,"total_tokens":233,
+            "prompt_tokens_details":{"cached_tokens":0,"text_tokens":17,"image_tokens":0,"audio_tokens":122},
+            "completion_tokens_details":{"reasoning_tokens":0,"text_tokens":18,"audio_tokens":76,
+                "accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
+        (139, 94),
+        heard,
+    );
+    check(
+        r#"{"total_tokens":253,"input_tokens":132,"output_tokens":121,
+            "input_token_details":{"text_tokens":119,"audio_tokens":13},
+            "input_tokens_details":{"text_tokens":12,"audio_tokens":120,"image_tokens":0,"cached_tokens":64,
+                "cached_tokens_details":{"text_tokens":0,"audio_tokens":64}},
+            "output_tokens_details":{"text_tokens":30,"audio_tokens":91}}"#,
+        (132, 121),
+        Apart { audio_input_tokens: 120, cached_audio_input_tokens: Some(64), audio_output_tokens: 91, ..Apart::NONE },
+    );
+    check(
+        r#"{"total_tokens":4210,"input_tokens":50,"output_tokens":4160,
+            "input_tokens_details":{"text_tokens":10,"image_tokens":40},
+            "output_tokens_details":{"image_tokens":4160}}"#,
+        (50, 4160),
+        Apart { image_input_tokens: 40, image_output_tokens: 4160, ..Apart::NONE },
+    );
 }
 
 /// What the provider says that it charges, in nano-dollars.
