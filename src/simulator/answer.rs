@@ -5,8 +5,11 @@
 
 use std::ops::Range;
 
-use super::script::{Answer, Habits, LimitKeeping, ReasoningReport, ToolCall};
+use super::script::{Answer, Habits, LimitKeeping, ReasoningReport, Thought, ToolCall};
 use super::tokenizer::{count, tokens};
+
+/// Most tokens of a shown thought that nobody scripted.
+const SHOWN_TOKENS_MAX: u64 = 24;
 
 /// One streamed piece: exactly one token.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,6 +146,15 @@ fn ranges(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
         start = range.end;
         range
     })
+}
+
+/// The thought that is shown: the scripted one, or a few words of one that is only counted.
+pub(super) fn shown_thought(answer: &Answer, reasoning: u64, report: ReasoningReport) -> Option<Thought> {
+    if reasoning == 0 || report == ReasoningReport::Hidden {
+        return None;
+    }
+    let made_up = || Thought { text: words(reasoning.min(SHOWN_TOKENS_MAX)), redacted: false };
+    Some(answer.thought.clone().unwrap_or_else(made_up))
 }
 
 /// A text of exactly `count` tokens.

@@ -75,7 +75,7 @@ impl Invoice {
         for line in &self.lines {
             let id = serde_json::Value::from(line.client_request_id.as_deref());
             let model = serde_json::Value::from(line.model.as_str());
-            let BilledTokens { input, cached_input, cache_write, output, reasoning } = line.tokens;
+            let BilledTokens { input, cached_input, cache_write, output, reasoning, .. } = line.tokens;
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     const COMPLETE: BilledTokens =
-        BilledTokens { input: 100, cached_input: 0, cache_write: 0, output: 50, reasoning: 20 };
+        BilledTokens { input: 100, cached_input: 0, cache_write: 0, cache_write_1h: 0, output: 50, reasoning: 20 };
 
     fn tab(books: &Arc<Books>, after_cut: BillsAfterCut) -> Tab {
         let account = Account {

@@ -1,4 +1,4 @@
-//! A faithful simulated OpenAI-style provider over real HTTP, with an invoice of its own.
+//! A faithful simulated provider over real HTTP, OpenAI's or Anthropic's, with an invoice of its own.
 //!
 //! `farthing demo`, the wire tests and the benches call it instead of a vendor. [`Provider`] is built in
 //! prose, started on a free loopback port, and answers by script: replies, habits and mishaps. It counts,
@@ -9,6 +9,7 @@ mod answer;
 mod connection;
 mod exports;
 mod invoice;
+mod messages;
 mod performance;
 mod play;
 mod prefix_cache;
@@ -19,7 +20,9 @@ mod render;
 mod replay;
 mod reply;
 mod request;
+mod responses;
 mod script;
+mod seal;
 mod server;
 pub mod tokenizer;
 mod traffic;
@@ -33,8 +36,10 @@ pub use provider::{Canned, Provider, Running};
 pub use recordings::Recordings;
 pub use replay::{Replay, ReplayError, ReplaySession};
 pub use request::Message;
-pub use script::{Answer, CacheWrites, Latency, ModelScript, ReasoningReport, Reply, ToolCall};
+pub use script::{Answer, CacheWrites, Latency, ModelScript, ReasoningReport, Reply, Thought, ToolCall};
 pub use traffic::{EVENT_WAIT_MAX, Exchange, WaitedInVain};
 
+#[cfg(test)]
+mod clients;
 #[cfg(test)]
 mod tests;

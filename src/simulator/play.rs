@@ -15,8 +15,8 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::invoice::Tab;
-use super::render::Renderer;
-use super::script::{Ending, Manner, UsageReport};
+use super::render::{Renderer, fault_event};
+use super::script::{Ending, Fault, Manner, UsageReport};
 use super::traffic::Visit;
 
 /// Shorter waits than this are saved up: timers are no finer.
@@ -37,6 +37,8 @@ pub(super) enum Act {
     /// The last chunk of a choice.
     Finish(usize),
     Usage,
+    /// These bytes as one frame, which holds one generated token.
+    Token(Bytes),
     /// These bytes as one frame.
     Bytes(Bytes),
     /// Everything was generated: bill it.
@@ -51,7 +53,12 @@ pub(super) enum Act {
 
 /// The steps of a streamed answer.
 pub(super) fn stream_acts(renderer: &Renderer, manner: &Manner) -> Vec<Act> {
-    let mut acts = events(renderer, manner);
+    disturbed(events(renderer, manner), manner, |_, fault| vec![Act::Bytes(fault_event(fault))])
+}
+
+/// The same steps with what the script lets go wrong; `fail` gives the last frames of a stream that fails after so
+/// many events.
+pub(super) fn disturbed(mut acts: Vec<Act>, manner: &Manner, fail: impl FnOnce(u64, Fault) -> Vec<Act>) -> Vec<Act> {
     match &manner.ending {
         Ending::Complete | Ending::ResetBeforeHeaders | Ending::WithoutDone => {}
         Ending::Reset(after) => cut(&mut acts, *after, [Act::Reset]),
@@ -60,10 +67,7 @@ pub(super) fn stream_acts(renderer: &Renderer, manner: &Manner) -> Vec<Act> {
             let broken = position_after(&acts, *after).and_then(|at| acts.get(at).cloned());
             cut(&mut acts, *after, broken.map(|act| Act::Half(Box::new(act))));
         }
-        Ending::ErrorEvent(after, error) => {
-            let event = [b"data: ".as_slice(), error, b"\n\n"].concat();
-            cut(&mut acts, *after, [Act::Bytes(event.into())]);
-        }
+        Ending::ErrorEvent(after, fault) | Ending::Failed(after, fault) => cut(&mut acts, *after, fail(*after, *fault)),
     }
     if let Some(after) = manner.stall_after {
         let at = position_after(&acts, after).unwrap_or(acts.len());
@@ -175,6 +179,13 @@ impl Play {
         }
     }
 
+    /// Bills on `tab`, on which `generated` tokens stand already.
+    pub(super) fn billing_from(mut self, generated: u64, tab: Option<Tab>) -> Self {
+        self.generated = generated;
+        self.tab = tab;
+        self
+    }
+
     /// Renders chunks with `renderer` and bills on `tab`.
     pub(super) fn billing(mut self, renderer: Option<Renderer>, tab: Option<Tab>) -> Self {
         self.generated = renderer.as_ref().map_or(0, |renderer| renderer.generation.reasoning);
@@ -213,7 +224,7 @@ impl Play {
     /// How long the script rests before `act`; small rests add up until a timer can measure them.
     fn rest_before(&mut self, act: &Act) -> Option<Instant> {
         let pause = match act {
-            Act::Delta(..) => self.pace.per_token + self.pace.gap,
+            Act::Delta(..) | Act::Token(_) => self.pace.per_token + self.pace.gap,
             Act::Complete | Act::Stall | Act::Reset => Duration::ZERO,
             _ => self.pace.gap,
         };
@@ -236,7 +247,7 @@ impl Play {
 
     fn frame_of(&self, act: &Act) -> Bytes {
         match (act, &self.renderer) {
-            (Act::Bytes(bytes), _) => bytes.clone(),
+            (Act::Bytes(bytes) | Act::Token(bytes), _) => bytes.clone(),
             (Act::Half(whole), _) => {
                 let frame = self.frame_of(whole);
                 frame.slice(..frame.len() / 2)
@@ -262,7 +273,7 @@ impl Play {
                 self.waiting = Waiting::Release(Box::pin(self.visit.released()));
                 return None;
             }
-            Act::Delta(..) => {
+            Act::Delta(..) | Act::Token(_) => {
                 self.generated += 1;
                 if let Some(tab) = &self.tab {
                     tab.generated(self.generated);

@@ -69,6 +69,8 @@ pub struct BilledTokens {
     pub cached_input: u64,
     /// The part of the input that was written to the prefix cache.
     pub cache_write: u64,
+    /// The part of what was written that stays for an hour.
+    pub cache_write_1h: u64,
     /// All output, reasoning included.
     pub output: u64,
     /// The part of the output that was reasoning.
@@ -116,12 +118,38 @@ impl PriceList {
             .above(272_000, micro_usd(400_000, 40_000, 500_000, 1_800_000))
     }
 
+    /// List prices of `claude-opus-5-5`, November 2026.
+    pub const fn opus() -> Self {
+        Self::flat(micro_usd(4_000_000, 200_000, 5_000_000, 20_000_000))
+    }
+
+    /// List prices of `claude-sonnet-5-5`, November 2026.
+    pub const fn sonnet() -> Self {
+        Self::flat(micro_usd(2_000_000, 100_000, 2_500_000, 10_000_000))
+    }
+
+    /// List prices of `claude-haiku-5-5`, November 2026.
+    pub const fn haiku() -> Self {
+        Self::flat(micro_usd(100_000, 10_000, 125_000, 500_000))
+            .above(100_000, micro_usd(500_000, 50_000, 625_000, 2_500_000))
+    }
+
     /// The list price of a model that this provider knows by name; [`PriceList::FREE`] for any other.
     pub fn of(model: &str) -> Self {
         match model {
             "gpt-5.6-sol" | "gpt-5.6" => Self::sol(),
             "gpt-5.6-terra" => Self::terra(),
             "gpt-5.6-luna" => Self::luna(),
+            "claude-opus-5-5" => Self::opus(),
+            "claude-sonnet-5-5" => Self::sonnet(),
+            "claude-haiku-5-5" => Self::haiku(),
+            "claude-opus-4-8" | "claude-opus-4-7" | "claude-opus-4-6" | "claude-opus-4-5" => {
+                Self::flat(micro_usd(5_000_000, 500_000, 6_250_000, 25_000_000))
+            }
+            "claude-sonnet-4-6" | "claude-sonnet-4-5" => {
+                Self::flat(micro_usd(3_000_000, 300_000, 3_750_000, 15_000_000))
+            }
+            "claude-haiku-4-5" => Self::flat(micro_usd(1_000_000, 100_000, 1_250_000, 5_000_000)),
             _ => Self::FREE,
         }
     }
@@ -137,7 +165,9 @@ impl PriceList {
         let parts = [
             (plain, rates.input),
             (tokens.cached_input, rates.cached_input),
-            (tokens.cache_write, rates.cache_write),
+            (tokens.cache_write.saturating_sub(tokens.cache_write_1h), rates.cache_write),
+            // An hour in the cache costs twice the plain input, whatever five minutes cost.
+            (tokens.cache_write_1h, rates.input * 2),
             (tokens.output, rates.output),
         ];
         let pico: u128 = parts.iter().map(|(n, price)| u128::from(*n) * u128::from(*price) * times).sum();
@@ -166,7 +196,7 @@ mod tests {
     #[track_caller]
     fn check(prices: PriceList, class: PriceClass, tokens: [u64; 4], nano: i64) {
         let [input, cached_input, cache_write, output] = tokens;
-        let billed = BilledTokens { input, cached_input, cache_write, output, reasoning: 0 };
+        let billed = BilledTokens { input, cached_input, cache_write, output, ..BilledTokens::default() };
         assert_eq!(prices.amount(&billed, class), NanoUsd(nano), "{billed:?} as {class:?}");
     }
 
@@ -175,6 +205,20 @@ mod tests {
         // 1,000 x $4 + 1,024 x $0.40 + 128 x $5 + 10 x $20, all a million.
         check(PriceList::sol(), PriceClass::Standard, [2_152, 1_024, 128, 10], 4_000_000 + 409_600 + 640_000 + 200_000);
         check(PriceList::luna(), PriceClass::Standard, [1_000_000, 0, 0, 1_000_000], 400_000_000 + 1_800_000_000);
+    }
+
+    #[test]
+    fn an_hour_in_the_cache_costs_twice_the_input() {
+        let billed = BilledTokens {
+            input: 3_100,
+            cached_input: 1_000,
+            cache_write: 2_000,
+            cache_write_1h: 500,
+            ..BilledTokens::default()
+        };
+        // 100 x $4 + 1,000 x $0.20 + 1,500 x $5 + 500 x $8, all a million.
+        let nano = 400_000 + 200_000 + 7_500_000 + 4_000_000;
+        assert_eq!(PriceList::opus().amount(&billed, PriceClass::Standard), NanoUsd(nano));
     }
 
     #[test]

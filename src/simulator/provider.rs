@@ -41,12 +41,22 @@ const PREFIX_TIME_TO_LIVE: Duration = Duration::from_secs(300);
 /// ```
 #[derive(Debug)]
 pub struct Provider {
+    pub(super) vendor: Vendor,
     pub(super) models: Vec<ModelScript>,
     pub(super) key: Option<String>,
     pub(super) keep: usize,
     pub(super) prefix_time_to_live: Duration,
     pub(super) recordings: Arc<Recordings>,
     pub(super) canned: Option<Canned>,
+}
+
+/// Whose API a provider has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Vendor {
+    /// Chat completions and Responses.
+    OpenAi,
+    /// Messages.
+    Anthropic,
 }
 
 /// One prebuilt answer to everything: nothing is parsed, recorded or billed. For benches.
@@ -74,9 +84,31 @@ impl Canned {
 }
 
 impl Provider {
-    /// A provider that speaks OpenAI's chat completions and has no models yet.
+    /// A provider that speaks OpenAI's chat completions and Responses, and has no models yet.
     pub fn openai() -> Self {
+        Self::of(Vendor::OpenAi)
+    }
+
+    /// A provider that speaks Anthropic's Messages and has no models yet.
+    ///
+    /// ```
+    /// use farthing::simulator::{ModelScript, Provider, Reply};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let opus = ModelScript::named("claude-opus-5-5")
+    ///     .then(Reply::calls("read_log", serde_json::json!({"task": "load"})).thinks("the log first"))
+    ///     .replies("all is well");
+    /// let provider = Provider::anthropic().model(opus).start().await?;
+    /// println!("export ANTHROPIC_BASE_URL=http://{}", provider.address());
+    /// # Ok(()) }
+    /// ```
+    pub fn anthropic() -> Self {
+        Self::of(Vendor::Anthropic)
+    }
+
+    fn of(vendor: Vendor) -> Self {
         Self {
+            vendor,
             models: Vec::new(),
             key: None,
             keep: REQUESTS_KEPT_DEFAULT,
@@ -106,7 +138,7 @@ impl Provider {
         self
     }
 
-    /// Refuses requests without `Authorization: Bearer <key>`.
+    /// Refuses requests without `Authorization: Bearer <key>` (Anthropic: or `x-api-key: <key>`).
     #[must_use]
     pub fn requires_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());

@@ -66,6 +66,7 @@ pub(super) fn answer_of(message: &Message) -> Answer {
         text: (!text.is_empty()).then_some(text),
         refusal: message.refusal().map(str::to_owned),
         calls: calls.collect(),
+        thought: None,
     }
 }
 

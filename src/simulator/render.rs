@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Choice, Delta, Generation};
 use super::prices::BilledTokens;
-use super::script::{CacheWrites, UsageReport};
+use super::script::{CacheWrites, Fault, UsageReport};
 use super::tokenizer::tokens;
 
 /// Everything about an answer that is fixed before its first byte.
@@ -194,6 +194,49 @@ fn logprob(token: &str) -> Value {
 
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+/// The error body of a status that the script wants.
+pub(super) fn scripted_error(status: u16) -> Bytes {
+    let (kind, code) = match status {
+        401 => ("invalid_request_error", Some("invalid_api_key")),
+        404 => ("invalid_request_error", Some("model_not_found")),
+        429 => ("requests", Some("rate_limit_exceeded")),
+        400..=499 => ("invalid_request_error", None),
+        _ => ("server_error", None),
+    };
+    error_body(&format!("The simulated provider was told to answer with {status}."), kind, None, code)
+}
+
+/// The event that ends a stream in an error.
+pub(super) fn fault_event(fault: Fault) -> Bytes {
+    let error = error_body(fault.message(), fault.kind(), None, fault.code());
+    [b"data: ".as_slice(), &error, b"\n\n"].concat().into()
+}
+
+impl Fault {
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::Server => "The server had an error while processing your request. Sorry about that!",
+            Self::Overloaded => "The server is currently overloaded with other requests. Please try again later.",
+            Self::RateLimited => "Rate limit reached on tokens per min (TPM). Please try again in 2s.",
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Server | Self::Overloaded => "server_error",
+            Self::RateLimited => "tokens",
+        }
+    }
+
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Server => None,
+            Self::Overloaded => Some("server_overloaded"),
+            Self::RateLimited => Some("rate_limit_exceeded"),
+        }
+    }
 }
 
 /// An error in OpenAI's shape.

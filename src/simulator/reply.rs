@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::script::{Answer, Ending, Reply, ToolCall, UsageReport, What};
+use super::script::{Answer, Ending, Fault, Reply, Thought, ToolCall, UsageReport, What};
 
 impl Answer {
     /// An answer of text alone.
@@ -85,22 +85,31 @@ impl Reply {
         Self::answer(Answer { refusal: Some(text.to_owned()), ..Answer::default() })
     }
 
-    /// Answers with `status` and OpenAI's error body for it; nothing is billed. 200 gives an error in a success.
+    /// Thinks `text` first, in so many tokens.
+    #[must_use]
+    pub fn thinks(self, text: &str) -> Self {
+        self.thought(Thought { text: text.to_owned(), redacted: false })
+    }
+
+    /// Thinks `text` first and shows only a seal of it.
+    #[must_use]
+    pub fn thinks_in_secret(self, text: &str) -> Self {
+        self.thought(Thought { text: text.to_owned(), redacted: true })
+    }
+
+    fn thought(mut self, thought: Thought) -> Self {
+        if let What::Answers(answers) = &mut self.what {
+            let thoughtful = |answer: &Answer| Answer { thought: Some(thought.clone()), ..answer.clone() };
+            *answers = answers.iter().map(thoughtful).collect();
+        }
+        self
+    }
+
+    /// Answers with `status` and the error body that the dialect has for it; nothing is billed. 200 gives an error
+    /// in a success.
     pub fn status(status: u16) -> Self {
-        let (kind, code) = match status {
-            401 => ("invalid_request_error", json!("invalid_api_key")),
-            404 => ("invalid_request_error", json!("model_not_found")),
-            429 => ("requests", json!("rate_limit_exceeded")),
-            400..=499 => ("invalid_request_error", Value::Null),
-            _ => ("server_error", Value::Null),
-        };
-        let message = format!("The simulated provider was told to answer with {status}.");
-        let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
-        Self::of(What::Status {
-            status,
-            headers: vec![("content-type".into(), "application/json".into())],
-            body: body.to_string().into(),
-        })
+        let headers = vec![("content-type".into(), "application/json".into())];
+        Self::of(What::Status { status, headers, body: None })
     }
 
     /// 429 that no retry helps: the account has no money left.
@@ -135,7 +144,7 @@ impl Reply {
     #[must_use]
     pub fn with_body(mut self, value: &Value) -> Self {
         if let What::Status { body, .. } = &mut self.what {
-            *body = value.to_string().into();
+            *body = Some(value.to_string().into());
         }
         self
     }
@@ -144,7 +153,7 @@ impl Reply {
     #[must_use]
     pub fn with_bytes(mut self, bytes: impl Into<Bytes>) -> Self {
         if let What::Status { body, .. } = &mut self.what {
-            *body = bytes.into();
+            *body = Some(bytes.into());
         }
         self
     }
@@ -153,7 +162,7 @@ impl Reply {
     #[must_use]
     pub fn with_html(mut self, page: &str) -> Self {
         if let What::Status { body, .. } = &mut self.what {
-            *body = Bytes::copy_from_slice(page.as_bytes());
+            *body = Some(Bytes::copy_from_slice(page.as_bytes()));
         }
         self.with_header("content-type", "text/html; charset=utf-8")
     }
@@ -233,14 +242,28 @@ impl Reply {
     /// Ends the stream after `events` with an error event and no `[DONE]`.
     #[must_use]
     pub fn fails_after(self, events: u64) -> Self {
-        let error = json!({"error": {
-            "message": "The server had an error while processing your request. Sorry about that!",
-            "type": "server_error", "param": null, "code": null
-        }});
-        self.ending(Ending::ErrorEvent(events, error.to_string().into()))
+        self.ending(Ending::ErrorEvent(events, Fault::Server))
     }
 
-    /// Finishes the stream properly but never says `[DONE]`.
+    /// Ends the stream after `events` with the error event of a provider that has too much to do.
+    #[must_use]
+    pub fn overloads_after(self, events: u64) -> Self {
+        self.ending(Ending::ErrorEvent(events, Fault::Overloaded))
+    }
+
+    /// Ends the stream after `events` with `response.failed`; in other dialects as [`Reply::fails_after`].
+    #[must_use]
+    pub fn response_fails_after(self, events: u64) -> Self {
+        self.ending(Ending::Failed(events, Fault::Server))
+    }
+
+    /// The same for a rate limit that was met on the way.
+    #[must_use]
+    pub fn response_is_limited_after(self, events: u64) -> Self {
+        self.ending(Ending::Failed(events, Fault::RateLimited))
+    }
+
+    /// Finishes the stream properly but never says `[DONE]`, `message_stop` or `response.completed`.
     #[must_use]
     pub fn without_done(self) -> Self {
         self.ending(Ending::WithoutDone)

@@ -216,6 +216,10 @@ impl<'a> ChatRequest<'a> {
         self.reasoning_effort.as_deref() != Some("none")
     }
 
+    pub(super) fn has_tools(&self) -> bool {
+        self.tools.as_ref().is_some_and(|tools| !tools.is_empty())
+    }
+
     /// Most output tokens of one choice, reasoning included.
     pub(super) fn output_limit(&self) -> Option<u64> {
         self.max_completion_tokens.or(self.max_tokens)

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::invoice::BillsAfterCut;
 use super::prices::PriceList;
+use super::tokenizer::count;
 
 /// One model of a simulated provider.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub(super) struct Habits {
     pub(super) reasoning: u64,
     pub(super) reasoning_report: ReasoningReport,
     pub(super) cache_writes: CacheWrites,
+    pub(super) chat_tools: ChatTools,
 }
 
 /// Whether what a model writes to its prefix cache is a kind of token of its own.
@@ -48,6 +50,15 @@ impl CacheWrites {
     fn of(model: &str) -> Self {
         if model.starts_with("gpt-5.6") { Self::Billed } else { Self::Plain }
     }
+}
+
+/// Whether chat completions take function tools from a model that reasons.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum ChatTools {
+    #[default]
+    Taken,
+    /// Only without reasoning; Responses takes them.
+    Refused,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -188,6 +199,13 @@ impl ModelScript {
         self
     }
 
+    /// Refuses function tools in chat completions unless `reasoning_effort` is `none`, as OpenAI's models do from GPT-5.4 on.
+    #[must_use]
+    pub fn refuses_tools_in_chat(mut self) -> Self {
+        self.habits.chat_tools = ChatTools::Refused;
+        self
+    }
+
     /// Thinks for `tokens` before each choice, unless `reasoning_effort` is `none`.
     #[must_use]
     pub fn reasons(mut self, tokens: u64) -> Self {
@@ -201,6 +219,12 @@ impl ModelScript {
         self.habits.reasoning = tokens;
         self.habits.reasoning_report = ReasoningReport::Hidden;
         self
+    }
+
+    /// In how many tokens it thinks before `answer`.
+    pub(super) fn thinks(&self, answer: &Answer) -> u64 {
+        let said = answer.thought.as_ref().map_or(0, |thought| count(&thought.text));
+        self.habits.reasoning.max(said)
     }
 
     /// The reply that is cued by `text`, if any.
@@ -241,6 +265,17 @@ pub struct Answer {
     pub refusal: Option<String>,
     /// `tool_calls`.
     pub calls: Vec<ToolCall>,
+    /// What was thought before; chat completions do not show it, and bill it all the same.
+    pub thought: Option<Thought>,
+}
+
+/// What a model thinks before it speaks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Thought {
+    /// The thought, in full.
+    pub text: String,
+    /// Whether it is shown only as a sealed block.
+    pub redacted: bool,
 }
 
 /// One scripted answer.
@@ -259,11 +294,11 @@ pub(super) enum What {
     Recorded,
     /// So many one-token deltas of text.
     Tokens(u64),
-    /// A status with headers and a body, never billed.
+    /// A status with headers and a body (by default the dialect's own error), never billed.
     Status {
         status: u16,
         headers: Vec<(String, String)>,
-        body: Bytes,
+        body: Option<Bytes>,
     },
     /// These bytes in these pieces; billed only if said so.
     Raw {
@@ -296,7 +331,17 @@ pub(super) enum Ending {
     /// A well-formed end of the transfer in the middle of the event after so many.
     MidEvent(u64),
     /// An error event after so many events.
-    ErrorEvent(u64, Bytes),
+    ErrorEvent(u64, Fault),
+    /// A response that ends as failed after so many events; where a dialect has no such end, an error event.
+    Failed(u64, Fault),
+}
+
+/// What a provider says when it breaks down in mid-answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    Server,
+    Overloaded,
+    RateLimited,
 }
 
 /// How the usage of an answer is reported.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
@@ -20,11 +21,14 @@ use serde_json::{Value, json};
 use tokio::time::{Sleep, sleep};
 
 use super::invoice::Books;
+use super::messages::{self, MarkedCache};
+use super::performance::Answered;
 use super::play::{Act, BrokenOff, Play};
 use super::prefix_cache::PrefixCache;
-use super::provider::{Canned, Provider};
+use super::provider::{Canned, Provider, Vendor};
 use super::recordings::Recordings;
-use super::render::error_body;
+use super::render::{self, error_body};
+use super::responses::Kept;
 use super::script::ModelScript;
 use super::traffic::{Traffic, Visit};
 
@@ -40,7 +44,10 @@ pub(super) struct Server {
     pub(super) traffic: Arc<Traffic>,
     pub(super) prefixes: Mutex<PrefixCache>,
     pub(super) recordings: Arc<Recordings>,
+    pub(super) marked: Mutex<MarkedCache>,
+    pub(super) responses: Mutex<Kept>,
     models: HashMap<String, ScriptedModel>,
+    vendor: Vendor,
     key: Option<String>,
     canned: Option<Canned>,
     ids: AtomicU64,
@@ -55,12 +62,20 @@ pub(super) struct ScriptedModel {
 
 /// A request that arrived in full.
 pub(super) struct Arrived {
+    pub(super) vendor: Vendor,
+    pub(super) head: Parts,
     pub(super) visit: Visit,
     pub(super) body: Bytes,
-    pub(super) client_request_id: Option<String>,
     pub(super) request_id: String,
     pub(super) since: Instant,
     pub(super) reset: Arc<AtomicBool>,
+}
+
+impl Arrived {
+    /// A header as text, if it is there and readable.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 impl Server {
@@ -71,6 +86,9 @@ impl Server {
             books: Arc::default(),
             traffic: Arc::new(Traffic::new(provider.keep)),
             prefixes: Mutex::new(PrefixCache::new(provider.prefix_time_to_live)),
+            marked: Mutex::new(MarkedCache::new(provider.prefix_time_to_live)),
+            responses: Mutex::default(),
+            vendor: provider.vendor,
             recordings: provider.recordings,
             models: models.collect(),
             key: provider.key,
@@ -96,15 +114,28 @@ impl Server {
             Err(_) => Bytes::new(),
         };
         let visit = self.traffic.arrive(&head, body.clone());
-        let id = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let client_request_id = id("x-client-request-id");
-        let request_id = format!("req_{}", self.fresh_id());
-        let arrived = Arrived { visit, body, client_request_id, request_id, since, reset };
-        if let Some(refusal) = self.refuse_key(id("authorization").as_deref()) {
+        let vendor = self.vendor;
+        let request_id = match vendor {
+            Vendor::OpenAi => format!("req_{}", self.fresh_id()),
+            Vendor::Anthropic => format!("req_01{}", &self.fresh_id()[10..]),
+        };
+        let arrived = Arrived { vendor, head, visit, body, request_id, since, reset };
+        match vendor {
+            Vendor::OpenAi => self.answer_as_openai(arrived).await,
+            Vendor::Anthropic => self.answer_as_anthropic(arrived).await,
+        }
+    }
+
+    async fn answer_as_openai(&self, arrived: Arrived) -> Answered {
+        if let Some(refusal) = self.refuse_key(arrived.header("authorization")) {
             return Ok(whole(arrived, StatusCode::UNAUTHORIZED, refusal));
         }
-        match (&head.method, head.uri.path()) {
+        let (method, path) = (arrived.head.method.clone(), arrived.head.uri.path().to_owned());
+        match (&method, path.as_str()) {
             (&Method::POST, "/v1/chat/completions") => self.complete(arrived).await,
+            (_, path) if path == "/v1/responses" || path.starts_with("/v1/responses/") => {
+                self.answer_responses(arrived, &method, path.trim_start_matches("/v1/responses")).await
+            }
             (&Method::GET, "/v1/models") => {
                 let body = self.list_models();
                 Ok(whole(arrived, StatusCode::OK, body))
@@ -154,17 +185,27 @@ impl Server {
         Some(error_body(&message, "invalid_request_error", None, found.map(|_| "invalid_api_key")))
     }
 
+    /// The key that this provider wants, if it wants one.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The names of its models in alphabetical order.
+    pub(super) fn model_names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.models.keys().map(String::as_str).filter(|name| *name != "*").collect();
+        names.sort_unstable();
+        names
+    }
+
     fn list_models(&self) -> Bytes {
-        let mut names: Vec<_> = self.models.keys().filter(|name| *name != "*").collect();
-        names.sort();
-        let data: Vec<_> = names.into_iter().map(|name| model_object(name)).collect();
+        let data: Vec<_> = self.model_names().into_iter().map(model_object).collect();
         json!({"object": "list", "data": data}).to_string().into()
     }
 
     fn describe_model(&self, name: &str) -> (StatusCode, Bytes) {
         match self.models.contains_key(name) {
             true => (StatusCode::OK, model_object(name).to_string().into()),
-            false => (StatusCode::NOT_FOUND, no_such_model(name)),
+            false => (StatusCode::NOT_FOUND, unknown_model(name)),
         }
     }
 }
@@ -173,8 +214,23 @@ fn model_object(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": MODELS_CREATED, "owned_by": "openai"})
 }
 
-/// The body of a 404 for a model.
-pub(super) fn no_such_model(name: &str) -> Bytes {
+/// The body of a 404 for a model, as this vendor writes it.
+pub(super) fn no_such_model(arrived: &Arrived, name: &str) -> Bytes {
+    match arrived.vendor {
+        Vendor::OpenAi => unknown_model(name),
+        Vendor::Anthropic => messages::error_body("not_found_error", &format!("model: {name}"), &arrived.request_id),
+    }
+}
+
+/// The body of a status that the script wants, as this vendor writes it.
+pub(super) fn scripted_error(arrived: &Arrived, status: u16) -> Bytes {
+    match arrived.vendor {
+        Vendor::OpenAi => render::scripted_error(status),
+        Vendor::Anthropic => messages::scripted_error(status, &arrived.request_id),
+    }
+}
+
+fn unknown_model(name: &str) -> Bytes {
     let message = format!("The model `{name}` does not exist or you do not have access to it.");
     error_body(&message, "invalid_request_error", Some("model"), Some("model_not_found"))
 }
@@ -198,6 +254,11 @@ pub(super) fn head(arrived: &Arrived, status: StatusCode, content_type: &str) ->
         }
     };
     put("content-type", content_type);
+    if arrived.vendor == Vendor::Anthropic {
+        put("request-id", &arrived.request_id);
+        messages::HEADERS.iter().for_each(|(name, value)| put(name, value));
+        return response;
+    }
     put("x-request-id", &arrived.request_id);
     put("openai-processing-ms", &arrived.since.elapsed().as_millis().to_string());
     for (name, value) in [

@@ -12,10 +12,10 @@ use super::*;
 
 /// What a client saw.
 #[derive(Debug)]
-struct Seen {
-    status: u16,
-    headers: http::HeaderMap,
-    body: String,
+pub(super) struct Seen {
+    pub(super) status: u16,
+    pub(super) headers: http::HeaderMap,
+    pub(super) body: String,
     /// The transfer ended as HTTP says it should.
     whole: bool,
 }
@@ -30,7 +30,7 @@ impl Seen {
         self.events().into_iter().filter_map(|event| serde_json::from_str(event).ok()).collect()
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("a JSON body")
     }
 }
@@ -40,16 +40,36 @@ async fn post(
     path: &str,
     body: String,
 ) -> Result<hyper::Response<hyper::body::Incoming>, hyper::Error> {
+    let headers = [("authorization", "Bearer sk-right"), ("x-client-request-id", "attempt-1")];
+    request_of(provider, http::Method::POST, path, &headers, body).await
+}
+
+async fn request_of(
+    provider: &Running,
+    method: http::Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Result<hyper::Response<hyper::body::Incoming>, hyper::Error> {
     let stream = TcpStream::connect(provider.address()).await.expect("a listening provider");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = http::Request::post(path)
-        .header("host", "localhost")
-        .header("authorization", "Bearer sk-right")
-        .header("x-client-request-id", "attempt-1")
-        .body(Full::new(Bytes::from(body)))
-        .expect("a valid request");
-    sender.send_request(request).await
+    let mut request = http::Request::builder().method(method).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    sender.send_request(request.body(Full::new(Bytes::from(body))).expect("a valid request")).await
+}
+
+/// One request with these headers and what came back.
+pub(super) async fn send(
+    provider: &Running,
+    method: http::Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Seen {
+    see(request_of(provider, method, path, headers, body).await.expect("an answer")).await
 }
 
 async fn see(response: hyper::Response<hyper::body::Incoming>) -> Seen {
@@ -176,6 +196,16 @@ async fn a_script_goes_step_by_step_and_its_last_reply_repeats() {
     }
     assert_eq!(said, ["a", "a", "why did it fail", "why did it fail"]);
     assert_eq!(provider.invoice().lines.len(), 4, "the 429 was not billed");
+}
+
+#[tokio::test]
+async fn a_model_that_reasons_may_refuse_tools_in_chat() {
+    let provider = start(ModelScript::named("gpt-5.6-luna").refuses_tools_in_chat()).await;
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let refused = ask(&provider, request(json!({"tools": tools}))).await;
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("reasoning_effort")));
+    assert_eq!(ask(&provider, request(json!({"tools": tools, "reasoning_effort": "none"}))).await.status, 200);
+    assert_eq!(ask(&provider, request(json!({}))).await.status, 200);
 }
 
 #[tokio::test]
