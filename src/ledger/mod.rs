@@ -41,6 +41,7 @@ pub mod salvage;
 mod schema;
 mod secured;
 mod segment;
+mod sql;
 pub mod statements;
 mod steps;
 mod tables;
