@@ -220,13 +220,6 @@ impl Books {
         self.account(payer, every).recall(slice, spent);
     }
 
-    /// Forgets what a payer has spent, to be recalled anew. What is held for it stays.
-    pub fn forget_spent(&mut self, payer: &Payer, every: Every) {
-        if let Some(account) = self.accounts.get_mut(&(payer.clone(), every)) {
-            account.forget_spent();
-        }
-    }
-
     /// Whether anything is known of a payer's budget of this kind.
     pub fn knows(&self, payer: &Payer, every: Every) -> bool {
         self.accounts.contains_key(&(payer.clone(), every))

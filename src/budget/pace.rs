@@ -207,10 +207,10 @@ mod tests {
         let limited = team(Limits { requests_per_minute: Some(3), ..Limits::default() });
         let mut paces = Paces::default();
         let mut begun = Vec::new();
-        for now in 0..600 {
-            while paces.begin(&limited, 0, now, false).is_ok() {
-                begun.push(now);
-                paces.end(&limited, 0, now);
+        for second in 0..600 {
+            while paces.begin(&limited, 0, second, false).is_ok() {
+                begun.push(second);
+                paces.end(&limited, 0, second);
             }
         }
         for from in 0..540 {
@@ -227,8 +227,8 @@ mod tests {
         ] {
             let limited = team(limits);
             let mut paces = Paces::default();
-            for now in [200_000, 200_001] {
-                paces.begin(&limited, 10, now, false).unwrap();
+            for second in [200_000, 200_001] {
+                paces.begin(&limited, 10, second, false).unwrap();
             }
             let reached = paces.begin(&limited, 10, 27_200, false).expect_err("both were asked only now");
             assert_eq!(reached.retry_after, 61);

@@ -276,7 +276,7 @@ pub fn recall_keys_anew(accounts: &Accounts, config: &Payers, keys: &[Key]) -> R
     // Before the ledger is read: what is settled in between may be booked twice, and never not at all.
     accounts.holds.with(|books| {
         for (key, budget) in keys.iter().filter_map(|key| Some((key, key.terms.budget?))) {
-            books.forget_spent(&Payer::Key(key.id.clone()), budget.every);
+            books.begin_anew(&Payer::Key(key.id.clone()), budget.every);
         }
     });
     recall(accounts, config, keys, Whose::Keys)
