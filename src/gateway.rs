@@ -39,8 +39,8 @@ use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
+use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_reply::Facts;
 
 use hold::Purse;
 use live::Live;

@@ -26,7 +26,7 @@ use farthing::wire::openai_chat::{self, BodyError};
 use farthing::wire::openai_reply;
 use farthing::wire::openai_texts;
 use farthing::wire::sse::{self, Decoder, Events};
-use farthing::wire::vendors::Dialect;
+use farthing::wire::vendors::Habits;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -67,7 +67,7 @@ pub fn body(input: &[u8]) {
 /// A reply is read only if it is a JSON object, and what it says adds up, whichever vendor sent it.
 pub fn reply(input: &[u8]) {
     for vendor in ["openai", "groq", "gemini"] {
-        let facts = match openai_reply::read_as(input, Dialect::of(vendor)) {
+        let facts = match openai_reply::read_as(input, Habits::of(vendor)) {
             Ok(facts) => facts,
             Err(error) => {
                 assert!(error.what == "nested too deeply" || !is_object(input), "refused although it is JSON: {error}");

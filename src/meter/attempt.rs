@@ -13,11 +13,11 @@ use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::view::Attachments;
 use crate::providers::{Row, body::Sent};
+use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
 use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
-use crate::wire::openai_reply::Facts;
 
 use super::accounts::Accounts;
 use super::estimates::{Counting, Estimates};
@@ -157,7 +157,7 @@ impl Attempt {
             stated: None,
             usage_is_final: false,
             service_tier: None,
-            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
+            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.habits()),
             text_bytes: 0,
             words: 0,
             unfinished: call.view.answers_expected(),

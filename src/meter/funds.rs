@@ -13,7 +13,7 @@ use crate::prompt::view::View;
 use crate::providers::Row;
 use crate::reply::usage::ServiceTier;
 use crate::tokens;
-use crate::wire::vendors::Dialect;
+use crate::wire::vendors::Habits;
 
 /// What an attempt is let go with.
 pub struct Funds {
@@ -58,7 +58,7 @@ impl Bounds {
         let limits = price.map(|price| price.limits).unwrap_or_default();
         let view = &call.view;
         let tiers: &[ServiceTier] =
-            price.map_or(&[], |price| applicable_tiers(view.service_tier.as_deref(), row.dialect(), price));
+            price.map_or(&[], |price| applicable_tiers(view.service_tier.as_deref(), row.habits(), price));
         let hears_at_a_price = view.attachments.recordings > 0 && price.is_some_and(|price| price.knows_sound(tiers));
         let mut bounds = Self {
             input: tokens::input_bound(view, call.body_bytes, limits.input, hears_at_a_price),
@@ -117,17 +117,17 @@ fn output_bound(view: &View, model_limit: Option<u64>, told: Option<u64>) -> Opt
 }
 
 /// The tier to price a reply by that names none.
-pub(super) fn asked_tier(asked: Option<&str>, dialect: Dialect) -> ServiceTier {
-    asked.map_or(ServiceTier::Standard, |asked| dialect.charged_tier(asked))
+pub(super) fn asked_tier(asked: Option<&str>, habits: Habits) -> ServiceTier {
+    asked.map_or(ServiceTier::Standard, |asked| habits.charged_tier(asked))
 }
 
 /// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price;
 /// without a word, or with `auto`, the provider's project settings decide, and only `default` rules priority out.
 /// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier>
-fn applicable_tiers(asked: Option<&str>, dialect: Dialect, price: &Price) -> &'static [ServiceTier] {
+fn applicable_tiers(asked: Option<&str>, habits: Habits, price: &Price) -> &'static [ServiceTier] {
     use ServiceTier::{Batch, Flex, Other, Priority, Standard};
     let prices_priority = matches!(&price.terms, Terms::Metered(metered) if metered.priority.is_some());
-    match (asked, asked_tier(asked, dialect)) {
+    match (asked, asked_tier(asked, habits)) {
         (None | Some("auto"), _) if prices_priority => &[Standard, Priority],
         (_, Standard) => &[Standard],
         (_, Flex) => &[Standard, Flex],

@@ -36,11 +36,11 @@ use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, Req
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
+use crate::reply::facts::Facts;
 use crate::reply::usage::{Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
-use crate::wire::openai_reply::Facts;
 
 use accounts::Accounts;
 use attempt::{Attempt, Settled};

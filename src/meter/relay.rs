@@ -260,7 +260,7 @@ impl Relay {
         if data.trim_ascii() == b"[DONE]" {
             return Verdict::Terminate;
         }
-        let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect()) else { return Verdict::Forward };
+        let Ok(facts) = openai_reply::read_as(&data, self.rules.row.habits()) else { return Verdict::Forward };
         if facts.error {
             let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), Bytes::copy_from_slice(&data));
             self.error = Some(if refusal.credential {
@@ -313,7 +313,7 @@ impl Relay {
         let Some(data) = sse::data(event) else { return };
         if data.trim_ascii() == b"[DONE]" {
             self.wait_at_most(Duration::ZERO);
-        } else if let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect())
+        } else if let Ok(facts) = openai_reply::read_as(&data, self.rules.row.habits())
             && facts.usage.is_some()
         {
             self.meter.saw_whole(&facts);

@@ -23,10 +23,11 @@ use crate::memory::HeldBytes;
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::{UsageInStream, View};
+use crate::reply::facts::Facts;
 use crate::wire::encoding::Encoding;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
-use crate::wire::openai_reply::{self, Facts};
-use crate::wire::vendors::{Dialect, output_limit_member};
+use crate::wire::openai_reply;
+use crate::wire::vendors::{Habits, output_limit_member};
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
@@ -39,7 +40,7 @@ const SECRET_BYTES_MIN: usize = 12;
 pub struct Row {
     id: ProviderId,
     vendor: String,
-    dialect: Dialect,
+    habits: Habits,
     discount_ppm: u32,
     dispatch: Dispatch,
     metering: Metering,
@@ -111,7 +112,7 @@ impl Row {
         Self {
             id: config.id.clone(),
             vendor: config.vendor.clone(),
-            dialect: Dialect::of(&config.vendor),
+            habits: Habits::of(&config.vendor),
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
@@ -133,8 +134,8 @@ impl Row {
     }
 
     /// What its replies mean by their words.
-    pub fn dialect(&self) -> Dialect {
-        self.dialect
+    pub fn habits(&self) -> Habits {
+        self.habits
     }
 
     /// Price reduction in millionths.
@@ -280,7 +281,7 @@ impl Row {
             Err(_) => return Err(Failure::Timeout { sent: true }),
             Ok(read) => read?,
         };
-        let facts = openai_reply::read_as(&json, self.dialect)
+        let facts = openai_reply::read_as(&json, self.habits)
             .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
@@ -293,7 +294,7 @@ impl Row {
 
     /// Reads this provider's error.
     pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-        let said = json.as_deref().and_then(|json| openai_reply::read_as(json, self.dialect).ok());
+        let said = json.as_deref().and_then(|json| openai_reply::read_as(json, self.habits).ok());
         let used = said.filter(|facts| facts.usage.is_some()).map(Box::new);
         let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json) };
         if refusal.json.as_deref().is_some_and(|json| self.leaks(json)) { refusal.of_credential() } else { refusal }
