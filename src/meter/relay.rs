@@ -73,6 +73,8 @@ pub struct Relay {
     complete: bool,
     /// Choices that have said why they ended.
     finished: u64,
+    /// Events with data that have gone by.
+    events: u64,
     last_piece: Instant,
     alarm: Pin<Box<Sleep>>,
     /// Ready when shutting down cuts the stream.
@@ -127,6 +129,7 @@ impl Relay {
             stage: Stage::Running,
             complete: false,
             finished: 0,
+            events: 0,
             last_piece: Instant::now(),
             alarm: Box::pin(sleep_until(first_byte_deadline)),
             cut,
@@ -257,6 +260,7 @@ impl Relay {
             return Verdict::Withhold;
         }
         let Some(data) = sse::data(event) else { return Verdict::Forward };
+        self.events += 1;
         if data.trim_ascii() == b"[DONE]" {
             return Verdict::Terminate;
         }
@@ -266,7 +270,7 @@ impl Relay {
             self.error = Some(if refusal.credential {
                 // What it says is not for the client.
                 let ours = Failure::Refused(refusal).to_error();
-                (ours.code, ours.openai_event().into())
+                (ours.code, self.told(&ours).into())
             } else {
                 (Code::ProviderError, Bytes::copy_from_slice(event))
             });
@@ -318,6 +322,12 @@ impl Relay {
         {
             self.meter.saw_whole(&facts);
         }
+    }
+
+    /// An error of ours as an event in the client's dialect.
+    fn told(&self, error: &ApiError) -> String {
+        let call = self.meter.call();
+        error.event(call.surface.errors(), call.id, self.events)
     }
 
     /// Ends the stream at the latest so much later.
@@ -379,7 +389,7 @@ impl Relay {
                 if !last.is_empty() {
                     last.extend_from_slice(missing_end(&last));
                 }
-                last.extend_from_slice(error.openai_event().as_bytes());
+                last.extend_from_slice(self.told(&error).as_bytes());
             }
             self.hold_from(0);
         }

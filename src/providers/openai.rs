@@ -17,6 +17,7 @@ use super::places::{Places, none_left};
 use super::refusal::{self, read_error};
 use crate::call::Call;
 use crate::config::{Dispatch, Metering, ProviderConfig, Secret};
+use crate::dialect::Dialect;
 use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::memory::HeldBytes;
@@ -25,6 +26,7 @@ use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::{UsageInStream, View};
 use crate::reply::facts::Facts;
 use crate::wire::encoding::Encoding;
+use crate::wire::errors::said;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::openai_reply;
 use crate::wire::vendors::{Habits, output_limit_member};
@@ -302,7 +304,7 @@ impl Row {
 
     /// Reads an error that came with a status of success, as a whole answer or as an event of a stream.
     pub fn refusal_in_success(&self, headers: &HeaderMap, json: Bytes) -> Refusal {
-        let status = refusal::status_of(&json).unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
+        let status = said(&json, Dialect::Chat).status.unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
         let mut refusal = self.refusal(status, headers, Some(json));
         refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         refusal
