@@ -32,6 +32,7 @@ use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
+use crate::meter::passing::Passing;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{ModelRef, Plan, Reason, Why};
@@ -289,9 +290,9 @@ impl Gateway {
         meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
         match answer.body {
             Answered::Stream(events) => {
+                let cost_comment = self.config.server.cost_comment;
                 let rules = Rules {
-                    withhold_usage: outbound.withhold_usage,
-                    cost_comment: self.config.server.cost_comment,
+                    passing: Passing::new(row.dialect(), row.habits(), outbound.withhold_usage, cost_comment),
                     first_byte_deadline: timing.head(true),
                     idle_timeout: row.dispatch().idle_timeout,
                     deadline: timing.deadline,

@@ -12,6 +12,7 @@ pub mod estimates;
 pub mod funds;
 pub mod holds;
 pub mod overhead;
+pub mod passing;
 pub mod prefixes;
 pub mod relay;
 pub mod savings;

@@ -7,19 +7,21 @@ use http::HeaderMap;
 
 use super::failure::Refusal;
 use super::inbound::{self, Arriving};
-use super::openai::{is_type, text_of};
+use super::row::{is_type, text_of};
 use crate::dialect::Dialect;
 use crate::limits::PROVIDER_ERROR_BYTES_MAX;
 use crate::memory::HeldBytes;
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
-use crate::wire::openai_reply;
+use crate::wire::tap;
+use crate::wire::vendors::Habits;
 
-/// Reads an error that came with `status` and the headers that may be passed on. Only an object with an
-/// `error` member is of our caller's dialect.
-pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>) -> Refusal {
-    let json = json.filter(|json| status >= 400 && openai_reply::read(json).is_ok_and(|facts| facts.error));
-    let said = json.as_deref().map(|json| said(json, Dialect::Chat)).unwrap_or_default();
+/// Reads an error that came with `status` and the headers that may be passed on, in the provider's dialect. Only an object
+/// with an `error` member is of our caller's.
+pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>, dialect: Dialect) -> Refusal {
+    let is_error = |json: &[u8]| tap::whole(json, dialect, Habits::default()).is_ok_and(|facts| facts.error);
+    let json = json.filter(|json| status >= 400 && is_error(json));
+    let said = json.as_deref().map(|json| said(json, dialect)).unwrap_or_default();
     let says = |wanted: &[&str]| said.words().any(|word| wanted.contains(&word));
     let refusal = Refusal {
         status,

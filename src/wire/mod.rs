@@ -5,9 +5,13 @@
 
 pub mod encoding;
 pub mod errors;
+pub mod messages_reply;
+pub mod messages_usage;
 pub mod openai_chat;
 pub mod openai_reply;
 pub mod openai_texts;
 pub mod openai_usage;
+pub mod responses_reply;
 pub mod sse;
+pub mod tap;
 pub mod vendors;

@@ -12,7 +12,7 @@ use crate::reply::usage::{Apart, Usage, WhyUnknown};
 use super::vendors::{Habits, Reasoning, States};
 
 /// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
-const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
+pub(super) const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
 /// A million dollars: who says that one call costs more does not count in dollars.
 const STATED_NANO_PLAUSIBLE_MAX: i64 = 1_000_000_000_000_000;
 /// Nano-dollars of a dollar, and of one of xAI's ticks, as powers of ten.
@@ -258,13 +258,13 @@ fn spelt(number: &mut Option<String>, s: &mut Scanner<'_>) -> Result<(), JsonErr
     Ok(())
 }
 
-fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
+pub(super) fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
     *figure = (*figure).max(count(s)?);
     Ok(())
 }
 
 /// A count, however it is spelt; `None` for what is none.
-fn count(s: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
+pub(super) fn count(s: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
     if s.peek() == Some(b'"') {
         let text = s.string()?;
         return Ok(match Scanner::new(text.raw.trim_ascii()).whole_number() {
