@@ -236,11 +236,12 @@ impl Gateway {
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            let funds = match self.hold(&call, (row, target), &meter, purse).await {
+            let worded = row.word(&call, target);
+            let funds = match self.hold(&call, (row, target, worded.bytes()), &meter, purse).await {
                 Ok(funds) => funds,
                 Err(error) => return Outcome::Denied { error, meter },
             };
-            let mut outbound = row.prepare(&call, target, funds.output_limit);
+            let mut outbound = row.finish(worded, &call, funds.output_limit);
             meter.fund(funds);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,

@@ -18,9 +18,25 @@ use crate::prompt::view::{UsageInStream, View};
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::vendors::output_limit_member;
 
+/// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
+/// reads as input.
+pub struct Worded {
+    edits: Vec<Edit>,
+    withhold_usage: bool,
+    bytes: usize,
+}
+
+impl Worded {
+    /// Length of the body that leaves: what bounds its tokens.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// A request that is ready to leave.
 pub struct Outbound {
     pieces: Vec<Bytes>,
+    bytes: usize,
     pub(super) headers: HeaderMap,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
@@ -36,16 +52,20 @@ impl Outbound {
         &self.pieces
     }
 
-    /// The same, to be sent: each attempt prepares its own.
+    /// Its length, as its tokens are bounded and estimated by it; see [`Worded::bytes`].
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The body, to be sent: each attempt prepares its own.
     pub(super) fn take_pieces(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.pieces)
     }
 }
 
 impl Row {
-    /// Makes the request that leaves for `target`: declared edits, our credential, the headers that may pass.
-    /// `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
-    pub fn prepare(&self, call: &Call, target: &ModelRef, output_limit: Option<u64>) -> Outbound {
+    /// Puts a call in the words of `target`.
+    pub fn word(&self, call: &Call, target: &ModelRef) -> Worded {
         let view = &call.facts.view;
         let mut edits = Vec::new();
         if view.model != target.model.as_str() {
@@ -59,16 +79,32 @@ impl Row {
         let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
         let withhold_usage = usage.is_some();
         edits.extend(usage);
+        let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
+        let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
+        Worded { withhold_usage, bytes: (call.body.len() + added).saturating_sub(taken), edits }
+    }
+
+    /// Makes the request that leaves of a call that has been worded: declared edits, our credential, the headers that may
+    /// pass. `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
+    pub fn finish(&self, worded: Worded, call: &Call, output_limit: Option<u64>) -> Outbound {
+        let view = &call.facts.view;
+        let Worded { mut edits, withhold_usage, bytes } = worded;
         if let Some(limit) = output_limit {
             edits.extend(self.limit_edits(&call.body, view, limit));
         }
         Outbound {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
+            bytes,
             headers: self.headers_for(call),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
         }
+    }
+
+    /// Both at once, where nothing is held for it.
+    pub fn prepare(&self, call: &Call, target: &ModelRef, output_limit: Option<u64>) -> Outbound {
+        self.finish(self.word(call, target), call, output_limit)
     }
 
     /// Lowers every higher limit that the client gave, and what is none, or gives one where it gave none.
