@@ -45,7 +45,7 @@ use crate::wire::errors::{ApiError, Code};
 
 use hold::Purse;
 use live::Live;
-use refusals::{failed_reply, status_of};
+use refusals::{failed_reply, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
@@ -173,6 +173,9 @@ impl Gateway {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.turn_away(&facts, error),
         };
+        if let Err(error) = self.keep_speaking(&facts, &mut plan) {
+            return self.turn_away(&facts, error);
+        }
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
@@ -217,6 +220,19 @@ impl Gateway {
         };
         let broke_off = |_| Err(ApiError::new(Code::Internal, "deciding where the request goes broke off"));
         tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
+    }
+
+    /// Leaves only targets in a plan that speak as the client does: nobody translates.
+    fn keep_speaking(&self, call: &CallFacts, plan: &mut Plan) -> Result<(), ApiError> {
+        let Some(dialect) = call.surface.talks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
+            return Ok(());
+        };
+        let speaks = |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.dialect()) == Some(dialect);
+        plan.targets.retain(speaks);
+        match plan.targets.is_empty() {
+            true => Err(unspoken(dialect)),
+            false => Ok(()),
+        }
     }
 
     /// The targets of a plan that will not be called, but as the last hope.

@@ -25,6 +25,7 @@ pub use prepare::{Outbound, Worded};
 pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;
+use crate::dialect::Dialect;
 use crate::ids::ProviderId;
 
 use places::Places;
@@ -44,6 +45,11 @@ impl Providers {
     /// The row of that name.
     pub fn row(&self, id: &ProviderId) -> Option<&Arc<Row>> {
         self.rows.iter().find(|row| row.id() == id)
+    }
+
+    /// Whether every row is called in that dialect.
+    pub fn all_speak(&self, dialect: Dialect) -> bool {
+        self.rows.iter().all(|row| row.dialect() == dialect)
     }
 
     /// All rows, in file order.

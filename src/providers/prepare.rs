@@ -12,11 +12,16 @@ use http::{HeaderMap, HeaderValue};
 use super::row::Row;
 use crate::call::Call;
 use crate::config::Metering;
+use crate::dialect::Dialect;
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::{UsageInStream, View};
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::vendors::output_limit_member;
+
+/// What is asked for of Anthropic's where the client names no version; its API wants one.
+/// <https://platform.claude.com/docs/en/api/versioning>
+const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.
@@ -134,12 +139,19 @@ impl Row {
     fn headers_for(&self, call: &Call) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
+        let is_messages = self.dialect() == Dialect::Messages;
         for (name, value) in &call.headers {
-            headers.append(name.clone(), value.clone());
+            // What OpenAI's clients try out is nothing to Anthropic.
+            if !is_messages || name != "openai-beta" {
+                headers.append(name.clone(), value.clone());
+            }
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
+        }
+        if is_messages {
+            headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
         }
         headers
     }

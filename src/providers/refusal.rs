@@ -28,7 +28,10 @@ pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>, dialect: Diale
         retry_after: retry_after(&headers, SystemTime::now()),
         should_retry: text_of(&headers, "x-should-retry").map(|word| word == "true"),
         headers,
-        insufficient_quota: status == 429 && says(&["insufficient_quota"]),
+        insufficient_quota: match dialect {
+            Dialect::Messages => says(&["billing_error"]),
+            Dialect::Chat | Dialect::Responses => status == 429 && says(&["insufficient_quota"]),
+        },
         credential: false,
         in_stream: false,
         used: None,

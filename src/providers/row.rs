@@ -68,7 +68,7 @@ pub enum Answered {
 impl Row {
     /// Prepares a row; nothing is connected yet.
     pub fn new(config: &ProviderConfig, places: Places) -> Self {
-        let dialect = Dialect::Chat;
+        let dialect = config.dialect;
         let mut headers = HeaderMap::new();
         auth::set(&mut headers, config, dialect);
         // A compressed reply could not be metered as it goes by.
@@ -172,7 +172,8 @@ impl Row {
         };
         Ok(Answer {
             status: head.status,
-            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| self.is_id(id.as_bytes())),
+            provider_request_id: text_of(&head.headers, request_id_in(self.dialect))
+                .filter(|id| self.is_id(id.as_bytes())),
             headers: self.pass_on(head.headers),
             body,
             held,
@@ -231,9 +232,9 @@ impl Row {
 
     /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our
     /// organisation, nor any that holds a secret of ours. Its id of the call goes under a name of ours, since
-    /// `x-request-id` is our own id.
+    /// under its own stands our own id.
     fn pass_on(&self, mut headers: HeaderMap) -> HeaderMap {
-        let id = headers.remove("x-request-id").filter(|id| self.is_id(id.as_bytes()));
+        let id = headers.remove(request_id_in(self.dialect)).filter(|id| self.is_id(id.as_bytes()));
         // Room for what is passed and for the dozen that we add.
         let mut passed = HeaderMap::with_capacity(headers.len() + 12);
         let mut last = None;
@@ -276,10 +277,19 @@ pub(super) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
+/// The header in which a provider tells its id of a call.
+fn request_id_in(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Chat | Dialect::Responses => "x-request-id",
+        Dialect::Messages => "request-id",
+    }
+}
+
 /// Whether a header of a provider's answer is for its caller.
 fn passes(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("x-ratelimit-")
+        || name.starts_with("anthropic-ratelimit-")
         || matches!(
             name,
             "content-type"

@@ -37,8 +37,9 @@ use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
+use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_chat::{self, BodyError};
+use crate::wire::{messages_request, openai_chat};
 
 pub use admission::Admission;
 pub use attribute::attribute;
@@ -201,7 +202,11 @@ impl Server {
         // Only now: one who sends slowly must not keep a place from those who do not.
         let permit = self.admission.admit()?;
         let read = Instant::now();
-        let view = openai_chat::read(&body).map_err(refusal_of)?;
+        let view = match surface {
+            Surface::Messages => messages_request::read(&body),
+            _ => openai_chat::read(&body),
+        };
+        let view = view.map_err(refusal_of)?;
         let said = headers::read(head.headers);
         let (who, pinned_tier) = attribute(&said, &view, &body, key);
         for claim in who.ignored.iter().chain(&who.unread) {
@@ -236,8 +241,8 @@ fn not_served(path: &str) -> ApiError {
     let message = match path {
         "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
         _ => {
-            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `GET /v1/models` and \
-             `POST /v1/feedback`"
+            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/messages`, \
+             `GET /v1/models` and `POST /v1/feedback`"
         }
     };
     ApiError::new(Code::NotFound, message)

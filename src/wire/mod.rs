@@ -3,9 +3,11 @@
 //! Requests become a [`View`](crate::prompt::view::View) in one pass; replies and stream events give up
 //! the facts that metering needs; errors are written in the caller's dialect.
 
+pub mod body;
 pub mod encoding;
 pub mod errors;
 pub mod messages_reply;
+pub mod messages_request;
 pub mod messages_usage;
 pub mod openai_chat;
 pub mod openai_reply;
