@@ -164,6 +164,8 @@ pub struct Call {
     pub facts: Arc<CallFacts>,
     /// The bytes as they came.
     pub body: Bytes,
+    /// Anthropic's clients ask for what is not settled yet in the query too (`?beta=true`); no other query goes on.
+    pub beta: bool,
     /// The headers that may reach a provider, in the order in which they came.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The memory that the body takes; what is read for the call is held beside it.

@@ -8,17 +8,20 @@ use crate::dialect::Dialect;
 /// The URIs of one row, made once.
 pub struct Paths {
     conversation: Uri,
+    /// The same with `?beta=true`.
+    beta: Uri,
 }
 
 impl Paths {
     /// Those of a row that speaks `dialect` under `base`.
     pub fn under(base: &Uri, dialect: Dialect) -> Self {
-        Self { conversation: under(base, path_of(dialect)) }
+        let path = path_of(dialect);
+        Self { conversation: under(base, path), beta: under(base, &format!("{path}?beta=true")) }
     }
 
-    /// Where a conversation goes on.
-    pub fn conversation(&self) -> &Uri {
-        &self.conversation
+    /// Where a conversation goes on, and with `beta` what is not settled yet may be asked for.
+    pub fn conversation(&self, beta: bool) -> &Uri {
+        if beta { &self.beta } else { &self.conversation }
     }
 }
 
@@ -50,7 +53,8 @@ mod tests {
             ("http://localhost:11434", "http://localhost:11434/chat/completions"),
         ] {
             let paths = Paths::under(&base.parse().unwrap(), Dialect::Chat);
-            assert_eq!(paths.conversation(), expected);
+            assert_eq!(paths.conversation(false), expected);
+            assert_eq!(paths.conversation(true).to_string(), format!("{expected}?beta=true"));
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct Outbound {
     pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
+    pub(super) beta: bool,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -101,6 +102,7 @@ impl Row {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
+            beta: call.beta,
             headers: self.headers_for(call),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),

@@ -196,6 +196,7 @@ impl Server {
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
+        let beta = surface == Surface::Messages && routes::asks_for_beta(&head.uri);
         let limits = &self.gateway.config().limits;
         let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
         *request_body = RequestBody::Read;
@@ -228,7 +229,7 @@ impl Server {
             on_short: said.on_short,
         };
         let repeat = Repeat::of(&said.repeats, &facts, &body)?;
-        let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
+        let call = Call { facts: Arc::new(facts), body, beta, headers: said.forward, held };
         if let Some(repeat) = repeat {
             return Box::pin(self.once(&repeat, (call, to), key, &asides, permit)).await;
         }

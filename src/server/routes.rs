@@ -3,7 +3,7 @@
 //! A path is read before anything else is known of its request, so that whoever is turned away for want of a key is told
 //! so in words that its client understands.
 
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 
 use crate::call::Surface;
 use crate::dialect::Dialect;
@@ -63,6 +63,11 @@ pub fn errors(path: &str, headers: &HeaderMap) -> Dialect {
         _ if headers.contains_key("anthropic-version") => Dialect::Messages,
         _ => Dialect::Chat,
     }
+}
+
+/// Whether the query says `beta=true`, as that of Anthropic's clients does where they try something out.
+pub fn asks_for_beta(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|part| part == "beta=true"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Anthropic's Messages, from their clients to rows that speak it: byte for byte, and settled at what is billed.
 
-use farthing::simulator::{Provider, Reply};
+use farthing::simulator::{BillsAfterCut, Provider, Reply};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -130,6 +130,17 @@ async fn a_provider_is_shown_our_key_and_never_the_client_s() {
 }
 
 #[tokio::test]
+async fn of_a_query_only_the_word_for_betas_goes_on() {
+    let world = world([Reply::text("ok")]).await;
+    for (query, path) in [("?key=sk-secret&beta=true", "/v1/messages?beta=true"), ("?key=sk-secret", "/v1/messages")] {
+        let path_in = format!("/v1/messages{query}");
+        let got = whole(world.send(Method::POST, &path_in, &[VERSION], asking(json!({})).into()).await).await;
+        assert_eq!(got.status, 200, "{}", got.text());
+        assert_eq!(world.provider.requests().last().map(|sent| sent.path.clone()).as_deref(), Some(path));
+    }
+}
+
+#[tokio::test]
 async fn what_a_client_marks_is_read_from_the_cache_and_billed_so() {
     let world = world([Reply::text("one"), Reply::text("two")]).await;
     let long = "The quick brown fox jumps over the lazy dog. ".repeat(1500);
@@ -252,6 +263,20 @@ async fn no_event_waits_for_the_next() {
     world.provider.release();
     assert!(events.rest().await.last().is_some_and(|last| last.starts_with("event: message_stop\n")));
     settled_as_billed(&world, 1);
+}
+
+#[tokio::test]
+async fn a_stream_beyond_its_limit_is_ended_as_one_that_has_reached_it() {
+    let model = script(OPUS, [Reply::tokens(100_000)]).ignores_limits().bills_after_cut(BillsAfterCut::SoFar);
+    let setup = Setup::of(Provider::anthropic().model(model)).anthropic().tiers(&format!("frontier: [sim/{OPUS}]"));
+    let world = setup.more("teams: { default: { budget: { usd: 0.01, every: month } } }").start().await;
+    let got = send(&world, asking(json!({"stream": true, "max_tokens": 20})), &[]).await;
+    let events = names(got.text());
+    let last = ["content_block_delta", "content_block_stop", "message_delta", "message_stop"];
+    assert!(got.status == 200 && events.ends_with(&last), "{}", got.text());
+    assert!(got.text().contains(r#""stop_reason":"max_tokens""#) && got.text().contains(": x-farthing-cost-usd: "));
+    assert_eq!(world.attempts()[0].fate, "cut");
+    world.until("the provider to notice", || world.provider.hang_ups() > 0).await;
 }
 
 #[tokio::test]
