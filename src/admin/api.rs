@@ -17,6 +17,7 @@ use super::changes::Change;
 use super::{Admin, shows};
 use crate::budget::Terms;
 use crate::config::{Key, Team};
+use crate::dialect::Dialect;
 use crate::gateway::standings::{self, Standing};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Repeat, Store, StoredKey, Surroundings, Wanted, Who, duration};
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT, IDEMPOTENCY_KEY_BYTES_MAX};
@@ -39,7 +40,7 @@ pub(super) async fn serve(admin: Arc<Admin>, request: Request<Incoming>) -> Resp
             let fields = json!({ "method": shown_method(&method), "code": error.code.as_str() });
             admin.accounts.log.event("admin_refused", &fields);
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, error.openai_body())
+            (status, error.body(Dialect::Chat, None))
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));

@@ -9,6 +9,7 @@ use globset::GlobMatcher;
 
 use crate::budget::Terms;
 pub use crate::call::OnShort;
+use crate::dialect::Dialect;
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
 pub use crate::plan::{ModelRef, Tiers};
@@ -161,6 +162,8 @@ pub struct ProviderConfig {
     pub id: ProviderId,
     /// The first half of its models' price-book keys; defaults to the row's name.
     pub vendor: String,
+    /// The language that it is called in.
+    pub dialect: Dialect,
     /// Scheme, host, port and path prefix without a trailing slash, such as `https://api.openai.com/v1`.
     pub base_url: http::Uri,
     /// The credential, resolved.

@@ -340,11 +340,11 @@ impl Gateway {
         charges.peek().is_some() && self.accounts.holds.is_near(charges, call.at_ms)
     }
 
-    /// *hold*: what an attempt at `target` is let go with.
+    /// *hold*: what an attempt at `target` is let go with, whose body is so many `bytes` long when it leaves.
     pub(super) async fn hold(
         &self,
         call: &Call,
-        (row, target): (&Row, &ModelRef),
+        (row, target, bytes): (&Row, &ModelRef, usize),
         meter: &Meter,
         purse: &Purse,
     ) -> Result<Funds, ApiError> {
@@ -352,7 +352,7 @@ impl Gateway {
         let view = &call.facts.view;
         let own_limit = limit_of(view, price.as_deref());
         let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
-        let funds = Funds::unlimited(&call.facts, row, price, cut);
+        let funds = Funds::unlimited((&call.facts, bytes), row, price, cut);
         if purse.charges.is_empty() {
             return Ok(funds);
         }
@@ -531,7 +531,7 @@ impl Gateway {
         let (Some(price), Some(output), Some(input)) = (&funds.price, funds.bounds.output, funds.bounds.input) else {
             return;
         };
-        if !is_large || input < call.body.len() as u64 {
+        if !is_large || input < funds.bounds.bytes as u64 {
             return;
         }
         let Some(counting) = self.counting(call, row, target) else { return };

@@ -13,11 +13,11 @@ use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::view::Attachments;
 use crate::providers::{Row, body::Sent};
+use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
 use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
-use crate::wire::openai_reply::Facts;
 
 use super::accounts::Accounts;
 use super::estimates::{Counting, Estimates};
@@ -51,6 +51,8 @@ pub struct Attempt {
     vendor: String,
     price: Option<Arc<Price>>,
     discount_ppm: u32,
+    /// Length of the body that left.
+    bytes: u64,
     bounds: Bounds,
     /// What is held for it.
     pub hold: Option<Hold>,
@@ -134,8 +136,13 @@ impl Settled {
 }
 
 impl Attempt {
-    /// One that leaves with these funds.
-    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, funds: Funds) -> Self {
+    /// One that leaves with these funds and a body of so many `bytes`.
+    pub fn new(
+        id: AttemptId,
+        (row, target): (&Row, &ModelRef),
+        (call, bytes): (&CallFacts, usize),
+        funds: Funds,
+    ) -> Self {
         Self {
             id,
             sent: Sent::default(),
@@ -146,6 +153,7 @@ impl Attempt {
             vendor: row.vendor().to_owned(),
             price: funds.price,
             discount_ppm: row.discount_ppm(),
+            bytes: bytes as u64,
             bounds: funds.bounds,
             hold: funds.hold,
             beyond: NanoUsd::ZERO,
@@ -157,7 +165,7 @@ impl Attempt {
             stated: None,
             usage_is_final: false,
             service_tier: None,
-            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
+            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.habits()),
             text_bytes: 0,
             words: 0,
             unfinished: call.view.answers_expected(),
@@ -233,8 +241,8 @@ impl Attempt {
     }
 
     /// About how many tokens it has read and written so far: as reported, else by its bytes.
-    pub fn relayed(&self, call: &CallFacts) -> (u64, u64) {
-        let estimated = (tokens::estimate(call.body_bytes as u64), tokens::estimate(self.text_bytes));
+    pub fn relayed(&self) -> (u64, u64) {
+        let estimated = (tokens::estimate(self.bytes), tokens::estimate(self.text_bytes));
         self.usage.map_or(estimated, |usage| (usage.input_tokens, usage.output_tokens.max(estimated.1)))
     }
 
@@ -453,7 +461,7 @@ impl Attempt {
     fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
         if self.beside.is_none() && usage.apart == Apart::NONE && !self.hears {
             // The bytes of what is attached say nothing of its tokens.
-            let body_bytes = (call.view.attachments == Attachments::default()).then_some(call.body_bytes as u64);
+            let body_bytes = (call.view.attachments == Attachments::default()).then_some(self.bytes);
             estimates.learn(&self.target, usage, body_bytes, self.text_bytes);
         }
     }
@@ -465,7 +473,7 @@ impl Attempt {
         if attached.recordings > 0 || attached.references > 0 {
             return self.in_doubt(Fate::Completed, WhyUnknown::Attachments);
         }
-        let text_bytes = call.body_bytes.saturating_sub(attached.bytes) as u64;
+        let text_bytes = self.bytes.saturating_sub(attached.bytes as u64);
         let (input_tokens, of_input) =
             estimates.input(&self.target, self.counting.as_ref(), text_bytes, attached.images);
         let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);

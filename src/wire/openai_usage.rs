@@ -9,10 +9,10 @@ use crate::money::{NanoUsd, scaled};
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::reply::usage::{Apart, Usage, WhyUnknown};
 
-use super::vendors::{Dialect, Reasoning, States};
+use super::vendors::{Habits, Reasoning, States};
 
 /// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
-const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
+pub(super) const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
 /// A million dollars: who says that one call costs more does not count in dollars.
 const STATED_NANO_PLAUSIBLE_MAX: i64 = 1_000_000_000_000_000;
 /// Nano-dollars of a dollar, and of one of xAI's ticks, as powers of ten.
@@ -32,12 +32,12 @@ pub struct Reported {
 }
 
 /// Reads one usage object; `None` for what is not one, or lacks the figures that matter.
-pub fn read(json: &str, dialect: Dialect) -> Option<Reported> {
+pub fn read(json: &str, habits: Habits) -> Option<Reported> {
     let mut scanner = Scanner::new(json);
     let mut figures = Figures::default();
     scanner.object::<JsonError>(|s, key| figures.member(s, key)).ok()?;
-    let stated = figures.stated(dialect.states);
-    figures.normalised(dialect).map(|reported| Reported { stated, ..reported })
+    let stated = figures.stated(habits.states);
+    figures.normalised(habits).map(|reported| Reported { stated, ..reported })
 }
 
 /// The figures of one object by the names that vendors give them. Where two names say the same, or one stands
@@ -204,7 +204,7 @@ impl Figures {
 
     /// Figures that contradict each other are taken for what they must at least mean: a whole is never less than
     /// its parts, and what a total has too much was billed.
-    fn normalised(self, dialect: Dialect) -> Option<Reported> {
+    fn normalised(self, habits: Habits) -> Option<Reported> {
         let cached = self.cached.max(self.cache_read).unwrap_or(0);
         let written_1h = self.written_1h.unwrap_or(0);
         let parts = self.written_5m.unwrap_or(0).saturating_add(written_1h);
@@ -216,7 +216,7 @@ impl Figures {
         }
         let mut reasoning = self.reasoning.unwrap_or(0);
         let excess = self.total.and_then(|total| total.checked_sub(input.saturating_add(output)));
-        let (beside, unexplained) = match (excess, dialect.reasoning) {
+        let (beside, unexplained) = match (excess, habits.reasoning) {
             (Some(0), _) => (0, false),
             (Some(excess), _) if excess == reasoning => (reasoning, false),
             (Some(excess), Reasoning::Beside) => (excess.max(reasoning), false),
@@ -258,13 +258,13 @@ fn spelt(number: &mut Option<String>, s: &mut Scanner<'_>) -> Result<(), JsonErr
     Ok(())
 }
 
-fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
+pub(super) fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
     *figure = (*figure).max(count(s)?);
     Ok(())
 }
 
 /// A count, however it is spelt; `None` for what is none.
-fn count(s: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
+pub(super) fn count(s: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
     if s.peek() == Some(b'"') {
         let text = s.string()?;
         return Ok(match Scanner::new(text.raw.trim_ascii()).whole_number() {

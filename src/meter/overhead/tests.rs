@@ -10,9 +10,9 @@ use super::*;
 use crate::ledger::record::Fate;
 use crate::ledger::rollup::lines;
 use crate::plan::{Reason, Why};
+use crate::reply::facts::Facts;
 use crate::reply::usage::Apart;
 use crate::report::{By, Report};
-use crate::wire::openai_reply::Facts;
 
 const USAGE: Usage = Usage {
     input_tokens: 1_000_000,

@@ -3,7 +3,7 @@
 use super::*;
 
 fn read_of(vendor: &str, json: &str) -> Option<Reported> {
-    read(json, Dialect::of(vendor))
+    read(json, Habits::of(vendor))
 }
 
 /// Input, cached, written, output, reasoning, and whether more is billed.
