@@ -16,7 +16,7 @@ use crate::budget::pace::{Limited, Reached};
 use crate::budget::period::counts_from;
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
-use crate::config::{self, Key, Mode, Payers, Team};
+use crate::config::{self, Key, Members, Mode, Payers, Team};
 use crate::cost::Price;
 use crate::ids::TeamId;
 use crate::ledger::{Adjusted, LedgerError, Spender, Spent, Users};
@@ -67,12 +67,8 @@ pub(super) fn terms_of<'p>(teams: &'p [Team], payer: &Payer) -> Option<&'p Terms
     let named = |team: &TeamId| teams.iter().find(|known| known.id == *team);
     match payer {
         Payer::Team(team) => Some(&named(team)?.terms),
-        Payer::Project(team, name) => {
-            let team = named(team)?;
-            let named = team.projects.iter().find(|(project, _)| **project == **name).map(|(_, terms)| terms);
-            named.or(team.each_project.as_ref())
-        }
-        Payer::User(team, _) => named(team)?.each_user.as_ref(),
+        Payer::Project(team, name) => named(team)?.projects.of(name),
+        Payer::User(team, name) => named(team)?.users.of(name),
         Payer::Key(_) => None,
     }
 }
@@ -82,12 +78,10 @@ pub fn payers(teams: &[Team], who: &Attribution, key: Option<&Key>) -> Vec<(Paye
     let mut found = Vec::new();
     if let Some(team) = teams.iter().find(|team| team.id == who.team) {
         found.push((Payer::Team(team.id.clone()), team.terms.clone()));
-        if let Some(project) = &who.project {
-            let named = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
-            let terms = named.or(team.each_project.as_ref());
-            found.extend(terms.map(|terms| (Payer::Project(team.id.clone(), project.as_str().into()), terms.clone())));
+        if let Some((project, terms)) = who.project.as_ref().and_then(|name| Some((name, team.projects.of(name)?))) {
+            found.push((Payer::Project(team.id.clone(), project.as_str().into()), terms.clone()));
         }
-        if let (Some(user), Some(terms)) = (&who.user, &team.each_user) {
+        if let Some((user, terms)) = who.user.as_ref().and_then(|name| Some((name, team.users.of(name)?))) {
             found.push((Payer::User(team.id.clone(), user.as_str().into()), terms.clone()));
         }
     }
@@ -103,18 +97,14 @@ pub fn payers(teams: &[Team], who: &Attribution, key: Option<&Key>) -> Vec<(Paye
 /// Those of the ledger.
 pub fn recall(accounts: &Accounts, config: &Payers, keys: &[Key], whose: Whose<'_>) -> Result<(), LedgerError> {
     let budgets = |terms: &Terms| terms.budget.map(|budget| budget.every);
-    let teams = config.teams.iter().flat_map(|team| {
-        let projects = team.projects.iter().map(|(_, terms)| terms);
-        std::iter::once(&team.terms).chain(projects).chain(&team.each_project).chain(&team.each_user)
-    });
+    let teams = config.teams.iter().flat_map(Team::all_terms);
     let teams = teams.filter(|_| !matches!(whose, Whose::Keys));
     let now = now_ms();
     let from = |every: Every| counts_from(every, now, &accounts.timezone);
     let Some(since) = teams.chain(keys.iter().map(|key| &key.terms)).filter_map(budgets).map(from).min() else {
         return Ok(());
     };
-    let by_user = config.teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some()));
-    let rows = accounts.ledger.spent_since(if by_user { Users::Apart } else { Users::Together }, since)?;
+    let rows = accounts.ledger.spent_since(told_apart(&config.teams), since)?;
     let by_name: HashMap<&str, &Key> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
     let budgets_of = |spender: &Spender| {
         let key = by_name.get(spender.key.as_str()).copied();
@@ -188,6 +178,12 @@ pub fn recall_adjustments(accounts: &Accounts, config: &Payers) -> Result<(), Le
     Ok(())
 }
 
+/// Whether sums are needed by user.
+pub(super) fn told_apart(teams: &[Team]) -> Users {
+    let have_budgets = |team: &Team| team.users.all().any(|terms| terms.budget.is_some());
+    if teams.iter().any(have_budgets) { Users::Apart } else { Users::Together }
+}
+
 /// Who a row of sums is of.
 pub(super) fn claimed_by(spender: &Spender) -> Attribution {
     let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
@@ -234,9 +230,11 @@ pub enum Whose<'p> {
 pub fn recall_new_payers(accounts: &Accounts, before: &Payers, after: &Payers) -> Result<(), LedgerError> {
     let kinds = |team: &Team| {
         let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
-        let projects: Vec<_> = team.projects.iter().map(|(name, terms)| (name.clone(), every(terms))).collect();
-        let each = [&team.each_project, &team.each_user].map(|terms| terms.as_ref().and_then(every));
-        (every(&team.terms), projects, each)
+        let members = |members: &Members| {
+            let named: Vec<_> = members.named.iter().map(|(name, terms)| (name.clone(), every(terms))).collect();
+            (named, members.each.as_ref().and_then(every))
+        };
+        (every(&team.terms), members(&team.projects), members(&team.users))
     };
     let is_known = |team: &Team| before.team(team.id.as_str()).is_some_and(|before| kinds(before) == kinds(team));
     if after.teams.iter().all(is_known) {

@@ -440,7 +440,7 @@ async fn a_repeated_request_has_the_same_answer_and_makes_no_second_key() {
 async fn how_budgets_stand_is_told_by_the_gateway_and_by_its_ledger_alike() {
     let world = ok_world(
         "teams: { data: { budget: { usd: 5, every: month }, projects: { idle: { budget: { usd: 2, every: day } } }, \
-         users: { budget: { usd: 1, every: rolling 24h } } }, open: {} }",
+         users: { bob: { budget: { usd: 4, every: day } }, \"*\": { budget: { usd: 1, every: rolling 24h } } } }, open: {} }",
     )
     .await;
     let key = world.make(json!({ "name": "ci", "team": "data", "budget": { "usd": "3", "every": "day" } })).await;
@@ -448,10 +448,11 @@ async fn how_budgets_stand_is_told_by_the_gateway_and_by_its_ledger_alike() {
     assert_eq!(world.chat_as(question, &[("authorization", &format!("Bearer {key}"))]).await.status, 200);
     let spent = NanoUsd(world.provider.invoice().total().0);
     let told = world.api(Method::GET, "budgets", &[], "").await.json();
-    let expected = [("team", "data", 5), ("project", "idle", 2), ("user", "ann", 1), ("key", "ci", 3)];
+    let expected =
+        [("team", "data", 5), ("project", "idle", 2), ("user", "bob", 4), ("user", "ann", 1), ("key", "ci", 3)];
     assert_eq!(told["budgets"].as_array().map(Vec::len), Some(expected.len()), "{told}");
     for (budget, (payer, name, usd)) in told["budgets"].as_array().unwrap().iter().zip(expected) {
-        let spent = if payer == "project" { NanoUsd::ZERO } else { spent };
+        let spent = if ["idle", "bob"].contains(&name) { NanoUsd::ZERO } else { spent };
         assert_eq!((&budget["payer"], &budget["name"]), (&json!(payer), &json!(name)), "{told}");
         assert_eq!(budget["usd"], usd.to_string(), "{told}");
         assert_eq!(budget["spent_usd"], spent.to_string(), "{told}");
@@ -472,7 +473,8 @@ async fn how_budgets_stand_is_told_by_the_gateway_and_by_its_ledger_alike() {
 #[tokio::test]
 async fn the_admin_api_lists_keys_teams_and_the_audit() {
     let world = ok_world(
-        "teams: { data: { budget: { usd: 5, every: day }, projects: { \"*\": { limits: { concurrency: 2 } } } } }",
+        "teams: { data: { budget: { usd: 5, every: day }, projects: { \"*\": { limits: { concurrency: 2 } } }, \
+         users: { limits: { concurrency: 3 }, bob: { limits: { concurrency: 4 } } } } }",
     )
     .await;
     for name in ["a", "b", "c"] {
@@ -487,6 +489,8 @@ async fn the_admin_api_lists_keys_teams_and_the_audit() {
     let teams = world.api(Method::GET, "teams", &[], "").await.json();
     assert_eq!(teams["teams"][0]["budget"]["usd"], "5");
     assert_eq!(teams["teams"][0]["projects"]["*"]["limits"]["concurrency"], 2);
+    assert_eq!(teams["teams"][0]["users"]["limits"]["concurrency"], 3);
+    assert_eq!(teams["teams"][0]["named_users"]["bob"]["limits"]["concurrency"], 4);
     let audit = world.api(Method::GET, "audit?key=b", &[], "").await.json();
     assert_eq!(audit["audit"].as_array().map(Vec::len), Some(1));
     let row = &audit["audit"][0];
