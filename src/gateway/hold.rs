@@ -27,6 +27,7 @@ use crate::meter::funds::{Bounds, Funds, limit_of};
 use crate::meter::holds::{Hold, Running};
 use crate::money::NanoUsd;
 use crate::plan::ModelRef;
+use crate::prompt::json::WholeNumber;
 use crate::prompt::view::Attachments;
 use crate::providers::Row;
 use crate::report::midnight;
@@ -42,8 +43,10 @@ const UNCOUNTED_TOKENS: u64 = 100;
 const VIEWS_TIMEOUT: Duration = Duration::from_secs(10);
 /// From midnight to noon, in milliseconds.
 pub(super) const NOON_MS: i64 = 12 * 3_600_000;
-/// The tokens of a body are counted behind its back where its hold is more than this part of what is left.
+/// The tokens of a body are counted behind its back where its hold is more than this part of what is left, or all that is
+/// held more than that part of what is not spent: no more than that is idle for want of counting.
 const LARGE_HOLD: i64 = 16;
+const LARGE_HOLDS: i64 = 4;
 
 /// What a request is held to.
 pub(super) struct Purse {
@@ -400,13 +403,23 @@ impl Gateway {
             Ask { charges, at_ms, want, least, watched: false }
         };
         let holds = &self.accounts.holds;
+        let (mut is_counted, mut lowered) = (false, may_shrink && limit.is_none());
         let hold = match holds.at_once(&ask(&funds.bounds)) {
             Some(hold) => hold,
             None => {
+                // Whoever names no limit does not lock away all that is left: what answers need is far below what models may write.
+                if may_shrink
+                    && view.output_limit == WholeNumber::Absent
+                    && limit.is_some_and(|limit| limit > OPEN_END_TOKENS)
+                {
+                    funds.bounds = funds.bounds.with_output_limit(&price, view, OPEN_END_TOKENS);
+                    lowered = true;
+                }
                 let before = Instant::now();
                 let left = call.facts.deadline.map(|deadline| deadline.saturating_sub(call.facts.arrived.elapsed()));
                 let patience = self.routing.payers.load().holding.hold_wait.min(left.unwrap_or(Duration::MAX));
                 if let Some(counted) = self.count_exactly(call, row, target, patience).await {
+                    is_counted = true;
                     funds.bounds = funds.bounds.with_input(&price, counted);
                 }
                 let held = holds.hold(&ask(&funds.bounds), patience).await;
@@ -414,12 +427,14 @@ impl Gateway {
                 held.map_err(|short| self.short(&short))?
             }
         };
-        if funds.bounds.cost.is_some_and(|cost| hold.amount < cost) || (may_shrink && limit.is_none()) {
+        if lowered || funds.bounds.cost.is_some_and(|cost| hold.amount < cost) {
             let fitting = largest_limit(&funds.bounds, &price, call, hold.amount, least_limit);
             funds.output_limit = Some(fitting);
             funds.bounds = funds.bounds.with_output_limit(&price, view, fitting);
         }
-        self.count_behind(call, (row, target), &funds, &hold, purse);
+        if !is_counted {
+            self.count_behind(call, (row, target), &funds, &hold, purse);
+        }
         funds.hold = Some(hold);
         Ok(funds)
     }
@@ -521,15 +536,21 @@ impl Gateway {
         })
     }
 
-    /// Counts the tokens of a body whose hold is a large part of what is left, while its call is under way, and leaves to
-    /// others what it cannot need.
+    /// Counts the tokens of a body whose hold is a large part of what is left, or one of many that are, while its call is under
+    /// way, and leaves to others what it cannot need.
     fn count_behind(&self, call: &Call, (row, target): (&Row, &ModelRef), funds: &Funds, hold: &Hold, purse: &Purse) {
-        let free = self.accounts.holds.with(|books| books.free_of(&purse.charges, call.facts.at_ms));
-        let is_large = hold.amount.0.saturating_mul(LARGE_HOLD) > free.0;
-        let (Some(price), Some(output), Some(input)) = (&funds.price, funds.bounds.output, funds.bounds.input) else {
+        let is_large = self.accounts.holds.with(|books| {
+            purse.charges.iter().any(|Charge { payer, budget }| {
+                let (spent, held) = books.balance(payer, budget.every, call.facts.at_ms);
+                let unspent = budget.usd - spent;
+                hold.amount.0.saturating_mul(LARGE_HOLD) > (unspent - held).0
+                    || held.0.saturating_mul(LARGE_HOLDS) > unspent.0
+            })
+        });
+        let (Some(price), Some(output)) = (&funds.price, funds.bounds.output) else {
             return;
         };
-        if !is_large || input < call.body.len() as u64 {
+        if !is_large {
             return;
         }
         let Some(counting) = self.counting(call, row, target) else { return };
@@ -543,7 +564,8 @@ impl Gateway {
     }
 }
 
-/// The limit an answer, in tokens, that is lowered to what is left where neither client nor price book name one.
+/// The limit an answer, in tokens, that is lowered to what is left where the client names none, and the price book none or
+/// one that is larger and does not fit.
 const OPEN_END_TOKENS: u64 = 16_384;
 
 /// The largest limit an answer, at least `least`, whose bound is within `amount`.
