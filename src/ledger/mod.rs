@@ -177,6 +177,7 @@ impl Ledger {
             | Record::Served(..)
             | Record::Closed(_)
             | Record::Refused(..)
+            | Record::Apart(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {

@@ -36,7 +36,7 @@ use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, Req
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
-use crate::reply::usage::{Source, Usage};
+use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
@@ -398,6 +398,9 @@ impl Meter {
             }
             _ => Record::Priced(outcome, settled.pricing()),
         };
+        if let Some(apart) = settled.usage.map(|usage| usage.apart).filter(|apart| *apart != Apart::NONE) {
+            drop(self.accounts.ledger.append(&Record::Apart(outcome.attempt, apart)));
+        }
         drop(self.accounts.commit(&record));
         if ends.is_some() {
             self.amend(drawn, loss);

@@ -231,7 +231,7 @@ const USED: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
-    apart: crate::reply::usage::Apart::NONE,
+    apart: Apart::NONE,
 };
 
 #[test]
