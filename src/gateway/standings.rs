@@ -9,7 +9,8 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::hold::{NOON_MS, claimed_by, payers, terms_of, told_apart};
+use super::hold::{payers, terms_of};
+use super::recall::{NOON_MS, claimed_by, told_apart};
 use crate::budget::period::counts_from;
 use crate::budget::{Ask, Budget, Charge, Every, Payer, Terms};
 use crate::config::{Key, Team};
