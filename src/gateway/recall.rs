@@ -26,15 +26,29 @@ pub(super) const NOON_MS: i64 = 12 * 3_600_000;
 ///
 /// Those of the ledger.
 pub fn recall(accounts: &Accounts, config: &Payers, keys: &[Key], whose: Whose<'_>) -> Result<(), LedgerError> {
+    recall_at(now_ms(), accounts, config, keys, whose)
+}
+
+/// The clock may be ahead, and be set right while the process runs. Then it is in the period of what was spent last, or
+/// nothing was spent in its period: so that one is recalled as well.
+fn recall_at(
+    now: i64,
+    accounts: &Accounts,
+    config: &Payers,
+    keys: &[Key],
+    whose: Whose<'_>,
+) -> Result<(), LedgerError> {
     let budgets = |terms: &Terms| terms.budget.map(|budget| budget.every);
     let teams = config.teams.iter().flat_map(Team::all_terms);
     let teams = teams.filter(|_| !matches!(whose, Whose::Keys));
-    let now = now_ms();
-    let from = |every: Every| counts_from(every, now, &accounts.timezone);
-    let Some(since) = teams.chain(keys.iter().map(|key| &key.terms)).filter_map(budgets).map(from).min() else {
+    let kinds: HashSet<Every> = teams.chain(keys.iter().map(|key| &key.terms)).filter_map(budgets).collect();
+    if kinds.is_empty() {
         return Ok(());
-    };
-    let rows = accounts.ledger.spent_since(told_apart(&config.teams), since)?;
+    }
+    let users = told_apart(&config.teams);
+    let last = accounts.ledger.last_spent(users, now)?.unwrap_or(now);
+    let from = |every: Every| counts_from(every, last, &accounts.timezone);
+    let rows = accounts.ledger.spent_since(users, kinds.into_iter().map(from).min().unwrap_or(now))?;
     let by_name: HashMap<&str, &Key> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
     let budgets_of = |spender: &Spender| {
         let key = by_name.get(spender.key.as_str()).copied();
@@ -208,4 +222,73 @@ pub fn recall_keys_anew(accounts: &Accounts, config: &Payers, keys: &[Key]) -> R
         }
     });
     recall(accounts, config, keys, Whose::Keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::config;
+    use crate::ids::RequestId;
+    use crate::meter::tests::accounts;
+
+    const CONFIG: &str = "
+providers: { p: { protocol: openai, base_url: 'http://127.0.0.1:1/v1', models: ['*'] } }
+teams:
+  daily: { budget: { usd: 5, every: day } }
+  monthly: { budget: { usd: 5, every: month } }
+  rolling: { budget: { usd: 5, every: rolling 24h } }
+";
+
+    /// What is booked as spent at a moment, by team, where a process started at another one.
+    fn spent(started: &str, moment: &str) -> Vec<i64> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (accounts, _log) = accounts(folder.path());
+        let config = config::parse("farthing.yaml", CONFIG, folder.path(), &|_| None).expect("a configuration");
+        let ledger = Connection::open(folder.path().join("farthing.db")).expect("the ledger");
+        let rows = [("2026-10-31T23:00:00Z", 1), ("2026-11-27T14:00:00Z", 10), ("2026-11-28T12:20:00Z", 100)];
+        for (at, nano) in rows {
+            for team in &config.teams {
+                let (id, at) = (RequestId::new(), at.parse::<Timestamp>().expect("a moment").as_millisecond());
+                let sql = format!(
+                    "INSERT INTO requests (request_id, at_ms, team, status, cost_low_nano)
+                     VALUES ('{id}', {at}, '{}', 'ok', {nano});
+                     INSERT INTO attempts (attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano)
+                     VALUES ('{id}-1', '{id}', 'completed', 'reported', {nano}, {nano}, {nano});",
+                    team.id
+                );
+                ledger.execute_batch(&sql).expect("rows");
+            }
+        }
+        let ms = |text: &str| text.parse::<Timestamp>().expect("a moment").as_millisecond();
+        recall_at(ms(started), &accounts, &config.payers(), &[], Whose::All).expect("it recalls");
+        let balance = |team: &Team| {
+            let every = team.terms.budget.expect("a budget").every;
+            let payer = Payer::Team(team.id.clone());
+            accounts.holds.with(|books| books.balance(&payer, every, ms(moment))).0.0
+        };
+        config.teams.iter().map(balance).collect()
+    }
+
+    #[test]
+    fn a_start_recalls_what_counts_now() {
+        let now = "2026-11-28T12:30:00Z";
+        assert_eq!(spent(now, now), [100, 110, 110]);
+    }
+
+    #[test]
+    fn a_start_with_a_clock_that_is_ahead_recalls_what_counts_once_it_is_set_right() {
+        for ahead in ["2026-11-30T12:30:00Z", "2026-12-28T12:30:00Z", "2031-01-01T00:00:00Z"] {
+            assert_eq!(spent(ahead, "2026-11-28T12:30:00Z"), [100, 110, 110], "{ahead}");
+        }
+        // Ahead it takes nothing from the periods that are not yet.
+        assert_eq!(spent("2026-12-28T12:30:00Z", "2026-12-28T12:30:00Z"), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_start_with_a_clock_that_is_behind_recalls_what_counts_once_it_is_set_right() {
+        assert_eq!(spent("2026-11-20T00:00:00Z", "2026-11-28T12:30:00Z"), [100, 110, 110]);
+    }
 }

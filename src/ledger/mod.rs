@@ -256,6 +256,16 @@ impl Ledger {
         balances::spent_since(&self.path, users, since_ms)
     }
 
+    /// The last quarter of an hour until `now_ms` in which anybody spent anything, by its beginning. It is later only than
+    /// what a clock that was ahead wrote down.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
+    pub fn last_spent(&self, users: Users, now_ms: i64) -> Result<Option<i64>, LedgerError> {
+        balances::last_spent(&self.path, users, now_ms)
+    }
+
     /// What re-rating booked behind the adjustment of this number.
     ///
     /// # Errors

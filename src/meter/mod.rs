@@ -17,7 +17,7 @@ pub mod relay;
 pub mod savings;
 pub mod sketches;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::future::Future;
