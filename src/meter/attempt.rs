@@ -439,7 +439,8 @@ impl Attempt {
 
     /// What these tokens would have cost if none had been read from a cache or written to one.
     pub fn uncached(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
-        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, ..*usage };
+        let apart = Apart { cached_audio_input_tokens: None, ..usage.apart };
+        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, apart, ..*usage };
         self.priced(&plain, tier).ok()
     }
 

@@ -159,6 +159,25 @@ async fn a_request_costs_what_the_hour_of_its_arrival_says() {
     assert!(version.contains("/18:30-06:00") || version.contains("/06:00-18:30"), "{version}");
 }
 
+/// <https://platform.openai.com/docs/guides/realtime-costs>
+#[tokio::test]
+async fn what_the_provider_s_cache_took_off_sound_is_told() {
+    let usage = json!({"prompt_tokens": 139, "completion_tokens": 10, "total_tokens": 149,
+        "prompt_tokens_details": {"audio_tokens": 122, "cached_tokens": 64, "cached_tokens_details": {"audio_tokens": 64}}});
+    let reply = stream(&[json!({"choices": said("hi", json!("stop")), "usage": usage})]);
+    let provider = Provider::openai().model(script("gpt-x", [reply]));
+    let setup = Setup::of(provider).vendor("openai").tiers("lightweight: [sim/gpt-x]");
+    let rates = "{ input: 1, output: 10, audio_input: 30, cached_audio_input: 3 }";
+    let prices = format!("- {{ model: openai/gpt-x, usd_per_million: {rates} }}\n");
+    let world = setup.file("prices.yaml", &prices).more("prices: prices.yaml").start().await;
+    world.chat(asks("gpt-x", true, json!("hi"))).await;
+    let sql = "select a.cost_nano, provider_cache_nano, cached_audio_input_tokens
+        from requests_v1 join attempts_v1 a using (request_id)";
+    // 17 × $1 + 58 × $30 + 64 × $3 + 10 × $10, a million; the 64 would have cost 27 more.
+    let row = world.rows(sql).remove(0);
+    assert_eq!(row, [Int(17_000 + 1_740_000 + 192_000 + 100_000), Int(1_728_000), Int(64)]);
+}
+
 /// <https://docs.claude.com/en/api/messages#response-usage-server-tool-use>
 #[tokio::test]
 async fn what_a_provider_searched_costs_its_fee_where_the_book_knows_it_and_is_uncertain_where_not() {
