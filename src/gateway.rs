@@ -228,7 +228,8 @@ impl Gateway {
         let Some(dialect) = call.surface.talks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
             return Ok(());
         };
-        let speaks = |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.dialect()) == Some(dialect);
+        let speaks =
+            |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.speaks(dialect)) == Some(true);
         plan.targets.retain(speaks);
         match plan.targets.is_empty() {
             true => Err(unspoken(dialect)),
@@ -310,7 +311,7 @@ impl Gateway {
             Answered::Stream(events) => {
                 let cost_comment = self.config.server.cost_comment;
                 let rules = Rules {
-                    passing: Passing::new(row.dialect(), row.habits(), outbound.withhold_usage, cost_comment),
+                    passing: Passing::new(outbound.dialect, row.habits(), outbound.withhold_usage, cost_comment),
                     first_byte_deadline: timing.head(true),
                     idle_timeout: row.dispatch().idle_timeout,
                     deadline: timing.deadline,
@@ -322,7 +323,10 @@ impl Gateway {
             }
             Answered::Whole(body, encoded) => {
                 let seen = |facts: &Facts| meter.saw_whole(facts);
-                match row.read_whole((body, encoded), &answer.headers, timing.deadline, answer.held, seen).await {
+                match row
+                    .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
+                    .await
+                {
                     Ok(json) => Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter }),
                     Err(failure) => Err(Box::new((meter, failure))),
                 }

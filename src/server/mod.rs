@@ -39,7 +39,7 @@ use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
 use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::{messages_request, openai_chat};
+use crate::wire::{messages_request, openai_chat, responses_request};
 
 pub use admission::Admission;
 pub use attribute::attribute;
@@ -205,6 +205,7 @@ impl Server {
         let read = Instant::now();
         let view = match surface {
             Surface::Messages => messages_request::read(&body),
+            Surface::Responses => responses_request::read(&body),
             _ => openai_chat::read(&body),
         };
         let view = view.map_err(refusal_of)?;
@@ -242,8 +243,8 @@ fn not_served(path: &str) -> ApiError {
     let message = match path {
         "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
         _ => {
-            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/messages`, \
-             `GET /v1/models` and `POST /v1/feedback`"
+            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/responses`, \
+             `POST /v1/messages`, `GET /v1/models` and `POST /v1/feedback`"
         }
     };
     ApiError::new(Code::NotFound, message)
@@ -258,7 +259,9 @@ fn refusal_of(error: BodyError) -> ApiError {
         BodyError::DuplicateKey(key) | BodyError::Respelt(key) => {
             ApiError::new(Code::DuplicateKey, error.to_string()).param(key)
         }
-        BodyError::Wrong { key, .. } => ApiError::new(Code::InvalidBody, error.to_string()).param(key),
+        BodyError::Wrong { key, .. } | BodyError::NotServed(key) => {
+            ApiError::new(Code::InvalidBody, error.to_string()).param(key)
+        }
         BodyError::Json(_) => ApiError::new(Code::InvalidBody, error.to_string()),
     }
 }
