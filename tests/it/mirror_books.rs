@@ -208,7 +208,7 @@ fn without_a_mirror_the_ledger_has_no_triggers_and_no_notes() {
     assert_eq!(notes(&ledger), 0);
     end(ledger);
     let ledger = open(folder.path(), "postgres://farthing@127.0.0.1:1/nothing?sslmode=disable");
-    assert_eq!(notes(&ledger), 10);
+    assert_eq!(notes(&ledger), 9);
     end(ledger);
     let ledger = Ledger::open(&options(folder.path())).expect("the ledger opens").0;
     ledger.mirror_to(None).expect("it forgets");
