@@ -9,6 +9,7 @@ use farthing::ledger::mirror::{Reader, compare, statements as mirrored};
 use farthing::ledger::open_views;
 use farthing::ledger::record::{Feedback, Record};
 use farthing::ledger::statements::{self, Books, Month};
+use farthing::report::By;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
@@ -104,10 +105,16 @@ fn statements_adjustments_and_feedback_are_mirrored_and_read_from_there() {
     settled(&path, &url, 1);
     let views = open_views(&path).expect("the views");
     let ours = statements::show(&views, "data", "2026-09").expect("rows").expect("a statement");
-    let (theirs, listed) = aside(|| {
+    let by = [By::Day, By::Team, By::Model];
+    let month = (SEPTEMBER, date(2026, 9, 30));
+    let booked = statements::adjusted(&views, &by, month, &TimeZone::UTC).expect("lines");
+    let (theirs, listed, booked_there) = aside(|| {
         let mirror = Reader::open(&target(&url)).expect("it answers");
-        (mirrored::show(&mirror, "data", "2026-09").expect("rows"), mirrored::list(&mirror).expect("rows"))
+        let booked = statements::adjusted(&mirror, &by, month, &TimeZone::UTC).expect("lines");
+        (mirrored::show(&mirror, "data", "2026-09").expect("rows"), mirrored::list(&mirror).expect("rows"), booked)
     });
+    assert_eq!((booked.len(), booked[0].figures.adjusted), (1, -30));
+    assert_eq!(booked_there, booked, "a report of the mirror has them as well");
     assert_eq!(ours.total().cost, 70);
     assert_eq!(theirs, [ours]);
     assert_eq!(listed, statements::list(&views).expect("rows"));
