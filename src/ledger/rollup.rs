@@ -306,6 +306,15 @@ pub(super) const OF_SPAN: &str = concat!(
     )
 );
 
+/// What attempts of a span count for that were priced at a service tier of their own.
+const OF_TIER: &str = concat!(
+    "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, session, provider, model, ",
+    figures!(),
+    " FROM (",
+    rows!("r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND a.priced_tier = ?5"),
+    ") AS of_tier"
+);
+
 /// How what is there already goes up by what is inserted. A sum beyond what is an integer stops at the last one:
 /// <https://www.sqlite.org/lang_expr.html#castexpr>
 static ADDS_UP: LazyLock<String> = LazyLock::new(|| {
@@ -496,6 +505,31 @@ pub fn lines(
     let mut lines = read()?;
     lines.retain(|line| !line.figures.is_zero());
     Ok(lines)
+}
+
+/// The part of [`lines`] that was priced at another service tier than the standard one (flex, batch, priority), by tier and slot.
+/// No sums know of tiers: the rows of the span are read.
+///
+/// # Errors
+///
+/// The database's.
+pub fn lines_by_service_tier(
+    views: &impl Reads,
+    by: &[By],
+    since_ms: i64,
+    until_ms: i64,
+) -> Result<Vec<(String, Vec<Line>)>, LedgerError> {
+    // An attempt leaves when its request arrives, or later.
+    let (since, until) = ids_within(since_ms, until_ms);
+    let tiers = "SELECT DISTINCT priced_tier FROM attempts
+        WHERE attempt_id >= ?1 AND attempt_id < ?2 AND priced_tier <> 'standard' ORDER BY 1";
+    let tiers = views.read(tiers, &[Cell::Text(since), Cell::Text(until)])?;
+    let lines = |tier: Cell| {
+        let [first, beyond, from, end] = span(since_ms, until_ms);
+        let lines = grouped(views, by, true, &format!("({OF_TIER})"), &[first, beyond, from, end, tier.clone()])?;
+        Ok((tier.text(), lines))
+    };
+    tiers.into_iter().flatten().map(lines).collect()
 }
 
 /// When the first request arrived that ended, to the quarter of an hour; `None`: none has.
