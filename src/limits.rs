@@ -122,8 +122,8 @@ pub const MARKED_TOOLS_MAX: usize = 128;
 pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 /// How long sketches gather before they are drawn together: a thread that wakes for each would cost more than they do.
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
-/// How long, of each such time, sketches may take of requests that have ended meanwhile; further ones have none.
-pub const SKETCH_LATE: Duration = Duration::from_millis(1);
+/// Of how many bytes of bodies, in each such time, sketches are drawn though their requests have ended meanwhile; further ones have none.
+pub const SKETCH_LATE_BYTES: usize = 16 << 10;
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.

@@ -18,6 +18,13 @@ pub struct ModelRef {
     pub model: ModelId,
 }
 
+impl ModelRef {
+    /// As it is written out, with room for just that.
+    pub fn spelt(&self) -> String {
+        [self.provider.as_str(), "/", self.model.as_str()].concat()
+    }
+}
+
 impl fmt::Display for ModelRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.provider, self.model)

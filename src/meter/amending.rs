@@ -25,7 +25,8 @@ impl Meter {
     pub(super) fn amend(&self, drawn: Option<Drawn>, loss: Option<Loss>) {
         let mut late = None;
         if let (None, Some(slot)) = (drawn, &self.sketch) {
-            if slot.set(Left::Settled(Settled { accounts: Arc::downgrade(&self.accounts), loss })).is_ok() {
+            let is_for_thread = self.is_to_be_found(loss.as_ref(), drawn) || !self.accounts.sketches.takes_back(slot);
+            if is_for_thread && slot.settle(Settled { accounts: Arc::downgrade(&self.accounts), loss }) {
                 return;
             }
             late = self.drawn();

@@ -69,7 +69,7 @@ pub struct Answered<'a> {
 impl Beside {
     /// A request that would have gone to `baseline` and was planned to go to `planned`.
     pub fn new(baseline: Priced, planned: Option<Priced>, met: Met) -> Self {
-        Self { name: baseline.model.to_string(), baseline, planned, met }
+        Self { name: baseline.model.spelt(), baseline, planned, met }
     }
 
     /// What nobody knows more of than where it would have gone.

@@ -1,26 +1,50 @@
 //! Sketches of requests' texts, drawn by a thread of their own while the provider writes its answer.
 //!
 //! A request leaves a reference to its body in a bounded queue and finds the sketch in its slot when it is settled, if it is
-//! there by then: nothing ever waits for one. To what was settled meanwhile it is added afterwards, as long as that takes
-//! little of the thread's time. The same thread knows how prompts began lately, and so what broke a cached prefix.
+//! there by then: nothing ever waits for one. To what was settled meanwhile it is added afterwards, as long as that is little;
+//! beyond it a request takes its reference back. The same thread knows how prompts began lately, and so what broke a cached prefix.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::accounts::Accounts;
 use crate::call::CallFacts;
 use crate::ledger::record::{Amended, Broke, Record, SketchedTexts};
-use crate::limits::{SKETCH_GATHER, SKETCH_LATE, SKETCH_WAITING_BYTES_MAX};
+use crate::limits::{SKETCH_GATHER, SKETCH_LATE_BYTES, SKETCH_WAITING_BYTES_MAX};
 use crate::money::NanoUsd;
 use crate::prompt::marks::{Change, Marks, Sides};
 use crate::prompt::outline::Chain;
 use crate::prompt::sketch::texts;
 
-/// Where a request finds its sketch: whoever comes second, the thread or the end of the request, sees what the other left.
-pub type Slot = Arc<OnceLock<Left>>;
+/// Where a request finds its sketch.
+pub type Slot = Arc<Place>;
+
+/// Whoever comes second, the thread or the end of the request, sees what the other left.
+#[derive(Default)]
+pub struct Place {
+    left: OnceLock<Left>,
+    /// What is to be drawn, until the thread takes it or the request takes it back.
+    job: Mutex<Option<Job>>,
+}
+
+impl Place {
+    /// What was left first.
+    pub fn get(&self) -> Option<&Left> {
+        self.left.get()
+    }
+
+    /// Leaves that a request has its row; false if the sketch is there by now.
+    pub fn settle(&self, settled: Settled) -> bool {
+        self.left.set(Left::Settled(settled)).is_ok()
+    }
+
+    fn take(&self) -> Option<Job> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// What is left in a slot.
 #[derive(Debug)]
@@ -89,13 +113,16 @@ pub struct Sketches {
 struct Waiting {
     key: u64,
     queue: Mutex<Queue>,
+    /// Of the bodies that wait.
+    bytes: AtomicUsize,
+    /// Bytes of bodies that may still be drawn late in this round.
+    late_bytes: AtomicUsize,
     news: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: Vec<Job>,
-    bytes: usize,
+    places: Vec<Slot>,
     is_closed: bool,
 }
 
@@ -104,13 +131,13 @@ struct Job {
     body: Bytes,
     /// The beginnings of its prompt and of the one before, if those differ.
     sides: Option<Sides>,
-    slot: Slot,
 }
 
 impl Sketches {
     /// Starts the thread; hashes are keyed with `key`. Without a thread there are no sketches.
     pub fn start(key: u64) -> Self {
-        let waiting = Arc::new(Waiting { key, queue: Mutex::default(), news: Condvar::new() });
+        let (queue, bytes, late_bytes) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(SKETCH_LATE_BYTES));
+        let waiting = Arc::new(Waiting { key, queue, bytes, late_bytes, news: Condvar::new() });
         let of_thread = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("sketches".to_owned()).spawn(move || of_thread.draw_all());
         if thread.is_err() {
@@ -121,18 +148,40 @@ impl Sketches {
 
     /// Asks for the sketch of a request; `None` if too much waits. `sides` are those of its prompt and the one before it.
     pub fn ask(&self, call: &Arc<CallFacts>, body: &Bytes, sides: Option<Sides>) -> Option<Slot> {
-        let mut queue = self.waiting.lock();
-        let bytes = queue.bytes + body.len();
-        if queue.is_closed || bytes > SKETCH_WAITING_BYTES_MAX {
+        let waiting = &*self.waiting;
+        if waiting.bytes.fetch_add(body.len(), Ordering::Relaxed) + body.len() > SKETCH_WAITING_BYTES_MAX {
+            waiting.bytes.fetch_sub(body.len(), Ordering::Relaxed);
             return None;
         }
-        let slot = Slot::default();
-        queue.bytes = bytes;
-        queue.jobs.push(Job { call: Arc::clone(call), body: body.clone(), sides, slot: Arc::clone(&slot) });
-        if queue.jobs.len() == 1 {
-            self.waiting.news.notify_one();
+        let job = Mutex::new(Some(Job { call: Arc::clone(call), body: body.clone(), sides }));
+        let slot = Arc::new(Place { left: OnceLock::new(), job });
+        let mut queue = waiting.lock();
+        if queue.is_closed {
+            return None;
+        }
+        queue.places.push(Arc::clone(&slot));
+        if queue.places.len() == 1 {
+            waiting.news.notify_one();
         }
         Some(slot)
+    }
+
+    /// Takes back what was asked of a request that ends without its sketch, where enough others may be drawn late already.
+    /// Few break a prefix, and those are worth the time. What is held for the thread is cold by the time it is let go: that
+    /// cost more than the sketches.
+    pub fn takes_back(&self, slot: &Slot) -> bool {
+        let waiting = &*self.waiting;
+        let mut job = slot.job.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bytes) = job.as_ref().filter(|job| job.sides.is_none()).map(|job| job.body.len()) else {
+            return false;
+        };
+        let is_let = |left: usize| (left > 0).then(|| left.saturating_sub(bytes));
+        if waiting.late_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_let).is_ok() {
+            return false;
+        }
+        waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        drop(job.take());
+        true
     }
 
     /// Ends the thread, once what waits is drawn.
@@ -165,17 +214,19 @@ impl Waiting {
     fn draw_all(&self) {
         let mut marks = Marks::default();
         loop {
-            let queue = self.news.wait_while(self.lock(), |queue| queue.jobs.is_empty() && !queue.is_closed);
+            let queue = self.news.wait_while(self.lock(), |queue| queue.places.is_empty() && !queue.is_closed);
             drop(queue);
             // What comes meanwhile wakes nobody; closing does.
             let gathered = self.news.wait_timeout_while(self.lock(), SKETCH_GATHER, |queue| !queue.is_closed);
             let mut queue = gathered.unwrap_or_else(PoisonError::into_inner).0;
-            let (jobs, is_closed) = (std::mem::take(&mut queue.jobs), queue.is_closed);
-            queue.bytes = 0;
+            let (places, is_closed) = (std::mem::take(&mut queue.places), queue.is_closed);
             drop(queue);
-            let mut spent = Duration::ZERO;
-            for job in jobs {
-                job.draw(self.key, &mut marks, &mut spent);
+            self.late_bytes.store(SKETCH_LATE_BYTES, Ordering::Relaxed);
+            for place in places {
+                if let Some(job) = place.take() {
+                    self.bytes.fetch_sub(job.body.len(), Ordering::Relaxed);
+                    job.draw(&place, self.key, &mut marks);
+                }
             }
             if is_closed {
                 return;
@@ -185,16 +236,10 @@ impl Waiting {
 }
 
 impl Job {
-    /// Draws the sketch into its slot, or adds it to what was settled without; `spent` is what the latter took so far.
-    fn draw(self, key: u64, marks: &mut Marks, spent: &mut Duration) {
-        let began = Instant::now();
-        let is_settled = self.slot.get().is_some();
-        if !is_settled && Arc::strong_count(&self.slot) == 1 {
+    /// Draws the sketch into its place, or adds it to what was settled without.
+    fn draw(self, place: &Slot, key: u64, marks: &mut Marks) {
+        if place.get().is_none() && Arc::strong_count(place) == 1 {
             // It ended without a row that has a sketch.
-            return;
-        }
-        // Few break a prefix, and those are worth the time.
-        if is_settled && self.sides.is_none() && *spent >= SKETCH_LATE {
             return;
         }
         let outline = &self.call.view.outline;
@@ -209,11 +254,10 @@ impl Job {
             repeated_bytes: found.repeated_bytes,
         };
         let drawn = Drawn { texts, change };
-        if self.slot.set(Left::Drawn(drawn)).is_err()
-            && let Some(Left::Settled(settled)) = self.slot.get()
+        if place.left.set(Left::Drawn(drawn)).is_err()
+            && let Some(Left::Settled(settled)) = place.get()
         {
             settled.amend(&self.call, &drawn);
-            *spent += began.elapsed();
         }
     }
 }

@@ -47,8 +47,8 @@ impl Health {
 
     /// Whether `target` rests at `now`. Unlike [`Health::admits`] this begins no trial.
     pub fn rests(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
-        let Some(circuit) = circuit else { return false };
-        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(circuit) = circuit.filter(|_| self.any.load(Ordering::Acquire)) else { return false };
+        let failing = self.lock();
         let opened = failing.get(target).and_then(|state| state.opened);
         opened.is_some_and(|opened| now.duration_since(opened) < circuit.cool_down)
     }

@@ -4,5 +4,6 @@ pub mod usage;
 
 /// Words of a text that begin behind a blank.
 pub fn words_begun(text: &str) -> u64 {
-    text.as_bytes().windows(2).filter(|pair| pair[0] == b' ' && pair[1].is_ascii_graphic()).count() as u64
+    let begins = |(before, byte): (&u8, &u8)| u64::from(*before == b' ' && byte.is_ascii_graphic());
+    text.as_bytes().iter().zip(text.as_bytes().iter().skip(1)).map(begins).sum()
 }

@@ -1,6 +1,7 @@
 //! Writes replies: the provider's bytes, our headers, and errors in the caller's dialect.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -23,6 +24,9 @@ use crate::wire::errors::{ApiError, Code};
 /// A whole reply goes out in frames of at most so many bytes, so that it waits here for a slow client of HTTP/2 and
 /// not in its connection, where nobody would notice.
 const WHOLE_FRAME_BYTES: usize = 128 << 10;
+
+/// How long most reasons are at most, in bytes.
+const REASON_BYTES: usize = 96;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-farthing-model");
@@ -243,7 +247,7 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
 /// What was decided, why, and what it cost.
 fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
     if let Some(model) = &decision.model {
-        set(headers, MODEL, &model.to_string());
+        set_owned(headers, MODEL, model.spelt());
     }
     let plan = &*decision.plan;
     if let Some(tier) = plan.tier {
@@ -251,13 +255,13 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
     }
     if let Some(finding) = &plan.finding {
         set(headers, POLICY, &finding.policy);
-        set(headers, CONFIDENCE, &share(finding.confidence_ppm));
+        set_owned(headers, CONFIDENCE, share(finding.confidence_ppm));
         if let Some(task) = &finding.task {
             set(headers, TASK, task);
         }
     }
     if let Some(would) = &plan.would {
-        set(headers, WOULD_MODEL, &would.model.to_string());
+        set_owned(headers, WOULD_MODEL, would.model.spelt());
         if let Some(tier) = would.tier {
             headers.insert(WOULD_TIER, HeaderValue::from_static(tier.as_str()));
         }
@@ -283,11 +287,21 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
 
 /// Why, and what is to be said beside. Prose of a policy that cannot stand in a header is left out.
 fn describe_reason(headers: &mut HeaderMap, name: HeaderName, reason: &Reason, asides: &str) {
-    let mut words = reason.to_string();
-    if HeaderValue::from_str(&words).is_err() {
-        words = Reason { because: None, ..reason.clone() }.to_string();
+    let words = words_of(reason, asides);
+    let value = HeaderValue::from_maybe_shared(Bytes::from(words)).or_else(|_| {
+        let bare = Reason { because: None, ..reason.clone() };
+        HeaderValue::from_maybe_shared(Bytes::from(words_of(&bare, asides)))
+    });
+    if let Ok(value) = value {
+        headers.insert(name, value);
     }
-    set(headers, name, &format!("{words}{asides}"));
+}
+
+fn words_of(reason: &Reason, asides: &str) -> String {
+    // Room for most: one that grows from nothing is moved some four times.
+    let mut words = String::with_capacity(REASON_BYTES);
+    write!(words, "{reason}{asides}").expect("a text takes what is written");
+    words
 }
 
 /// Millionths as a share with two decimals.
@@ -299,6 +313,13 @@ fn share(ppm: u32) -> String {
 /// Names that cannot stand in a header (a model's, say) are left out rather than altered.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The same of a value that nobody else needs.
+fn set_owned(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
         headers.insert(name, value);
     }
 }
