@@ -1,7 +1,6 @@
 //! Ceilings that hold against the provider's invoice, and refusals that are honest.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use farthing::simulator::{BillsAfterCut, ModelScript, Provider, Reply};
 use serde_json::{Value, json};
