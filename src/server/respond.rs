@@ -1,5 +1,6 @@
 //! Writes replies: the provider's bytes, our headers, and errors in the caller's dialect.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
@@ -287,6 +288,10 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
 
 /// Why, and what is to be said beside. Prose of a policy that cannot stand in a header is left out.
 fn describe_reason(headers: &mut HeaderMap, name: HeaderName, reason: &Reason, asides: &str) {
+    if let (Cow::Borrowed(word), "") = (reason.wording(), asides) {
+        headers.insert(name, HeaderValue::from_static(word));
+        return;
+    }
     let words = words_of(reason, asides);
     let value = HeaderValue::from_maybe_shared(Bytes::from(words)).or_else(|_| {
         let bare = Reason { because: None, ..reason.clone() };
