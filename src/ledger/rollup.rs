@@ -8,6 +8,7 @@
 
 pub(super) mod counted;
 pub(super) mod named;
+mod tiers;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 use named::Named;
 
 pub use named::fill_next;
+pub use tiers::lines_by_service_tier;
 
 /// What sums are told apart by besides the slot.
 pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
@@ -173,6 +175,7 @@ macro_rules! rows {
         )
     };
 }
+use {figures, last, rows};
 
 /// The other side of what teams are charged for answers that cost nothing: the team that is credited. A row as those of
 /// [`rows`] with their [`figures`], under the names that stand before the figures.
@@ -304,15 +307,6 @@ pub(super) const OF_SPAN: &str = concat!(
         "'', '', coalesce(r.tier, ''), coalesce(r.task, ''), '', '', '', '', ",
         "r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"
     )
-);
-
-/// What attempts of a span count for that were priced at a service tier of their own.
-const OF_TIER: &str = concat!(
-    "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, session, provider, model, ",
-    figures!(),
-    " FROM (",
-    rows!("r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND a.priced_tier = ?5"),
-    ") AS of_tier"
 );
 
 /// How what is there already goes up by what is inserted. A sum beyond what is an integer stops at the last one:
@@ -505,31 +499,6 @@ pub fn lines(
     let mut lines = read()?;
     lines.retain(|line| !line.figures.is_zero());
     Ok(lines)
-}
-
-/// The part of [`lines`] that was priced at another service tier than the standard one (flex, batch, priority), by tier and slot.
-/// No sums know of tiers: the rows of the span are read.
-///
-/// # Errors
-///
-/// The database's.
-pub fn lines_by_service_tier(
-    views: &impl Reads,
-    by: &[By],
-    since_ms: i64,
-    until_ms: i64,
-) -> Result<Vec<(String, Vec<Line>)>, LedgerError> {
-    // An attempt leaves when its request arrives, or later.
-    let (since, until) = ids_within(since_ms, until_ms);
-    let tiers = "SELECT DISTINCT priced_tier FROM attempts
-        WHERE attempt_id >= ?1 AND attempt_id < ?2 AND priced_tier <> 'standard' ORDER BY 1";
-    let tiers = views.read(tiers, &[Cell::Text(since), Cell::Text(until)])?;
-    let lines = |tier: Cell| {
-        let [first, beyond, from, end] = span(since_ms, until_ms);
-        let lines = grouped(views, by, true, &format!("({OF_TIER})"), &[first, beyond, from, end, tier.clone()])?;
-        Ok((tier.text(), lines))
-    };
-    tiers.into_iter().flatten().map(lines).collect()
 }
 
 /// When the first request arrived that ended, to the quarter of an hour; `None`: none has.
