@@ -6,23 +6,61 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use crate::dialect::Dialect;
 use crate::ids::{KeyId, RequestId, TeamId};
 use crate::memory::HeldBytes;
 use crate::prompt::view::View;
 use crate::task::Tier;
 
-/// The door that a call came through.
+/// The door that a call came through. Not every one of them is open yet; all of them are known by their errors.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Surface {
     /// `POST /v1/chat/completions`
     ChatCompletions,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1/responses/input_tokens`
+    InputTokens,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `POST /v1/embeddings`
+    Embeddings,
 }
 
 impl Surface {
-    /// The word in ledger, log and metrics.
+    /// The word in ledger, log and metrics. Words are only ever added.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat.completions",
+            Self::Completions => "completions",
+            Self::Responses => "responses",
+            Self::InputTokens => "responses.input_tokens",
+            Self::Messages => "messages",
+            Self::CountTokens => "messages.count_tokens",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// The dialect in which its errors are told.
+    pub fn errors(self) -> Dialect {
+        match self {
+            Self::Messages | Self::CountTokens => Dialect::Messages,
+            Self::Responses | Self::InputTokens => Dialect::Responses,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::Chat,
+        }
+    }
+
+    /// The dialect of its body, if that is a conversation that is to be continued.
+    pub fn talks(self) -> Option<Dialect> {
+        match self {
+            Self::ChatCompletions => Some(Dialect::Chat),
+            Self::Responses => Some(Dialect::Responses),
+            Self::Messages => Some(Dialect::Messages),
+            Self::Completions | Self::InputTokens | Self::CountTokens | Self::Embeddings => None,
         }
     }
 }
@@ -126,6 +164,8 @@ pub struct Call {
     pub facts: Arc<CallFacts>,
     /// The bytes as they came.
     pub body: Bytes,
+    /// Anthropic's clients ask for what is not settled yet in the query too (`?beta=true`); no other query goes on.
+    pub beta: bool,
     /// The headers that may reach a provider, in the order in which they came.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The memory that the body takes; what is read for the call is held beside it.

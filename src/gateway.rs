@@ -12,6 +12,7 @@ pub mod conversations;
 pub mod hold;
 pub mod live;
 mod names;
+pub mod recall;
 mod refusals;
 pub mod routing;
 pub mod standings;
@@ -32,6 +33,7 @@ use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
+use crate::meter::passing::Passing;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{ModelRef, Plan, Reason, Why};
@@ -39,12 +41,12 @@ use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
+use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_reply::Facts;
 
 use hold::Purse;
 use live::Live;
-use refusals::{failed_reply, status_of};
+use refusals::{failed_reply, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
@@ -172,6 +174,9 @@ impl Gateway {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.turn_away(&facts, error),
         };
+        if let Err(error) = self.keep_speaking(&facts, &mut plan) {
+            return self.turn_away(&facts, error);
+        }
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
@@ -218,6 +223,19 @@ impl Gateway {
         tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
     }
 
+    /// Leaves only targets in a plan that speak as the client does: nobody translates.
+    fn keep_speaking(&self, call: &CallFacts, plan: &mut Plan) -> Result<(), ApiError> {
+        let Some(dialect) = call.surface.talks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
+            return Ok(());
+        };
+        let speaks = |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.dialect()) == Some(dialect);
+        plan.targets.retain(speaks);
+        match plan.targets.is_empty() {
+            true => Err(unspoken(dialect)),
+            false => Ok(()),
+        }
+    }
+
     /// The targets of a plan that will not be called, but as the last hope.
     fn resting(&self, plan: &Plan) -> Vec<String> {
         let now = Clock::now();
@@ -235,11 +253,12 @@ impl Gateway {
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            let funds = match self.hold(&call, (row, target), &meter, purse).await {
+            let worded = row.word(&call, target);
+            let funds = match self.hold(&call, (row, target, worded.bytes()), &meter, purse).await {
                 Ok(funds) => funds,
                 Err(error) => return Outcome::Denied { error, meter },
             };
-            let mut outbound = row.prepare(&call, target, funds.output_limit);
+            let mut outbound = row.finish(worded, &call, funds.output_limit);
             meter.fund(funds);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
@@ -289,9 +308,9 @@ impl Gateway {
         meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
         match answer.body {
             Answered::Stream(events) => {
+                let cost_comment = self.config.server.cost_comment;
                 let rules = Rules {
-                    withhold_usage: outbound.withhold_usage,
-                    cost_comment: self.config.server.cost_comment,
+                    passing: Passing::new(row.dialect(), row.habits(), outbound.withhold_usage, cost_comment),
                     first_byte_deadline: timing.head(true),
                     idle_timeout: row.dispatch().idle_timeout,
                     deadline: timing.deadline,

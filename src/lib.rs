@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod cost;
 pub mod decoding;
+pub mod dialect;
 pub mod gateway;
 pub mod hashed;
 pub mod ids;

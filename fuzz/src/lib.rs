@@ -11,6 +11,7 @@ use bytes::Bytes;
 use farthing::call::{Attribution, Call, CallFacts, Surface};
 use farthing::config;
 use farthing::cost::{Book, Most, Terms, cost_of, upper_bound};
+use farthing::dialect::Dialect;
 use farthing::ids::{ModelId, ProviderId, RequestId, TeamId};
 use farthing::memory::Memory;
 use farthing::plan::ModelRef;
@@ -22,11 +23,13 @@ use farthing::prompt::view::{UsageInStream, View};
 use farthing::providers::Row;
 use farthing::providers::places::Places;
 use farthing::reply::usage::{ServiceTier, Usage};
-use farthing::wire::openai_chat::{self, BodyError};
-use farthing::wire::openai_reply;
+use farthing::wire::body::BodyError;
+use farthing::wire::messages_request;
+use farthing::wire::openai_chat;
 use farthing::wire::openai_texts;
 use farthing::wire::sse::{self, Decoder, Events};
-use farthing::wire::vendors::Dialect;
+use farthing::wire::tap;
+use farthing::wire::vendors::Habits;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -48,6 +51,17 @@ pub fn sse(input: &[u8]) {
 
 /// A body is taken only if it is a JSON object, and leaves as it came but for the declared edits.
 pub fn body(input: &[u8]) {
+    match messages_request::read(input) {
+        Ok(view) => {
+            assert!(is_object(input), "taken as a message although it is no JSON object");
+            assert!(input.get(view.model_at.clone()).is_some_and(|model| model.starts_with(b"\"")), "no name there");
+            assert!(view.system_at.is_none_or(|at| input.get(at).is_some()), "the prompt is outside the body");
+        }
+        Err(BodyError::Json(error)) => {
+            assert!(error.what == "nested too deeply" || !is_object(input), "refused although it is JSON: {error}");
+        }
+        Err(_) => {}
+    }
     let view = match openai_chat::read(input) {
         Ok(view) => view,
         Err(BodyError::Json(error)) => {
@@ -64,10 +78,12 @@ pub fn body(input: &[u8]) {
     }
 }
 
-/// A reply is read only if it is a JSON object, and what it says adds up, whichever vendor sent it.
+/// A reply is read only if it is a JSON object, and what it says adds up, whichever vendor sent it, in any dialect.
 pub fn reply(input: &[u8]) {
-    for vendor in ["openai", "groq", "gemini"] {
-        let facts = match openai_reply::read_as(input, Dialect::of(vendor)) {
+    let chat = ["openai", "groq", "gemini"].map(|vendor| (vendor, Dialect::Chat));
+    let others = [("openai", Dialect::Responses), ("anthropic", Dialect::Messages)];
+    for (vendor, dialect) in chat.into_iter().chain(others) {
+        let facts = match tap::whole(input, dialect, Habits::of(vendor)) {
             Ok(facts) => facts,
             Err(error) => {
                 assert!(error.what == "nested too deeply" || !is_object(input), "refused although it is JSON: {error}");
@@ -75,7 +91,8 @@ pub fn reply(input: &[u8]) {
             }
         };
         assert!(is_object(input), "read although it is no JSON object");
-        assert!(facts.text_bytes <= input.len() as u64 && facts.finished <= facts.choices);
+        assert!(facts.text_bytes <= input.len() as u64);
+        assert!(facts.finished <= facts.choices || dialect != Dialect::Chat, "an answer ended that there is not");
         if let Some(usage) = facts.usage {
             let parts = usage.cached_input_tokens.saturating_add(usage.cache_write_tokens);
             let parts = parts.saturating_add(usage.cache_write_1h_tokens);
@@ -378,7 +395,7 @@ fn call_of(body: &[u8], view: &View) -> Call {
         on_short: None,
     };
     let held = Memory::new(usize::MAX).hold();
-    Call { facts: Arc::new(facts), body: Bytes::copy_from_slice(body), headers: Vec::new(), held }
+    Call { facts: Arc::new(facts), body: Bytes::copy_from_slice(body), beta: false, headers: Vec::new(), held }
 }
 
 /// How many lines a text has for YAML, which ends them at LF, CRLF and CR; the one behind the last end included.

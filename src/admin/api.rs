@@ -17,6 +17,7 @@ use super::changes::Change;
 use super::{Admin, shows};
 use crate::budget::Terms;
 use crate::config::{Key, Team};
+use crate::dialect::Dialect;
 use crate::gateway::standings::{self, Standing};
 use crate::keys::{AUDIT_ROWS_MAX, KeysError, Repeat, Store, StoredKey, Surroundings, Wanted, Who, duration};
 use crate::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_BODY_TIMEOUT, IDEMPOTENCY_KEY_BYTES_MAX};
@@ -39,7 +40,7 @@ pub(super) async fn serve(admin: Arc<Admin>, request: Request<Incoming>) -> Resp
             let fields = json!({ "method": shown_method(&method), "code": error.code.as_str() });
             admin.accounts.log.event("admin_refused", &fields);
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, error.openai_body())
+            (status, error.body(Dialect::Chat, None))
         }
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -194,14 +195,14 @@ fn listed(store: Option<Store>, query: &Query) -> Result<Value, KeysError> {
 }
 
 fn shown_team(team: &Team) -> Value {
-    let projects = team.projects.iter().map(|(name, terms)| (name.as_str(), terms));
-    let projects = projects.chain(team.each_project.as_ref().map(|terms| ("*", terms)));
-    let projects: serde_json::Map<_, _> =
-        projects.map(|(name, terms)| (name.to_owned(), shown_terms(Some(terms)))).collect();
+    let by_name = |(name, terms): (&String, &Terms)| (name.clone(), shown_terms(Some(terms)));
+    let mut projects: serde_json::Map<_, _> = team.projects.named.iter().map(by_name).collect();
+    projects.extend(team.projects.each.as_ref().map(|terms| ("*".to_owned(), shown_terms(Some(terms)))));
+    let users: serde_json::Map<_, _> = team.users.named.iter().map(by_name).collect();
     let own = &team.terms;
     json!({
         "name": team.id.as_str(), "budget": own.budget, "limits": own.limits, "projects": projects,
-        "users": shown_terms(team.each_user.as_ref()),
+        "users": shown_terms(team.users.each.as_ref()), "named_users": users,
     })
 }
 

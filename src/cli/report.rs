@@ -313,11 +313,9 @@ fn ceiling(by: &[By], names: &[String], teams: &[Team]) -> Option<Ceiling> {
     let team_of = |name: &str| teams.iter().find(|team| team.id.as_str() == name);
     let terms = match (by, names) {
         ([By::Team], [team]) => &team_of(team)?.terms,
-        ([By::Team, By::Project], [team, project]) | ([By::Project, By::Team], [project, team]) => {
-            let team = team_of(team)?;
-            let own = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
-            own.or(team.each_project.as_ref().filter(|_| !project.is_empty()))?
-        }
+        ([By::Team, By::Project], [team, project]) | ([By::Project, By::Team], [project, team]) => Some(project)
+            .filter(|project| !project.is_empty())
+            .and_then(|project| team_of(team)?.projects.of(project))?,
         _ => return None,
     };
     terms.budget.map(|budget| Ceiling { nano: budget.usd.0, every: budget.every.to_string() })

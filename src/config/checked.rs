@@ -9,6 +9,7 @@ use globset::GlobMatcher;
 
 use crate::budget::Terms;
 pub use crate::call::OnShort;
+use crate::dialect::Dialect;
 use crate::ids::{KeyId, ProviderId, TeamId};
 use crate::limits::Limits;
 pub use crate::plan::{ModelRef, Tiers};
@@ -161,6 +162,8 @@ pub struct ProviderConfig {
     pub id: ProviderId,
     /// The first half of its models' price-book keys; defaults to the row's name.
     pub vendor: String,
+    /// The language that it is called in.
+    pub dialect: Dialect,
     /// Scheme, host, port and path prefix without a trailing slash, such as `https://api.openai.com/v1`.
     pub base_url: http::Uri,
     /// The credential, resolved.
@@ -310,12 +313,38 @@ pub struct Team {
     pub mode: Option<Mode>,
     /// What it may spend, and how fast.
     pub terms: Terms,
-    /// The same of single projects of it.
-    pub projects: Vec<(String, Terms)>,
-    /// The same of each project that is not among those.
-    pub each_project: Option<Terms>,
-    /// The same of each end user of it.
-    pub each_user: Option<Terms>,
+    /// The same of its projects.
+    pub projects: Members,
+    /// The same of its end users.
+    pub users: Members,
+}
+
+impl Team {
+    /// All terms that anybody of it is held to.
+    pub fn all_terms(&self) -> impl Iterator<Item = &Terms> {
+        std::iter::once(&self.terms).chain(self.projects.all()).chain(self.users.all())
+    }
+}
+
+/// Projects or end users of a team, and what each of them is held to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Members {
+    /// Those with terms of their own, by name.
+    pub named: BTreeMap<String, Terms>,
+    /// What holds for each of the others by itself.
+    pub each: Option<Terms>,
+}
+
+impl Members {
+    /// What one of them is held to.
+    pub fn of(&self, name: &str) -> Option<&Terms> {
+        self.named.get(name).or(self.each.as_ref())
+    }
+
+    /// The terms of all.
+    pub fn all(&self) -> impl Iterator<Item = &Terms> {
+        self.named.values().chain(&self.each)
+    }
 }
 
 /// A virtual key.

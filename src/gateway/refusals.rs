@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::ReplyBody;
+use crate::dialect::Dialect;
 use crate::providers::Failure;
 use crate::route::NoPlan;
 use crate::wire::errors::{ApiError, Code};
@@ -25,6 +26,17 @@ pub(super) fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBod
 
 pub(super) fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Who serves the model speaks another dialect than the client.
+pub(super) fn unspoken(dialect: Dialect) -> ApiError {
+    let wanted = match dialect {
+        Dialect::Chat => "at `/v1/chat/completions` only rows with `protocol: openai` answer",
+        Dialect::Responses => "at `/v1/responses` only rows that speak it answer",
+        Dialect::Messages => "at `/v1/messages` only rows with `protocol: anthropic` answer",
+    };
+    let message = format!("no provider row that serves this model speaks the protocol of this path; {wanted}");
+    ApiError::new(Code::ModelNotFound, message).param("model")
 }
 
 pub(super) fn refusal_of(why: NoPlan) -> ApiError {

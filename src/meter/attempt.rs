@@ -13,11 +13,11 @@ use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::view::Attachments;
 use crate::providers::{Row, body::Sent};
+use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
 use crate::task::Tier;
 use crate::telemetry::metrics::{Metrics, Series, SeriesLabels};
 use crate::tokens;
-use crate::wire::openai_reply::Facts;
 
 use super::accounts::Accounts;
 use super::estimates::{Counting, Estimates};
@@ -51,6 +51,8 @@ pub struct Attempt {
     vendor: String,
     price: Option<Arc<Price>>,
     discount_ppm: u32,
+    /// Length of the body that left.
+    bytes: u64,
     bounds: Bounds,
     /// What is held for it.
     pub hold: Option<Hold>,
@@ -134,8 +136,13 @@ impl Settled {
 }
 
 impl Attempt {
-    /// One that leaves with these funds.
-    pub fn new(id: AttemptId, row: &Row, target: &ModelRef, call: &CallFacts, funds: Funds) -> Self {
+    /// One that leaves with these funds and a body of so many `bytes`.
+    pub fn new(
+        id: AttemptId,
+        (row, target): (&Row, &ModelRef),
+        (call, bytes): (&CallFacts, usize),
+        funds: Funds,
+    ) -> Self {
         Self {
             id,
             sent: Sent::default(),
@@ -146,6 +153,7 @@ impl Attempt {
             vendor: row.vendor().to_owned(),
             price: funds.price,
             discount_ppm: row.discount_ppm(),
+            bytes: bytes as u64,
             bounds: funds.bounds,
             hold: funds.hold,
             beyond: NanoUsd::ZERO,
@@ -157,7 +165,7 @@ impl Attempt {
             stated: None,
             usage_is_final: false,
             service_tier: None,
-            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.dialect()),
+            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.habits()),
             text_bytes: 0,
             words: 0,
             unfinished: call.view.answers_expected(),
@@ -233,8 +241,8 @@ impl Attempt {
     }
 
     /// About how many tokens it has read and written so far: as reported, else by its bytes.
-    pub fn relayed(&self, call: &CallFacts) -> (u64, u64) {
-        let estimated = (tokens::estimate(call.body_bytes as u64), tokens::estimate(self.text_bytes));
+    pub fn relayed(&self) -> (u64, u64) {
+        let estimated = (tokens::estimate(self.bytes), tokens::estimate(self.text_bytes));
         self.usage.map_or(estimated, |usage| (usage.input_tokens, usage.output_tokens.max(estimated.1)))
     }
 
@@ -336,15 +344,19 @@ impl Attempt {
             _ if self.is_silent_of_sound(&usage) => Err(WhyUnknown::OtherTokens),
             priced => priced,
         };
-        // A row can be priced anew from its tokens if they say what all of them together do: it has text only.
         let as_text = self.priced(&text, tier);
         let (cost, unknown) = match (priced, self.beside) {
             // What is no text costs no less than text would, and sound that was sent no more than its bound, if it has one.
             (Err(why @ WhyUnknown::OtherTokens), beside) => {
-                let made = usage.apart.audio_output_tokens + usage.apart.image_output_tokens;
+                let calls = usage.apart.calls.each().into_iter().sum::<u64>();
+                let made = usage.apart.audio_output_tokens + usage.apart.image_output_tokens + calls;
                 let high = self.bounds.cost.filter(|_| self.hears && made == 0 && beside.is_none());
                 let low = as_text.unwrap_or(NanoUsd::ZERO);
                 (CostInterval { low, exact: None, high: high.map(|high| high.max(low)) }, beside.max(Some(why)))
+            }
+            (Err(why @ WhyUnknown::Fees), beside) => {
+                let low = self.priced(&usage.without_calls(), tier).or(as_text).unwrap_or(NanoUsd::ZERO);
+                (CostInterval { low, exact: None, high: None }, beside.max(Some(why)))
             }
             (Err(why), _) => (CostInterval::default(), Some(why)),
             // The text tokens are the least of it: fees and other kinds of tokens come on top.
@@ -353,7 +365,7 @@ impl Attempt {
         };
         let settled = Settled {
             usage: Some(usage),
-            tier: (as_text.is_ok() && (priced.is_err() || priced == as_text)).then_some(tier),
+            tier: priced.or(as_text).is_ok().then_some(tier),
             overshoot: priced.or(as_text).ok().and_then(|cost| self.overshoot(cost, &usage, tier)),
             ..Settled::without_usage(fate, Source::Reported, cost, unknown)
         };
@@ -435,7 +447,8 @@ impl Attempt {
 
     /// What these tokens would have cost if none had been read from a cache or written to one.
     pub fn uncached(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
-        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, ..*usage };
+        let apart = Apart { cached_audio_input_tokens: None, ..usage.apart };
+        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, apart, ..*usage };
         self.priced(&plain, tier).ok()
     }
 
@@ -453,7 +466,7 @@ impl Attempt {
     fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
         if self.beside.is_none() && usage.apart == Apart::NONE && !self.hears {
             // The bytes of what is attached say nothing of its tokens.
-            let body_bytes = (call.view.attachments == Attachments::default()).then_some(call.body_bytes as u64);
+            let body_bytes = (call.view.attachments == Attachments::default()).then_some(self.bytes);
             estimates.learn(&self.target, usage, body_bytes, self.text_bytes);
         }
     }
@@ -465,7 +478,7 @@ impl Attempt {
         if attached.recordings > 0 || attached.references > 0 {
             return self.in_doubt(Fate::Completed, WhyUnknown::Attachments);
         }
-        let text_bytes = call.body_bytes.saturating_sub(attached.bytes) as u64;
+        let text_bytes = self.bytes.saturating_sub(attached.bytes as u64);
         let (input_tokens, of_input) =
             estimates.input(&self.target, self.counting.as_ref(), text_bytes, attached.images);
         let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);

@@ -13,7 +13,7 @@ use crate::prompt::view::View;
 use crate::providers::Row;
 use crate::reply::usage::ServiceTier;
 use crate::tokens;
-use crate::wire::vendors::Dialect;
+use crate::wire::vendors::Habits;
 
 /// What an attempt is let go with.
 pub struct Funds {
@@ -38,6 +38,8 @@ pub struct Bounds {
     pub output: Option<u64>,
     /// What both cost.
     pub cost: Option<NanoUsd>,
+    /// Length of the body that leaves.
+    pub bytes: usize,
     tiers: &'static [ServiceTier],
     /// Some of the input may be sound.
     hears: bool,
@@ -45,25 +47,31 @@ pub struct Bounds {
 }
 
 impl Funds {
-    /// Those of an attempt under no ceiling.
-    pub fn unlimited(call: &CallFacts, row: &Row, price: Option<Arc<Price>>, output_limit: Option<u64>) -> Self {
-        let bounds = Bounds::of(call, row, price.as_deref(), output_limit);
+    /// Those of an attempt under no ceiling, whose body is so many `bytes` long when it leaves.
+    pub fn unlimited(
+        (call, bytes): (&CallFacts, usize),
+        row: &Row,
+        price: Option<Arc<Price>>,
+        output_limit: Option<u64>,
+    ) -> Self {
+        let bounds = Bounds::of((&call.view, bytes), row, price.as_deref(), output_limit);
         Self { price, bounds, output_limit, hold: None, waited: Duration::ZERO }
     }
 }
 
 impl Bounds {
-    /// Those of a call to a row. `output_limit` is what the provider is told in place of the client's own limit.
-    pub fn of(call: &CallFacts, row: &Row, price: Option<&Price>, output_limit: Option<u64>) -> Self {
+    /// Those of a call to a row, whose body is so many `bytes` long when it leaves: of the client's bytes nobody is billed
+    /// for more than what was made of them. `output_limit` is what the provider is told in place of the client's own limit.
+    pub fn of((view, bytes): (&View, usize), row: &Row, price: Option<&Price>, output_limit: Option<u64>) -> Self {
         let limits = price.map(|price| price.limits).unwrap_or_default();
-        let view = &call.view;
         let tiers: &[ServiceTier] =
-            price.map_or(&[], |price| applicable_tiers(view.service_tier.as_deref(), row.dialect(), price));
+            price.map_or(&[], |price| applicable_tiers(view.service_tier.as_deref(), row.habits(), price));
         let hears_at_a_price = view.attachments.recordings > 0 && price.is_some_and(|price| price.knows_sound(tiers));
         let mut bounds = Self {
-            input: tokens::input_bound(view, call.body_bytes, limits.input, hears_at_a_price),
+            input: tokens::input_bound(view, bytes, limits.input, hears_at_a_price),
             output: output_bound(view, limits.output, output_limit),
             cost: None,
+            bytes,
             tiers,
             // What is named and not sent may be sound as well.
             hears: view.attachments.recordings > 0 || view.attachments.references > 0,
@@ -117,22 +125,43 @@ fn output_bound(view: &View, model_limit: Option<u64>, told: Option<u64>) -> Opt
 }
 
 /// The tier to price a reply by that names none.
-pub(super) fn asked_tier(asked: Option<&str>, dialect: Dialect) -> ServiceTier {
-    asked.map_or(ServiceTier::Standard, |asked| dialect.charged_tier(asked))
+pub(super) fn asked_tier(asked: Option<&str>, habits: Habits) -> ServiceTier {
+    asked.map_or(ServiceTier::Standard, |asked| habits.charged_tier(asked))
 }
 
 /// The tiers that a provider may apply to a request. Flex and priority requests may be served at list price;
 /// without a word, or with `auto`, the provider's project settings decide, and only `default` rules priority out.
 /// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier>
-fn applicable_tiers(asked: Option<&str>, dialect: Dialect, price: &Price) -> &'static [ServiceTier] {
+fn applicable_tiers(asked: Option<&str>, habits: Habits, price: &Price) -> &'static [ServiceTier] {
     use ServiceTier::{Batch, Flex, Other, Priority, Standard};
     let prices_priority = matches!(&price.terms, Terms::Metered(metered) if metered.priority.is_some());
-    match (asked, asked_tier(asked, dialect)) {
+    match (asked, asked_tier(asked, habits)) {
         (None | Some("auto"), _) if prices_priority => &[Standard, Priority],
         (_, Standard) => &[Standard],
         (_, Flex) => &[Standard, Flex],
         (_, Priority) => &[Standard, Priority],
         (_, Batch) => &[Standard, Batch],
         (_, Other) => &[Other],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{call, row_of};
+    use super::*;
+    /// What the client sent may be shorter than what is made of it, and nobody bills for the client's bytes.
+    #[tokio::test]
+    async fn the_bytes_that_leave_bound_the_input() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let call = call();
+        for (model, added) in [("gpt-5.6-luna", 0), ("gpt-5.6-luna-2026-07-09", 11), ("gpt-4", -7)] {
+            let (row, target) = row_of(folder.path(), "openai", model);
+            let worded = row.word(&call, &target);
+            let bounds = Bounds::of((&call.facts.view, worded.bytes()), &row, None, None);
+            let outbound = row.finish(worded, &call, None);
+            let leaves: usize = outbound.pieces().iter().map(bytes::Bytes::len).sum();
+            assert_eq!(leaves, call.body.len().saturating_add_signed(added), "{model}");
+            assert_eq!((outbound.bytes(), bounds.input), (leaves, Some(leaves as u64)), "{model}");
+        }
     }
 }

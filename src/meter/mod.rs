@@ -12,12 +12,13 @@ pub mod estimates;
 pub mod funds;
 pub mod holds;
 pub mod overhead;
+pub mod passing;
 pub mod prefixes;
 pub mod relay;
 pub mod savings;
 pub mod sketches;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -36,11 +37,11 @@ use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, Req
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
-use crate::reply::usage::{Source, Usage};
+use crate::reply::facts::Facts;
+use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
-use crate::wire::openai_reply::Facts;
 
 use accounts::Accounts;
 use attempt::{Attempt, Settled};
@@ -181,8 +182,9 @@ impl Meter {
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
         let funds = self.funds.take();
-        let funds = funds.unwrap_or_else(|| Funds::unlimited(&self.call, row, self.price(row, target), None));
-        let mut attempt = Attempt::new(id, row, target, &self.call, funds);
+        let funds = funds
+            .unwrap_or_else(|| Funds::unlimited((&self.call, outbound.bytes()), row, self.price(row, target), None));
+        let mut attempt = Attempt::new(id, (row, target), (&self.call, outbound.bytes()), funds);
         let record = if self.attempts == 1 {
             let (intent, decision) = (attempt.intent(Some(self.request_facts()), now_ms()), self.decision());
             match self.overhead {
@@ -291,7 +293,7 @@ impl Meter {
 
     /// About how many tokens the open attempt has read and written so far.
     pub fn relayed(&self) -> (u64, u64) {
-        self.open.as_ref().map_or((0, 0), |attempt| attempt.relayed(&self.call))
+        self.open.as_ref().map_or((0, 0), Attempt::relayed)
     }
 
     /// Settles the attempt whose stream is ended for want of money, and closes the request. Returns its cost.
@@ -398,6 +400,9 @@ impl Meter {
             }
             _ => Record::Priced(outcome, settled.pricing()),
         };
+        if let Some(apart) = settled.usage.map(|usage| usage.apart).filter(|apart| *apart != Apart::NONE) {
+            drop(self.accounts.ledger.append(&Record::Apart(outcome.attempt, apart)));
+        }
         drop(self.accounts.commit(&record));
         if ends.is_some() {
             self.amend(drawn, loss);

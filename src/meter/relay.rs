@@ -1,9 +1,8 @@
 //! Relays a stream: events go on as they arrive, untouched, and the meter sees each go by.
 //!
-//! Only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with
-//! the cost goes before the terminator. The attempt is settled before the terminator goes out, and with
+//! What becomes of each is [`Passing`]'s to say. The attempt is settled before the terminator goes out, and with
 //! `durability: power` the terminator waits for the disk; no other event waits for anything. A stream that breaks ends
-//! with an error event, never with `[DONE]`. Behind an error of the provider's own nothing goes on, but usage is booked.
+//! with an error event, never with a terminator. Behind an error of the provider's own nothing goes on, but usage is booked.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,14 +18,13 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
+use super::passing::{Passing, closed, missing_end};
 use crate::limits::{SSE_EVENT_BYTES_MAX, SSE_EVENT_COUNTED_BYTES};
 use crate::memory::{HeldBytes, MemoryFull};
-use crate::money::CostInterval;
-use crate::prompt::view::UsageInStream;
 use crate::providers::inbound::Arriving;
 use crate::providers::{Failure, Refusal, Row};
+use crate::reply::facts::Ending;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_reply;
 use crate::wire::sse::{self, Decoder, Events};
 
 /// How long the connection may linger after the terminator so that it can be used again.
@@ -35,14 +33,11 @@ const LINGER: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a stream is relayed.
-#[derive(Clone)]
 pub struct Rules {
     /// The row that answers: it knows what must not be passed on.
     pub row: Arc<Row>,
-    /// Withhold the chunk that carries nothing but usage.
-    pub withhold_usage: bool,
-    /// State the cost in a comment before the terminator.
-    pub cost_comment: bool,
+    /// What becomes of its events.
+    pub passing: Passing,
     /// The first event must have come by then.
     pub first_byte_deadline: Instant,
     /// Longest pause between two pieces.
@@ -71,8 +66,6 @@ pub struct Relay {
     stage: Stage,
     /// The answer came to its proper end.
     complete: bool,
-    /// Choices that have said why they ended.
-    finished: u64,
     last_piece: Instant,
     alarm: Pin<Box<Sleep>>,
     /// Ready when shutting down cuts the stream.
@@ -126,7 +119,6 @@ impl Relay {
             ready: None,
             stage: Stage::Running,
             complete: false,
-            finished: 0,
             last_piece: Instant::now(),
             alarm: Box::pin(sleep_until(first_byte_deadline)),
             cut,
@@ -169,16 +161,14 @@ impl Relay {
                     return Err(Failure::Unreadable { what: "the stream broke off before its first event" });
                 }
                 None => match self.decoder.finish() {
-                    last if is_whole(&last.bytes) => closed(&last.bytes),
+                    last if self.rules.passing.is_whole(&last.bytes) => closed(&last.bytes),
                     _ => return Err(Failure::Unreadable { what: "the stream ended before its first event" }),
                 },
             };
             self.hold(held.len()).map_err(|_| Failure::NoRoom)?;
             let first = events.ranges.iter().find_map(|range| sse::data(&events.bytes[range.clone()]));
-            // Most say nothing of an error, and are read once, where all events are.
             if let Some(data) = &first
-                && memchr::memmem::find(data, b"\"error\"").is_some()
-                && openai_reply::read(data).is_ok_and(|facts| facts.error)
+                && self.rules.passing.begins_with_error(data)
             {
                 let json = Bytes::copy_from_slice(data);
                 let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), json);
@@ -257,16 +247,13 @@ impl Relay {
             return Verdict::Withhold;
         }
         let Some(data) = sse::data(event) else { return Verdict::Forward };
-        if data.trim_ascii() == b"[DONE]" {
-            return Verdict::Terminate;
-        }
-        let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect()) else { return Verdict::Forward };
+        let Ok(facts) = self.rules.passing.read(&data) else { return Verdict::Forward };
         if facts.error {
             let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), Bytes::copy_from_slice(&data));
             self.error = Some(if refusal.credential {
                 // What it says is not for the client.
                 let ours = Failure::Refused(refusal).to_error();
-                (ours.code, ours.openai_event().into())
+                (ours.code, self.rules.passing.told(&ours, self.meter.call()).into())
             } else {
                 (Code::ProviderError, Bytes::copy_from_slice(event))
             });
@@ -274,49 +261,35 @@ impl Relay {
             self.wait_at_most(LAST_WORDS);
             return Verdict::Withhold;
         }
-        self.finished += facts.finished;
         self.meter.saw(&facts);
+        if facts.ending == Ending::Over {
+            return Verdict::Terminate;
+        }
         if self.meter.is_spent() {
             return Verdict::Cut;
         }
-        if self.rules.withhold_usage && facts.usage.is_some() && facts.choices == 0 {
-            Verdict::Withhold
-        } else {
-            Verdict::Forward
-        }
+        if self.rules.passing.withholds(&facts) { Verdict::Withhold } else { Verdict::Forward }
     }
 
-    /// Ends a stream whose provider writes beyond its limit, as one that has reached it: the end of each answer, usage
-    /// if the client asked for it, the cost, the terminator. Letting go of the relay cancels the provider's call.
+    /// Ends a stream whose provider writes beyond its limit, as one that has reached it. Letting go of the relay cancels the
+    /// provider's call.
     fn cut_short(&mut self, event: &[u8]) -> String {
-        let (input, output) = self.meter.relayed();
+        let used = self.meter.relayed();
         let cost = self.meter.cut_short();
-        let data = sse::data(event);
-        let ending = data.and_then(|data| serde_json::from_slice(&data).ok());
-        let view = &self.meter.call().view;
-        let mut text = String::new();
-        if let Some(chunk) = ending {
-            let asked = matches!(view.usage_in_stream, UsageInStream::Asked);
-            text = openai_reply::length_ending(chunk, view.answers_expected(), asked.then_some((input, output)));
-        }
         self.stage = Stage::Over;
         self.secure();
-        if self.rules.cost_comment {
-            text.push_str(&cost_comment(cost, false));
-        }
-        text.push_str("data: [DONE]\n\n");
-        text
+        self.rules.passing.cut_short(event, self.meter.call(), used, cost)
     }
 
     /// Behind an error nothing goes on. What the provider says of usage there is its last word, and is booked.
     fn overhear(&mut self, event: &[u8]) {
         let Some(data) = sse::data(event) else { return };
-        if data.trim_ascii() == b"[DONE]" {
-            self.wait_at_most(Duration::ZERO);
-        } else if let Ok(facts) = openai_reply::read_as(&data, self.rules.row.dialect())
-            && facts.usage.is_some()
-        {
+        let Ok(facts) = self.rules.passing.read(&data) else { return };
+        if facts.usage.is_some() {
             self.meter.saw_whole(&facts);
+        }
+        if facts.ending == Ending::Over {
+            self.wait_at_most(Duration::ZERO);
         }
     }
 
@@ -333,10 +306,7 @@ impl Relay {
         self.set_alarm();
         let cost = self.meter.complete(200);
         self.secure();
-        if !self.rules.cost_comment {
-            return String::new();
-        }
-        cost_comment(cost, self.meter.is_estimated())
+        self.rules.passing.cost_comment(cost, self.meter.is_estimated())
     }
 
     /// The outcome is committed: from here on what follows waits for the disk, if it must.
@@ -360,7 +330,7 @@ impl Relay {
     /// The provider's side ended: well, if every answer said why it ended; else the client is told.
     fn end(&mut self, trouble: Option<ApiError>) -> Option<Bytes> {
         let leftover = self.decoder.finish();
-        let whole = trouble.is_none() && is_whole(&leftover.bytes);
+        let whole = trouble.is_none() && self.rules.passing.is_whole(&leftover.bytes);
         let mut last = if whole { BytesMut::from(self.take(leftover)) } else { BytesMut::new() };
         if let Some((code, event)) = self.error.take() {
             self.meter.broke(code);
@@ -368,7 +338,7 @@ impl Relay {
             self.hold_from(last.len());
             last.extend_from_slice(&event);
         } else if self.stage == Stage::Running {
-            if self.finished >= self.meter.call().view.answers_expected() {
+            if self.rules.passing.is_complete(self.meter.call()) {
                 self.settle();
             } else {
                 let cut =
@@ -379,7 +349,7 @@ impl Relay {
                 if !last.is_empty() {
                     last.extend_from_slice(missing_end(&last));
                 }
-                last.extend_from_slice(error.openai_event().as_bytes());
+                last.extend_from_slice(self.rules.passing.told(&error, self.meter.call()).as_bytes());
             }
             self.hold_from(0);
         }
@@ -442,29 +412,7 @@ impl Relay {
     }
 }
 
-fn cost_comment(cost: CostInterval, estimated: bool) -> String {
-    let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
-    let source = if estimated { ": x-farthing-cost-source: estimated\n" } else { "" };
-    format!(": x-farthing-cost-usd: {cost}\n{source}\n")
-}
-
 type Passed = Poll<Option<Result<Frame<Bytes>, Infallible>>>;
-
-/// A last event that lacks only its blank line. A torn one is worse than none, and so is half of a comment,
-/// which would swallow what is written behind it.
-fn is_whole(event: &[u8]) -> bool {
-    sse::data(event).is_some_and(|data| data.trim_ascii() == b"[DONE]" || openai_reply::read(&data).is_ok())
-}
-
-/// What a last event lacks to its blank line, without which whatever follows would become part of it.
-fn missing_end(event: &[u8]) -> &'static [u8] {
-    if event.ends_with(b"\n") { b"\n" } else { b"\n\n" }
-}
-
-fn closed(event: &[u8]) -> Events {
-    let bytes = Bytes::from([event, missing_end(event)].concat());
-    Events { ranges: vec![0..bytes.len(); 1], bytes }
-}
 
 impl Body for Relay {
     type Data = Bytes;

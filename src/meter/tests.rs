@@ -37,7 +37,7 @@ const BODY: &[u8] = br#"{"model":"gpt-5.6-luna","messages":[{"role":"user","cont
 const STREAM: &[u8] = br#"{"model":"gpt-5.6-luna","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
 #[derive(Clone, Default)]
-pub(super) struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
     /// What was logged.
@@ -57,7 +57,7 @@ impl Write for Sink {
 }
 
 /// Accounts with a ledger in `folder` and a log that can be read.
-pub(super) fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
+pub(crate) fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
     let options = LedgerOptions {
         path: folder.join("farthing.db"),
         durability: config::Durability::Process,
@@ -101,7 +101,7 @@ fn call_of(body: &'static [u8]) -> Call {
         deadline: None,
         on_short: None,
     };
-    Call { facts: Arc::new(facts), body, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
+    Call { facts: Arc::new(facts), body, beta: false, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
 }
 
 /// The target of [`call`], of a provider row that asks for no usage in streams.
@@ -231,7 +231,7 @@ const USED: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
-    apart: crate::reply::usage::Apart::NONE,
+    apart: Apart::NONE,
 };
 
 #[test]
@@ -512,7 +512,7 @@ async fn held(accounts: &Arc<Accounts>, folder: &Path, usd: i64) -> (Meter, Ask)
     let call = call_of(STREAM);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, accounts.book.load_full(), &call.facts, &plan);
-    let mut funds = Funds::unlimited(&call.facts, &row, meter.price(&row, &target), Some(20));
+    let mut funds = Funds::unlimited((&call.facts, call.body.len()), &row, meter.price(&row, &target), Some(20));
     let want = funds.bounds.cost.expect("a bound");
     let budget = Budget { usd: NanoUsd(usd), every: Every::Day, when_near: WhenNear::Warn, near: Share::default() };
     let charge = Charge { payer: Payer::Team("data".into()), budget };

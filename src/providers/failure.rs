@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_reply::Facts;
 
 /// A call without an answer.
 #[derive(Clone, Debug)]

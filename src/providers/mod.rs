@@ -4,23 +4,28 @@
 //! credential, the headers that may pass) and a reply into an [`Answer`] or a [`Failure`] that says
 //! what may be done next. Which target is tried when is [`dispatch`]'s; which are up is [`health`]'s.
 
+mod auth;
 pub mod body;
 pub mod connect;
 pub mod dispatch;
 pub mod failure;
 pub mod health;
 pub mod inbound;
-pub mod openai;
+mod paths;
 pub mod places;
+mod prepare;
 mod refusal;
+mod row;
 
 use std::sync::Arc;
 
 pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
-pub use openai::{Answer, Answered, Outbound, Row};
+pub use prepare::{Outbound, Worded};
+pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;
+use crate::dialect::Dialect;
 use crate::ids::ProviderId;
 
 use places::Places;
@@ -40,6 +45,11 @@ impl Providers {
     /// The row of that name.
     pub fn row(&self, id: &ProviderId) -> Option<&Arc<Row>> {
         self.rows.iter().find(|row| row.id() == id)
+    }
+
+    /// Whether every row is called in that dialect.
+    pub fn all_speak(&self, dialect: Dialect) -> bool {
+        self.rows.iter().all(|row| row.dialect() == dialect)
     }
 
     /// All rows, in file order.

@@ -7,24 +7,31 @@ use http::HeaderMap;
 
 use super::failure::Refusal;
 use super::inbound::{self, Arriving};
-use super::openai::{is_type, text_of};
+use super::row::{is_type, text_of};
+use crate::dialect::Dialect;
 use crate::limits::PROVIDER_ERROR_BYTES_MAX;
 use crate::memory::HeldBytes;
 use crate::wire::encoding::Encoding;
-use crate::wire::openai_reply;
+use crate::wire::errors::said;
+use crate::wire::tap;
+use crate::wire::vendors::Habits;
 
-/// Reads an error that came with `status` and the headers that may be passed on. Only an object with an
-/// `error` member is of our caller's dialect.
-pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>) -> Refusal {
-    let json = json.filter(|json| status >= 400 && openai_reply::read(json).is_ok_and(|facts| facts.error));
-    let words = json.as_deref().map(error_words).unwrap_or_default();
-    let says = |wanted: &[&str]| words.iter().flatten().any(|word| wanted.contains(&word.as_str()));
+/// Reads an error that came with `status` and the headers that may be passed on, in the provider's dialect. Only an object
+/// with an `error` member is of our caller's.
+pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>, dialect: Dialect) -> Refusal {
+    let is_error = |json: &[u8]| tap::whole(json, dialect, Habits::default()).is_ok_and(|facts| facts.error);
+    let json = json.filter(|json| status >= 400 && is_error(json));
+    let said = json.as_deref().map(|json| said(json, dialect)).unwrap_or_default();
+    let says = |wanted: &[&str]| said.words().any(|word| wanted.contains(&word));
     let refusal = Refusal {
         status,
         retry_after: retry_after(&headers, SystemTime::now()),
         should_retry: text_of(&headers, "x-should-retry").map(|word| word == "true"),
         headers,
-        insufficient_quota: status == 429 && says(&["insufficient_quota"]),
+        insufficient_quota: match dialect {
+            Dialect::Messages => says(&["billing_error"]),
+            Dialect::Chat | Dialect::Responses => status == 429 && says(&["insufficient_quota"]),
+        },
         credential: false,
         in_stream: false,
         used: None,
@@ -43,44 +50,12 @@ impl Refusal {
     }
 }
 
-/// The status that an error in a success should have had, by what it calls itself.
-pub fn status_of(json: &[u8]) -> Option<u16> {
-    let status_of = |word: &String| match word.as_str() {
-        "invalid_api_key" | "authentication_error" | "permission_error" => Some(401),
-        "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => Some(429),
-        "context_length_exceeded" | "invalid_request_error" => Some(400),
-        "server_error" | "internal_error" => Some(500),
-        "overloaded" | "overloaded_error" | "service_unavailable" => Some(503),
-        number => number.parse().ok().filter(|status| (400..=599).contains(status)),
-    };
-    error_words(json).iter().flatten().find_map(status_of)
-}
-
 /// The error body, if it is JSON and within bounds.
 pub async fn read_error(headers: &HeaderMap, body: Arriving, held: HeldBytes) -> Option<Bytes> {
     if !is_type(headers, "application/json") {
         return None;
     }
     inbound::read(body, Encoding::of(headers), PROVIDER_ERROR_BYTES_MAX, held).await.ok()
-}
-
-/// What an error calls itself: its code, then its type. Some providers' codes are numbers.
-fn error_words(json: &[u8]) -> [Option<String>; 2] {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        error: Error,
-    }
-    #[derive(serde::Deserialize)]
-    struct Error {
-        code: Option<serde_json::Value>,
-        r#type: Option<serde_json::Value>,
-    }
-    let Ok(body) = serde_json::from_slice::<Body>(json) else { return [None, None] };
-    [body.error.code, body.error.r#type].map(|word| match word? {
-        serde_json::Value::String(word) => Some(word),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    })
 }
 
 /// `retry-after-ms`, else `retry-after` in seconds or as a date; what has passed at `now` asks for no wait. A wait that

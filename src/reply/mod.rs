@@ -1,5 +1,6 @@
 //! What a provider answered, in terms that no wire format owns.
 
+pub mod facts;
 pub mod usage;
 
 /// Words of a text that begin behind a blank.

@@ -16,7 +16,7 @@ use crate::config::Cors;
 /// What a page may read of a reply besides what browsers always show. `*` would not cover names case by case in
 /// older browsers, and says less.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, x-farthing-model, x-farthing-tier, x-farthing-task, x-farthing-confidence, x-farthing-policy, \
+    "x-request-id, request-id, x-farthing-model, x-farthing-tier, x-farthing-task, x-farthing-confidence, x-farthing-policy, \
      x-farthing-reason, x-farthing-edits, x-farthing-dropped, x-farthing-cache, x-farthing-tokens-saved, \
      x-farthing-cost-usd, x-farthing-cost-source, x-farthing-saved-usd, x-farthing-provider-request-id, \
      retry-after, x-should-retry",

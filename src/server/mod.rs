@@ -19,6 +19,7 @@ mod patience;
 mod repeats;
 mod requests;
 mod respond;
+mod routes;
 mod streams;
 mod target;
 pub mod tls;
@@ -36,8 +37,9 @@ use crate::config::Key;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
+use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::openai_chat::{self, BodyError};
+use crate::wire::{messages_request, openai_chat};
 
 pub use admission::Admission;
 pub use attribute::attribute;
@@ -51,6 +53,8 @@ pub use target::{host, shown_method};
 
 use cors::Reader;
 use idempotency::Repeat;
+use respond::To;
+use routes::Door;
 
 /// Whether a request's body has been read to its end. [`Unread`](Self::Unread) is an extension of the response, by which
 /// the connection knows that its client may still be sending.
@@ -85,13 +89,14 @@ impl Server {
             *request.method_mut() = Method::GET;
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let to = To { id, dialect: routes::errors(uri.path(), request.headers()) };
         let mut body = if request.body().is_end_stream() { RequestBody::Read } else { RequestBody::Unread };
-        let mut response = match self.route(id, request, for_head, &mut body).await {
+        let mut response = match self.route(to, request, for_head, &mut body).await {
             Ok(response) => response,
             Err(error) => {
                 let method = if for_head { Method::HEAD } else { method };
                 self.report(id, &error, (&method, uri.path()), arrived);
-                respond::error(id, &error)
+                respond::error(to, &error)
             }
         };
         if body == RequestBody::Unread {
@@ -121,26 +126,21 @@ impl Server {
     /// `for_head` is said of a GET whose body nobody will read.
     async fn route(
         &self,
-        id: RequestId,
+        to: To,
         request: Request<Incoming>,
         for_head: bool,
         request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
-        let (host, path) = (host(&request)?, request.uri().path());
-        match (request.method(), path) {
-            (&Method::GET, "/healthz") => return Ok(respond::text(id, "ok\n")),
-            (&Method::GET, "/readyz") if self.admission.is_draining() => {
-                return Err(ApiError::new(Code::Draining, "shutting down"));
-            }
-            (&Method::GET, "/readyz") if !self.gateway.accounts().ledger.healthy() => {
-                return Err(ApiError::new(Code::LedgerUnavailable, "the ledger cannot write"));
-            }
-            (&Method::GET, "/readyz") => return Ok(respond::text(id, "ready\n")),
+        let (host, path, id) = (host(&request)?, request.uri().path(), to.id);
+        let door = routes::door(path);
+        match (request.method(), door) {
+            (&Method::GET, Some(Door::Alive)) => return Ok(respond::text(id, "ok\n")),
+            (&Method::GET, Some(Door::Ready)) => return self.ready(id),
             // Claude Code asks it whether anybody is there.
-            (&Method::GET, "/") if for_head => return Ok(respond::text(id, "")),
-            (&Method::OPTIONS, path) => {
+            (&Method::GET, None) if for_head && path == "/" => return Ok(respond::text(id, "")),
+            (&Method::OPTIONS, Some(door)) => {
                 let cors = self.gateway.config().server.cors.as_ref();
-                let allowed = served(path).and_then(|methods| cors::preflight(cors?, request.headers(), methods));
+                let allowed = cors.and_then(|cors| cors::preflight(cors, request.headers(), door.methods()));
                 if let Some(headers) = allowed {
                     return Ok(respond::allowed(id, headers));
                 }
@@ -149,55 +149,65 @@ impl Server {
         }
         let keys = self.keys.ring();
         let key = authenticate::authenticate(&keys, host, request.headers(), self.gateway.config())?;
-        match (request.method(), path) {
-            (&Method::POST, "/v1/chat/completions") => {
+        match (request.method(), door) {
+            (&Method::POST, Some(Door::Call(surface))) => {
                 // Before the body is read: whoever would be refused need not send it.
                 self.admission.has_room()?;
                 // By itself: what waits around it, in layers, is moved several times.
-                Box::pin(self.chat(id, request, key.as_deref(), request_body)).await
+                Box::pin(self.call(to, surface, request, key.as_deref(), request_body)).await
             }
-            (&Method::POST, "/v1/feedback") => {
+            (&Method::POST, Some(Door::Feedback)) => {
                 self.admission.has_room()?;
                 Box::pin(self.feedback(id, request, key.as_deref(), request_body)).await
             }
-            (&Method::GET, "/v1/models") => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
-            (&Method::GET, path) if path.starts_with("/v1/models/") => {
-                let name = &path["/v1/models/".len()..];
+            (&Method::GET, Some(Door::Models)) => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
+            (&Method::GET, Some(Door::Model(name))) => {
                 let model = models::one(&self.gateway, key.as_deref(), name);
                 let unknown = || ApiError::new(Code::ModelNotFound, "no provider row serves this model").param("model");
                 model.map(|model| respond::json(id, &model)).ok_or_else(unknown)
             }
-            (method, path) if let Some(methods) = served(path) => {
+            (method, Some(door)) => {
                 let method = if for_head { &Method::HEAD } else { method };
-                Err(wrong_method(method, methods))
+                Err(wrong_method(method, door.methods()))
             }
-            (_, "/chat/completions" | "/models") => {
-                Err(ApiError::new(Code::NotFound, "nothing is served at this path; a base URL ends in `/v1`"))
-            }
-            _ => Err(ApiError::new(
-                Code::NotFound,
-                "nothing is served at this path; this version serves `POST /v1/chat/completions`, `GET /v1/models` and \
-                 `POST /v1/feedback`",
-            )),
+            (_, None) => Err(not_served(path)),
         }
     }
 
-    async fn chat(
+    /// Whether requests are taken.
+    fn ready(&self, id: RequestId) -> Result<Response<ReplyStream>, ApiError> {
+        if self.admission.is_draining() {
+            return Err(ApiError::new(Code::Draining, "shutting down"));
+        }
+        if !self.gateway.accounts().ledger.healthy() {
+            return Err(ApiError::new(Code::LedgerUnavailable, "the ledger cannot write"));
+        }
+        Ok(respond::text(id, "ready\n"))
+    }
+
+    /// Answers a model call.
+    async fn call(
         &self,
-        id: RequestId,
+        to: To,
+        surface: Surface,
         request: Request<Incoming>,
         key: Option<&Key>,
         request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
+        let beta = surface == Surface::Messages && routes::asks_for_beta(&head.uri);
         let limits = &self.gateway.config().limits;
         let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
         *request_body = RequestBody::Read;
         // Only now: one who sends slowly must not keep a place from those who do not.
         let permit = self.admission.admit()?;
         let read = Instant::now();
-        let view = openai_chat::read(&body).map_err(refusal_of)?;
+        let view = match surface {
+            Surface::Messages => messages_request::read(&body),
+            _ => openai_chat::read(&body),
+        };
+        let view = view.map_err(refusal_of)?;
         let said = headers::read(head.headers);
         let (who, pinned_tier) = attribute(&said, &view, &body, key);
         for claim in who.ignored.iter().chain(&who.unread) {
@@ -205,11 +215,11 @@ impl Server {
         }
         let asides = asides(&who);
         let facts = CallFacts {
-            id,
+            id: to.id,
             arrived,
             read,
             at_ms,
-            surface: Surface::ChatCompletions,
+            surface,
             body_bytes: body.len(),
             view,
             session: who.run.clone().or(said.session),
@@ -219,23 +229,24 @@ impl Server {
             on_short: said.on_short,
         };
         let repeat = Repeat::of(&said.repeats, &facts, &body)?;
-        let call = Call { facts: Arc::new(facts), body, headers: said.forward, held };
+        let call = Call { facts: Arc::new(facts), body, beta, headers: said.forward, held };
         if let Some(repeat) = repeat {
-            return Box::pin(self.once(&repeat, call, key, &asides, permit)).await;
+            return Box::pin(self.once(&repeat, (call, to), key, &asides, permit)).await;
         }
         let reply = self.gateway.answer(call, key).await;
-        Ok(respond::reply(id, reply, &asides, permit))
+        Ok(respond::reply(to, reply, &asides, permit))
     }
 }
 
-/// The methods that are served at a path.
-fn served(path: &str) -> Option<&'static str> {
-    match path {
-        "/v1/chat/completions" | "/v1/feedback" => Some("POST"),
-        "/v1/models" | "/healthz" | "/readyz" => Some("GET, HEAD"),
-        path if path.starts_with("/v1/models/") => Some("GET, HEAD"),
-        _ => None,
-    }
+fn not_served(path: &str) -> ApiError {
+    let message = match path {
+        "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
+        _ => {
+            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/messages`, \
+             `GET /v1/models` and `POST /v1/feedback`"
+        }
+    };
+    ApiError::new(Code::NotFound, message)
 }
 
 fn wrong_method(method: &Method, served: &'static str) -> ApiError {

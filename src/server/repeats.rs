@@ -8,6 +8,7 @@ use tokio::time::timeout_at;
 
 use super::admission::{Permit, no_room};
 use super::idempotency::{Part, Repeat, Turn};
+use super::respond::To;
 use super::{ReplyStream, Server, respond};
 use crate::call::{Call, CallFacts};
 use crate::config::Key;
@@ -38,25 +39,25 @@ impl Server {
     pub(super) async fn once(
         &self,
         repeat: &Repeat,
-        call: Call,
+        (call, to): (Call, To),
         key: Option<&Key>,
         asides: &str,
         permit: Permit,
     ) -> Result<Response<ReplyStream>, ApiError> {
-        let (id, facts) = (call.facts.id, Arc::clone(&call.facts));
+        let facts = Arc::clone(&call.facts);
         match self.turn(repeat, &facts).await {
             Ok(Part::First(lead)) => {
                 let reply = self.gateway.answer(call, key).await;
-                Ok(respond::first_reply(id, reply, asides, permit, lead))
+                Ok(respond::first_reply(to, reply, asides, permit, lead))
             }
             Ok(Part::Again(told)) => {
                 let mut held = call.held.another();
                 held.grow(told.body.len()).map_err(no_room)?;
                 self.gateway.replayed(&facts, told.id, told.status);
-                Ok(respond::replay(id, &told, held.around(told.body.clone()), permit))
+                Ok(respond::replay(to, &told, held.around(told.body.clone()), permit))
             }
             Err(error) if error.code == Code::IdempotencyKeyReused => Err(error),
-            Err(error) => Ok(respond::reply(id, self.gateway.turn_away(&facts, error), asides, permit)),
+            Err(error) => Ok(respond::reply(to, self.gateway.turn_away(&facts, error), asides, permit)),
         }
     }
 

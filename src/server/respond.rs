@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::admission::Permit;
 use super::idempotency::{Lead, Recording, Told};
 use crate::call::Attribution;
+use crate::dialect::Dialect;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::relay::Relay;
@@ -30,6 +31,8 @@ const WHOLE_FRAME_BYTES: usize = 128 << 10;
 const REASON_BYTES: usize = 96;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's SDKs look for the same.
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const MODEL: HeaderName = HeaderName::from_static("x-farthing-model");
 const TIER: HeaderName = HeaderName::from_static("x-farthing-tier");
 const TASK: HeaderName = HeaderName::from_static("x-farthing-task");
@@ -107,13 +110,35 @@ impl Body for ReplyStream {
     }
 }
 
+/// Whom a reply is for.
+#[derive(Clone, Copy, Debug)]
+pub struct To {
+    /// The request.
+    pub id: RequestId,
+    /// The dialect in which it is told errors.
+    pub dialect: Dialect,
+}
+
+impl To {
+    fn name(self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, spelt(self.id));
+        if self.dialect == Dialect::Messages {
+            headers.insert(ANTHROPIC_REQUEST_ID, spelt(self.id));
+        }
+    }
+
+    fn error(self, error: &ApiError) -> Bytes {
+        error.body(self.dialect, Some(self.id)).into()
+    }
+}
+
 /// A reply of the gateway.
-pub fn reply(id: RequestId, reply: Reply, asides: &str, permit: Permit) -> Response<ReplyStream> {
+pub fn reply(to: To, reply: Reply, asides: &str, permit: Permit) -> Response<ReplyStream> {
     let Reply { status, headers, decision, body } = reply;
     let (kind, error) = match body {
         ReplyBody::Whole(json) => (Kind::Whole(json), None),
         ReplyBody::Stream(relay) => (Kind::Relay(relay), None),
-        ReplyBody::Error(error) => (Kind::Whole(error.openai_body().into()), Some(error)),
+        ReplyBody::Error(error) => (Kind::Whole(to.error(&error)), Some(error)),
     };
     let is_stream = kind.is_stream();
     let mut response = Response::new(ReplyStream { kind, _permit: Some(permit) });
@@ -129,23 +154,23 @@ pub fn reply(id: RequestId, reply: Reply, asides: &str, permit: Permit) -> Respo
     if let Some(decision) = &decision {
         describe(headers, decision, asides);
     }
-    headers.insert(REQUEST_ID, spelt(id));
+    to.name(headers);
     response
 }
 
 /// The first reply under an `Idempotency-Key`: written down for those who repeat the request, if it comes to its end.
-pub fn first_reply(id: RequestId, reply: Reply, asides: &str, permit: Permit, lead: Lead) -> Response<ReplyStream> {
-    let mut response = self::reply(id, reply, asides, permit);
+pub fn first_reply(to: To, reply: Reply, asides: &str, permit: Permit, lead: Lead) -> Response<ReplyStream> {
+    let mut response = self::reply(to, reply, asides, permit);
     let (status, headers) = (response.status(), response.headers().clone());
     if !status.is_success() {
         return response;
     }
     let kind = &mut response.body_mut().kind;
     *kind = match std::mem::replace(kind, Kind::Whole(Bytes::new())) {
-        Kind::Relay(relay) => Kind::Recorded(relay, Some(Box::new(lead.record(id, status, headers)))),
+        Kind::Relay(relay) => Kind::Recorded(relay, Some(Box::new(lead.record(to.id, status, headers)))),
         Kind::Whole(body) => {
             // A copy: what is in flight has a bound of its own.
-            lead.keep(Told { id, status, headers, body: Bytes::copy_from_slice(&body) });
+            lead.keep(Told { id: to.id, status, headers, body: Bytes::copy_from_slice(&body) });
             Kind::Whole(body)
         }
         recorded @ Kind::Recorded(..) => recorded,
@@ -154,7 +179,7 @@ pub fn first_reply(id: RequestId, reply: Reply, asides: &str, permit: Permit, le
 }
 
 /// What another request was answered with, which costs nothing. `body` is the one that was told.
-pub fn replay(id: RequestId, told: &Told, body: Bytes, permit: Permit) -> Response<ReplyStream> {
+pub fn replay(to: To, told: &Told, body: Bytes, permit: Permit) -> Response<ReplyStream> {
     let mut response = Response::new(ReplyStream { kind: Kind::Whole(body), _permit: Some(permit) });
     *response.status_mut() = told.status;
     *response.headers_mut() = told.headers.clone();
@@ -164,7 +189,7 @@ pub fn replay(id: RequestId, told: &Told, body: Bytes, permit: Permit) -> Respon
     }
     set(headers, COST, NanoUsd(0).decimal().as_str());
     headers.insert(REPLAYED, spelt(told.id));
-    headers.insert(REQUEST_ID, spelt(id));
+    to.name(headers);
     response
 }
 
@@ -181,8 +206,9 @@ pub fn asides(who: &Attribution) -> String {
 }
 
 /// An error before the gateway was reached.
-pub fn error(id: RequestId, error: &ApiError) -> Response<ReplyStream> {
-    let mut response = whole(id, error.openai_body().into(), HeaderValue::from_static("application/json"));
+pub fn error(to: To, error: &ApiError) -> Response<ReplyStream> {
+    let mut response = whole(to.id, to.error(error), HeaderValue::from_static("application/json"));
+    to.name(response.headers_mut());
     *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     describe_error(response.headers_mut(), error);
     if error.code == Code::InvalidRequest {

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::opening::Protocol;
 use crate::config::TlsFiles;
+use crate::dialect::Dialect;
 use crate::limits::{HEAD_BYTES_MAX, TLS_FILE_BYTES_MAX, TLS_HANDSHAKE_TIMEOUT};
 use crate::problem::Problem;
 use crate::wire::errors::{ApiError, Code};
@@ -73,7 +74,7 @@ pub async fn speaks_plain_http(stream: &TcpStream) -> bool {
 /// Always: there is nothing to serve.
 pub async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
     let error = ApiError::new(Code::InvalidRequest, "this port speaks TLS; wanted a URL that begins with `https://`");
-    let body = error.openai_body();
+    let body = error.body(Dialect::Chat, None);
     let answer = format!("{PLAIN}content-length: {}\r\n\r\n{body}", body.len());
     let told = async {
         stream.write_all(answer.as_bytes()).await?;

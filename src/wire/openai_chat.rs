@@ -3,33 +3,11 @@
 
 use std::ops::Range;
 
-use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{UsageInStream, View};
 
-/// Why a body cannot be taken.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BodyError {
-    /// Not JSON, or not an object.
-    #[error("the body is not a JSON object: {0}")]
-    Json(#[from] JsonError),
-    /// A key that decides something stands twice, so that two readers could disagree about it.
-    #[error("the key `{0}` stands twice in the body")]
-    DuplicateKey(&'static str),
-    /// A key is one that decides something but for its case: providers that read JSON without regard to case, as Go's
-    /// own reader does, would take it for that one.
-    #[error("a key of the body differs from `{0}` only in its case, and some providers read both alike")]
-    Respelt(&'static str),
-    /// A key has a value of the wrong kind.
-    #[error("`{key}` must be {wanted}")]
-    Wrong {
-        /// The key.
-        key: &'static str,
-        /// What it must be.
-        wanted: &'static str,
-    },
-}
+use super::body::{BodyError, from_one, model, respelt, switch, text};
 
 /// What the usage edit inserts after a member.
 pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
@@ -90,7 +68,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
             reader.view.attachments.server_tools += 1;
             Ok(s.pass()?)
         }
-        other => match deciding(other) {
+        other => match respelt(other, &DECIDING) {
             Some(key) => Err(BodyError::Respelt(key)),
             None => Ok(s.pass()?),
         },
@@ -188,29 +166,13 @@ impl Reader {
 
     fn model(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         self.once(Seen::Model)?;
-        if s.peek().is_some_and(|first| first != b'"') {
-            return Err(BodyError::Wrong { key: "model", wanted: "a string" });
-        }
-        let start = s.position();
-        self.view.model = s.string()?.decode().into_owned();
-        self.view.model_at = start..s.position();
-        if self.view.model.len() > MODEL_NAME_BYTES_MAX || self.view.model.chars().any(char::is_control) {
-            return Err(BodyError::Wrong {
-                key: "model",
-                wanted: "a name of at most 256 bytes without control characters",
-            });
-        }
+        (self.view.model, self.view.model_at) = model(s)?;
         Ok(())
     }
 
     fn stream(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         self.once(Seen::Stream)?;
-        let range = s.skip()?;
-        self.view.stream = match s.text(range) {
-            "true" => true,
-            "false" | "null" => false,
-            _ => return Err(BodyError::Wrong { key: "stream", wanted: "true or false" }),
-        };
+        self.view.stream = switch(s)?;
         Ok(())
     }
 
@@ -397,22 +359,6 @@ impl Reader {
     }
 }
 
-/// The deciding key that a reader without regard to case takes `key` for.
-fn deciding(key: &str) -> Option<&'static str> {
-    // Letters whose folding is an ASCII letter: Go's reader folds them as well. <https://pkg.go.dev/encoding/json#Unmarshal>
-    let folded = |letter: char| match letter {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        letter => letter.to_ascii_lowercase(),
-    };
-    DECIDING.iter().copied().find(|deciding| key.chars().map(folded).eq(deciding.chars()))
-}
-
-/// None is no limit: some refuse it, some take it for no limit at all.
-fn from_one(number: WholeNumber) -> WholeNumber {
-    if number == WholeNumber::Is(0) { WholeNumber::Odd } else { number }
-}
-
 /// Where both limits are given, which of them a provider keeps is its own affair.
 fn larger(a: WholeNumber, b: WholeNumber) -> WholeNumber {
     match (a, b) {
@@ -449,11 +395,6 @@ fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Resu
         seen(kind.map(RawStr::decode).as_deref(), range.len());
         Ok(())
     })
-}
-
-/// A string's text; any other value is passed over.
-fn text(s: &mut Scanner<'_>) -> Result<Option<String>, JsonError> {
-    Ok(s.string_or_skip()?.map(|text| text.decode().into_owned()))
 }
 
 #[cfg(test)]

@@ -3,39 +3,15 @@
 
 use serde_json::{Value, json};
 
-use crate::money::NanoUsd;
 use crate::prompt::json::{JsonError, Scanner};
 use crate::reply;
-use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
+use crate::reply::facts::Facts;
 
 use super::openai_usage::{self, Reported};
-use super::vendors::Dialect;
+use super::vendors::Habits;
 
 /// Most answers of one stream that are ended one by one: OpenAI makes at most 128.
 const ENDED_ANSWERS_MAX: u64 = 128;
-
-/// What a whole answer or one chunk of a stream says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Facts {
-    /// Usage, if it is there and not null.
-    pub usage: Option<Usage>,
-    /// What is billed beside the usage: tokens of kinds that are priced apart, such as audio, or fees.
-    pub beside: Option<WhyUnknown>,
-    /// What the provider says that it charges.
-    pub stated: Option<NanoUsd>,
-    /// The price class that the provider applied.
-    pub service_tier: Option<ServiceTier>,
-    /// How many choices it carries.
-    pub choices: u64,
-    /// How many of them say why they ended.
-    pub finished: u64,
-    /// Bytes of generated text in it, escapes resolved: content, refusals, reasoning, arguments of calls.
-    pub text_bytes: u64,
-    /// Words that begin behind a blank in it.
-    pub words: u64,
-    /// Whether it is an error object instead of an answer.
-    pub error: bool,
-}
 
 /// Reads one JSON object of a reply whose sender means by its words what OpenAI does.
 ///
@@ -43,7 +19,7 @@ pub struct Facts {
 ///
 /// [`JsonError`] for what is not a JSON object.
 pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
-    read_as(json, Dialect::default())
+    read_as(json, Habits::default())
 }
 
 /// Reads one JSON object of a vendor's reply.
@@ -51,20 +27,22 @@ pub fn read(json: &[u8]) -> Result<Facts, JsonError> {
 /// # Errors
 ///
 /// [`JsonError`] for what is not a JSON object.
-pub fn read_as(json: &[u8], dialect: Dialect) -> Result<Facts, JsonError> {
+pub fn read_as(json: &[u8], habits: Habits) -> Result<Facts, JsonError> {
     let mut s = Scanner::from_bytes(json)?;
     let mut facts = Facts::default();
     s.object::<JsonError>(|s, key| {
         match key.raw {
-            "usage" => facts.take_usage(s, dialect)?,
+            "usage" => take_usage(&mut facts, s, habits)?,
             // Groq's streams tell it here, in the last chunk. <https://console.groq.com/docs/api-reference#chat>
             "x_groq" if s.peek() == Some(b'{') => {
                 s.object::<JsonError>(
-                    |s, key| if key.raw == "usage" { facts.take_usage(s, dialect) } else { s.pass() },
+                    |s, key| {
+                        if key.raw == "usage" { take_usage(&mut facts, s, habits) } else { s.pass() }
+                    },
                 )?;
             }
             "service_tier" => {
-                facts.service_tier = s.string_or_skip()?.map(|tier| dialect.charged_tier(&tier.decode()));
+                facts.service_tier = s.string_or_skip()?.map(|tier| habits.charged_tier(&tier.decode()));
             }
             "choices" if s.peek() == Some(b'[') => {
                 s.array::<JsonError>(|s| choice(s, &mut facts))?;
@@ -84,16 +62,14 @@ pub fn read_as(json: &[u8], dialect: Dialect) -> Result<Facts, JsonError> {
     Ok(facts)
 }
 
-impl Facts {
-    fn take_usage(&mut self, s: &mut Scanner<'_>, dialect: Dialect) -> Result<(), JsonError> {
-        let range = s.skip()?;
-        if let Some(Reported { usage, beside, stated }) = openai_usage::read(s.text(range), dialect) {
-            self.usage = Some(self.usage.map_or(usage, |before| before.max(usage)));
-            self.beside = self.beside.max(beside);
-            self.stated = self.stated.max(stated);
-        }
-        Ok(())
+fn take_usage(facts: &mut Facts, s: &mut Scanner<'_>, habits: Habits) -> Result<(), JsonError> {
+    let range = s.skip()?;
+    if let Some(Reported { usage, beside, stated }) = openai_usage::read(s.text(range), habits) {
+        facts.usage = Some(facts.usage.map_or(usage, |before| before.max(usage)));
+        facts.beside = facts.beside.max(beside);
+        facts.stated = facts.stated.max(stated);
     }
+    Ok(())
 }
 
 fn choice(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
@@ -162,6 +138,7 @@ pub fn length_ending(mut chunk: Value, answers: u64, used: Option<(u64, u64)>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::usage::{ServiceTier, Usage};
 
     #[test]
     fn usage_comes_out_with_its_parts() {
@@ -213,7 +190,7 @@ mod tests {
     fn groq_s_flex_tier_is_charged_at_list_price() {
         let flex = br#"{"service_tier":"flex"}"#;
         assert_eq!(read(flex).unwrap().service_tier, Some(ServiceTier::Flex));
-        assert_eq!(read_as(flex, Dialect::of("groq")).unwrap().service_tier, Some(ServiceTier::Standard));
+        assert_eq!(read_as(flex, Habits::of("groq")).unwrap().service_tier, Some(ServiceTier::Standard));
     }
 
     #[test]

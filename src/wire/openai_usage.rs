@@ -7,12 +7,12 @@
 
 use crate::money::{NanoUsd, scaled};
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
-use crate::reply::usage::{Apart, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, Calls, Usage, WhyUnknown};
 
-use super::vendors::{Dialect, Reasoning, States};
+use super::vendors::{Habits, Reasoning, States};
 
 /// Usage beyond this many tokens is a defect of its sender, and would poison every sum that it entered.
-const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
+pub(super) const TOKENS_PLAUSIBLE_MAX: u64 = 1 << 30;
 /// A million dollars: who says that one call costs more does not count in dollars.
 const STATED_NANO_PLAUSIBLE_MAX: i64 = 1_000_000_000_000_000;
 /// Nano-dollars of a dollar, and of one of xAI's ticks, as powers of ten.
@@ -32,12 +32,12 @@ pub struct Reported {
 }
 
 /// Reads one usage object; `None` for what is not one, or lacks the figures that matter.
-pub fn read(json: &str, dialect: Dialect) -> Option<Reported> {
+pub fn read(json: &str, habits: Habits) -> Option<Reported> {
     let mut scanner = Scanner::new(json);
     let mut figures = Figures::default();
     scanner.object::<JsonError>(|s, key| figures.member(s, key)).ok()?;
-    let stated = figures.stated(dialect.states);
-    figures.normalised(dialect).map(|reported| Reported { stated, ..reported })
+    let stated = figures.stated(habits.states);
+    figures.normalised(habits).map(|reported| Reported { stated, ..reported })
 }
 
 /// The figures of one object by the names that vendors give them. Where two names say the same, or one stands
@@ -58,6 +58,10 @@ struct Figures {
     audio_made: Option<u64>,
     images_seen: Option<u64>,
     images_made: Option<u64>,
+    web_searches: Option<u64>,
+    web_fetches: Option<u64>,
+    code_runs: Option<u64>,
+    file_searches: Option<u64>,
     /// `input_tokens` and `output_tokens`, which count for want of the other names.
     input: Option<u64>,
     output: Option<u64>,
@@ -126,7 +130,7 @@ impl Figures {
             | "server_side_tool_usage_details"
                 if s.peek() == Some(b'{') =>
             {
-                s.object::<JsonError>(|s, _| self.charged_apart(WhyUnknown::Fees, s)).map(drop)
+                s.object::<JsonError>(|s, key| self.of_tools(s, key)).map(drop)
             }
             _ => s.pass(),
         }
@@ -152,6 +156,18 @@ impl Figures {
             // https://docs.litellm.ai/docs/completion/prompt_caching
             "cache_creation" | "cache_creation_token_details" if s.peek() == Some(b'{') => self.parts_written(s),
             _ => s.pass(),
+        }
+    }
+
+    /// Calls of tools that the provider runs: <https://docs.claude.com/en/api/messages#response-usage-server-tool-use>, xAI's:
+    /// <https://docs.x.ai/docs/guides/tools/overview>. Others than those have fees that no book knows by name.
+    fn of_tools(&mut self, s: &mut Scanner<'_>, key: RawStr<'_>) -> Result<(), JsonError> {
+        match key.raw {
+            "web_search_requests" | "web_search_calls" => note(&mut self.web_searches, s),
+            "web_fetch_requests" => note(&mut self.web_fetches, s),
+            "code_interpreter_calls" => note(&mut self.code_runs, s),
+            "file_search_calls" => note(&mut self.file_searches, s),
+            _ => self.charged_apart(WhyUnknown::Fees, s),
         }
     }
 
@@ -204,7 +220,7 @@ impl Figures {
 
     /// Figures that contradict each other are taken for what they must at least mean: a whole is never less than
     /// its parts, and what a total has too much was billed.
-    fn normalised(self, dialect: Dialect) -> Option<Reported> {
+    fn normalised(self, habits: Habits) -> Option<Reported> {
         let cached = self.cached.max(self.cache_read).unwrap_or(0);
         let written_1h = self.written_1h.unwrap_or(0);
         let parts = self.written_5m.unwrap_or(0).saturating_add(written_1h);
@@ -216,7 +232,7 @@ impl Figures {
         }
         let mut reasoning = self.reasoning.unwrap_or(0);
         let excess = self.total.and_then(|total| total.checked_sub(input.saturating_add(output)));
-        let (beside, unexplained) = match (excess, dialect.reasoning) {
+        let (beside, unexplained) = match (excess, habits.reasoning) {
             (Some(0), _) => (0, false),
             (Some(excess), _) if excess == reasoning => (reasoning, false),
             (Some(excess), Reasoning::Beside) => (excess.max(reasoning), false),
@@ -231,6 +247,12 @@ impl Figures {
             audio_output_tokens: self.audio_made.unwrap_or(0),
             image_input_tokens: self.images_seen.unwrap_or(0),
             image_output_tokens: self.images_made.unwrap_or(0),
+            calls: Calls {
+                web_search: self.web_searches.unwrap_or(0),
+                web_fetch: self.web_fetches.unwrap_or(0),
+                code_interpreter: self.code_runs.unwrap_or(0),
+                file_search: self.file_searches.unwrap_or(0),
+            },
         };
         let heard_and_seen = apart.audio_input_tokens.saturating_add(apart.image_input_tokens);
         let spoken_and_drawn = apart.audio_output_tokens.saturating_add(apart.image_output_tokens);
@@ -243,7 +265,7 @@ impl Figures {
             cache_write_1h_tokens: written_1h,
             output_tokens: output.saturating_add(beside).max(reasoning),
             reasoning_tokens: reasoning,
-            apart: if is_beside { Apart::NONE } else { apart },
+            apart: if is_beside { Apart { calls: apart.calls, ..Apart::NONE } } else { apart },
         };
         let plausible = usage.input_tokens.max(usage.output_tokens) <= TOKENS_PLAUSIBLE_MAX;
         let beside = self.beside.max(is_beside.then_some(WhyUnknown::OtherTokens));
@@ -258,13 +280,13 @@ fn spelt(number: &mut Option<String>, s: &mut Scanner<'_>) -> Result<(), JsonErr
     Ok(())
 }
 
-fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
+pub(super) fn note(figure: &mut Option<u64>, s: &mut Scanner<'_>) -> Result<(), JsonError> {
     *figure = (*figure).max(count(s)?);
     Ok(())
 }
 
 /// A count, however it is spelt; `None` for what is none.
-fn count(s: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
+pub(super) fn count(s: &mut Scanner<'_>) -> Result<Option<u64>, JsonError> {
     if s.peek() == Some(b'"') {
         let text = s.string()?;
         return Ok(match Scanner::new(text.raw.trim_ascii()).whole_number() {

@@ -7,7 +7,7 @@ use crate::reply::usage::ServiceTier;
 
 /// What a vendor's words mean where they do not mean what OpenAI's do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Dialect {
+pub struct Habits {
     /// Where reasoning tokens are counted.
     pub reasoning: Reasoning,
     /// What the service tiers that its replies name are charged at.
@@ -49,22 +49,22 @@ pub enum States {
 }
 
 /// Everyone who is not here speaks as OpenAI does.
-const VENDORS: [(&str, Dialect); 6] = [
+const VENDORS: [(&str, Habits); 6] = [
     // https://ai.google.dev/gemini-api/docs/openai: a total is the prompt, the candidates and the thoughts.
-    ("gemini", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Nothing }),
+    ("gemini", Habits { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Nothing }),
     // https://console.groq.com/docs/flex-processing: "Pricing matches the on-demand tier."
-    ("groq", Dialect { reasoning: Reasoning::Within, tiers: Tiers::FlexAtListPrice, states: States::Nothing }),
+    ("groq", Habits { reasoning: Reasoning::Within, tiers: Tiers::FlexAtListPrice, states: States::Nothing }),
     // https://openrouter.ai/docs/use-cases/usage-accounting: "the total amount charged to your account".
-    ("openrouter", Dialect { reasoning: Reasoning::Within, tiers: Tiers::Priced, states: States::Dollars }),
+    ("openrouter", Habits { reasoning: Reasoning::Within, tiers: Tiers::Priced, states: States::Dollars }),
     // https://docs.perplexity.ai/getting-started/pricing: tokens and a fee for each request, in one total.
-    ("perplexity", Dialect { reasoning: Reasoning::Within, tiers: Tiers::Priced, states: States::Dollars }),
-    ("vertex", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Nothing }),
+    ("perplexity", Habits { reasoning: Reasoning::Within, tiers: Tiers::Priced, states: States::Dollars }),
+    ("vertex", Habits { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Nothing }),
     // https://docs.x.ai/docs/key-information/consumption-and-rate-limits: reasoning is "counted separately from
     // completion_tokens, but will be counted in the total_tokens".
-    ("xai", Dialect { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Ticks }),
+    ("xai", Habits { reasoning: Reasoning::Beside, tiers: Tiers::Priced, states: States::Ticks }),
 ];
 
-impl Dialect {
+impl Habits {
     /// The tier that a request is charged at where its reply, or else the request itself, names `text`.
     pub fn charged_tier(self, text: &str) -> ServiceTier {
         match (ServiceTier::from_reply(text), self.tiers) {
@@ -75,7 +75,7 @@ impl Dialect {
 
     /// That of a vendor, by the name that price-book keys begin with.
     pub fn of(vendor: &str) -> Self {
-        VENDORS.iter().find(|(name, _)| *name == vendor).map_or(Self::default(), |(_, dialect)| *dialect)
+        VENDORS.iter().find(|(name, _)| *name == vendor).map_or(Self::default(), |(_, habits)| *habits)
     }
 }
 

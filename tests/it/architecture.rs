@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "nouns",
-        &["ids", "money", "task", "call", "plan", "prompt", "reply", "limits", "memory", "hashed", "problem", "yaml"],
+        &[
+            "ids", "money", "task", "call", "dialect", "plan", "prompt", "reply", "limits", "memory", "hashed",
+            "problem", "yaml",
+        ],
     ),
     ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"]),
     ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "keys", "simulator"]),
@@ -21,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Arrows inside a layer, each with its reason.
 const INSIDE: &[(&str, &str, &str)] = &[
+    ("call", "dialect", "a door speaks one"),
     ("call", "ids", "a call names who pays"),
     ("call", "memory", "a call holds the memory of its body"),
     ("call", "prompt", "a call carries the view of its body"),
@@ -30,6 +34,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("plan", "task", "a plan has a tier"),
     ("prompt", "limits", "nesting is bounded"),
     ("problem", "limits", "only so many problems are told"),
+    ("reply", "money", "a provider may say what it charges"),
     ("yaml", "problem", "places and findings are its words"),
     ("classify", "policy", "a policy is what requests are classified by"),
     ("classify", "vectors", "words are compared by their vectors"),

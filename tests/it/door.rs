@@ -111,6 +111,30 @@ async fn other_paths_and_methods_are_told_apart() {
 }
 
 #[tokio::test]
+async fn whoever_speaks_anthropic_s_protocol_is_told_errors_in_it() {
+    let world = keyed(&[("right", "")]).await;
+    let version = ("anthropic-version", "2023-06-01");
+    for (path, key, status, kind, code) in [
+        ("/v1/complete", "right", 404, "not_found_error", "not_found"),
+        ("/v1/messages/batches", "right", 404, "not_found_error", "not_found"),
+        ("/v1/messages", "wrong", 401, "authentication_error", "invalid_api_key"),
+        ("/v1/models", "right", 405, "invalid_request_error", "method_not_allowed"),
+    ] {
+        let got = world.send(Method::POST, path, &[("x-api-key", key), version], Bytes::new()).await;
+        let got = whole(got).await;
+        assert_eq!(got.status, status, "{path}: {}", got.text());
+        let id = got.header("x-request-id");
+        assert!(!id.is_empty() && got.header("request-id") == id, "{:?}", got.headers);
+        let (told, error) = (got.json(), &got.json()["error"]);
+        assert_eq!((&told["type"], &told["request_id"]), (&json!("error"), &json!(id)));
+        assert_eq!((&error["type"], &error["details"]["error_code"]), (&json!(kind), &json!(code)), "{path}");
+    }
+    let got = world.chat_as(ASK, &[("x-api-key", "wrong"), version]).await;
+    check_refusal(&got, 401, "invalid_api_key");
+    assert_eq!(got.header("request-id"), "", "a door of OpenAI's speaks as OpenAI does, whatever else a client says");
+}
+
+#[tokio::test]
 async fn health_is_told_to_anyone_and_without_a_body_to_head() {
     let world = keyed(&[("right", "")]).await;
     let got = world.get("/healthz", &[("host", "evil.example")]).await;

@@ -26,6 +26,7 @@ mod http2_out;
 mod intake;
 mod keys;
 mod ledger_commands;
+mod messages;
 mod mirror;
 mod mirror_books;
 mod mirror_stalls;

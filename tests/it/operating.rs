@@ -114,7 +114,7 @@ fn the_manual_lists_every_metric_with_its_type_and_labels() {
 
 #[test]
 fn the_manual_lists_every_error_code_with_its_status_and_type() {
-    let code = code("src/wire/errors.rs");
+    let code = code("src/wire/errors/mod.rs");
     let rows_of_code = code.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => (\""));
     let defined: BTreeSet<_> = rows_of_code
         .map(|(_, row)| {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::{HeaderName, HeaderValue};
 use serde_saphyr::Spanned;
 
+use crate::dialect::Dialect;
 use crate::problem::nearest_hint;
 
 use super::super::findings::{Findings, quoted};
@@ -66,7 +67,7 @@ fn provider(
     surroundings: &Surroundings<'_>,
 ) -> Option<ProviderConfig> {
     let id = findings.parsed("the name of a provider row", &name, values::provider_name);
-    protocol(findings, &name, row.protocol);
+    let dialect = protocol(findings, &name, row.protocol);
     let base_url = base_url(findings, &name, row.base_url, surroundings.own);
     let key = secret(findings, "key", row.key, surroundings.references);
     let models = patterns(findings, &name, row.models);
@@ -79,6 +80,7 @@ fn provider(
     let id = id?;
     Some(ProviderConfig {
         vendor: vendor.as_ref().unwrap_or(&id).as_str().to_owned(),
+        dialect,
         base_url: base_url?,
         key,
         models: models?,
@@ -90,21 +92,17 @@ fn provider(
     })
 }
 
-fn protocol(findings: &mut Findings, row: &Spanned<String>, field: Field<String>) {
-    let absent = field.0.is_none();
-    let written = findings.given("protocol", field);
-    match written.as_ref().map(|protocol| protocol.value.as_str()) {
-        Some("openai") => {}
-        None if absent => missing(findings, row, "protocol", "`protocol: openai`"),
-        None => {}
-        Some(word) => {
-            let message = match word {
-                "anthropic" => "`protocol: anthropic` is not available in this version; wanted `openai`".to_owned(),
-                _ => format!("`protocol` is `{}`; wanted `openai`{}", quoted(word), nearest_hint(word, ["openai"])),
-            };
-            findings.at(written.as_ref().map_or(row.referenced, |protocol| protocol.referenced), message);
-        }
+/// What a row's protocol makes it speak; that of most where there is none, or none that is known.
+fn protocol(findings: &mut Findings, row: &Spanned<String>, field: Field<String>) -> Dialect {
+    if field.0.is_none() {
+        missing(findings, row, "protocol", "`protocol: openai`");
     }
+    let known = [("openai", Dialect::Chat), ("anthropic", Dialect::Messages)];
+    let speaks = |text: &str| {
+        let hint = || nearest_hint(text, known.map(|(word, _)| word));
+        values::word(&known, text).map_err(|wanted| format!("{wanted}{}", hint()))
+    };
+    findings.value("protocol", field, speaks).unwrap_or_default()
 }
 
 fn missing(findings: &mut Findings, row: &Spanned<String>, key: &str, wanted: &str) {

@@ -27,7 +27,7 @@ const HASH: &str = "555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f22
 /// The environment of all cases. What it holds must never show up in a message.
 fn env(name: &str) -> Option<String> {
     let value = match name {
-        "OPENAI_API_KEY" | "FARTHING_ADMIN_KEY" => "sk-hidden",
+        "OPENAI_API_KEY" | "ANTHROPIC_API_KEY" | "FARTHING_ADMIN_KEY" => "sk-hidden",
         "OPS_WEBHOOK" => "https://hooks.example/T0/sk-hidden?x=1",
         "OPS_WEBHOOK_SECRET" => "sk-hidden",
         "LEDGER_POSTGRES_URL" => "postgres://me:sk-hidden@db/farthing",

@@ -10,9 +10,9 @@ use super::*;
 use crate::ledger::record::Fate;
 use crate::ledger::rollup::lines;
 use crate::plan::{Reason, Why};
-use crate::reply::usage::Apart;
+use crate::reply::facts::Facts;
+use crate::reply::usage::{Apart, Calls};
 use crate::report::{By, Report};
-use crate::wire::openai_reply::Facts;
 
 const USAGE: Usage = Usage {
     input_tokens: 1_000_000,
@@ -22,6 +22,7 @@ const USAGE: Usage = Usage {
     output_tokens: 0,
     reasoning_tokens: 0,
     apart: Apart {
+        calls: Calls::NONE,
         audio_input_tokens: 0,
         cached_audio_input_tokens: None,
         audio_output_tokens: 0,

@@ -20,6 +20,7 @@ pub struct Setup {
     rows: Vec<(&'static str, Provider)>,
     models: String,
     vendor: String,
+    protocol: &'static str,
     row: String,
     dispatch: String,
     server: String,
@@ -35,6 +36,7 @@ impl Setup {
             rows: vec![("sim", provider)],
             models: "*".to_owned(),
             vendor: "openai".to_owned(),
+            protocol: "openai",
             row: String::new(),
             dispatch: "retries: 1".to_owned(),
             server: "drain_timeout: 5s".to_owned(),
@@ -61,6 +63,12 @@ impl Setup {
     pub fn vendor(mut self, name: &str) -> Self {
         name.clone_into(&mut self.vendor);
         self
+    }
+
+    /// Rows that speak Anthropic's Messages, of Anthropic's as far as prices go.
+    pub fn anthropic(mut self) -> Self {
+        self.protocol = "anthropic";
+        self.vendor("anthropic")
     }
 
     /// Further keys of every row, such as `metering: observe`.
@@ -113,7 +121,8 @@ impl Setup {
         for (name, provider) in self.rows {
             let running = provider.start().await.expect("the simulator starts on a free port");
             rows.push_str(&format!(
-                "  {name}: {{ protocol: openai, vendor: {}, base_url: {}, models: [\"{}\"]{} }}\n",
+                "  {name}: {{ protocol: {}, vendor: {}, base_url: {}, models: [\"{}\"]{} }}\n",
+                self.protocol,
                 self.vendor,
                 running.base_url(),
                 self.models,

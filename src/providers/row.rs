@@ -1,72 +1,46 @@
-//! A provider row that speaks OpenAI's protocol.
-//! <https://platform.openai.com/docs/api-reference/introduction>
-
-use std::ops::Range;
+//! A provider row that can be called: its connections, its credential, and what may be told of what it answers.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use tokio::time::Instant;
 
+use super::auth::{self, Secrets};
 use super::body::{OutBody, Sent};
 use super::connect::{Lanes, broken_head, was_refused, why};
 use super::failure::{Failure, Refusal};
 use super::inbound::{self, Arriving, Encoded};
+use super::paths::Paths;
 use super::places::{Places, none_left};
+use super::prepare::Outbound;
 use super::refusal::{self, read_error};
-use crate::call::Call;
-use crate::config::{Dispatch, Metering, ProviderConfig, Secret};
+use crate::config::{Dispatch, Metering, ProviderConfig};
+use crate::dialect::Dialect;
 use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::memory::HeldBytes;
-use crate::plan::ModelRef;
-use crate::prompt::edits::{self, Edit, EditName};
-use crate::prompt::view::{UsageInStream, View};
+use crate::reply::facts::Facts;
 use crate::wire::encoding::Encoding;
-use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
-use crate::wire::openai_reply::{self, Facts};
-use crate::wire::vendors::{Dialect, output_limit_member};
+use crate::wire::errors::said;
+use crate::wire::tap;
+use crate::wire::vendors::Habits;
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
-
-/// Shortest value of a secret header that is looked for in what a provider says, in bytes: a tenant's name by reference
-/// may well stand in an error.
-const SECRET_BYTES_MIN: usize = 12;
 
 /// One row: its clients, credential and rules.
 pub struct Row {
     id: ProviderId,
     vendor: String,
     dialect: Dialect,
+    habits: Habits,
     discount_ppm: u32,
     dispatch: Dispatch,
     metering: Metering,
-    chat_completions: Uri,
+    paths: Paths,
     headers: HeaderMap,
-    /// What a provider may have learnt of us and its callers must not: the key, and headers that are as good as one.
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     lanes: Lanes,
-}
-
-/// A request that is ready to leave.
-pub struct Outbound {
-    pieces: Vec<Bytes>,
-    headers: HeaderMap,
-    /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
-    pub edits: String,
-    /// The usage chunk that the edit causes is to be withheld from the client.
-    pub withhold_usage: bool,
-    /// A provider that does as it is asked will report usage.
-    pub usage_expected: bool,
-}
-
-impl Outbound {
-    /// The body that leaves, in pieces.
-    pub fn pieces(&self) -> &[Bytes] {
-        &self.pieces
-    }
 }
 
 /// A provider's answer with a status of success, its head read and its body still to come.
@@ -94,16 +68,9 @@ pub enum Answered {
 impl Row {
     /// Prepares a row; nothing is connected yet.
     pub fn new(config: &ProviderConfig, places: Places) -> Self {
+        let dialect = config.dialect;
         let mut headers = HeaderMap::new();
-        if let Some(key) = &config.key
-            && let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", key.reveal()))
-        {
-            bearer.set_sensitive(true);
-            headers.insert(AUTHORIZATION, bearer);
-        }
-        for (name, value) in &config.headers {
-            headers.insert(name.clone(), value.clone());
-        }
+        auth::set(&mut headers, config, dialect);
         // A compressed reply could not be metered as it goes by.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -111,13 +78,14 @@ impl Row {
         Self {
             id: config.id.clone(),
             vendor: config.vendor.clone(),
-            dialect: Dialect::of(&config.vendor),
+            dialect,
+            habits: Habits::of(&config.vendor),
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
-            chat_completions: under(&config.base_url, "/chat/completions"),
+            paths: Paths::under(&config.base_url, dialect),
             headers,
-            secrets: secrets(config),
+            secrets: Secrets::of(config),
             lanes: Lanes::new(config.dispatch.connect_timeout, tls, places),
         }
     }
@@ -132,9 +100,14 @@ impl Row {
         &self.vendor
     }
 
-    /// What its replies mean by their words.
+    /// The language that it is called in.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What its replies mean by their words.
+    pub fn habits(&self) -> Habits {
+        self.habits
     }
 
     /// Price reduction in millionths.
@@ -142,74 +115,19 @@ impl Row {
         self.discount_ppm
     }
 
+    /// Whether usage may be asked for by an edit.
+    pub(super) fn metering(&self) -> Metering {
+        self.metering
+    }
+
+    /// The headers of every call.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Retries, timeouts and the circuit.
     pub fn dispatch(&self) -> &Dispatch {
         &self.dispatch
-    }
-
-    /// Makes the request that leaves for `target`: declared edits, our credential, the headers that may pass.
-    /// `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
-    pub fn prepare(&self, call: &Call, target: &ModelRef, output_limit: Option<u64>) -> Outbound {
-        let view = &call.facts.view;
-        let mut edits = Vec::new();
-        if view.model != target.model.as_str() {
-            edits.push(Edit {
-                name: EditName::Model,
-                at: view.model_at.clone(),
-                with: json_string(target.model.as_str()),
-            });
-        }
-        let asks_usage = view.stream && self.metering == Metering::Inject;
-        let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
-        let withhold_usage = usage.is_some();
-        edits.extend(usage);
-        if let Some(limit) = output_limit {
-            edits.extend(self.limit_edits(&call.body, view, limit));
-        }
-        Outbound {
-            edits: edits::names(&edits),
-            pieces: edits::splice(&call.body, &mut edits),
-            headers: self.headers_for(call),
-            withhold_usage,
-            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
-        }
-    }
-
-    /// Lowers every higher limit that the client gave, and what is none, or gives one where it gave none.
-    fn limit_edits(&self, body: &Bytes, view: &View, limit: u64) -> Vec<Edit> {
-        let edit = |at, with: String| Edit { name: EditName::OutputLimit, at, with: with.into() };
-        let [newer, older] = &view.output_limits_at;
-        let member = output_limit_member(&self.vendor);
-        let is_null = |at: &Range<usize>| body.get(at.clone()) == Some(b"null");
-        let given: Vec<&Range<usize>> = [newer, older].into_iter().flatten().filter(|at| !is_null(at)).collect();
-        if given.is_empty() {
-            let null = if member == "max_tokens" { older } else { newer };
-            let after_model = view.model_at.end;
-            return vec![match null {
-                Some(at) => edit(at.clone(), limit.to_string()),
-                None => edit(after_model..after_model, format!(",\"{member}\":{limit}")),
-            }];
-        }
-        // Some write whole numbers with a point or an exponent.
-        let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<f64>().ok();
-        // Nothing, and less, is no limit to some.
-        let is_kept = |value: f64| (1.0..=limit as f64).contains(&value);
-        let higher = given.into_iter().filter(|at| !value(at).is_some_and(is_kept));
-        higher.map(|at| edit(at.clone(), limit.to_string())).collect()
-    }
-
-    /// The row's own headers win over the caller's of the same name.
-    fn headers_for(&self, call: &Call) -> HeaderMap {
-        // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + call.headers.len() + 4);
-        for (name, value) in &call.headers {
-            headers.append(name.clone(), value.clone());
-        }
-        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-        for (name, value) in &self.headers {
-            headers.insert(name.clone(), value.clone());
-        }
-        headers
     }
 
     /// Sends what was prepared to the provider and waits for the head of its answer, until `deadline` at the latest.
@@ -254,7 +172,8 @@ impl Row {
         };
         Ok(Answer {
             status: head.status,
-            provider_request_id: text_of(&head.headers, "x-request-id").filter(|id| self.is_id(id.as_bytes())),
+            provider_request_id: text_of(&head.headers, request_id_in(self.dialect))
+                .filter(|id| self.is_id(id.as_bytes())),
             headers: self.pass_on(head.headers),
             body,
             held,
@@ -280,7 +199,7 @@ impl Row {
             Err(_) => return Err(Failure::Timeout { sent: true }),
             Ok(read) => read?,
         };
-        let facts = openai_reply::read_as(&json, self.dialect)
+        let facts = tap::whole(&json, self.dialect, self.habits)
             .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
@@ -293,44 +212,29 @@ impl Row {
 
     /// Reads this provider's error.
     pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-        let said = json.as_deref().and_then(|json| openai_reply::read_as(json, self.dialect).ok());
+        let said = json.as_deref().and_then(|json| tap::whole(json, self.dialect, self.habits).ok());
         let used = said.filter(|facts| facts.usage.is_some()).map(Box::new);
-        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json) };
-        if refusal.json.as_deref().is_some_and(|json| self.leaks(json)) { refusal.of_credential() } else { refusal }
+        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json, self.dialect) };
+        if refusal.json.as_deref().is_some_and(|json| self.secrets.are_in(json)) {
+            refusal.of_credential()
+        } else {
+            refusal
+        }
     }
 
     /// Reads an error that came with a status of success, as a whole answer or as an event of a stream.
     pub fn refusal_in_success(&self, headers: &HeaderMap, json: Bytes) -> Refusal {
-        let status = refusal::status_of(&json).unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
+        let status = said(&json, self.dialect).status.unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
         let mut refusal = self.refusal(status, headers, Some(json));
         refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         refusal
     }
 
-    /// Whether a text of the provider holds a secret of ours: such a text goes to nobody.
-    fn leaks(&self, text: &[u8]) -> bool {
-        let holds = |text: &[u8], secret: &str| memchr::memmem::find(text, secret.as_bytes()).is_some();
-        if self.secrets.iter().any(|secret| holds(text, secret.reveal())) {
-            return true;
-        }
-        if self.secrets.is_empty() || !text.contains(&b'\\') {
-            return false;
-        }
-        // Some writers escape what need not be, such as `/`: written anew, both are spelt alike.
-        let Ok(anew) = serde_json::from_slice::<serde_json::Value>(text).map(|json| json.to_string()) else {
-            return false;
-        };
-        self.secrets.iter().any(|secret| {
-            let spelt = serde_json::Value::from(secret.reveal()).to_string();
-            holds(anew.as_bytes(), &spelt[1..spelt.len() - 1])
-        })
-    }
-
     /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our
     /// organisation, nor any that holds a secret of ours. Its id of the call goes under a name of ours, since
-    /// `x-request-id` is our own id.
+    /// under its own stands our own id.
     fn pass_on(&self, mut headers: HeaderMap) -> HeaderMap {
-        let id = headers.remove("x-request-id").filter(|id| self.is_id(id.as_bytes()));
+        let id = headers.remove(request_id_in(self.dialect)).filter(|id| self.is_id(id.as_bytes()));
         // Room for what is passed and for the dozen that we add.
         let mut passed = HeaderMap::with_capacity(headers.len() + 12);
         let mut headers = headers.into_iter().peekable();
@@ -338,12 +242,12 @@ impl Row {
             // A name stands before the first of its values only.
             let Some(name) = name.filter(passes) else { continue };
             while let Some((_, more)) = headers.next_if(|(name, _)| name.is_none()) {
-                if !self.leaks(value.as_bytes()) {
+                if !self.secrets.are_in(value.as_bytes()) {
                     passed.append(name.clone(), value);
                 }
                 value = more;
             }
-            if !self.leaks(value.as_bytes()) {
+            if !self.secrets.are_in(value.as_bytes()) {
                 passed.append(name, value);
             }
         }
@@ -354,40 +258,20 @@ impl Row {
     /// Whether this can be a provider's id of a call: one that is too long for the ledger, or that holds a secret of
     /// ours, is told to nobody else either.
     fn is_id(&self, id: &[u8]) -> bool {
-        id.len() <= NAME_BYTES_MAX && !self.leaks(id)
+        id.len() <= NAME_BYTES_MAX && !self.secrets.are_in(id)
     }
 
     /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
-        let mut request = Request::new(OutBody::new(std::mem::take(&mut outbound.pieces), sent));
+        let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.chat_completions.clone();
+        *request.uri_mut() = self.paths.conversation(outbound.beta).clone();
         *request.headers_mut() = std::mem::take(&mut outbound.headers);
         if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
         }
         request
     }
-}
-
-fn under(base: &Uri, path: &str) -> Uri {
-    let mut parts = base.clone().into_parts();
-    let prefix = base.path().trim_end_matches('/');
-    parts.path_and_query = PathAndQuery::try_from(format!("{prefix}{path}")).ok();
-    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
-}
-
-fn json_string(text: &str) -> Bytes {
-    Bytes::from(serde_json::Value::from(text).to_string())
-}
-
-fn usage_edit(usage: &UsageInStream, after_model: usize) -> Option<Edit> {
-    let (at, with) = match usage {
-        UsageInStream::Asked => return None,
-        UsageInStream::Unsaid => (after_model..after_model, ASK_FOR_USAGE_MEMBER),
-        UsageInStream::Declined { at, with } => (at.clone(), *with),
-    };
-    Some(Edit { name: EditName::Usage, at, with: Bytes::from_static(with.as_bytes()) })
 }
 
 pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -399,10 +283,19 @@ pub(super) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     kind.get(..wanted.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
+/// The header in which a provider tells its id of a call.
+fn request_id_in(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Chat | Dialect::Responses => "x-request-id",
+        Dialect::Messages => "request-id",
+    }
+}
+
 /// Whether a header of a provider's answer is for its caller.
 fn passes(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("x-ratelimit-")
+        || name.starts_with("anthropic-ratelimit-")
         || matches!(
             name,
             "content-type"
@@ -413,11 +306,4 @@ fn passes(name: &HeaderName) -> bool {
                 | "openai-version"
                 | "openai-model"
         )
-}
-
-/// The row's key, and those of its headers that are secret and long enough not to be a word of any text.
-fn secrets(config: &ProviderConfig) -> Vec<Secret> {
-    let of_headers = config.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
-    let of_headers = of_headers.filter_map(|value| value.to_str().ok()).filter(|text| text.len() >= SECRET_BYTES_MIN);
-    config.key.iter().cloned().chain(of_headers.map(|text| Secret::new(text.to_owned()))).collect()
 }

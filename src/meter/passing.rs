@@ -1,0 +1,103 @@
+//! What becomes of the events of a stream on their way to the client, and the words that we write into it ourselves.
+//!
+//! Only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with the cost goes
+//! before the terminator. When which bytes go out is [`relay`](super::relay)'s.
+
+use bytes::Bytes;
+
+use crate::call::CallFacts;
+use crate::dialect::Dialect;
+use crate::money::CostInterval;
+use crate::prompt::json::JsonError;
+use crate::prompt::view::UsageInStream;
+use crate::reply::facts::Facts;
+use crate::wire::errors::ApiError;
+use crate::wire::sse::{self, Events};
+use crate::wire::tap::Tap;
+use crate::wire::vendors::Habits;
+
+/// How one stream is passed on.
+pub struct Passing {
+    tap: Tap,
+    /// Withhold the chunk that carries nothing but usage.
+    withhold_usage: bool,
+    /// State the cost in a comment before the terminator.
+    cost_comment: bool,
+    /// Events with data that have gone by.
+    events: u64,
+}
+
+impl Passing {
+    /// A stream in `dialect`, of a vendor with these habits.
+    pub fn new(dialect: Dialect, habits: Habits, withhold_usage: bool, cost_comment: bool) -> Self {
+        Self { tap: Tap::new(dialect, habits), withhold_usage, cost_comment, events: 0 }
+    }
+
+    /// What the data of the next event says.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError`] for what no reader of its dialect understands; it goes on all the same.
+    pub(super) fn read(&mut self, data: &[u8]) -> Result<Facts, JsonError> {
+        self.events += 1;
+        self.tap.read(data)
+    }
+
+    /// Whether an event with these facts is kept from the client.
+    pub(super) fn withholds(&self, facts: &Facts) -> bool {
+        self.withhold_usage && facts.usage.is_some() && facts.choices == 0
+    }
+
+    /// Whether the first event of a stream is an error. Most say nothing of one, and are read once, where all events are.
+    pub(super) fn begins_with_error(&self, data: &[u8]) -> bool {
+        memchr::memmem::find(data, b"\"error\"").is_some() && self.tap.peek(data).is_ok_and(|facts| facts.error)
+    }
+
+    /// A last event that lacks only its blank line. A torn one is worse than none, and so is half of a comment,
+    /// which would swallow what is written behind it.
+    pub(super) fn is_whole(&self, event: &[u8]) -> bool {
+        sse::data(event).is_some_and(|data| self.tap.peek(&data).is_ok())
+    }
+
+    /// Whether a stream that just ends here is complete: every answer said why it ended.
+    pub(super) fn is_complete(&self, call: &CallFacts) -> bool {
+        self.tap.is_complete(call.view.answers_expected())
+    }
+
+    /// The comment that goes before the terminator.
+    pub(super) fn cost_comment(&self, cost: CostInterval, estimated: bool) -> String {
+        if !self.cost_comment {
+            return String::new();
+        }
+        let cost = cost.exact.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
+        let source = if estimated { ": x-farthing-cost-source: estimated\n" } else { "" };
+        format!(": x-farthing-cost-usd: {cost}\n{source}\n")
+    }
+
+    /// Ends a stream behind `event` as one that has reached its limit: the end of each answer, usage if the client asked for
+    /// it, the cost, the terminator.
+    pub(super) fn cut_short(&self, event: &[u8], call: &CallFacts, used: (u64, u64), cost: CostInterval) -> String {
+        let data = sse::data(event).unwrap_or_default();
+        let asked = matches!(call.view.usage_in_stream, UsageInStream::Asked);
+        let (mut text, terminator) = self.tap.length_ending(&data, call.view.answers_expected(), used, asked);
+        text.push_str(&self.cost_comment(cost, false));
+        text.push_str(terminator);
+        text
+    }
+
+    /// An error of ours as the last event, in the client's dialect.
+    pub(super) fn told(&self, error: &ApiError, call: &CallFacts) -> String {
+        error.event(call.surface.errors(), call.id, self.events)
+    }
+}
+
+/// What a last event lacks to its blank line, without which whatever follows would become part of it.
+pub(super) fn missing_end(event: &[u8]) -> &'static [u8] {
+    if event.ends_with(b"\n") { b"\n" } else { b"\n\n" }
+}
+
+/// An event that lacks only that.
+pub(super) fn closed(event: &[u8]) -> Events {
+    let bytes = Bytes::from([event, missing_end(event)].concat());
+    Events { ranges: vec![0..bytes.len(); 1], bytes }
+}

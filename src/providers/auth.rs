@@ -1,0 +1,68 @@
+//! How a row shows its provider who calls, and what of that must come back to nobody.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::{ProviderConfig, Secret};
+use crate::dialect::Dialect;
+
+/// Where Anthropic takes a key. <https://platform.claude.com/docs/en/api/overview#authentication>
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Shortest value of a secret header that is looked for in what a provider says, in bytes: a tenant's name by reference
+/// may well stand in an error.
+const SECRET_BYTES_MIN: usize = 12;
+
+/// The header that carries the row's key, as its dialect wants it; `None` for a row without one.
+fn credential(config: &ProviderConfig, dialect: Dialect) -> Option<(HeaderName, HeaderValue)> {
+    let key = config.key.as_ref()?.reveal();
+    let (name, value) = match dialect {
+        Dialect::Chat | Dialect::Responses => (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {key}"))),
+        Dialect::Messages => (API_KEY, HeaderValue::try_from(key)),
+    };
+    let mut value = value.ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+/// What a provider may have learnt of us and its callers must not.
+pub struct Secrets(Vec<Secret>);
+
+impl Secrets {
+    /// The row's key, and those of its headers that are as good as one, if they are long enough not to be a word of any text.
+    pub fn of(config: &ProviderConfig) -> Self {
+        let of_headers = config.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
+        let of_headers =
+            of_headers.filter_map(|value| value.to_str().ok()).filter(|text| text.len() >= SECRET_BYTES_MIN);
+        Self(config.key.iter().cloned().chain(of_headers.map(|text| Secret::new(text.to_owned()))).collect())
+    }
+
+    /// Whether a text of the provider holds one: such a text goes to nobody.
+    pub fn are_in(&self, text: &[u8]) -> bool {
+        let holds = |text: &[u8], secret: &str| memchr::memmem::find(text, secret.as_bytes()).is_some();
+        if self.0.iter().any(|secret| holds(text, secret.reveal())) {
+            return true;
+        }
+        if self.0.is_empty() || !text.contains(&b'\\') {
+            return false;
+        }
+        // Some writers escape what need not be, such as `/`: written anew, both are spelt alike.
+        let Ok(anew) = serde_json::from_slice::<serde_json::Value>(text).map(|json| json.to_string()) else {
+            return false;
+        };
+        self.0.iter().any(|secret| {
+            let spelt = serde_json::Value::from(secret.reveal()).to_string();
+            holds(anew.as_bytes(), &spelt[1..spelt.len() - 1])
+        })
+    }
+}
+
+/// Adds what every call of a row carries to `headers`.
+pub fn set(headers: &mut HeaderMap, config: &ProviderConfig, dialect: Dialect) {
+    if let Some((name, value)) = credential(config, dialect) {
+        headers.insert(name, value);
+    }
+    for (name, value) in &config.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+}

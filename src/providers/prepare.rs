@@ -1,0 +1,173 @@
+//! The request that leaves: declared edits spliced into the original bytes, our credential, the headers that may pass.
+//!
+//! Bytes that need no edit are the client's own, in the client's own memory. What is edited, and under which name it is
+//! declared, is here and nowhere else.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue};
+
+use super::row::Row;
+use crate::call::Call;
+use crate::config::Metering;
+use crate::dialect::Dialect;
+use crate::plan::ModelRef;
+use crate::prompt::edits::{self, Edit, EditName};
+use crate::prompt::view::{UsageInStream, View};
+use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
+use crate::wire::vendors::output_limit_member;
+
+/// What is asked for of Anthropic's where the client names no version; its API wants one.
+/// <https://platform.claude.com/docs/en/api/versioning>
+const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
+/// reads as input.
+pub struct Worded {
+    edits: Vec<Edit>,
+    withhold_usage: bool,
+    bytes: usize,
+}
+
+impl Worded {
+    /// Length of the body that leaves: what bounds its tokens.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// A request that is ready to leave.
+pub struct Outbound {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    pub(super) headers: HeaderMap,
+    pub(super) beta: bool,
+    /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
+    pub edits: String,
+    /// The usage chunk that the edit causes is to be withheld from the client.
+    pub withhold_usage: bool,
+    /// A provider that does as it is asked will report usage.
+    pub usage_expected: bool,
+}
+
+impl Outbound {
+    /// The body that leaves, in pieces.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// Its length, as its tokens are bounded and estimated by it; see [`Worded::bytes`].
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The body, to be sent: each attempt prepares its own.
+    pub(super) fn take_pieces(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.pieces)
+    }
+}
+
+impl Row {
+    /// Puts a call in the words of `target`.
+    pub fn word(&self, call: &Call, target: &ModelRef) -> Worded {
+        let view = &call.facts.view;
+        let mut edits = Vec::new();
+        if view.model != target.model.as_str() {
+            edits.push(Edit {
+                name: EditName::Model,
+                at: view.model_at.clone(),
+                with: json_string(target.model.as_str()),
+            });
+        }
+        let asks_usage = view.stream && self.metering() == Metering::Inject;
+        let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
+        let withhold_usage = usage.is_some();
+        edits.extend(usage);
+        let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
+        let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
+        Worded { withhold_usage, bytes: (call.body.len() + added).saturating_sub(taken), edits }
+    }
+
+    /// Makes the request that leaves of a call that has been worded: declared edits, our credential, the headers that may
+    /// pass. `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
+    pub fn finish(&self, worded: Worded, call: &Call, output_limit: Option<u64>) -> Outbound {
+        let view = &call.facts.view;
+        let Worded { mut edits, withhold_usage, bytes } = worded;
+        if let Some(limit) = output_limit {
+            edits.extend(self.limit_edits(&call.body, view, limit));
+        }
+        Outbound {
+            edits: edits::names(&edits),
+            pieces: edits::splice(&call.body, &mut edits),
+            bytes,
+            beta: call.beta,
+            headers: self.headers_for(call),
+            withhold_usage,
+            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+        }
+    }
+
+    /// Both at once, where nothing is held for it.
+    pub fn prepare(&self, call: &Call, target: &ModelRef, output_limit: Option<u64>) -> Outbound {
+        self.finish(self.word(call, target), call, output_limit)
+    }
+
+    /// Lowers every higher limit that the client gave, and what is none, or gives one where it gave none.
+    fn limit_edits(&self, body: &Bytes, view: &View, limit: u64) -> Vec<Edit> {
+        let edit = |at, with: String| Edit { name: EditName::OutputLimit, at, with: with.into() };
+        let [newer, older] = &view.output_limits_at;
+        let member = output_limit_member(self.vendor());
+        let is_null = |at: &Range<usize>| body.get(at.clone()) == Some(b"null");
+        let given: Vec<&Range<usize>> = [newer, older].into_iter().flatten().filter(|at| !is_null(at)).collect();
+        if given.is_empty() {
+            let null = if member == "max_tokens" { older } else { newer };
+            let after_model = view.model_at.end;
+            return vec![match null {
+                Some(at) => edit(at.clone(), limit.to_string()),
+                None => edit(after_model..after_model, format!(",\"{member}\":{limit}")),
+            }];
+        }
+        // Some write whole numbers with a point or an exponent.
+        let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<f64>().ok();
+        // Nothing, and less, is no limit to some.
+        let is_kept = |value: f64| (1.0..=limit as f64).contains(&value);
+        let higher = given.into_iter().filter(|at| !value(at).is_some_and(is_kept));
+        higher.map(|at| edit(at.clone(), limit.to_string())).collect()
+    }
+
+    /// The row's own headers win over the caller's of the same name.
+    fn headers_for(&self, call: &Call) -> HeaderMap {
+        // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
+        let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
+        let is_messages = self.dialect() == Dialect::Messages;
+        for (name, value) in &call.headers {
+            // What OpenAI's clients try out is nothing to Anthropic.
+            if !is_messages || name != "openai-beta" {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        for (name, value) in self.headers() {
+            headers.insert(name.clone(), value.clone());
+        }
+        if is_messages {
+            headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
+        }
+        headers
+    }
+}
+
+fn json_string(text: &str) -> Bytes {
+    Bytes::from(serde_json::Value::from(text).to_string())
+}
+
+fn usage_edit(usage: &UsageInStream, after_model: usize) -> Option<Edit> {
+    let (at, with) = match usage {
+        UsageInStream::Asked => return None,
+        UsageInStream::Unsaid => (after_model..after_model, ASK_FOR_USAGE_MEMBER),
+        UsageInStream::Declined { at, with } => (at.clone(), *with),
+    };
+    Some(Edit { name: EditName::Usage, at, with: Bytes::from_static(with.as_bytes()) })
+}

@@ -1,0 +1,76 @@
+//! What readers of request bodies share: why a body cannot be taken, and what keys decide something.
+
+use std::ops::Range;
+
+use crate::limits::MODEL_NAME_BYTES_MAX;
+use crate::prompt::json::{JsonError, Scanner, WholeNumber};
+
+/// Why a body cannot be taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Not JSON, or not an object.
+    #[error("the body is not a JSON object: {0}")]
+    Json(#[from] JsonError),
+    /// A key that decides something stands twice, so that two readers could disagree about it.
+    #[error("the key `{0}` stands twice in the body")]
+    DuplicateKey(&'static str),
+    /// A key is one that decides something but for its case: providers that read JSON without regard to case, as Go's
+    /// own reader does, would take it for that one.
+    #[error("a key of the body differs from `{0}` only in its case, and some providers read both alike")]
+    Respelt(&'static str),
+    /// A key has a value of the wrong kind.
+    #[error("`{key}` must be {wanted}")]
+    Wrong {
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+    },
+}
+
+/// The one of `keys` that a reader without regard to case takes `key` for.
+pub(super) fn respelt(key: &str, keys: &[&'static str]) -> Option<&'static str> {
+    // Letters whose folding is an ASCII letter: Go's reader folds them as well. <https://pkg.go.dev/encoding/json#Unmarshal>
+    let folded = |letter: char| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    };
+    keys.iter().copied().find(|deciding| key.chars().map(folded).eq(deciding.chars()))
+}
+
+/// None is no limit: some refuse it, some take it for no limit at all.
+pub(super) fn from_one(number: WholeNumber) -> WholeNumber {
+    if number == WholeNumber::Is(0) { WholeNumber::Odd } else { number }
+}
+
+/// A string's text; any other value is passed over.
+pub(super) fn text(s: &mut Scanner<'_>) -> Result<Option<String>, JsonError> {
+    Ok(s.string_or_skip()?.map(|text| text.decode().into_owned()))
+}
+
+/// The value of `model`, and where it stands.
+pub(super) fn model(s: &mut Scanner<'_>) -> Result<(String, Range<usize>), BodyError> {
+    if s.peek().is_some_and(|first| first != b'"') {
+        return Err(BodyError::Wrong { key: "model", wanted: "a string" });
+    }
+    let start = s.position();
+    let model = s.string()?.decode().into_owned();
+    if model.len() > MODEL_NAME_BYTES_MAX || model.chars().any(char::is_control) {
+        return Err(BodyError::Wrong {
+            key: "model",
+            wanted: "a name of at most 256 bytes without control characters",
+        });
+    }
+    Ok((model, start..s.position()))
+}
+
+/// The value of `stream`.
+pub(super) fn switch(s: &mut Scanner<'_>) -> Result<bool, BodyError> {
+    let range = s.skip()?;
+    match s.text(range) {
+        "true" => Ok(true),
+        "false" | "null" => Ok(false),
+        _ => Err(BodyError::Wrong { key: "stream", wanted: "true or false" }),
+    }
+}
