@@ -241,6 +241,8 @@ pub struct Bookkeeping {
     pub vendors: Vec<String>,
     /// The vendor of each row, by the row's name.
     pub vendor_of: BTreeMap<String, String>,
+    /// The models of the lightweight tier as they are written, in fallback order.
+    pub lightweight: Vec<String>,
     /// The user's prices, if there is a file of them.
     pub prices: Option<PathBuf>,
     /// IANA name of the zone that periods start in.

@@ -170,6 +170,17 @@ impl<'a> Batch<'a> {
         &mut self.requests[place]
     }
 
+    /// The requests of which anything changes, the oldest first.
+    pub(super) fn changed(&self) -> Vec<RequestId> {
+        let reconciled = self.reconciled.iter().map(|word| word.attempt.request);
+        let amended = self.amended.iter().map(|amended| amended.request);
+        let written = self.requests.iter().map(|request| request.id);
+        let mut ids: Vec<RequestId> = written.chain(reconciled).chain(amended).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// How many records were added.
     pub(super) fn records(&self) -> u64 {
         self.records

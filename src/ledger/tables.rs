@@ -85,6 +85,7 @@ impl Tables {
     pub(super) fn apply(&mut self, mut batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
         // At once, since it reads before it writes: another writer in between would undo it.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let noting = mirror::Noting::begin(&transaction, batch.records())?;
         {
             let mut writer = Writer::new(&transaction)?;
             for request in batch.requests() {
@@ -104,6 +105,7 @@ impl Tables {
             }
             writer.sums.write(&transaction)?;
         }
+        noting.end(&transaction, || batch.changed())?;
         move_position(&transaction, position)?;
         transaction.commit()
     }
