@@ -9,6 +9,7 @@
 //! first byte has gone to the client there is no fallback; later failures travel in the stream.
 
 pub mod conversations;
+mod counting;
 pub mod hold;
 pub mod live;
 mod names;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
+use crate::dialect::Dialect;
 use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
@@ -225,7 +227,7 @@ impl Gateway {
 
     /// Leaves only targets in a plan that speak as the client does: nobody translates.
     fn keep_speaking(&self, call: &CallFacts, plan: &mut Plan) -> Result<(), ApiError> {
-        let Some(dialect) = call.surface.talks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
+        let Some(dialect) = call.surface.speaks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
             return Ok(());
         };
         let speaks =
@@ -235,6 +237,11 @@ impl Gateway {
             true => Err(unspoken(dialect)),
             false => Ok(()),
         }
+    }
+
+    /// Whether some target of a plan speaks a dialect.
+    pub fn can_answer(&self, plan: &Plan, dialect: Dialect) -> bool {
+        plan.targets.iter().any(|target| self.providers.row(&target.provider).is_some_and(|row| row.speaks(dialect)))
     }
 
     /// The targets of a plan that will not be called, but as the last hope.

@@ -11,18 +11,28 @@ pub struct Paths {
     conversations: [Uri; 3],
     /// That of Messages with `?beta=true`.
     beta: Uri,
+    /// Where tokens of Messages are counted, without and with it.
+    counts: [Uri; 2],
 }
 
 impl Paths {
     /// Those under `base`.
     pub fn under(base: &Uri) -> Self {
-        let beta = format!("{}?beta=true", path_of(Dialect::Messages));
-        Self { conversations: Dialect::ALL.map(|dialect| under(base, path_of(dialect))), beta: under(base, &beta) }
+        Self {
+            conversations: Dialect::ALL.map(|dialect| under(base, path_of(dialect))),
+            beta: under(base, "/messages?beta=true"),
+            counts: ["/messages/count_tokens", "/messages/count_tokens?beta=true"].map(|path| under(base, path)),
+        }
     }
 
     /// Where a conversation in a dialect goes on, and with `beta` what is not settled yet may be asked for.
     pub fn conversation(&self, dialect: Dialect, beta: bool) -> &Uri {
         if beta { &self.beta } else { &self.conversations[dialect as usize] }
+    }
+
+    /// Where tokens are counted.
+    pub fn count(&self, beta: bool) -> &Uri {
+        &self.counts[usize::from(beta)]
     }
 }
 

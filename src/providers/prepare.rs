@@ -10,7 +10,7 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 
 use super::row::Row;
-use crate::call::Call;
+use crate::call::{Call, Surface};
 use crate::config::Metering;
 use crate::dialect::Dialect;
 use crate::plan::ModelRef;
@@ -47,6 +47,8 @@ pub struct Outbound {
     bytes: usize,
     pub(super) headers: HeaderMap,
     pub(super) beta: bool,
+    /// Its tokens are to be counted; it is not to be answered.
+    pub(super) counts: bool,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -91,7 +93,7 @@ impl Row {
         let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
         let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
         // Nobody translates: it leaves as it came.
-        let dialect = call.facts.surface.talks().unwrap_or(self.dialect());
+        let dialect = call.facts.surface.speaks().unwrap_or(self.dialect());
         Worded { dialect, withhold_usage, bytes: (call.body.len() + added).saturating_sub(taken), edits }
     }
 
@@ -110,6 +112,7 @@ impl Row {
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
             beta: call.beta,
+            counts: call.facts.surface == Surface::CountTokens,
             headers: self.headers_for(call),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),

@@ -274,7 +274,10 @@ impl Row {
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
         let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.paths.conversation(outbound.dialect, outbound.beta).clone();
+        *request.uri_mut() = match outbound.counts {
+            true => self.paths.count(outbound.beta).clone(),
+            false => self.paths.conversation(outbound.dialect, outbound.beta).clone(),
+        };
         *request.headers_mut() = std::mem::take(&mut outbound.headers);
         if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
