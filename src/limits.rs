@@ -180,6 +180,8 @@ pub const PREFIXES_MAX: usize = 131_072;
 pub const LABEL_VALUES_DEFAULT: usize = 200;
 /// Most bytes of log lines that wait for the log writer; beyond them lines are dropped and counted.
 pub const LOG_BACKLOG_BYTES_MAX: usize = 4 << 20;
+/// How long an owner of a ledger that is just leaving is waited for.
+pub const LEDGER_LOCK_PATIENCE: Duration = Duration::from_millis(200);
 /// Most ledger records that wait for a disk that refuses writes.
 pub const LEDGER_BACKLOG_RECORDS_MAX: usize = 65_536;
 /// Size at which the ledger's journal starts a new segment, in bytes.

@@ -57,7 +57,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
@@ -70,6 +70,7 @@ use crate::ledger::recover::Damage;
 use crate::ledger::secured::Syncer;
 use crate::ledger::tables::Tables;
 use crate::ledger::upkeep::Upkeep;
+use crate::limits::LEDGER_LOCK_PATIENCE;
 
 pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
@@ -395,7 +396,15 @@ fn lock(database: &Path) -> Result<File, LedgerError> {
     let path = segment::beside(database, ".lock");
     let options = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = options.map_err(file_error("create", &path))?;
-    match file.try_lock() {
+    // A process that is being started by one that had the ledger holds the lock until it has become itself.
+    let held = |locked: &Result<(), TryLockError>| matches!(locked, Err(TryLockError::WouldBlock));
+    let mut locked = file.try_lock();
+    let since = Instant::now();
+    while held(&locked) && since.elapsed() < LEDGER_LOCK_PATIENCE {
+        std::thread::sleep(LEDGER_LOCK_PATIENCE / 20);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: database.to_path_buf(), lock: path }),
         Err(TryLockError::Error(source)) => Err(LedgerError::File { action: "lock", path, source }),

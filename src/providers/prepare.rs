@@ -169,6 +169,10 @@ fn limit_edits(body: &Bytes, (view, member): (&View, &str), limit: u64) -> Vec<E
 }
 
 fn json_string(text: &str) -> Bytes {
+    // Most names have nothing to escape: <https://www.rfc-editor.org/rfc/rfc8259#section-7>
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        return Bytes::from(["\"", text, "\""].concat());
+    }
     Bytes::from(serde_json::Value::from(text).to_string())
 }
 

@@ -151,7 +151,7 @@ pub fn reply(to: To, reply: Reply, asides: &str, permit: Permit) -> Response<Rep
     if is_stream {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    if let Some(decision) = &decision {
+    if let Some(decision) = decision {
         describe(headers, decision, asides);
     }
     to.name(headers);
@@ -272,7 +272,7 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
 }
 
 /// What was decided, why, and what it cost.
-fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
+fn describe(headers: &mut HeaderMap, decision: Decision, asides: &str) {
     if let Some(model) = &decision.model {
         set_owned(headers, MODEL, model.spelt());
     }
@@ -296,7 +296,7 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
     }
     describe_reason(headers, REASON, &plan.reason, asides);
     if !decision.edits.is_empty() {
-        set(headers, EDITS, &decision.edits);
+        set_owned(headers, EDITS, decision.edits);
     }
     if let Some(cost) = decision.cost {
         match cost.exact {
