@@ -54,6 +54,14 @@ impl Surface {
         }
     }
 
+    /// The dialect of its body, if there is more than one that a provider may know.
+    pub fn speaks(self) -> Option<Dialect> {
+        match self {
+            Self::CountTokens => Some(Dialect::Messages),
+            surface => surface.talks(),
+        }
+    }
+
     /// The dialect of its body, if that is a conversation that is to be continued.
     pub fn talks(self) -> Option<Dialect> {
         match self {

@@ -9,6 +9,7 @@
 //! first byte has gone to the client there is no fallback; later failures travel in the stream.
 
 pub mod conversations;
+mod counting;
 pub mod hold;
 pub mod live;
 mod names;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
+use crate::dialect::Dialect;
 use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
@@ -225,15 +227,21 @@ impl Gateway {
 
     /// Leaves only targets in a plan that speak as the client does: nobody translates.
     fn keep_speaking(&self, call: &CallFacts, plan: &mut Plan) -> Result<(), ApiError> {
-        let Some(dialect) = call.surface.talks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
+        let Some(dialect) = call.surface.speaks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
             return Ok(());
         };
-        let speaks = |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.dialect()) == Some(dialect);
+        let speaks =
+            |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.speaks(dialect)) == Some(true);
         plan.targets.retain(speaks);
         match plan.targets.is_empty() {
             true => Err(unspoken(dialect)),
             false => Ok(()),
         }
+    }
+
+    /// Whether some target of a plan speaks a dialect.
+    pub fn can_answer(&self, plan: &Plan, dialect: Dialect) -> bool {
+        plan.targets.iter().any(|target| self.providers.row(&target.provider).is_some_and(|row| row.speaks(dialect)))
     }
 
     /// The targets of a plan that will not be called, but as the last hope.
@@ -310,7 +318,7 @@ impl Gateway {
             Answered::Stream(events) => {
                 let cost_comment = self.config.server.cost_comment;
                 let rules = Rules {
-                    passing: Passing::new(row.dialect(), row.habits(), outbound.withhold_usage, cost_comment),
+                    passing: Passing::new(outbound.dialect, row.habits(), outbound.withhold_usage, cost_comment),
                     first_byte_deadline: timing.head(true),
                     idle_timeout: row.dispatch().idle_timeout,
                     deadline: timing.deadline,
@@ -322,7 +330,10 @@ impl Gateway {
             }
             Answered::Whole(body, encoded) => {
                 let seen = |facts: &Facts| meter.saw_whole(facts);
-                match row.read_whole((body, encoded), &answer.headers, timing.deadline, answer.held, seen).await {
+                match row
+                    .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
+                    .await
+                {
                     Ok(json) => Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter }),
                     Err(failure) => Err(Box::new((meter, failure))),
                 }

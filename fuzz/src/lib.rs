@@ -27,6 +27,7 @@ use farthing::wire::body::BodyError;
 use farthing::wire::messages_request;
 use farthing::wire::openai_chat;
 use farthing::wire::openai_texts;
+use farthing::wire::responses_request;
 use farthing::wire::sse::{self, Decoder, Events};
 use farthing::wire::tap;
 use farthing::wire::vendors::Habits;
@@ -56,6 +57,16 @@ pub fn body(input: &[u8]) {
             assert!(is_object(input), "taken as a message although it is no JSON object");
             assert!(input.get(view.model_at.clone()).is_some_and(|model| model.starts_with(b"\"")), "no name there");
             assert!(view.system_at.is_none_or(|at| input.get(at).is_some()), "the prompt is outside the body");
+        }
+        Err(BodyError::Json(error)) => {
+            assert!(error.what == "nested too deeply" || !is_object(input), "refused although it is JSON: {error}");
+        }
+        Err(_) => {}
+    }
+    match responses_request::read(input) {
+        Ok(view) => {
+            assert!(is_object(input), "taken as a response's request although it is no JSON object");
+            assert!(input.get(view.model_at).is_some_and(|model| model.starts_with(b"\"")), "no name there");
         }
         Err(BodyError::Json(error)) => {
             assert!(error.what == "nested too deeply" || !is_object(input), "refused although it is JSON: {error}");

@@ -32,7 +32,7 @@ pub(super) fn status_of(error: &ApiError) -> StatusCode {
 pub(super) fn unspoken(dialect: Dialect) -> ApiError {
     let wanted = match dialect {
         Dialect::Chat => "at `/v1/chat/completions` only rows with `protocol: openai` answer",
-        Dialect::Responses => "at `/v1/responses` only rows that speak it answer",
+        Dialect::Responses => "at `/v1/responses` only rows with `protocol: openai` answer",
         Dialect::Messages => "at `/v1/messages` only rows with `protocol: anthropic` answer",
     };
     let message = format!("no provider row that serves this model speaks the protocol of this path; {wanted}");

@@ -320,6 +320,11 @@ impl Meter {
         self.close_without_attempt("replayed", http_status);
     }
 
+    /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
+    pub fn counted(&mut self, http_status: u16) {
+        self.close_without_attempt("counted", http_status);
+    }
+
     fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {
         if self.closed {
             return;

@@ -33,6 +33,11 @@ impl Passing {
         Self { tap: Tap::new(dialect, habits), withhold_usage, cost_comment, events: 0 }
     }
 
+    /// The dialect of the stream.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.tap.dialect()
+    }
+
     /// What the data of the next event says.
     ///
     /// # Errors
@@ -81,13 +86,14 @@ impl Passing {
         let asked = matches!(call.view.usage_in_stream, UsageInStream::Asked);
         let (mut text, terminator) = self.tap.length_ending(&data, call.view.answers_expected(), used, asked);
         text.push_str(&self.cost_comment(cost, false));
-        text.push_str(terminator);
+        text.push_str(&terminator);
         text
     }
 
     /// An error of ours as the last event, in the client's dialect.
     pub(super) fn told(&self, error: &ApiError, call: &CallFacts) -> String {
-        error.event(call.surface.errors(), call.id, self.events)
+        let failed = self.tap.failed_ending(error);
+        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, self.events))
     }
 }
 

@@ -170,8 +170,7 @@ impl Relay {
             if let Some(data) = &first
                 && self.rules.passing.begins_with_error(data)
             {
-                let json = Bytes::copy_from_slice(data);
-                let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), json);
+                let refusal = self.refusal(data);
                 return Err(Failure::Refused(Refusal { in_stream: true, ..refusal }));
             }
             let decided = first.is_some();
@@ -249,7 +248,10 @@ impl Relay {
         let Some(data) = sse::data(event) else { return Verdict::Forward };
         let Ok(facts) = self.rules.passing.read(&data) else { return Verdict::Forward };
         if facts.error {
-            let refusal = self.rules.row.refusal_in_success(&HeaderMap::new(), Bytes::copy_from_slice(&data));
+            if facts.usage.is_some() {
+                self.meter.saw_whole(&facts);
+            }
+            let refusal = self.refusal(&data);
             self.error = Some(if refusal.credential {
                 // What it says is not for the client.
                 let ours = Failure::Refused(refusal).to_error();
@@ -269,6 +271,12 @@ impl Relay {
             return Verdict::Cut;
         }
         if self.rules.passing.withholds(&facts) { Verdict::Withhold } else { Verdict::Forward }
+    }
+
+    /// An event that is an error, as the row reads it.
+    fn refusal(&self, data: &[u8]) -> Refusal {
+        let Rules { row, passing, .. } = &self.rules;
+        row.refusal_in_success(passing.dialect(), &HeaderMap::new(), Bytes::copy_from_slice(data))
     }
 
     /// Ends a stream whose provider writes beyond its limit, as one that has reached it. Letting go of the relay cancels the

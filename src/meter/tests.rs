@@ -386,7 +386,7 @@ fn an_error_is_settled_at_what_it_says_was_used() {
         let call = call_of(br#"{"model":"gpt-5.6-luna","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#);
         let mut meter = begun(&accounts, &row, &call);
         let body = Bytes::from(format!(r#"{{"error":{{"message":"no","type":"server_error"}}{used}}}"#));
-        let refusal = row.0.refusal(status, &http::HeaderMap::new(), Some(body));
+        let refusal = row.0.refusal(crate::dialect::Dialect::Chat, status, &http::HeaderMap::new(), Some(body));
         meter.failed(&Failure::Refused(refusal));
         drop(meter);
         let told = row_after(&accounts, "fate, source, cost_nano, cost_high_nano IS NOT NULL");

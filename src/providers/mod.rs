@@ -47,9 +47,9 @@ impl Providers {
         self.rows.iter().find(|row| row.id() == id)
     }
 
-    /// Whether every row is called in that dialect.
+    /// Whether every row can be called in that dialect.
     pub fn all_speak(&self, dialect: Dialect) -> bool {
-        self.rows.iter().all(|row| row.dialect() == dialect)
+        self.rows.iter().all(|row| row.speaks(dialect))
     }
 
     /// All rows, in file order.

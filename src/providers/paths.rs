@@ -7,21 +7,32 @@ use crate::dialect::Dialect;
 
 /// The URIs of one row, made once.
 pub struct Paths {
-    conversation: Uri,
-    /// The same with `?beta=true`.
+    /// One a dialect, in the order of [`Dialect::ALL`].
+    conversations: [Uri; 3],
+    /// That of Messages with `?beta=true`.
     beta: Uri,
+    /// Where tokens of Messages are counted, without and with it.
+    counts: [Uri; 2],
 }
 
 impl Paths {
-    /// Those of a row that speaks `dialect` under `base`.
-    pub fn under(base: &Uri, dialect: Dialect) -> Self {
-        let path = path_of(dialect);
-        Self { conversation: under(base, path), beta: under(base, &format!("{path}?beta=true")) }
+    /// Those under `base`.
+    pub fn under(base: &Uri) -> Self {
+        Self {
+            conversations: Dialect::ALL.map(|dialect| under(base, path_of(dialect))),
+            beta: under(base, "/messages?beta=true"),
+            counts: ["/messages/count_tokens", "/messages/count_tokens?beta=true"].map(|path| under(base, path)),
+        }
     }
 
-    /// Where a conversation goes on, and with `beta` what is not settled yet may be asked for.
-    pub fn conversation(&self, beta: bool) -> &Uri {
-        if beta { &self.beta } else { &self.conversation }
+    /// Where a conversation in a dialect goes on, and with `beta` what is not settled yet may be asked for.
+    pub fn conversation(&self, dialect: Dialect, beta: bool) -> &Uri {
+        if beta { &self.beta } else { &self.conversations[dialect as usize] }
+    }
+
+    /// Where tokens are counted.
+    pub fn count(&self, beta: bool) -> &Uri {
+        &self.counts[usize::from(beta)]
     }
 }
 
@@ -52,9 +63,13 @@ mod tests {
             ("https://api.openai.com/v1/", "https://api.openai.com/v1/chat/completions"),
             ("http://localhost:11434", "http://localhost:11434/chat/completions"),
         ] {
-            let paths = Paths::under(&base.parse().unwrap(), Dialect::Chat);
-            assert_eq!(paths.conversation(false), expected);
-            assert_eq!(paths.conversation(true).to_string(), format!("{expected}?beta=true"));
+            let paths = Paths::under(&base.parse().unwrap());
+            assert_eq!(paths.conversation(Dialect::Chat, false), expected);
+            let base = expected.trim_end_matches("/chat/completions");
+            let of = |dialect, beta| paths.conversation(dialect, beta).to_string();
+            assert_eq!(of(Dialect::Responses, false), format!("{base}/responses"));
+            assert_eq!(of(Dialect::Messages, false), format!("{base}/messages"));
+            assert_eq!(of(Dialect::Messages, true), format!("{base}/messages?beta=true"));
         }
     }
 }

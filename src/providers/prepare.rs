@@ -10,7 +10,7 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 
 use super::row::Row;
-use crate::call::Call;
+use crate::call::{Call, Surface};
 use crate::config::Metering;
 use crate::dialect::Dialect;
 use crate::plan::ModelRef;
@@ -26,6 +26,7 @@ const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.
 pub struct Worded {
+    dialect: Dialect,
     edits: Vec<Edit>,
     withhold_usage: bool,
     bytes: usize,
@@ -40,10 +41,14 @@ impl Worded {
 
 /// A request that is ready to leave.
 pub struct Outbound {
+    /// The language that it is in, and its answer.
+    pub dialect: Dialect,
     pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
     pub(super) beta: bool,
+    /// Its tokens are to be counted; it is not to be answered.
+    pub(super) counts: bool,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -87,22 +92,27 @@ impl Row {
         edits.extend(usage);
         let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
         let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
-        Worded { withhold_usage, bytes: (call.body.len() + added).saturating_sub(taken), edits }
+        // Nobody translates: it leaves as it came.
+        let dialect = call.facts.surface.speaks().unwrap_or(self.dialect());
+        Worded { dialect, withhold_usage, bytes: (call.body.len() + added).saturating_sub(taken), edits }
     }
 
     /// Makes the request that leaves of a call that has been worded: declared edits, our credential, the headers that may
     /// pass. `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
     pub fn finish(&self, worded: Worded, call: &Call, output_limit: Option<u64>) -> Outbound {
         let view = &call.facts.view;
-        let Worded { mut edits, withhold_usage, bytes } = worded;
+        let Worded { dialect, mut edits, withhold_usage, bytes } = worded;
         if let Some(limit) = output_limit {
-            edits.extend(self.limit_edits(&call.body, view, limit));
+            let member = output_limit_member(dialect, self.vendor());
+            edits.extend(limit_edits(&call.body, (view, member), limit));
         }
         Outbound {
+            dialect,
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
             beta: call.beta,
+            counts: call.facts.surface == Surface::CountTokens,
             headers: self.headers_for(call),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
@@ -112,29 +122,6 @@ impl Row {
     /// Both at once, where nothing is held for it.
     pub fn prepare(&self, call: &Call, target: &ModelRef, output_limit: Option<u64>) -> Outbound {
         self.finish(self.word(call, target), call, output_limit)
-    }
-
-    /// Lowers every higher limit that the client gave, and what is none, or gives one where it gave none.
-    fn limit_edits(&self, body: &Bytes, view: &View, limit: u64) -> Vec<Edit> {
-        let edit = |at, with: String| Edit { name: EditName::OutputLimit, at, with: with.into() };
-        let [newer, older] = &view.output_limits_at;
-        let member = output_limit_member(self.vendor());
-        let is_null = |at: &Range<usize>| body.get(at.clone()) == Some(b"null");
-        let given: Vec<&Range<usize>> = [newer, older].into_iter().flatten().filter(|at| !is_null(at)).collect();
-        if given.is_empty() {
-            let null = if member == "max_tokens" { older } else { newer };
-            let after_model = view.model_at.end;
-            return vec![match null {
-                Some(at) => edit(at.clone(), limit.to_string()),
-                None => edit(after_model..after_model, format!(",\"{member}\":{limit}")),
-            }];
-        }
-        // Some write whole numbers with a point or an exponent.
-        let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<f64>().ok();
-        // Nothing, and less, is no limit to some.
-        let is_kept = |value: f64| (1.0..=limit as f64).contains(&value);
-        let higher = given.into_iter().filter(|at| !value(at).is_some_and(is_kept));
-        higher.map(|at| edit(at.clone(), limit.to_string())).collect()
     }
 
     /// The row's own headers win over the caller's of the same name.
@@ -157,6 +144,28 @@ impl Row {
         }
         headers
     }
+}
+
+/// Lowers every higher limit that the client gave, and what is none, or gives one as `member` where it gave none.
+fn limit_edits(body: &Bytes, (view, member): (&View, &str), limit: u64) -> Vec<Edit> {
+    let edit = |at, with: String| Edit { name: EditName::OutputLimit, at, with: with.into() };
+    let [newer, older] = &view.output_limits_at;
+    let is_null = |at: &Range<usize>| body.get(at.clone()) == Some(b"null");
+    let given: Vec<&Range<usize>> = [newer, older].into_iter().flatten().filter(|at| !is_null(at)).collect();
+    if given.is_empty() {
+        let null = if member == "max_tokens" { older } else { newer };
+        let after_model = view.model_at.end;
+        return vec![match null {
+            Some(at) => edit(at.clone(), limit.to_string()),
+            None => edit(after_model..after_model, format!(",\"{member}\":{limit}")),
+        }];
+    }
+    // Some write whole numbers with a point or an exponent.
+    let value = |at: &Range<usize>| std::str::from_utf8(body.get(at.clone())?).ok()?.parse::<f64>().ok();
+    // Nothing, and less, is no limit to some.
+    let is_kept = |value: f64| (1.0..=limit as f64).contains(&value);
+    let higher = given.into_iter().filter(|at| !value(at).is_some_and(is_kept));
+    higher.map(|at| edit(at.clone(), limit.to_string())).collect()
 }
 
 fn json_string(text: &str) -> Bytes {

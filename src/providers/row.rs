@@ -83,7 +83,7 @@ impl Row {
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
-            paths: Paths::under(&config.base_url, dialect),
+            paths: Paths::under(&config.base_url),
             headers,
             secrets: Secrets::of(config),
             lanes: Lanes::new(config.dispatch.connect_timeout, tls, places),
@@ -100,7 +100,13 @@ impl Row {
         &self.vendor
     }
 
-    /// The language that it is called in.
+    /// Whether it can be called in that dialect. Who speaks OpenAI's protocol is asked for responses as well: one that
+    /// has none says so itself.
+    pub fn speaks(&self, dialect: Dialect) -> bool {
+        dialect == self.dialect || (dialect, self.dialect) == (Dialect::Responses, Dialect::Chat)
+    }
+
+    /// The dialect of its protocol.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
@@ -162,7 +168,8 @@ impl Row {
         if !head.status.is_success() {
             let json =
                 tokio::time::timeout_at(deadline, read_error(&head.headers, body, held)).await.unwrap_or_default();
-            return Err(Failure::Refused(self.refusal(head.status.as_u16(), &head.headers, json)));
+            let refusal = self.refusal(outbound.dialect, head.status.as_u16(), &head.headers, json);
+            return Err(Failure::Refused(refusal));
         }
         let encoded = Encoding::of(&head.headers);
         let body = match is_type(&head.headers, "text/event-stream") {
@@ -181,14 +188,14 @@ impl Row {
     }
 
     /// Reads a whole answer to its end, and tells `seen` what it says, whatever becomes of it. Its memory is held
-    /// until it has gone out.
+    /// until it has gone out. It is in `dialect`.
     ///
     /// # Errors
     ///
     /// [`Failure`]; an error with a status of success is a refusal, unless an answer came with it.
     pub async fn read_whole(
         &self,
-        (body, encoded): (Arriving, Encoded),
+        (dialect, body, encoded): (Dialect, Arriving, Encoded),
         headers: &HeaderMap,
         deadline: Instant,
         held: HeldBytes,
@@ -199,22 +206,24 @@ impl Row {
             Err(_) => return Err(Failure::Timeout { sent: true }),
             Ok(read) => read?,
         };
-        let facts = tap::whole(&json, self.dialect, self.habits)
+        let facts = tap::whole(&json, dialect, self.habits)
             .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
             Facts { error: false, .. } => Ok(json),
-            Facts { usage: None, choices: 0, .. } => Err(Failure::Refused(self.refusal_in_success(headers, json))),
+            Facts { usage: None, choices: 0, .. } => {
+                Err(Failure::Refused(self.refusal_in_success(dialect, headers, json)))
+            }
             // It was produced, so it is billed, and asking again would be billed again.
             _ => Err(Failure::Unreadable { what: "it is an answer and an error at once" }),
         }
     }
 
-    /// Reads this provider's error.
-    pub fn refusal(&self, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
-        let said = json.as_deref().and_then(|json| tap::whole(json, self.dialect, self.habits).ok());
+    /// Reads this provider's error, which is in `dialect`.
+    pub fn refusal(&self, dialect: Dialect, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
+        let said = json.as_deref().and_then(|json| tap::whole(json, dialect, self.habits).ok());
         let used = said.filter(|facts| facts.usage.is_some()).map(Box::new);
-        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json, self.dialect) };
+        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json, dialect) };
         if refusal.json.as_deref().is_some_and(|json| self.secrets.are_in(json)) {
             refusal.of_credential()
         } else {
@@ -223,9 +232,9 @@ impl Row {
     }
 
     /// Reads an error that came with a status of success, as a whole answer or as an event of a stream.
-    pub fn refusal_in_success(&self, headers: &HeaderMap, json: Bytes) -> Refusal {
-        let status = said(&json, self.dialect).status.unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
-        let mut refusal = self.refusal(status, headers, Some(json));
+    pub fn refusal_in_success(&self, dialect: Dialect, headers: &HeaderMap, json: Bytes) -> Refusal {
+        let status = said(&json, dialect).status.unwrap_or(StatusCode::BAD_GATEWAY.as_u16());
+        let mut refusal = self.refusal(dialect, status, headers, Some(json));
         refusal.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         refusal
     }
@@ -265,7 +274,10 @@ impl Row {
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
         let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.paths.conversation(outbound.beta).clone();
+        *request.uri_mut() = match outbound.counts {
+            true => self.paths.count(outbound.beta).clone(),
+            false => self.paths.conversation(outbound.dialect, outbound.beta).clone(),
+        };
         *request.headers_mut() = std::mem::take(&mut outbound.headers);
         if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);

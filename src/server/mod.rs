@@ -34,12 +34,13 @@ use hyper::body::Incoming;
 
 use crate::call::{Call, CallFacts, Surface};
 use crate::config::Key;
+use crate::dialect::Dialect;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
 use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::{messages_request, openai_chat};
+use crate::wire::{messages_request, openai_chat, responses_request};
 
 pub use admission::Admission;
 pub use attribute::attribute;
@@ -160,9 +161,11 @@ impl Server {
                 self.admission.has_room()?;
                 Box::pin(self.feedback(id, request, key.as_deref(), request_body)).await
             }
-            (&Method::GET, Some(Door::Models)) => Ok(respond::json(id, &models::list(&self.gateway, key.as_deref()))),
+            (&Method::GET, Some(Door::Models)) => {
+                Ok(respond::json(id, &models::list(&self.gateway, key.as_deref(), to.dialect)))
+            }
             (&Method::GET, Some(Door::Model(name))) => {
-                let model = models::one(&self.gateway, key.as_deref(), name);
+                let model = models::one(&self.gateway, key.as_deref(), name, to.dialect);
                 let unknown = || ApiError::new(Code::ModelNotFound, "no provider row serves this model").param("model");
                 model.map(|model| respond::json(id, &model)).ok_or_else(unknown)
             }
@@ -196,7 +199,7 @@ impl Server {
     ) -> Result<Response<ReplyStream>, ApiError> {
         let (arrived, at_ms) = (Instant::now(), now_ms());
         let (head, body) = request.into_parts();
-        let beta = surface == Surface::Messages && routes::asks_for_beta(&head.uri);
+        let beta = surface.errors() == Dialect::Messages && routes::asks_for_beta(&head.uri);
         let limits = &self.gateway.config().limits;
         let (body, held) = intake::body(&head.headers, body, &self.admission, limits, key.map(|key| &key.id)).await?;
         *request_body = RequestBody::Read;
@@ -204,7 +207,8 @@ impl Server {
         let permit = self.admission.admit()?;
         let read = Instant::now();
         let view = match surface {
-            Surface::Messages => messages_request::read(&body),
+            Surface::Messages | Surface::CountTokens => messages_request::read(&body),
+            Surface::Responses => responses_request::read(&body),
             _ => openai_chat::read(&body),
         };
         let view = view.map_err(refusal_of)?;
@@ -230,6 +234,11 @@ impl Server {
         };
         let repeat = Repeat::of(&said.repeats, &facts, &body)?;
         let call = Call { facts: Arc::new(facts), body, beta, headers: said.forward, held };
+        if surface == Surface::CountTokens {
+            // It costs nothing to ask again.
+            let reply = Box::pin(self.gateway.count(call, key)).await;
+            return Ok(respond::reply(to, reply, &asides, permit));
+        }
         if let Some(repeat) = repeat {
             return Box::pin(self.once(&repeat, (call, to), key, &asides, permit)).await;
         }
@@ -242,8 +251,8 @@ fn not_served(path: &str) -> ApiError {
     let message = match path {
         "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
         _ => {
-            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/messages`, \
-             `GET /v1/models` and `POST /v1/feedback`"
+            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/responses`, \
+             `POST /v1/messages[/count_tokens]`, `GET /v1/models` and `POST /v1/feedback`"
         }
     };
     ApiError::new(Code::NotFound, message)
@@ -258,7 +267,9 @@ fn refusal_of(error: BodyError) -> ApiError {
         BodyError::DuplicateKey(key) | BodyError::Respelt(key) => {
             ApiError::new(Code::DuplicateKey, error.to_string()).param(key)
         }
-        BodyError::Wrong { key, .. } => ApiError::new(Code::InvalidBody, error.to_string()).param(key),
+        BodyError::Wrong { key, .. } | BodyError::NotServed(key) => {
+            ApiError::new(Code::InvalidBody, error.to_string()).param(key)
+        }
         BodyError::Json(_) => ApiError::new(Code::InvalidBody, error.to_string()),
     }
 }

@@ -39,7 +39,9 @@ impl Door<'_> {
 pub fn door(path: &str) -> Option<Door<'_>> {
     Some(match path {
         "/v1/chat/completions" => Door::Call(Surface::ChatCompletions),
+        "/v1/responses" => Door::Call(Surface::Responses),
         "/v1/messages" => Door::Call(Surface::Messages),
+        "/v1/messages/count_tokens" => Door::Call(Surface::CountTokens),
         "/v1/models" => Door::Models,
         "/v1/feedback" => Door::Feedback,
         "/healthz" => Door::Alive,

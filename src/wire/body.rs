@@ -26,6 +26,12 @@ pub enum BodyError {
         /// What it must be.
         wanted: &'static str,
     },
+    /// A key names what a provider keeps, and nobody here knows whose that is.
+    #[error(
+        "`{0}` names an object that the provider keeps, which is not available in this version: whose it is, is not known \
+         here; send the conversation in `input`"
+    )]
+    NotServed(&'static str),
 }
 
 /// The one of `keys` that a reader without regard to case takes `key` for.

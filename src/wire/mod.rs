@@ -14,6 +14,7 @@ pub mod openai_reply;
 pub mod openai_texts;
 pub mod openai_usage;
 pub mod responses_reply;
+pub mod responses_request;
 pub mod sse;
 pub mod tap;
 pub mod vendors;

@@ -1,11 +1,14 @@
 //! OpenAI's Responses: the facts that metering needs, from whole responses and from the events of a stream.
 //! <https://platform.openai.com/docs/api-reference/responses/object>, `…/responses-streaming`
 
+use serde_json::{Value, json};
+
 use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::reply;
 use crate::reply::facts::{Ending, Facts};
 use crate::reply::usage::WhyUnknown;
 
+use super::errors::ApiError;
 use super::openai_usage;
 use super::vendors::Habits;
 
@@ -13,6 +16,88 @@ use super::vendors::Habits;
 /// charges.
 const CLIENTS_CALLS: [&str; 5] =
     ["function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call"];
+
+/// The longest value of a response that is remembered to end its stream with; longer ones repeat the request.
+const REMEMBERED_BYTES_MAX: usize = 1024;
+
+/// The most that is remembered in all.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What ends a stream in the provider's stead must say once more, and it is written by us.
+const ENDED_ANEW: [&str; 7] = ["status", "output", "usage", "error", "incomplete_details", "instructions", "tools"];
+
+/// What has gone by of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The number of the next event.
+    next: u64,
+    /// The members of the response that has begun, each with a comma behind it, but for [`ENDED_ANEW`]; empty: none has.
+    head: String,
+}
+
+impl Seen {
+    /// Takes note of the next event.
+    pub fn note(&mut self, json: &[u8]) {
+        if self.next == 0 {
+            // What cannot be read, is not remembered.
+            self.head = begun(json).unwrap_or_default();
+        }
+        self.next += 1;
+    }
+
+    /// The event that ends a stream at its output limit. `used` are input and output tokens.
+    pub fn length_ending(&self, used: (u64, u64)) -> String {
+        let usage = json!({
+            "input_tokens": used.0,
+            "input_tokens_details": { "cached_tokens": 0 },
+            "output_tokens": used.1,
+            "output_tokens_details": { "reasoning_tokens": 0 },
+            "total_tokens": used.0 + used.1,
+        });
+        let details = json!({ "reason": "max_output_tokens" });
+        self.ending("incomplete", &Value::Null, &details, &usage)
+    }
+
+    /// The event that ends a stream with an error, if its response has begun: then clients know none but that one.
+    pub fn failed_ending(&self, error: &ApiError) -> Option<String> {
+        let told = json!({ "code": error.code.as_str(), "message": error.message });
+        (!self.head.is_empty()).then(|| self.ending("failed", &told, &Value::Null, &Value::Null))
+    }
+
+    fn ending(&self, status: &str, error: &Value, details: &Value, usage: &Value) -> String {
+        let Self { next, head } = self;
+        format!(
+            "event: response.{status}\ndata: {{\"type\":\"response.{status}\",\"sequence_number\":{next},\"response\":{{{head}\
+             \"status\":\"{status}\",\"error\":{error},\"incomplete_details\":{details},\"instructions\":null,\"tools\":[],\
+             \"output\":[],\"usage\":{usage}}}}}\n\n"
+        )
+    }
+}
+
+/// The members of the response that begins with an event, but for [`ENDED_ANEW`]. One that is long is told as null.
+fn begun(json: &[u8]) -> Result<String, JsonError> {
+    let mut s = Scanner::from_bytes(json)?;
+    let mut head = String::new();
+    s.object::<JsonError>(|s, key| {
+        if key.raw != "response" || s.peek() != Some(b'{') {
+            return s.pass();
+        }
+        s.object::<JsonError>(|s, key| {
+            let range = s.skip()?;
+            let is_told = !ENDED_ANEW.contains(&key.raw) && head.len() + key.raw.len() <= HEAD_BYTES_MAX;
+            if is_told {
+                let value = if range.len() <= REMEMBERED_BYTES_MAX { s.text(range) } else { "null" };
+                for part in ["\"", key.raw, "\":", value, ","] {
+                    head.push_str(part);
+                }
+            }
+            Ok(())
+        })
+        .map(drop)
+    })?;
+    // Line ends may stand between members, but not in a line of data.
+    Ok(if head.contains(['\n', '\r']) { head.replace(['\n', '\r'], " ") } else { head })
+}
 
 /// Reads a whole response, or one event of a stream. The last event has the whole response once more: its text is none
 /// that was generated anew.
@@ -41,7 +126,8 @@ pub fn read(json: &[u8], habits: Habits) -> Result<Facts, JsonError> {
     })?;
     s.end()?;
     if object.is_some_and(|object| object.decode() == "response") {
-        response.choices = 1;
+        // One that failed is no answer.
+        response.choices = u64::from(!response.error);
         return Ok(response);
     }
     let mut facts = Facts { text_bytes: response.text_bytes, words: response.words, error: response.error, ..event };
@@ -168,6 +254,44 @@ mod tests {
         let searched =
             COMPLETED.replace(r#"{"type":"reasoning","summary":[]}"#, r#"{"type":"web_search_call","id":"w"}"#);
         assert_eq!(facts(&searched).beside, Some(WhyUnknown::Fees));
+    }
+
+    const CREATED: &str = r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response",
+        "status":"in_progress","error":null,"instructions":"be brief","model":"m","output":[],"usage":null}}"#;
+
+    #[track_caller]
+    fn check_ending(text: &str, name: &str) -> Value {
+        let data = text.strip_prefix(&format!("event: {name}\ndata: ")).and_then(|rest| rest.strip_suffix("\n\n"));
+        let data: Value = serde_json::from_str(data.expect(text)).expect(text);
+        assert_eq!(
+            (&data["type"], data["response"]["output"].as_array().map(Vec::len)),
+            (&json!(name), Some(0)),
+            "{text}"
+        );
+        data
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_ends_as_an_incomplete_response() {
+        let mut seen = Seen::default();
+        let delta = r#"{"type":"response.output_text.delta","delta":"a"}"#;
+        [CREATED, delta].iter().for_each(|event| seen.note(event.as_bytes()));
+        let data = check_ending(&seen.length_ending((25, 7)), "response.incomplete");
+        assert_eq!((&data["sequence_number"], &data["response"]["id"]), (&json!(2), &json!("resp_1")));
+        assert_eq!(data["response"]["incomplete_details"]["reason"], "max_output_tokens");
+        assert_eq!(data["response"]["usage"]["total_tokens"], 32);
+    }
+
+    #[test]
+    fn a_response_that_has_begun_fails_and_another_is_an_error_alone() {
+        let error = ApiError::new(crate::wire::errors::Code::ProviderError, "it broke");
+        let mut seen = Seen::default();
+        assert_eq!(seen.failed_ending(&error), None);
+        seen.note(CREATED.as_bytes());
+        let data = check_ending(&seen.failed_ending(&error).expect("an event"), "response.failed");
+        assert_eq!(data["response"]["error"], json!({"code": "provider_error", "message": "it broke"}));
+        assert_eq!((&data["sequence_number"], &data["response"]["status"]), (&json!(1), &json!("failed")));
+        assert!(facts(&data.to_string()).error);
     }
 
     #[test]

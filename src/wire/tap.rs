@@ -1,11 +1,14 @@
 //! What metering hears of a stream as it goes by, one event after the other, whichever dialect it is in.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::dialect::Dialect;
 use crate::prompt::json::JsonError;
 use crate::reply::facts::{Ending, Facts};
 
+use super::errors::ApiError;
 use super::vendors::Habits;
 use super::{messages_reply, openai_reply, responses_reply};
 
@@ -20,12 +23,18 @@ pub struct Tap {
     /// Answers that have said why they ended.
     finished: u64,
     messages: messages_reply::Seen,
+    responses: responses_reply::Seen,
 }
 
 impl Tap {
     /// At a stream in a dialect, of a vendor with these habits.
     pub fn new(dialect: Dialect, habits: Habits) -> Self {
-        Self { dialect, habits, finished: 0, messages: messages_reply::Seen::default() }
+        Self { dialect, habits, finished: 0, messages: Default::default(), responses: Default::default() }
+    }
+
+    /// The dialect of the stream.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Reads the data of the next event. Usage is what has been told so far.
@@ -34,14 +43,21 @@ impl Tap {
     ///
     /// [`JsonError`] for what is neither a JSON object nor the word that ends a stream.
     pub fn read(&mut self, data: &[u8]) -> Result<Facts, JsonError> {
-        let facts = match self.dialect {
+        let facts = self.facts(data)?;
+        self.finished += facts.finished;
+        if self.dialect == Dialect::Responses {
+            self.responses.note(data);
+        }
+        Ok(facts)
+    }
+
+    fn facts(&mut self, data: &[u8]) -> Result<Facts, JsonError> {
+        Ok(match self.dialect {
             Dialect::Chat if data.trim_ascii() == DONE => Facts { ending: Ending::Over, ..Facts::default() },
             Dialect::Chat => openai_reply::read_as(data, self.habits)?,
             Dialect::Responses => responses_reply::read(data, self.habits)?,
             Dialect::Messages => messages_reply::read(data, self.habits, &mut self.messages)?,
-        };
-        self.finished += facts.finished;
-        Ok(facts)
+        })
     }
 
     /// Reads an event without having it count.
@@ -50,7 +66,7 @@ impl Tap {
     ///
     /// As [`read`](Self::read).
     pub fn peek(&self, data: &[u8]) -> Result<Facts, JsonError> {
-        self.clone().read(data)
+        self.clone().facts(data)
     }
 
     /// Whether a stream may end here without the event for it, which some hosts leave out: every one of so many answers has
@@ -67,21 +83,26 @@ impl Tap {
         answers: u64,
         used: (u64, u64),
         usage_asked: bool,
-    ) -> (String, &'static str) {
+    ) -> (String, Cow<'static, str>) {
         match self.dialect {
             Dialect::Chat => {
                 let chunk = serde_json::from_slice::<Value>(data).ok();
                 let told = usage_asked.then_some(used);
                 let ends = chunk.map(|chunk| openai_reply::length_ending(chunk, answers, told)).unwrap_or_default();
-                (ends, "data: [DONE]\n\n")
+                (ends, "data: [DONE]\n\n".into())
             }
-            // A response that is cut has no last event that could be made up without all that went before it.
-            Dialect::Responses => (String::new(), ""),
+            Dialect::Responses => (String::new(), self.responses.length_ending(used).into()),
             Dialect::Messages => {
                 let ends = messages_reply::length_ending(&self.messages, used);
-                (ends, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
+                (ends, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n".into())
             }
         }
+    }
+
+    /// What ends a stream with an error of ours as its clients look for it, where that is not the error's own event: a
+    /// response that has begun ends as one that failed.
+    pub fn failed_ending(&self, error: &ApiError) -> Option<String> {
+        (self.dialect == Dialect::Responses).then(|| self.responses.failed_ending(error)).flatten()
     }
 }
 

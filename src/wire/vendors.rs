@@ -3,6 +3,7 @@
 //! Only what a reply cannot tell by itself belongs here. Where the figures decide, as a total does that is the
 //! sum of its parts in one way only, the arithmetic in `openai_usage` is believed, whoever sent them.
 
+use crate::dialect::Dialect;
 use crate::reply::usage::ServiceTier;
 
 /// What a vendor's words mean where they do not mean what OpenAI's do.
@@ -79,12 +80,13 @@ impl Habits {
     }
 }
 
-/// The member by which a vendor is told the most output tokens, reasoning included, where the client named none.
+/// The member by which a vendor is told in a dialect the most output tokens, reasoning included, where the client named none.
 /// OpenAI's reasoning models refuse the older name, which everybody else still takes:
 /// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-max_completion_tokens>
-pub fn output_limit_member(vendor: &str) -> &'static str {
-    match vendor {
-        "openai" | "azure" => "max_completion_tokens",
+pub fn output_limit_member(dialect: Dialect, vendor: &str) -> &'static str {
+    match (dialect, vendor) {
+        (Dialect::Responses, _) => "max_output_tokens",
+        (Dialect::Chat, "openai" | "azure") => "max_completion_tokens",
         _ => "max_tokens",
     }
 }

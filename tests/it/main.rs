@@ -44,6 +44,7 @@ mod relay_bodies;
 mod reload;
 mod repeats;
 mod reporting;
+mod responses;
 mod retries;
 mod routing;
 mod routing_explained;

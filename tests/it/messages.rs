@@ -207,6 +207,58 @@ async fn nobody_translates_between_protocols() {
 }
 
 #[tokio::test]
+async fn tokens_are_counted_by_the_row_that_would_answer_and_cost_nothing() {
+    let world = setup([Reply::text("ok")])
+        .more("teams: { default: { budget: { usd: 0.00001, every: day }, limits: { requests_per_minute: 2 } } }")
+        .start()
+        .await;
+    let body = json!({"model": "frontier", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let count = || world.send(Method::POST, "/v1/messages/count_tokens?beta=true", &[VERSION], body.clone().into());
+    let got = whole(count().await).await;
+    assert_eq!((got.status, got.json()["input_tokens"].as_u64() > Some(0)), (200, true), "{}", got.text());
+    assert_eq!((got.header("x-farthing-edits"), got.header("x-farthing-cost-usd")), ("model", "0"));
+    let sent = &world.provider.requests()[0];
+    assert_eq!((&*sent.path, &sent.json()["model"]), ("/v1/messages/count_tokens?beta=true", &json!(OPUS)));
+    let row = world.rows("select surface, status, cost_nano from requests_v1").remove(0);
+    let text = |text: &str| rusqlite::types::Value::Text(text.to_owned());
+    assert_eq!(row, [text("messages.count_tokens"), text("counted"), rusqlite::types::Value::Integer(0)]);
+    assert_eq!(world.attempts().len(), 0);
+    assert_eq!(whole(count().await).await.status, 200);
+    check_error(&whole(count().await).await, 429, "rate_limit_error", "rate_limited");
+    world.the_ledger_holds_the_invoice();
+}
+
+#[tokio::test]
+async fn a_count_that_the_provider_refuses_is_told_in_its_words() {
+    let world = world([Reply::text("ok")]).await;
+    let body = json!({"model": OPUS, "messages": []}).to_string();
+    let got = whole(world.send(Method::POST, "/v1/messages/count_tokens", &[VERSION], body.into()).await).await;
+    assert_eq!((got.status, &got.json()["error"]["type"]), (400, &json!("invalid_request_error")), "{}", got.text());
+    let chat = World::new(luna([Reply::text("ok")]), "").await;
+    let body = json!({"model": "gpt-5.6-luna", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let got = whole(chat.send(Method::POST, "/v1/messages/count_tokens", &[VERSION], body.into()).await).await;
+    check_error(&got, 404, "not_found_error", "model_not_found");
+}
+
+#[tokio::test]
+async fn models_are_told_in_anthropic_s_words_to_its_clients() {
+    let world = world([Reply::text("ok")]).await;
+    let list = world.get("/v1/models", &[VERSION]).await.json();
+    let ids: Vec<&Value> = list["data"].as_array().expect("models").iter().map(|model| &model["id"]).collect();
+    assert!(ids.contains(&&json!(OPUS)) && ids.contains(&&json!("frontier")), "{list}");
+    assert_eq!((&list["has_more"], &list["first_id"], Some(&&list["last_id"])), (&json!(false), ids[0], ids.last()));
+    let one = world.get(&format!("/v1/models/{OPUS}"), &[VERSION]).await.json();
+    assert_eq!(
+        (&one["type"], &one["id"], &one["created_at"]),
+        (&json!("model"), &json!(OPUS), &json!("1970-01-01T00:00:00Z"))
+    );
+    assert_eq!(world.get("/v1/models", &[]).await.json()["object"], "list", "others are told as before");
+    check_error(&world.get("/v1/models/nobody-knows", &[VERSION]).await, 404, "not_found_error", "model_not_found");
+    let chat = World::new(luna([Reply::text("ok")]), "").await;
+    assert_eq!(chat.get("/v1/models", &[VERSION]).await.json()["data"], json!([]), "what nobody could ask for");
+}
+
+#[tokio::test]
 async fn a_provider_s_own_error_passes_and_an_overload_is_tried_again() {
     let world = world([Reply::status(529), Reply::text("ok"), Reply::status(400)]).await;
     let got = send(&world, asking(json!({})), &[]).await;
