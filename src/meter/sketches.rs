@@ -136,14 +136,19 @@ struct Job {
 impl Sketches {
     /// Starts the thread; hashes are keyed with `key`. Without a thread there are no sketches.
     pub fn start(key: u64) -> Self {
-        let (queue, bytes, late_bytes) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(SKETCH_LATE_BYTES));
-        let waiting = Arc::new(Waiting { key, queue, bytes, late_bytes, news: Condvar::new() });
+        let waiting = Arc::new(Waiting::new(key));
         let of_thread = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("sketches".to_owned()).spawn(move || of_thread.draw_all());
         if thread.is_err() {
             waiting.close();
         }
         Self { waiting, thread: Mutex::new(thread.ok()) }
+    }
+
+    /// With nobody who draws, for tests of what waits.
+    #[cfg(test)]
+    pub fn undrawn() -> Self {
+        Self { waiting: Arc::new(Waiting::new(0)), thread: Mutex::default() }
     }
 
     /// Asks for the sketch of a request; `None` if too much waits. `sides` are those of its prompt and the one before it.
@@ -157,6 +162,7 @@ impl Sketches {
         let slot = Arc::new(Place { left: OnceLock::new(), job });
         let mut queue = waiting.lock();
         if queue.is_closed {
+            waiting.bytes.fetch_sub(body.len(), Ordering::Relaxed);
             return None;
         }
         queue.places.push(Arc::clone(&slot));
@@ -202,6 +208,11 @@ impl Drop for Sketches {
 }
 
 impl Waiting {
+    fn new(key: u64) -> Self {
+        let (queue, bytes, late_bytes) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(SKETCH_LATE_BYTES));
+        Self { key, queue, bytes, late_bytes, news: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::limits::MODEL_NAME_BYTES_MAX;
 use crate::prompt::json::{JsonError, Scanner, WholeNumber};
+use crate::prompt::view::Claims;
 
 /// Why a body cannot be taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -53,6 +54,28 @@ pub(super) fn from_one(number: WholeNumber) -> WholeNumber {
 /// A string's text; any other value is passed over.
 pub(super) fn text(s: &mut Scanner<'_>) -> Result<Option<String>, JsonError> {
     Ok(s.string_or_skip()?.map(|text| text.decode().into_owned()))
+}
+
+/// What `metadata` claims; its `user` goes to a place of its own, since other members may claim one too.
+pub(super) fn claims(s: &mut Scanner<'_>, claims: &mut Claims, user: &mut Option<String>) -> Result<(), BodyError> {
+    if s.peek() != Some(b'{') {
+        return Ok(s.pass()?);
+    }
+    s.object::<BodyError>(|s, key| {
+        let slot = match &*key.decode() {
+            "team" => &mut claims.team,
+            "project" => &mut claims.project,
+            "pipeline" => &mut claims.pipeline,
+            "user" => &mut *user,
+            "run" => &mut claims.run,
+            "task" => &mut claims.task,
+            "prompt" => &mut claims.prompt,
+            _ => return Ok(s.pass()?),
+        };
+        *slot = text(s)?;
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// The value of `model`, and where it stands.

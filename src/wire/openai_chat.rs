@@ -7,7 +7,7 @@ use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{UsageInStream, View};
 
-use super::body::{BodyError, from_one, model, respelt, switch, text};
+use super::body::{BodyError, claims, from_one, model, respelt, switch, text};
 
 /// What the usage edit inserts after a member.
 pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
@@ -36,7 +36,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
         "messages" => reader.messages(s),
         "tools" => reader.tools(s),
         "functions" => reader.functions(s),
-        "metadata" => reader.metadata(s),
+        "metadata" => claims(s, &mut reader.view.claims, &mut reader.claimed_user[0]),
         "max_tokens" => reader.number(s, Seen::MaxTokens, &mut max_tokens),
         "max_completion_tokens" => reader.number(s, Seen::MaxCompletionTokens, &mut max_completion_tokens),
         "n" => {
@@ -322,28 +322,6 @@ impl Reader {
         let at = s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
         self.view.outline.chain.head.with(HEAD_FUNCTIONS, s.text(at.clone()));
         self.view.outline.tools_at = self.view.outline.tools_at.take().or(Some(at));
-        Ok(())
-    }
-
-    fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
-        if s.peek() != Some(b'{') {
-            return Ok(s.pass()?);
-        }
-        s.object::<BodyError>(|s, key| {
-            let claims = &mut self.view.claims;
-            let slot = match &*key.decode() {
-                "team" => &mut claims.team,
-                "project" => &mut claims.project,
-                "pipeline" => &mut claims.pipeline,
-                "user" => &mut self.claimed_user[0],
-                "run" => &mut claims.run,
-                "task" => &mut claims.task,
-                "prompt" => &mut claims.prompt,
-                _ => return Ok(s.pass()?),
-            };
-            *slot = text(s)?;
-            Ok(())
-        })?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{UsageInStream, View};
 
-use super::body::{BodyError, from_one, model, respelt, switch, text};
+use super::body::{BodyError, claims, from_one, model, respelt, switch, text};
 
 /// Which part of what is read before the input.
 const HEAD_TOOLS: u64 = 1;
@@ -107,7 +107,7 @@ impl Reader {
                 self.view.claims.prompt = self.view.claims.prompt.take().or_else(|| claimed.clone());
                 self.view.cache_key = claimed;
             }
-            "metadata" => self.metadata(s)?,
+            "metadata" => claims(s, &mut self.view.claims, &mut self.claimed_user[0])?,
             "safety_identifier" => self.claimed_user[1] = text(s)?,
             "user" => self.claimed_user[2] = text(s)?,
             // It is known and decides nothing of ours: a response is kept where the provider keeps it.
@@ -287,28 +287,6 @@ impl Reader {
                 }
             })?;
             self.view.outline.chain.head.with(HEAD_FORMAT, s.text(at));
-            Ok(())
-        })?;
-        Ok(())
-    }
-
-    fn metadata(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
-        if s.peek() != Some(b'{') {
-            return Ok(s.pass()?);
-        }
-        s.object::<BodyError>(|s, key| {
-            let claims = &mut self.view.claims;
-            let slot = match &*key.decode() {
-                "team" => &mut claims.team,
-                "project" => &mut claims.project,
-                "pipeline" => &mut claims.pipeline,
-                "user" => &mut self.claimed_user[0],
-                "run" => &mut claims.run,
-                "task" => &mut claims.task,
-                "prompt" => &mut claims.prompt,
-                _ => return Ok(s.pass()?),
-            };
-            *slot = text(s)?;
             Ok(())
         })?;
         Ok(())

@@ -1,5 +1,6 @@
 //! What rows say of how requests looked, whenever their texts are read.
 
+use super::sketches::{Sketches, Slot};
 use super::*;
 
 #[tokio::test]
@@ -54,4 +55,20 @@ async fn a_request_that_ends_before_its_texts_are_read_has_them_in_its_row_all_t
     let found: [i64; 3] =
         views.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?])).expect("it reads");
     assert_eq!(found, [2, 1, 1]);
+}
+
+#[test]
+fn beyond_what_may_be_drawn_late_a_request_takes_its_texts_back_when_it_ends() {
+    let sketches = Sketches::undrawn();
+    let text = "x".repeat(1_000);
+    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let call = call_of(body.leak().as_bytes());
+    let asked: Vec<Slot> =
+        (0..40).map(|_| sketches.ask(&call.facts, &call.body, None).expect("there is room")).collect();
+    let of_waiting = |call: &Call| Arc::strong_count(&call.facts) - 1;
+    assert_eq!(of_waiting(&call), 40);
+    let taken = asked.iter().filter(|slot| sketches.takes_back(slot)).count();
+    // Of the first, with a thousand bytes and what is around them, 16 KiB are drawn late.
+    assert_eq!((taken, of_waiting(&call)), (24, 16));
+    assert!(!sketches.takes_back(&asked[39]), "it has nothing any more that waits");
 }
