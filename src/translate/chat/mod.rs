@@ -1,0 +1,5 @@
+//! OpenAI's Chat Completions. <https://platform.openai.com/docs/api-reference/chat>
+
+pub mod read_request;
+pub mod read_turns;
+pub mod write_request;

@@ -1,0 +1,5 @@
+//! Anthropic's Messages. <https://platform.claude.com/docs/en/api/messages>
+
+pub mod read_request;
+pub mod read_turns;
+pub mod write_request;
