@@ -7,6 +7,7 @@
 
 use crate::dialect::Dialect;
 use crate::prompt::json::JsonError;
+use crate::reply::usage::Usage;
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ pub mod effort;
 pub mod ids;
 pub mod messages;
 mod read;
+pub mod said;
 pub mod talk;
 pub mod write;
 
@@ -70,6 +72,13 @@ impl Dropped {
         if self.0.len() < DROPPED_MAX && !self.0.contains(&name) {
             self.0.push(name);
         }
+    }
+
+    /// Of names, some of which may be the same.
+    fn of(names: &[&'static str]) -> Self {
+        let mut dropped = Self::default();
+        names.iter().for_each(|name| dropped.note(*name));
+        dropped
     }
 
     /// Takes note of members that have no counterpart.
@@ -149,6 +158,38 @@ pub fn request(from: Dialect, to: Dialect, body: &[u8], terms: &Terms<'_>) -> Re
         Dialect::Messages => messages::write_request::write(&talk, terms),
         Dialect::Responses => Err(Untranslatable::Pair { from, to }),
     }
+}
+
+/// What a whole answer does not say by itself, or not as everybody counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// When it was made, in seconds since 1970.
+    pub created_seconds: u64,
+    /// What it used, as it was settled: an answer without figures has estimates.
+    pub usage: Usage,
+}
+
+/// Writes a whole answer in the client's dialect.
+///
+/// # Errors
+///
+/// [`Untranslatable`] for what is no answer in its dialect; an error is none.
+pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told) -> Result<Written, Untranslatable> {
+    let text = text_of(body)?;
+    let reply = match from {
+        Dialect::Chat => chat::read_reply::read(text)?,
+        Dialect::Messages => messages::read_reply::read(text)?,
+        Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+    };
+    match to {
+        Dialect::Chat => Ok(chat::write_reply::write(&reply, told)),
+        Dialect::Messages => Ok(messages::write_reply::write(&reply, told)),
+        Dialect::Responses => Err(Untranslatable::Pair { from, to }),
+    }
+}
+
+fn text_of(body: &[u8]) -> Result<&str, JsonError> {
+    simdutf8::basic::from_utf8(body).map_err(|_| JsonError { what: "found bytes that are not UTF-8", at: 0 })
 }
 
 impl<'b> Talk<'b> {

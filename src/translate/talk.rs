@@ -295,6 +295,16 @@ impl<'b> From<RawStr<'b>> for Text<'b> {
     }
 }
 
+impl Text<'_> {
+    /// Whether nothing stands in it.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Spelt(text) => text.is_empty(),
+            Self::Plain(text) => text.is_empty(),
+        }
+    }
+}
+
 impl<'b> Part<'b> {
     /// A text without a marker.
     pub fn text(text: impl Into<Text<'b>>) -> Self {

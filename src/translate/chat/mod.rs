@@ -1,5 +1,7 @@
 //! OpenAI's Chat Completions. <https://platform.openai.com/docs/api-reference/chat>
 
+pub mod read_reply;
 pub mod read_request;
 pub mod read_turns;
+pub mod write_reply;
 pub mod write_request;

@@ -141,7 +141,8 @@ impl<'b> Message<'b> {
     }
 }
 
-fn read_call(json: &str) -> Result<Call<'_>, Untranslatable> {
+/// Reads a call of a tool.
+pub(super) fn read_call(json: &str) -> Result<Call<'_>, Untranslatable> {
     let (mut id, mut function, mut custom) = (None, None, None);
     members("messages.tool_calls", json, |key, value| {
         match key {

@@ -254,23 +254,7 @@ impl<'b> Writer<'b> {
         }
         if !calls.is_empty() {
             self.out.key("tool_calls").array();
-            for call in calls {
-                self.out.object().key("id").string(&ids::from_messages(&call.id)).key("type").string("function");
-                self.out.key("function").object().key("name").spelt(call.name.raw).key("arguments");
-                match call.arguments {
-                    Arguments::Json(json) => match wrapped(json) {
-                        Some(text) => _ = self.out.spelt(text.raw),
-                        None => _ = self.out.string(json),
-                    },
-                    Arguments::Quoted(text) => _ = self.out.spelt(text.raw),
-                    Arguments::Text(text) => {
-                        let mut inner = Out::default();
-                        inner.object().key("input").spelt(text.raw).end_object();
-                        self.out.string(&inner.finish());
-                    }
-                }
-                self.out.end_object().end_object();
-            }
+            calls.iter().for_each(|call| write_call(&mut self.out, call));
             self.out.end_array();
         }
         self.out.end_object();
@@ -337,6 +321,25 @@ impl<'b> Writer<'b> {
             self.out.key("cache_control").raw(mark);
         }
     }
+}
+
+/// Writes a call of a tool.
+pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
+    out.object().key("id").string(&ids::from_messages(&call.id)).key("type").string("function");
+    out.key("function").object().key("name").spelt(call.name.raw).key("arguments");
+    match call.arguments {
+        Arguments::Json(json) => match wrapped(json) {
+            Some(text) => _ = out.spelt(text.raw),
+            None => _ = out.string(json),
+        },
+        Arguments::Quoted(text) => _ = out.spelt(text.raw),
+        Arguments::Text(text) => {
+            let mut inner = Out::default();
+            inner.object().key("input").spelt(text.raw).end_object();
+            out.string(&inner.finish());
+        }
+    }
+    out.end_object().end_object();
 }
 
 fn write_url(out: &mut Out, source: &Source<'_>) {

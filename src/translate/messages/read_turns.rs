@@ -68,7 +68,7 @@ fn read_block<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untransl
         "mcp_tool_use" | "mcp_tool_result" => each(Item::Left("messages.content.mcp_tool_use")),
         kind if kind.ends_with("_tool_result") => each(Item::Left("messages.content.server_tool_use")),
         _ => {
-            if block.citations.is_some_and(|citations| citations.starts_with('[') && citations.len() > 2) {
+            if block.has_citations() {
                 each(Item::Left("messages.content.citations"))?;
             }
             let mut parts = Vec::new();
@@ -81,12 +81,12 @@ fn read_block<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untransl
 /// The members of a block that somebody reads, as they are spelt.
 #[derive(Default)]
 pub(super) struct Block<'b> {
-    kind: Option<&'b str>,
+    pub(super) kind: Option<&'b str>,
     text: Option<&'b str>,
     source: Option<&'b str>,
-    id: Option<&'b str>,
-    name: Option<&'b str>,
-    input: Option<&'b str>,
+    pub(super) id: Option<&'b str>,
+    pub(super) name: Option<&'b str>,
+    pub(super) input: Option<&'b str>,
     tool_use_id: Option<&'b str>,
     content: Option<&'b str>,
     is_error: Option<&'b str>,
@@ -120,6 +120,10 @@ impl<'b> Block<'b> {
             Ok(())
         })?;
         Ok(block)
+    }
+
+    pub(super) fn has_citations(&self) -> bool {
+        self.citations.is_some_and(|citations| citations.starts_with('[') && citations.len() > 2)
     }
 
     pub(super) fn text(&self) -> Result<RawStr<'b>, Untranslatable> {

@@ -260,7 +260,7 @@ impl Writer {
             },
             Item::Calls(call) => {
                 self.speak("assistant");
-                self.call(&call);
+                write_call(&mut self.out, &call);
             }
             Item::Answers(answer) => {
                 self.speak("user");
@@ -280,26 +280,6 @@ impl Writer {
         }
         self.out.object().key("role").string(role).key("content").array();
         self.open = Some(role);
-    }
-
-    fn call(&mut self, call: &Call<'_>) {
-        self.out.object().key("type").string("tool_use").key("id").string(&ids::to_messages(&call.id));
-        self.out.key("name").spelt(call.name.raw).key("input");
-        match call.arguments {
-            Arguments::Json(json) => _ = self.out.raw(json),
-            Arguments::Text(text) => _ = self.out.object().key("input").spelt(text.raw).end_object(),
-            Arguments::Quoted(quoted) => {
-                let json = quoted.decode();
-                if json.trim().is_empty() {
-                    self.out.raw("{}");
-                } else if is_object(&json) {
-                    self.out.raw(json.trim());
-                } else {
-                    self.out.object().key(NO_OBJECT).spelt(quoted.raw).end_object();
-                }
-            }
-        }
-        self.out.end_object();
     }
 
     fn answer(&mut self, answer: &Answer<'_>) -> Result<(), Untranslatable> {
@@ -348,6 +328,27 @@ impl Writer {
             self.out.key("cache_control").raw(mark);
         }
     }
+}
+
+/// Writes a call of a tool.
+pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
+    out.object().key("type").string("tool_use").key("id").string(&ids::to_messages(&call.id));
+    out.key("name").spelt(call.name.raw).key("input");
+    match call.arguments {
+        Arguments::Json(json) => _ = out.raw(json),
+        Arguments::Text(text) => _ = out.object().key("input").spelt(text.raw).end_object(),
+        Arguments::Quoted(quoted) => {
+            let json = quoted.decode();
+            if json.trim().is_empty() {
+                out.raw("{}");
+            } else if is_object(&json) {
+                out.raw(json.trim());
+            } else {
+                out.object().key(NO_OBJECT).spelt(quoted.raw).end_object();
+            }
+        }
+    }
+    out.end_object();
 }
 
 fn write_source(out: &mut Out, source: &Source<'_>) {

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod prefixes;
+mod replies;
 mod to_chat;
 mod to_messages;
 
