@@ -1,23 +1,25 @@
 //! What the ledger costs a request, and how fast it answers finance.
 //!
-//! `cargo bench --bench ledger -- [--requests 5000000] [--only commit|settle|report]`
+//! `cargo bench --bench ledger -- [--requests 5000000] [--only commit|settle|report|review]`
 //!
 //! Commits: the time of one append in both modes of durability (with `power` until the disk has it). Settling: requests a
 //! second through journal, tables and sums, with the CPU that this takes and the bytes that a request leaves. Reports: over
 //! a month of generated requests, each time after the file was dropped from the page cache; by what sums are kept for, and
-//! by what only the rows know.
+//! by what only the rows know. The review: its five questions over the same month.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use farthing::config::{Durability, WhenItFails};
+use farthing::cost::Book;
 use farthing::ids::{AttemptId, RequestId};
 use farthing::ledger::record::{
     Closing, Comparison, DecisionFacts, Fate, Intent, Outcome, Pricing, Record, RequestFacts, Sketch, SketchedTexts,
 };
-use farthing::ledger::{Ledger, LedgerOptions, open_views, rollup};
+use farthing::ledger::review::Reading;
+use farthing::ledger::{Ledger, LedgerOptions, open_current, open_views, rollup};
 use farthing::money::{CostInterval, NanoUsd};
 use farthing::reply::usage::{Source, Usage};
 use farthing::report::{By, Report, SLOT_MS, midnight};
@@ -36,7 +38,7 @@ struct Arguments {
     /// Requests that are settled
     #[arg(long, default_value_t = 100_000)]
     settled: u64,
-    /// Only this part: commit, settle, report
+    /// Only this part: commit, settle, report, review
     #[arg(long)]
     only: Option<String>,
     /// Cargo says so
@@ -54,8 +56,15 @@ fn main() {
     if wants("settle") {
         settle(arguments.settled);
     }
-    if wants("report") {
-        reports(arguments.requests);
+    if wants("report") || wants("review") {
+        let (folder, path) = month(arguments.requests);
+        if wants("report") {
+            reports(&path);
+        }
+        if wants("review") {
+            review(&path);
+        }
+        drop(folder);
     }
 }
 
@@ -201,7 +210,8 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn reports(requests: u64) {
+/// A ledger with a month of requests.
+fn month(requests: u64) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     open(folder.path(), Durability::Process).close().expect("it closes");
     let path = folder.path().join("farthing.db");
@@ -209,11 +219,36 @@ fn reports(requests: u64) {
     generate(&path, requests);
     let size = path.metadata().expect("it is there").len();
     println!("{requests} requests generated in {:.0?}, {} MB", began.elapsed(), size >> 20);
-    let views = open_views(&path).expect("the views open");
+    (folder, path)
+}
+
+/// What the quarterly review reads of the month, question by question.
+fn review(path: &Path) {
+    drop_cached(path);
+    let (began, day) = (Instant::now(), date(2026, 11, 30));
+    let views = open_current(path).expect("the views open");
+    let reading = Reading::of(&views, MONTH.0, MONTH.1, Book::builtin(), day).expect("it reads");
+    let mut told = vec![("rates", began.elapsed())];
+    let mut step = |what, count: usize| {
+        let before: Duration = told.iter().map(|(_, took)| *took).sum();
+        assert!(count > 0, "{what}");
+        told.push((what, began.elapsed().saturating_sub(before)));
+    };
+    step("prompts", reading.prompts().expect("prompts").len());
+    step("losses", reading.losses().expect("losses").len() + 1);
+    step("tasks", reading.tasks(Book::builtin(), day, None).expect("tasks").len());
+    step("repeats", reading.repeats().expect("repeats").len());
+    step("worth", reading.worth(&TimeZone::UTC).expect("worth").len());
+    let parts = told.iter().map(|(what, took)| format!("{what} {took:.1?}")).collect::<Vec<_>>().join(", ");
+    println!("review: {:.1?} cold ({parts})", began.elapsed());
+}
+
+fn reports(path: &Path) {
+    let views = open_views(path).expect("the views open");
     let sums: i64 = views.query_row("SELECT count(*) FROM rollup", [], |row| row.get(0)).expect("sums");
     println!("{sums} sums");
     drop(views);
-    count_names(&path);
+    count_names(path);
     let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
     for (by, zone, name) in [
         (&[By::Team][..], &TimeZone::UTC, "UTC"),
@@ -225,7 +260,7 @@ fn reports(requests: u64) {
         (&[By::User], &berlin, "Europe/Berlin"),
         (&[By::Team, By::Prompt], &TimeZone::UTC, "UTC"),
     ] {
-        let mut took: Vec<Duration> = (0..3).map(|_| report(&path, by, zone)).collect();
+        let mut took: Vec<Duration> = (0..3).map(|_| report(path, by, zone)).collect();
         took.sort_unstable();
         let words: Vec<&str> = by.iter().map(|by| by.as_str()).collect();
         println!("report --by {} in {name}: {:.2?} cold (median of 3)", words.join(","), took[1]);
@@ -270,11 +305,14 @@ fn generate(path: &Path, requests: u64) {
                 "INSERT INTO requests (request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy,
                     surface, model, status, cost_low_nano, cost_nano, cost_high_nano, http_status, duration_ms, first_byte_ms,
                     edits, reason, confidence_ppm, needs_strong_ppm, session, baseline_model, baseline_nano,
-                    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano)
+                    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano,
+                    tools_bytes, opening_bytes, messages_bytes, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks,
+                    read_bytes, repeated_bytes)
                  {numbers} SELECT id, at, 'team-' || (i % 20), 'key-' || (i % 20), 'project-' || (i % 40), 'orders_daily',
                     'user-' || (i % 20000), 'run-' || (i / 9), 'triage', 'task-' || (i % 7), iif(i % 3, 'lightweight', 'frontier'),
                     'orders_daily@3f2c', 'chat.completions', 'auto', 'ok', 212000, 212000, 212000, 200, 812, 130, 'model',
-                    'task', 910000, 80000, '00000000000004d2', 'openai/gpt-5.6-sol', 5000000, 0, 0, 0, 0, 72000 FROM d"
+                    'task', 910000, 80000, '00000000000004d2', 'openai/gpt-5.6-sol', 5000000, 0, 0, 0, 0, 72000,
+                    700, 1800, 3300, i % 40 * 7919, i / 280 * 104729 + i % 140, i / 700 * 15485863 + i % 140, i % 40 * 6971, 9, 2400, 130 FROM d"
             ),
             [],
         )
@@ -297,13 +335,18 @@ fn generate(path: &Path, requests: u64) {
     database.execute_batch("COMMIT; PRAGMA journal_mode = WAL;").expect("it commits");
 }
 
-fn report(path: &Path, by: &[By], zone: &TimeZone) -> Duration {
+/// Drops what the page cache has of a file.
+fn drop_cached(path: &Path) {
     // https://www.gnu.org/software/coreutils/manual/html_node/dd-invocation.html: drops what is cached of the whole file.
     let dropped = Command::new("dd")
         .arg(format!("if={}", path.display()))
         .args(["iflag=nocache", "count=0", "status=none"])
         .status();
     assert!(dropped.is_ok_and(|status| status.success()), "the page cache could not be dropped");
+}
+
+fn report(path: &Path, by: &[By], zone: &TimeZone) -> Duration {
+    drop_cached(path);
     let began = Instant::now();
     let views = open_views(path).expect("the views open");
     let lines = rollup::lines(&views, by, midnight(date(2026, 11, 1), zone), midnight(date(2026, 12, 1), zone), zone)

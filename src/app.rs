@@ -23,7 +23,7 @@ use crate::classify;
 use crate::config::Config;
 use crate::config::policies::{self, Known};
 use crate::cost::Book;
-use crate::gateway::{Gateway, hold};
+use crate::gateway::{Gateway, recall};
 use crate::keys::{KeysError, Store};
 use crate::ledger::mirror::Target;
 use crate::ledger::{Keep, Ledger, LedgerError, LedgerOptions, Told};
@@ -167,7 +167,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         );
     }
     let in_force: Vec<_> = keys.ring().keys().into_iter().cloned().collect();
-    hold::recall(&accounts, &config.payers(), &in_force, hold::Whose::All)?;
+    recall::recall(&accounts, &config.payers(), &in_force, recall::Whose::All)?;
     let teller = tokio::spawn(webhooks::tell(news, config.webhooks.clone(), accounts.log.clone()));
     let admission = Arc::new(Admission::new(config.limits));
     let server = Arc::new(Server {

@@ -12,6 +12,7 @@ pub mod conversations;
 pub mod hold;
 pub mod live;
 mod names;
+pub mod recall;
 mod refusals;
 pub mod routing;
 pub mod standings;

@@ -194,6 +194,8 @@ pub const EXPORT_BEYOND_TIMES: i64 = 10;
 pub const EXPORT_ALWAYS_NANO: i64 = 1_000_000_000;
 /// What it may bill for a call that nothing bounds, in nano-dollars.
 pub const EXPORT_UNBOUNDED_NANO: i64 = 1_000_000_000_000;
+/// Most calls of an export with a line a call: at about 700 bytes each they are what is held in memory.
+pub const EXPORT_CALLS_MAX: usize = 2_000_000;
 /// What is not taken for one call whatever somebody says, in nano-dollars: sums of such amounts soon end at the largest number.
 pub const EXPORT_MOST_NANO: i64 = 1_000_000_000_000_000;
 /// Most findings that a look through a ledger lists; all are counted.

@@ -195,14 +195,14 @@ fn listed(store: Option<Store>, query: &Query) -> Result<Value, KeysError> {
 }
 
 fn shown_team(team: &Team) -> Value {
-    let projects = team.projects.iter().map(|(name, terms)| (name.as_str(), terms));
-    let projects = projects.chain(team.each_project.as_ref().map(|terms| ("*", terms)));
-    let projects: serde_json::Map<_, _> =
-        projects.map(|(name, terms)| (name.to_owned(), shown_terms(Some(terms)))).collect();
+    let by_name = |(name, terms): (&String, &Terms)| (name.clone(), shown_terms(Some(terms)));
+    let mut projects: serde_json::Map<_, _> = team.projects.named.iter().map(by_name).collect();
+    projects.extend(team.projects.each.as_ref().map(|terms| ("*".to_owned(), shown_terms(Some(terms)))));
+    let users: serde_json::Map<_, _> = team.users.named.iter().map(by_name).collect();
     let own = &team.terms;
     json!({
         "name": team.id.as_str(), "budget": own.budget, "limits": own.limits, "projects": projects,
-        "users": shown_terms(team.each_user.as_ref()),
+        "users": shown_terms(team.users.each.as_ref()), "named_users": users,
     })
 }
 

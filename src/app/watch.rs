@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::config::policies::{self, Known, Stamp};
 use crate::config::{self, Config, TlsFiles};
-use crate::gateway::hold;
+use crate::gateway::recall;
 use crate::keys::{KeysError, Store};
 use crate::limits::RELOAD_TIMEOUT;
 use crate::meter::accounts::Accounts;
@@ -71,7 +71,7 @@ fn tell_whether_mirrored(accounts: &Accounts, told: &mut Option<bool>) {
 /// Lets budgets know what `farthing ledger rerate` booked meanwhile. What cannot be read now can be the next time.
 async fn book_adjustments(server: &Arc<Server>) {
     let server = Arc::clone(server);
-    let book = move || hold::recall_adjustments(server.gateway.accounts(), &server.gateway.payers());
+    let book = move || recall::recall_adjustments(server.gateway.accounts(), &server.gateway.payers());
     drop(tokio::task::spawn_blocking(book).await);
 }
 

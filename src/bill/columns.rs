@@ -6,6 +6,7 @@ use std::io::BufRead;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::amount::{Amount, Unit};
 use super::{Counts, Entry, Shape, Taker, Wrong, check_currency, model_of_item, of_file};
@@ -241,7 +242,13 @@ fn take(taker: &mut Taker<'_>, places: &Places, record: &csv::StringRecord) -> R
     taker.take(
         day,
         Entry { model, amount, counts, api_key: some(cell(Role::ApiKey)), project: some(cell(Role::Project)) },
+        whole(record),
     )
+}
+
+/// A hash of all cells, those included of which nothing is read.
+fn whole(record: &csv::StringRecord) -> u64 {
+    record.iter().fold(0, |hash, cell| xxh3_64_with_seed(cell.as_bytes(), hash))
 }
 
 fn amount_of(text: &str, unit: Unit) -> Result<(Amount, u32), String> {

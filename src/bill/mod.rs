@@ -11,7 +11,7 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::BufRead;
 
 use jiff::Timestamp;
@@ -23,6 +23,8 @@ pub use columns::Columns;
 
 /// Most sums by day and model: what nobody would read is an error.
 const GROUPS_MAX: usize = 200_000;
+/// Most lines that are told from each other: their hashes are held in memory.
+const LINES_MAX: usize = 4_000_000;
 /// Most days, for the same reason.
 const DAYS_MAX: usize = 4_000;
 /// Longest name of a model or of a line of an invoice, in bytes.
@@ -149,6 +151,8 @@ pub struct Bill {
     pub lines: u64,
     /// Lines of another API key or project than the wanted one.
     pub others: u64,
+    /// Lines that say in every column what another one says, and what they come to. They do not count, unless that is asked for.
+    pub copies: (u64, Amount),
     /// The most decimals of a dollar that an amount is written with.
     pub decimals: Option<u32>,
     /// The provider has further pages that are not in the file.
@@ -176,12 +180,24 @@ pub struct Asked<'a> {
     pub forced: Option<Shape>,
     /// Where its figures stand, for [`Shape::Csv`].
     pub columns: Option<&'a Columns>,
+    /// What becomes of lines that say what another one says.
+    pub copies: Copies,
     /// Only lines of this API key, by its id at the provider.
     pub api_key: Option<&'a str>,
     /// Only lines of this project or workspace, by its id at the provider.
     pub project: Option<&'a str>,
     /// Whose days the export has.
     pub zone: &'a TimeZone,
+}
+
+/// What becomes of lines that say in every column, of this reader or not, what another one says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Copies {
+    /// They are told and not counted: a sum stands there once.
+    #[default]
+    LeaveOut,
+    /// They count: each is of something else.
+    Count,
 }
 
 /// What is wrong with an export, and where.
@@ -230,6 +246,8 @@ struct Taker<'a> {
     bill: Bill,
     /// What a key or a project was looked for in.
     named: Named,
+    /// Hashes of whole lines.
+    seen: HashSet<u64>,
 }
 
 /// Whether any line names what is asked for.
@@ -242,9 +260,9 @@ struct Named {
 impl<'a> Taker<'a> {
     fn new(asked: &'a Asked<'a>) -> Self {
         let (sums, days) = (BTreeMap::new(), BTreeSet::new());
-        let (lines, others, decimals, has_more) = (0, 0, None, false);
-        let bill = Bill { shape: asked.shape, sums, days, lines, others, decimals, has_more };
-        Self { asked, bill, named: Named::default() }
+        let (lines, others, copies, decimals, has_more) = (0, 0, (0, Amount(0)), None, false);
+        let bill = Bill { shape: asked.shape, sums, days, lines, others, copies, decimals, has_more };
+        Self { asked, bill, named: Named::default(), seen: HashSet::new() }
     }
 
     /// The day of a span in seconds, which must not be longer.
@@ -269,7 +287,8 @@ impl<'a> Taker<'a> {
         }
     }
 
-    fn take(&mut self, day: Date, entry: Entry) -> Result<(), String> {
+    /// Takes a line; `whole` is a hash of everything that it says.
+    fn take(&mut self, day: Date, entry: Entry, whole: u64) -> Result<(), String> {
         self.named.api_key |= entry.api_key.is_some();
         self.named.project |= entry.project.is_some();
         let differs =
@@ -281,6 +300,14 @@ impl<'a> Taker<'a> {
         if let Some(model) = entry.model.as_ref().filter(|model| model.len() > NAME_BYTES_MAX) {
             let bytes = model.len();
             return Err(format!("found a model's name of {bytes} bytes; wanted at most {NAME_BYTES_MAX}"));
+        }
+        if self.asked.copies == Copies::LeaveOut && !self.seen.insert(whole) {
+            self.bill.copies.0 += 1;
+            self.bill.copies.1 += entry.amount.map_or(Amount(0), |(amount, _)| amount);
+            return Ok(());
+        }
+        if self.seen.len() > LINES_MAX {
+            return Err(format!("found more than {LINES_MAX} lines; wanted fewer at once"));
         }
         self.bill.lines += 1;
         let sums = self.bill.sums.entry((day, entry.model)).or_default();

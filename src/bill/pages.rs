@@ -11,9 +11,10 @@ use std::io::BufRead;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
+use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::amount::{Amount, Unit};
 use super::{Counts, Entry, Shape, Taker, Wrong, check_currency, model_of_item, of_file};
@@ -109,7 +110,7 @@ fn bucket(
         return Err(format!("the bucket that begins at {from} occurs twice; wanted each page once"));
     }
     let day = taker.day(from, until)?;
-    for Found { shape, entry } in results {
+    for Found { shape, entry, whole } in results {
         if taker.asked.forced.is_none() && taker.bill.lines + taker.bill.others == 0 {
             // Days without anything at the beginning do not show what the others are.
             taker.bill.shape = shape;
@@ -122,7 +123,7 @@ fn bucket(
                 asked.as_str()
             ));
         }
-        taker.take(day, entry)?;
+        taker.take(day, entry, xxh3_64_with_seed(&from.as_second().to_le_bytes(), whole))?;
     }
     Ok(())
 }
@@ -147,6 +148,8 @@ impl TryFrom<Box<RawValue>> for Moment {
 struct Found {
     shape: Shape,
     entry: Entry,
+    /// A hash of all its members, in whichever order.
+    whole: u64,
 }
 
 impl<'de> Deserialize<'de> for Found {
@@ -160,9 +163,17 @@ impl<'de> Deserialize<'de> for Found {
             }
 
             // What is wrong with a result is found before its closing brace is left behind, so that it is told there.
-            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Found, M::Error> {
-                let written = Written::deserialize(MapAccessDeserializer::new(map))?;
-                Found::try_from(written).map_err(M::Error::custom)
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Found, M::Error> {
+                let (mut members, mut whole) = (Vec::<(String, Box<RawValue>)>::new(), 0);
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    whole ^= xxh3_64_with_seed(value.get().as_bytes(), xxh3_64_with_seed(key.as_bytes(), 0));
+                    members.push((key, value));
+                }
+                let read = members.iter().map(|(key, value)| (key.as_str(), &**value));
+                let written = Written::deserialize(MapDeserializer::new(read))
+                    .map_err(|error| M::Error::custom(wrong(error).message))?;
+                let (shape, entry) = read_of(written).map_err(M::Error::custom)?;
+                Ok(Found { shape, entry, whole })
             }
         }
         json.deserialize_map(OfResult)
@@ -203,49 +214,43 @@ struct Money {
     currency: Option<String>,
 }
 
-impl TryFrom<Written> for Found {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        let (api_key, project) = (written.api_key_id, written.project_id.or(written.workspace_id));
-        let entry = |model, amount, counts| Entry { model, amount, counts, api_key, project };
-        if let Some(amount) = written.amount {
-            let amount = amount.get();
-            if let Ok(money) = serde_json::from_str::<Money>(amount) {
-                check_currency(money.currency.as_deref().unwrap_or_default())?;
-                let value = money.value.as_deref().map_or("", RawValue::get);
-                let model = written.line_item.as_deref().map(model_of_item).filter(|model| !model.is_empty());
-                let amount = Some(amount_of(value, Unit::Dollars)?);
-                return Ok(Self {
-                    shape: Shape::OpenaiCosts,
-                    entry: entry(model.map(str::to_owned), amount, Counts::default()),
-                });
-            }
-            check_currency(written.currency.as_deref().unwrap_or_default())?;
-            let amount = Some(amount_of(amount, Unit::Cents)?);
-            let model = written.model.or(written.description);
-            return Ok(Self { shape: Shape::AnthropicCost, entry: entry(model, amount, Counts::default()) });
+/// What a result shows its export to be, and what it says.
+fn read_of(written: Written) -> Result<(Shape, Entry), String> {
+    let (api_key, project) = (written.api_key_id, written.project_id.or(written.workspace_id));
+    let entry = |model, amount, counts| Entry { model, amount, counts, api_key, project };
+    if let Some(amount) = written.amount {
+        let amount = amount.get();
+        if let Ok(money) = serde_json::from_str::<Money>(amount) {
+            check_currency(money.currency.as_deref().unwrap_or_default())?;
+            let value = money.value.as_deref().map_or("", RawValue::get);
+            let model = written.line_item.as_deref().map(model_of_item).filter(|model| !model.is_empty());
+            let amount = Some(amount_of(value, Unit::Dollars)?);
+            return Ok((Shape::OpenaiCosts, entry(model.map(str::to_owned), amount, Counts::default())));
         }
-        if let Some(uncached) = written.uncached_input_tokens {
-            let (creation, cached) = (written.cache_creation.unwrap_or_default(), written.cache_read_input_tokens);
-            let written_tokens = [creation.ephemeral_5m_input_tokens, creation.ephemeral_1h_input_tokens];
-            let writes = written_tokens.into_iter().flatten().fold(0, u64::saturating_add);
-            let input = uncached.saturating_add(cached.unwrap_or(0)).saturating_add(writes);
-            let counts = Counts::new(Some(input), Some(cached.unwrap_or(0)), Some(writes), written.output_tokens);
-            return Ok(Self { shape: Shape::AnthropicUsage, entry: entry(written.model, None, counts) });
-        }
-        if written.input_tokens.is_none() && written.num_model_requests.is_none() {
-            return Err("found a result with neither an amount nor tokens".to_owned());
-        }
-        let mut counts = Counts::new(
-            written.input_tokens,
-            written.input_cached_tokens,
-            written.input_cache_write_tokens,
-            written.output_tokens,
-        );
-        counts.0[4] = written.num_model_requests;
-        Ok(Self { shape: Shape::OpenaiUsage, entry: entry(written.model, None, counts) })
+        check_currency(written.currency.as_deref().unwrap_or_default())?;
+        let amount = Some(amount_of(amount, Unit::Cents)?);
+        let model = written.model.or(written.description);
+        return Ok((Shape::AnthropicCost, entry(model, amount, Counts::default())));
     }
+    if let Some(uncached) = written.uncached_input_tokens {
+        let (creation, cached) = (written.cache_creation.unwrap_or_default(), written.cache_read_input_tokens);
+        let written_tokens = [creation.ephemeral_5m_input_tokens, creation.ephemeral_1h_input_tokens];
+        let writes = written_tokens.into_iter().flatten().fold(0, u64::saturating_add);
+        let input = uncached.saturating_add(cached.unwrap_or(0)).saturating_add(writes);
+        let counts = Counts::new(Some(input), Some(cached.unwrap_or(0)), Some(writes), written.output_tokens);
+        return Ok((Shape::AnthropicUsage, entry(written.model, None, counts)));
+    }
+    if written.input_tokens.is_none() && written.num_model_requests.is_none() {
+        return Err("found a result with neither an amount nor tokens".to_owned());
+    }
+    let mut counts = Counts::new(
+        written.input_tokens,
+        written.input_cached_tokens,
+        written.input_cache_write_tokens,
+        written.output_tokens,
+    );
+    counts.0[4] = written.num_model_requests;
+    Ok((Shape::OpenaiUsage, entry(written.model, None, counts)))
 }
 
 fn amount_of(json: &str, unit: Unit) -> Result<(Amount, u32), String> {

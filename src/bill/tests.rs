@@ -33,7 +33,15 @@ const FIRST: Date = date(2026, 11, 1);
 
 fn try_read(text: &str, change: impl FnOnce(&mut Asked<'_>)) -> Result<Bill, Wrong> {
     let shape = Shape::of(text.as_bytes());
-    let mut asked = Asked { shape, forced: None, columns: None, api_key: None, project: None, zone: &TimeZone::UTC };
+    let mut asked = Asked {
+        shape,
+        forced: None,
+        columns: None,
+        copies: Copies::LeaveOut,
+        api_key: None,
+        project: None,
+        zone: &TimeZone::UTC,
+    };
     change(&mut asked);
     read(text.as_bytes(), &asked)
 }
@@ -47,7 +55,15 @@ fn billed(lines: &str) -> Bill {
     let columns = Columns::parse("day=day,model=model,usd=usd").expect("columns");
     let text = format!("day,model,usd\n{lines}");
     let (shape, zone) = (Shape::Csv, &TimeZone::UTC);
-    let asked = Asked { shape, forced: None, columns: Some(&columns), api_key: None, project: None, zone };
+    let asked = Asked {
+        shape,
+        forced: None,
+        columns: Some(&columns),
+        copies: Copies::LeaveOut,
+        api_key: None,
+        project: None,
+        zone,
+    };
     read(text.as_bytes(), &asked).expect("a bill")
 }
 
@@ -59,6 +75,26 @@ fn check(text: &str, shape: Shape, model: &str, money: (i64, i64), counts: [Opti
     let sums = bill.sums.get(&(FIRST, Some(model.to_owned()))).expect("sums");
     assert_eq!((sums.charges.nano().0, sums.credits.nano().0), money);
     assert_eq!(sums.counts.0, counts);
+}
+
+#[test]
+fn a_line_that_says_what_another_one_says_is_told_and_not_counted_twice() {
+    let line = OPENAI_CSV.split_inclusive('\n').nth(1).expect("a line");
+    let twice = OPENAI_CSV.replace(line, &line.repeat(2));
+    let result = r#"{"object":"organization.costs.result","amount":{"value":1.2e-3,"currency":"usd"},"line_item":"gpt-5.6-luna, output","project_id":"proj_a","api_key_id":"key_2","quantity":12.5}"#;
+    assert!(OPENAI_COSTS.contains(result));
+    let turned = r#"{"api_key_id":"key_2","amount":{"value":1.2e-3,"currency":"usd"},"line_item":"gpt-5.6-luna, output","project_id":"proj_a","quantity":12.5,"object":"organization.costs.result"}"#;
+    let again = OPENAI_COSTS.replace(result, &format!("{result},{turned}"));
+    for (text, once, copy) in [(&*again, OPENAI_COSTS, 1_200_000), (&*twice, OPENAI_CSV, 60_000_000)] {
+        let (bill, once) = (bill_of(text), bill_of(once));
+        assert_eq!((&bill.sums, bill.lines), (&once.sums, once.lines), "{text}");
+        assert_eq!((bill.copies.0, bill.copies.1.nano().0, once.copies.0), (1, copy, 0));
+        let all = try_read(text, |asked| asked.copies = Copies::Count).expect("an export");
+        assert_eq!((all.lines, all.copies.0), (once.lines + 1, 0));
+    }
+    // Something that is not read tells them apart as well.
+    let other = OPENAI_COSTS.replace(result, &format!("{result},{}", result.replace("12.5", "13")));
+    assert_eq!(bill_of(&other).copies.0, 0);
 }
 
 #[test]
@@ -268,9 +304,9 @@ fn tokens_are_compared_kind_by_kind() {
 
 #[test]
 fn a_long_file_is_read_in_the_room_of_its_sums() {
-    let line = "2026-11-01,a,0.000000001\n";
-    let bill = billed(&line.repeat(50_000));
+    let lines: Vec<String> = (1..=50_000).map(|nano| format!("2026-11-01,a,0.{nano:09}")).collect();
+    let bill = billed(&lines.join("\n"));
     assert_eq!((bill.lines, bill.sums.len()), (50_000, 1));
     let sums = bill.sums.values().next().expect("sums");
-    assert_eq!(sums.charges.nano().0, 50_000);
+    assert_eq!(sums.charges.nano().0, 50_000 * 50_001 / 2);
 }

@@ -372,12 +372,6 @@ impl Books {
         self.accounts.keys().map(|(payer, every)| (payer, *every))
     }
 
-    /// What is neither spent nor held under the tightest of these ceilings.
-    pub fn free_of(&mut self, charges: &[Charge], at_ms: i64) -> NanoUsd {
-        let free = charges.iter().map(|charge| self.free(charge, at_ms)).min();
-        free.unwrap_or(NanoUsd(i64::MAX))
-    }
-
     /// Whether the larger part of a budget is spent.
     pub fn is_near(&mut self, charge: &Charge, at_ms: i64) -> bool {
         let (spent, _) = self.balance(&charge.payer, charge.budget.every, at_ms);

@@ -208,9 +208,11 @@ fn describe_terms(config: &Config, keys: &KeyRing) {
     };
     for team in &config.teams {
         told(&format!("team {}", team.id), &team.terms);
-        team.projects.iter().for_each(|(name, terms)| told(&format!("project {name} of team {}", team.id), terms));
-        team.each_project.iter().for_each(|terms| told(&format!("each other project of team {}", team.id), terms));
-        team.each_user.iter().for_each(|terms| told(&format!("each user of team {}", team.id), terms));
+        for (kind, members) in [("project", &team.projects), ("user", &team.users)] {
+            members.named.iter().for_each(|(name, terms)| told(&format!("{kind} {name} of team {}", team.id), terms));
+            let other = if kind == "user" && members.named.is_empty() { "" } else { "other " };
+            members.each.iter().for_each(|terms| told(&format!("each {other}{kind} of team {}", team.id), terms));
+        }
     }
     let mut keys = keys.keys();
     keys.sort_by(|one, other| one.id.cmp(&other.id));

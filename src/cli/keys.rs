@@ -11,11 +11,12 @@ use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::keys_options::{Options, grants};
 use super::keys_update::Update;
 use super::{Format, complain, counted, fail, find_config, print_problems, user};
-use crate::budget::terms::{Budget, Limits, dollars};
+use crate::budget::Budget;
 use crate::config::{self, Keyholding};
-use crate::keys::{AUDIT_ROWS_MAX, KeysError, Made, May, Store, StoredKey, Surroundings, Wanted, Who, at, duration};
+use crate::keys::{AUDIT_ROWS_MAX, KeysError, Made, Store, StoredKey, Surroundings, Wanted, Who, at, duration};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing keys --help`.
@@ -111,49 +112,10 @@ struct Create {
     /// Who pays
     #[arg(long)]
     team: String,
-    /// Project of requests that claim none
-    #[arg(long)]
-    project: Option<String>,
-    /// Pipeline of requests that claim none
-    #[arg(long)]
-    pipeline: Option<String>,
-    /// `enforce` or `observe`; else the team's
-    #[arg(long)]
-    mode: Option<String>,
-    /// When it ends by itself: 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z
-    #[arg(long, value_name = "WHEN")]
-    expires: Option<String>,
-    /// What requests may claim, as often as needed: teams, projects, pipelines, tiers, tasks, models =A,B, or `unbounded`
-    #[arg(long, value_name = "GRANT")]
-    may: Vec<String>,
-    /// What it may spend, in dollars
-    #[arg(long, value_name = "USD", value_parser = dollars, requires = "every")]
-    usd: Option<crate::money::NanoUsd>,
-    /// The period of that: `day`, `week`, `month`, `rolling 24h`
-    #[arg(long, value_name = "PERIOD", value_parser = parse::<crate::budget::Every>, requires = "usd")]
-    every: Option<crate::budget::Every>,
-    /// What happens once `--near` of it is spent: `nothing`, `warn`, `downgrade`
-    #[arg(long, value_name = "WHAT", value_parser = parse::<crate::budget::WhenNear>, requires = "usd")]
-    when_near: Option<crate::budget::WhenNear>,
-    /// How much is near, such as 80%
-    #[arg(long, value_name = "PERCENT", value_parser = parse::<crate::budget::terms::Share>, requires = "usd")]
-    near: Option<crate::budget::terms::Share>,
-    #[arg(long, value_name = "NUMBER")]
-    requests_per_minute: Option<u64>,
-    #[arg(long, value_name = "NUMBER")]
-    tokens_per_minute: Option<u64>,
-    /// Requests in flight together
-    #[arg(long, value_name = "NUMBER")]
-    concurrency: Option<u64>,
-    /// Output tokens of one answer
-    #[arg(long, value_name = "NUMBER")]
-    output_tokens: Option<u64>,
+    #[command(flatten)]
+    options: Options,
     #[command(flatten)]
     common: Common,
-}
-
-fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|wanted| format!("wanted {wanted}"))
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
@@ -299,59 +261,29 @@ fn tell_made(made: &Made, what: &str, format: Format, now: i64) {
     say!("{secret}");
 }
 
-fn wanted(create: &Create) -> Result<Wanted, KeysError> {
-    let budget = create.usd.zip(create.every).map(|(usd, every)| Budget {
+fn wanted(Create { name, team, options, .. }: &Create) -> Result<Wanted, KeysError> {
+    let budget = options.usd.zip(options.every).map(|(usd, every)| Budget {
         usd,
         every,
-        when_near: create.when_near.unwrap_or_default(),
-        near: create.near.unwrap_or_default(),
+        when_near: options.when_near.unwrap_or_default(),
+        near: options.near.unwrap_or_default(),
     });
-    Ok(Wanted {
-        name: create.name.clone(),
-        team: Some(create.team.clone()),
-        may: grants(&create.may)?,
-        project: create.project.clone(),
-        pipeline: create.pipeline.clone(),
-        mode: create.mode.clone(),
-        budget,
-        limits: Limits {
-            requests_per_minute: create.requests_per_minute,
-            tokens_per_minute: create.tokens_per_minute,
-            concurrency: create.concurrency,
-            output_tokens: create.output_tokens,
-        },
-        expires: create.expires.clone(),
-    })
-}
-
-/// `projects=a,b` and its like.
-pub(super) fn grants(words: &[String]) -> Result<May, KeysError> {
-    let mut may = May::default();
-    for word in words {
-        let (kind, list) = word.split_once('=').unwrap_or((word, ""));
-        let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned);
-        let field = match kind {
-            "unbounded" if list.is_empty() => {
-                may.unbounded = true;
-                continue;
-            }
-            "teams" => {
-                may.teams.extend(entries);
-                continue;
-            }
-            "projects" => &mut may.projects,
-            "pipelines" => &mut may.pipelines,
-            "tiers" => &mut may.tiers,
-            "tasks" => &mut may.tasks,
-            "models" => &mut may.models,
-            _ => {
-                let wanted = "`teams`, `projects`, `pipelines`, `tiers`, `tasks` or `models` with `=` and a list, or `unbounded`";
-                return Err(KeysError::Wrong(format!("`--may` is `{}`; wanted {wanted}", config::quoted(word))));
-            }
-        };
-        field.get_or_insert_default().extend(entries);
+    let parts = [("--usd", options.usd.is_some()), ("--every", options.every.is_some())];
+    let others = [("--when-near", options.when_near.is_some()), ("--near", options.near.is_some())];
+    if let Some((given, _)) = parts.into_iter().chain(others).find(|(_, given)| *given).filter(|_| budget.is_none()) {
+        return Err(KeysError::Wrong(format!("`{given}` is part of a budget; wanted `--usd` and `--every` together")));
     }
-    Ok(may)
+    Ok(Wanted {
+        name: name.clone(),
+        team: Some(team.clone()),
+        may: grants(&options.may)?,
+        project: options.project.clone(),
+        pipeline: options.pipeline.clone(),
+        mode: options.mode.clone(),
+        budget,
+        limits: options.limits(),
+        expires: options.expires.clone(),
+    })
 }
 
 fn blank(headings: &[&str]) -> Table {

@@ -16,6 +16,7 @@ mod check;
 mod demo;
 mod explain;
 mod keys;
+mod keys_options;
 mod keys_update;
 mod ledger;
 mod mirror;

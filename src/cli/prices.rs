@@ -213,7 +213,8 @@ fn table(found: &[(String, Arc<Price>)]) -> Table {
                 let steps = metered.standard.steps.iter().map(|step| format!("above {}", step.above));
                 let tiers = metered.tiers().map(|(name, _)| name.to_owned());
                 let apart = apart.iter().filter(|(_, rate)| rate.is_some()).map(|(name, _)| (*name).to_owned());
-                cells.push(steps.chain(tiers).chain(apart).collect::<Vec<_>>().join(", "));
+                let fees = metered.fees.named().map(|(name, _)| format!("fee of {name}"));
+                cells.push(steps.chain(tiers).chain(apart).chain(fees).collect::<Vec<_>>().join(", "));
             }
         }
         cells.push(price.deprecated.map_or_else(String::new, |day| day.to_string()));

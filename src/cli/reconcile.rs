@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::reconcile_told::Told;
 use super::{fail, find_config, print_problems, reconcile_bill, user};
-use crate::bill::{Asked, Columns, Shape};
+use crate::bill::{Asked, Columns, Copies, Shape};
 use crate::config::{self, Bookkeeping};
 use crate::ledger::audit::{self, Act, Hashing};
 use crate::ledger::export::{Export, read_export};
@@ -84,6 +84,9 @@ pub struct Arguments {
     /// Of sums: only those of this project or workspace, by its id at the provider
     #[arg(long, value_name = "ID")]
     project: Option<String>,
+    /// Of sums: count lines that say in every column what another one says; else they are told and left out
+    #[arg(long)]
+    count_repeats: bool,
     /// Whose days the sums are of
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     timezone: TimeZone,
@@ -189,8 +192,8 @@ fn reconciled(arguments: &Arguments) -> Result<(String, bool), Failure> {
     if shape != Shape::Calls {
         return sums(&config, arguments, shape, (&name, reader));
     }
-    if arguments.api_key.is_some() || arguments.project.is_some() {
-        return Err(Failure::Arguments("`--api-key` and `--project` are for exports of sums"));
+    if arguments.api_key.is_some() || arguments.project.is_some() || arguments.count_repeats {
+        return Err(Failure::Arguments("`--api-key`, `--project` and `--count-repeats` are for exports of sums"));
     }
     let export = read_export(&name, &mut reader)?;
     let report = import(&config, arguments, &export, &reader.into_inner().sha256())?;
@@ -240,6 +243,7 @@ fn sums(
         shape,
         forced: arguments.shape,
         columns: arguments.columns.as_ref(),
+        copies: if arguments.count_repeats { Copies::Count } else { Copies::LeaveOut },
         api_key: arguments.api_key.as_deref(),
         project: arguments.project.as_deref(),
         zone,

@@ -128,7 +128,7 @@ impl<'a> Told<'a> {
 
     /// What was read, and how it is compared.
     fn about(&self) -> String {
-        let Bill { shape, lines, others, days, has_more, .. } = &self.bill;
+        let Bill { shape, lines, others, copies: (copies, of_copies), days, has_more, .. } = &self.bill;
         let mut out = format!("{}: {} of `{}`, {}", self.file, shape.as_str(), self.provider, counted(*lines, "line"));
         if let Some((first, last)) = days.first().zip(days.last()) {
             let zone = self.zone.iana_name().unwrap_or("UTC");
@@ -136,6 +136,14 @@ impl<'a> Told<'a> {
         }
         if *others > 0 {
             let _ = write!(out, "; {} of another API key or project left out", counted(*others, "line"));
+        }
+        if *copies > 0 {
+            let _ = write!(
+                out,
+                "\n{} said in every column what another says, {} USD: not counted (--count-repeats counts them)",
+                counted(*copies, "line"),
+                of_copies.nano()
+            );
         }
         if let Some(decimals) = self.decimals {
             let half = half_of_last(decimals);
@@ -230,6 +238,7 @@ impl<'a> Told<'a> {
             "timezone": self.zone.iana_name().unwrap_or("UTC"),
             "first_day": days(self.bill.days.first()), "last_day": days(self.bill.days.last()),
             "lines_read": self.bill.lines, "lines_left_out": self.bill.others, "decimals": self.decimals,
+            "lines_repeated": self.bill.copies.0, "lines_repeated_nano_usd": self.bill.copies.1.nano().0,
             "has_more": self.bill.has_more, "within": self.is_within(), "lines": lines, "totals": totals,
         })
     }

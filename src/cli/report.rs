@@ -21,7 +21,7 @@ use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
 use crate::report::forecast::{Ceiling, Month, Outlooks};
 use crate::report::losses as broken;
-use crate::report::{By, Line, Report, date_of, midnight};
+use crate::report::{By, Figures, Line, Report, date_of, midnight};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing report --help`.
@@ -273,13 +273,27 @@ impl<'z> Asked<'z> {
 
     fn focus(&self, views: &impl Reads, vendor_of: &BTreeMap<String, String>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
-        let report = Report::of(&by, self.lines(views, &by, self.since, self.until)?, self.zone);
-        let charges = report.rows.iter().filter_map(|row| {
+        let mut lines = self.lines(views, &by, self.since, self.until)?;
+        let beyond = self.until.saturating_add(Span::new().days(1));
+        let [since_ms, until_ms] = [self.since, beyond].map(|day| midnight(day, self.zone));
+        let apart = rollup::lines_by_service_tier(views, &by, since_ms, until_ms)?;
+        // What stands in a row of its own is taken out of the others.
+        lines.extend(apart.iter().flat_map(|(_, lines)| lines).map(|line| {
+            let mut figures = Figures::default();
+            figures.take(&line.figures);
+            Line { figures, ..line.clone() }
+        }));
+        let tiers = apart.into_iter().map(|(tier, lines)| (tier, Report::of(&by, lines, self.zone)));
+        let reports: Vec<(String, Report)> =
+            std::iter::once((String::new(), Report::of(&by, lines, self.zone))).chain(tiers).collect();
+        let rows = reports.iter().flat_map(|(tier, report)| report.rows.iter().map(move |row| (tier, row)));
+        let charges = rows.filter(|(_, row)| !row.figures.is_zero()).filter_map(|(tier, row)| {
             let [day, team, project, model] = row.names.as_slice() else { return None };
             let provider = model.split_once('/').map_or("", |(provider, _)| provider);
             // A row of which the configuration knows no longer is called what it was.
             let vendor = vendor_of.get(provider).map_or(provider, String::as_str);
-            Some(Charge { day: day.parse().ok()?, team, project, model, vendor, figures: &row.figures })
+            let (day, figures) = (day.parse().ok()?, &row.figures);
+            Some(Charge { day, team, project, model, vendor, service_tier: tier, figures })
         });
         Ok(focus::csv(charges, self.zone))
     }
@@ -299,11 +313,9 @@ fn ceiling(by: &[By], names: &[String], teams: &[Team]) -> Option<Ceiling> {
     let team_of = |name: &str| teams.iter().find(|team| team.id.as_str() == name);
     let terms = match (by, names) {
         ([By::Team], [team]) => &team_of(team)?.terms,
-        ([By::Team, By::Project], [team, project]) | ([By::Project, By::Team], [project, team]) => {
-            let team = team_of(team)?;
-            let own = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
-            own.or(team.each_project.as_ref().filter(|_| !project.is_empty()))?
-        }
+        ([By::Team, By::Project], [team, project]) | ([By::Project, By::Team], [project, team]) => Some(project)
+            .filter(|project| !project.is_empty())
+            .and_then(|project| team_of(team)?.projects.of(project))?,
         _ => return None,
     };
     terms.budget.map(|budget| Ceiling { nano: budget.usd.0, every: budget.every.to_string() })

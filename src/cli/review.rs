@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Format, fail, find_config, print_problems};
 use crate::app::read_book;
-use crate::config;
+use crate::config::{self, Bookkeeping};
 use crate::cost::Book;
 use crate::ledger::review::Reading;
 use crate::ledger::{LedgerError, open_current};
@@ -88,14 +88,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let path = arguments.ledger.clone().unwrap_or(books.ledger.path);
+    let path = arguments.ledger.clone().unwrap_or_else(|| books.ledger.path.clone());
     if !path.exists() {
         return fail(format_args!("there is no ledger at `{}`", path.display()));
     }
     let zone = TimeZone::get(&books.timezone).unwrap_or(TimeZone::UTC);
     let now_ms = now_ms();
     let quarter = arguments.quarter.unwrap_or_else(|| Quarter::of(date_of(now_ms, &zone)));
-    let asked = Asked { quarter, zone: &zone, book: &book, now_ms };
+    let lightest = books.lightweight.iter().find_map(|name| priced(name, &books, &book, date_of(now_ms, &zone)));
+    let asked = Asked { quarter, zone: &zone, book: &book, now_ms, lightest: lightest.as_deref() };
     match asked.told(&path, arguments.format) {
         Ok(text) => {
             say!("{}", text.trim_end());
@@ -111,6 +112,19 @@ struct Asked<'a> {
     zone: &'a TimeZone,
     book: &'a Book,
     now_ms: i64,
+    /// What the lightweight tier would use first, as the book knows it.
+    lightest: Option<&'a str>,
+}
+
+/// What the book calls a model of a tier, if it has a price: `vendor/model`.
+fn priced(name: &str, books: &Bookkeeping, book: &Book, day: Date) -> Option<String> {
+    let pinned = name.split_once('/').and_then(|(row, model)| Some((books.vendor_of.get(row)?, model)));
+    let has_price = |(vendor, model): &(&String, &str)| book.price(vendor, model, day).is_some();
+    let found = match pinned {
+        Some(pinned) => Some(pinned).filter(has_price),
+        None => books.vendors.iter().map(|vendor| (vendor, name)).find(has_price),
+    };
+    found.map(|(vendor, model)| format!("{vendor}/{model}"))
 }
 
 impl Asked<'_> {
@@ -125,7 +139,7 @@ impl Asked<'_> {
         let questions = [
             rules(),
             prompts(&reading.prompts()?, &reading.losses()?, span),
-            tasks(&reading.tasks(self.book, day)?, span),
+            tasks(&reading.tasks(self.book, day, self.lightest)?, span),
             repeats(&reading.repeats()?, span),
             worth(&reading.worth(self.zone)?, span),
         ];

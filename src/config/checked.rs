@@ -241,6 +241,8 @@ pub struct Bookkeeping {
     pub vendors: Vec<String>,
     /// The vendor of each row, by the row's name.
     pub vendor_of: BTreeMap<String, String>,
+    /// The models of the lightweight tier as they are written, in fallback order.
+    pub lightweight: Vec<String>,
     /// The user's prices, if there is a file of them.
     pub prices: Option<PathBuf>,
     /// IANA name of the zone that periods start in.
@@ -311,12 +313,38 @@ pub struct Team {
     pub mode: Option<Mode>,
     /// What it may spend, and how fast.
     pub terms: Terms,
-    /// The same of single projects of it.
-    pub projects: Vec<(String, Terms)>,
-    /// The same of each project that is not among those.
-    pub each_project: Option<Terms>,
-    /// The same of each end user of it.
-    pub each_user: Option<Terms>,
+    /// The same of its projects.
+    pub projects: Members,
+    /// The same of its end users.
+    pub users: Members,
+}
+
+impl Team {
+    /// All terms that anybody of it is held to.
+    pub fn all_terms(&self) -> impl Iterator<Item = &Terms> {
+        std::iter::once(&self.terms).chain(self.projects.all()).chain(self.users.all())
+    }
+}
+
+/// Projects or end users of a team, and what each of them is held to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Members {
+    /// Those with terms of their own, by name.
+    pub named: BTreeMap<String, Terms>,
+    /// What holds for each of the others by itself.
+    pub each: Option<Terms>,
+}
+
+impl Members {
+    /// What one of them is held to.
+    pub fn of(&self, name: &str) -> Option<&Terms> {
+        self.named.get(name).or(self.each.as_ref())
+    }
+
+    /// The terms of all.
+    pub fn all(&self) -> impl Iterator<Item = &Terms> {
+        self.named.values().chain(&self.each)
+    }
 }
 
 /// A virtual key.

@@ -174,11 +174,11 @@ pub(super) struct Team {
     pub budget: Field<Budget>,
     pub limits: Option<PaceLimits>,
     pub projects: Option<Rows<Payer>>,
-    pub users: Option<Payer>,
+    pub users: Option<Users>,
     pub store: NotBuilt,
 }
 
-/// A row of `projects:`, and `users:`, of a team.
+/// A row of `projects:` or `users:` of a team.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Payer {
@@ -269,9 +269,47 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     }
 }
 
+/// `users:` of a team. `budget` and `limits` are those of each user, everything else is the name of one.
+#[derive(Debug)]
+pub(super) struct Users {
+    pub each: Option<Payer>,
+    pub named: Named<Payer>,
+}
+
+impl<'de> Deserialize<'de> for Users {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(EachAndNamed)
+    }
+}
+
+struct EachAndNamed;
+
+impl<'de> Visitor<'de> for EachAndNamed {
+    type Value = Users;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`budget` and `limits` of each user, or rows of the form `name: …`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Users, A::Error> {
+        let mut users = Users { each: None, named: Vec::new() };
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            match key.value.as_str() {
+                "budget" => users.each.get_or_insert_default().budget = map.next_value()?,
+                "limits" => users.each.get_or_insert_default().limits = map.next_value()?,
+                _ => users.named.push((key, map.next_value()?)),
+            }
+        }
+        Ok(users)
+    }
+}
+
+/// Rows by name, in the order of the file.
+pub(super) type Named<T> = Vec<(Spanned<String>, Option<T>)>;
+
 /// A mapping whose keys are names, in the order of the file.
 #[derive(Debug)]
-pub(super) struct Rows<T>(pub Vec<(Spanned<String>, Option<T>)>);
+pub(super) struct Rows<T>(pub Named<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {

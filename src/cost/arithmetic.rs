@@ -19,7 +19,7 @@ use super::price::{Price, Rates, Terms};
 /// # Errors
 ///
 /// Which rate is not known: of the tier, of inputs of this length, of the output or the writes to the cache, of sound or
-/// images; or nobody said how much of what was read from the cache was sound.
+/// images, of a tool that was called; or nobody said how much of what was read from the cache was sound.
 pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u32) -> Result<NanoUsd, WhyUnknown> {
     let metered = match &price.terms {
         Terms::Free => return Ok(NanoUsd::ZERO),
@@ -30,6 +30,7 @@ pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u3
     let (sum, text) = add_apart(PicoUsd::default(), rates, usage).ok_or(WhyUnknown::OtherTokens)?;
     let sum = add_input(sum, rates, &text).ok_or(WhyUnknown::CacheWriteRate)?;
     let sum = add_output(sum, rates, &text).ok_or(WhyUnknown::OutputRate)?;
+    let sum = metered.fees.add(sum, usage.apart.calls).ok_or(WhyUnknown::Fees)?;
     Ok(round(sum, discount_ppm))
 }
 

@@ -95,6 +95,7 @@ fn values(price: &Price) -> Vec<(String, Value)> {
                         .extend(named.filter_map(|(name, rate)| Some((format!("{before}{name}"), Value::Rate(rate?)))));
                 }
             }
+            values.extend(metered.fees.named().map(|(name, fee)| (format!("fee of {name}"), Value::Rate(fee))));
         }
     }
     let limits = [("limits input", price.limits.input), ("limits output", price.limits.output)];

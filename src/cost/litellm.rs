@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::money::{PicoUsdPerToken, scaled};
 
 use super::book::{Row, Rows};
+use super::fees::Fees;
 use super::price::{ApartRates, Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits};
 
 /// Pico-dollars of a dollar, as a power of ten.
@@ -173,7 +174,7 @@ impl Entry<'_> {
         Ok(Price {
             version: format!("{vendor}/{model}@litellm:{from}"),
             from: Some(from),
-            terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority })),
+            terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority, fees: Fees::usual(vendor) })),
             hours: Vec::new(),
             limits: TokenLimits {
                 input: self.limit("max_input_tokens"),

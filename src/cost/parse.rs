@@ -10,14 +10,16 @@ use jiff::civil::Date;
 
 use crate::money::PicoUsdPerToken;
 use crate::problem::{Place, Problem, nearest_hint};
+use crate::reply::usage::Calls;
 use crate::yaml::findings::{Findings, found};
 use crate::yaml::{self, Key, Node, Value};
 
 use super::book::{Row, Rows};
 use super::decimal::usd_per_million;
+use super::fees::Fees;
 use super::price::{Hours, Maker, Metered, Price, Rates, Schedule, StatedRates, Step, Terms, TokenLimits, checksum};
 
-const ROW_KEYS: [&str; 11] = [
+const ROW_KEYS: [&str; 12] = [
     "model",
     "from",
     "usd_per_million",
@@ -26,6 +28,7 @@ const ROW_KEYS: [&str; 11] = [
     "flex",
     "priority",
     "hours",
+    "fees",
     "price",
     "limits",
     "deprecated",
@@ -104,6 +107,7 @@ struct Parts {
     flex: Option<Block>,
     priority: Option<Block>,
     hours: Vec<(Hours, Block)>,
+    fees: Option<Fees>,
     limits: TokenLimits,
     deprecated: Option<Date>,
 }
@@ -138,10 +142,12 @@ impl Reader<'_> {
         let model = parts.model.take();
         let (from, limits, deprecated) = (parts.from, parts.limits, parts.deprecated);
         let maker = model.as_ref().map_or(Maker::Other, |(vendor, model)| Maker::of(vendor, model));
-        let terms = if self.findings.count() == before { self.terms(place, parts, maker) } else { None };
+        let stated = parts.fees.unwrap_or_default();
+        let fees = model.as_ref().map_or(stated, |(vendor, _)| stated.filled(vendor));
+        let terms = if self.findings.count() == before { self.terms(place, parts, (maker, fees)) } else { None };
         let (vendor, model) = model?;
         let (terms, hours) = terms.filter(|_| self.findings.count() == before)?;
-        let version = version(self.origin, (&vendor, &model, from), &terms, &hours);
+        let version = version(self.origin, (&vendor, &model, from), &terms, &hours, stated);
         let at = |(hours, terms): (Hours, Terms)| {
             let version = format!("{version}/{hours}");
             (hours, Arc::new(Price { version, from, terms, hours: Vec::new(), limits, deprecated }))
@@ -163,18 +169,25 @@ impl Reader<'_> {
             "priority" => parts.priority = self.block("priority", node, Steps::Inside),
             "above" => parts.above = self.steps("above", node),
             "hours" => parts.hours = self.hours(node),
+            "fees" => parts.fees = Some(self.fees(node)),
             "limits" => parts.limits = self.limits(node),
             _ => self.findings.unknown_key(key, &ROW_KEYS),
         }
     }
 
     /// What a row without findings charges, and in which hours something else.
-    fn terms(&mut self, place: Place, parts: Parts, maker: Maker) -> Option<(Terms, Vec<(Hours, Terms)>)> {
+    fn terms(
+        &mut self,
+        place: Place,
+        parts: Parts,
+        (maker, fees): (Maker, Fees),
+    ) -> Option<(Terms, Vec<(Hours, Terms)>)> {
         if let Some(free) = parts.free {
             let blocks = [&parts.standard, &parts.batch, &parts.flex, &parts.priority];
             let hours = parts.hours.iter().map(|(_, block)| block);
             let mut names = blocks.into_iter().flatten().chain(hours).map(|block| block.name.as_str());
-            let Some(name) = names.next().or(parts.above.as_ref().map(|_| "above")) else {
+            let Some(name) = names.next().or(parts.above.as_ref().map(|_| "above")).or(parts.fees.map(|_| "fees"))
+            else {
                 return Some((Terms::Free, Vec::new()));
             };
             self.findings.report(free, format!("`price: free` stands beside `{name}`; wanted one of the two"));
@@ -194,7 +207,7 @@ impl Reader<'_> {
         let mut tier =
             |block: Option<Block>| block.and_then(|block| self.schedule(block, (needs_output, maker), inherited));
         let (batch, flex, priority) = (tier(parts.batch), tier(parts.flex), tier(parts.priority));
-        let metered = Metered { standard, batch, flex, priority };
+        let metered = Metered { standard, batch, flex, priority, fees };
         // The other service tiers cost the same all day.
         let hours = parts.hours.into_iter().filter_map(|(hours, block)| {
             let standard = self.schedule(block, (needs_output, maker), inherited)?;
@@ -333,6 +346,27 @@ impl Reader<'_> {
         found
     }
 
+    fn fees(&mut self, node: Node<'_>) -> Fees {
+        let mut fees = Fees::default();
+        for (key, value) in
+            self.findings.entries("fees", node, "a map such as `{ web_search: 0.01 }`").into_iter().flatten()
+        {
+            if !Calls::KINDS.contains(&&*key.text) {
+                self.findings.unknown_key(&key, &Calls::KINDS);
+                continue;
+            }
+            let Some(text) = self.findings.text(&key.text, &value, "dollars a call, such as `0.01`") else { continue };
+            match usd_per_million(text) {
+                Ok(dollars) => drop(fees.state(&key.text, dollars)),
+                Err(_) => {
+                    let wanted = "wanted dollars a call as a plain decimal of at most six decimals, such as `0.01`";
+                    self.findings.report(value.place, format!("`{}` is {}; {wanted}", key.text, found(text)));
+                }
+            }
+        }
+        fees
+    }
+
     fn limits(&mut self, node: Node<'_>) -> TokenLimits {
         let mut limits = TokenLimits::default();
         let entries = self.findings.entries("limits", node, "a map such as `{ input: 400000, output: 128000 }`");
@@ -405,13 +439,14 @@ fn version(
     (vendor, model, from): (&str, &str, Option<Date>),
     terms: &Terms,
     hours: &[(Hours, Terms)],
+    stated: Fees,
 ) -> String {
     let from = from.map_or(String::new(), |from| format!(":{from}"));
     match origin {
         Origin::BuiltIn(edition) => format!("{vendor}/{model}@{edition}{from}"),
         Origin::File(path) => {
             let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
-            format!("{vendor}/{model}@{name}{from}#{:08x}", checksum(terms, hours))
+            format!("{vendor}/{model}@{name}{from}#{:08x}", checksum(terms, hours, stated))
         }
     }
 }

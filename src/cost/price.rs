@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
+use super::fees::Fees;
 use crate::money::PicoUsdPerToken;
 use crate::reply::usage::ServiceTier;
 
@@ -124,6 +125,8 @@ pub struct Metered {
     pub flex: Option<Schedule>,
     /// Faster and dearer.
     pub priority: Option<Schedule>,
+    /// Calls of tools that the provider runs, in every tier.
+    pub fees: Fees,
 }
 
 impl Metered {
@@ -344,12 +347,17 @@ pub struct TokenLimits {
 }
 
 /// Checksum of everything that is charged (CRC-32), for the version of rows that people edit in place.
-pub(super) fn checksum(terms: &Terms, hours: &[(Hours, Terms)]) -> u32 {
+pub(super) fn checksum(terms: &Terms, hours: &[(Hours, Terms)], stated: Fees) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hash_terms(&mut hasher, terms);
     for (hours, terms) in hours {
         hasher.update(hours.to_string().as_bytes());
         hash_terms(&mut hasher, terms);
+    }
+    // Rows that state none keep the versions that they had before there were any.
+    for (name, fee) in stated.named() {
+        hasher.update(name.as_bytes());
+        hasher.update(&fee.0.to_le_bytes());
     }
     hasher.finalize()
 }

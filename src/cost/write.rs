@@ -43,6 +43,13 @@ pub fn yaml_of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
         if !hours.is_empty() {
             let _ = writeln!(text, "  hours: {{ {} }}", hours.join(", "));
         }
+        if let Terms::Metered(metered) = &price.terms {
+            let fees: Vec<String> =
+                metered.fees.named().map(|(name, fee)| format!("{name}: {}", usd_per_million(fee))).collect();
+            if !fees.is_empty() {
+                let _ = writeln!(text, "  fees: {{ {} }}", fees.join(", "));
+            }
+        }
         let limits = [("input", price.limits.input), ("output", price.limits.output)];
         let limits: Vec<String> =
             limits.iter().filter_map(|(name, limit)| limit.map(|limit| format!("{name}: {limit}"))).collect();
@@ -103,6 +110,7 @@ mod tests {
   batch: { input: 0.5, cached_input: 0.5, cache_write_5m: 0.5, output: 4, reasoning: 4 }
   flex: { input: 0.000001, cached_input: 0, cache_write_5m: 0.5, output: 4, reasoning: 4, above: { 9: { input: 1, cached_input: 1, cache_write_5m: 1, output: 1, reasoning: 1 } } }
   hours: { 16:30-00:30: { input: 0.5, cached_input: 0.25, cache_write_5m: 0.5, output: 4, reasoning: 4 } }
+  fees: { web_search: 0.01, file_search: 0.0025 }
   limits: { input: 922000, output: 128000 }
   deprecated: 2027-06-30
 - model: 'bedrock/it''s:0'

@@ -4,7 +4,6 @@
 //! have any. The most that an attempt can cost is bounded by the bytes of its body first; the tokens are counted only
 //! where that does not fit. Where levers only watch, nothing is refused and no limit is lowered: it is counted.
 
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -13,13 +12,11 @@ use serde_json::json;
 
 use super::Gateway;
 use crate::budget::pace::{Limited, Reached};
-use crate::budget::period::counts_from;
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
 use crate::config::{self, Key, Mode, Payers, Team};
 use crate::cost::Price;
 use crate::ids::TeamId;
-use crate::ledger::{Adjusted, LedgerError, Spender, Spent, Users};
 use crate::limits::{HELD_BODY_BYTES_MAX, OUTPUT_TOKENS_LEAST};
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
@@ -27,9 +24,9 @@ use crate::meter::funds::{Bounds, Funds, limit_of};
 use crate::meter::holds::{Hold, Running};
 use crate::money::NanoUsd;
 use crate::plan::ModelRef;
+use crate::prompt::json::WholeNumber;
 use crate::prompt::view::Attachments;
 use crate::providers::Row;
-use crate::report::midnight;
 use crate::telemetry::log::now_ms;
 use crate::tokens;
 use crate::wire::errors::{ApiError, Code};
@@ -38,12 +35,10 @@ use crate::wire::errors::{ApiError, Code};
 /// tools are framed is nobody's contract.
 const UNCOUNTED_PERCENT: u64 = 5;
 const UNCOUNTED_TOKENS: u64 = 100;
-/// How long the views may take to show what keys with new budgets have spent.
-const VIEWS_TIMEOUT: Duration = Duration::from_secs(10);
-/// From midnight to noon, in milliseconds.
-pub(super) const NOON_MS: i64 = 12 * 3_600_000;
-/// The tokens of a body are counted behind its back where its hold is more than this part of what is left.
+/// The tokens of a body are counted behind its back where its hold is more than this part of what is left, or all that is
+/// held more than that part of what is not spent: no more than that is idle for want of counting.
 const LARGE_HOLD: i64 = 16;
+const LARGE_HOLDS: i64 = 4;
 
 /// What a request is held to.
 pub(super) struct Purse {
@@ -67,12 +62,8 @@ pub(super) fn terms_of<'p>(teams: &'p [Team], payer: &Payer) -> Option<&'p Terms
     let named = |team: &TeamId| teams.iter().find(|known| known.id == *team);
     match payer {
         Payer::Team(team) => Some(&named(team)?.terms),
-        Payer::Project(team, name) => {
-            let team = named(team)?;
-            let named = team.projects.iter().find(|(project, _)| **project == **name).map(|(_, terms)| terms);
-            named.or(team.each_project.as_ref())
-        }
-        Payer::User(team, _) => named(team)?.each_user.as_ref(),
+        Payer::Project(team, name) => named(team)?.projects.of(name),
+        Payer::User(team, name) => named(team)?.users.of(name),
         Payer::Key(_) => None,
     }
 }
@@ -82,204 +73,16 @@ pub fn payers(teams: &[Team], who: &Attribution, key: Option<&Key>) -> Vec<(Paye
     let mut found = Vec::new();
     if let Some(team) = teams.iter().find(|team| team.id == who.team) {
         found.push((Payer::Team(team.id.clone()), team.terms.clone()));
-        if let Some(project) = &who.project {
-            let named = team.projects.iter().find(|(name, _)| name == project).map(|(_, terms)| terms);
-            let terms = named.or(team.each_project.as_ref());
-            found.extend(terms.map(|terms| (Payer::Project(team.id.clone(), project.as_str().into()), terms.clone())));
+        if let Some((project, terms)) = who.project.as_ref().and_then(|name| Some((name, team.projects.of(name)?))) {
+            found.push((Payer::Project(team.id.clone(), project.as_str().into()), terms.clone()));
         }
-        if let (Some(user), Some(terms)) = (&who.user, &team.each_user) {
+        if let Some((user, terms)) = who.user.as_ref().and_then(|name| Some((name, team.users.of(name)?))) {
             found.push((Payer::User(team.id.clone(), user.as_str().into()), terms.clone()));
         }
     }
     found.extend(key.map(|key| (Payer::Key(key.id.clone()), key.terms.clone())));
     found.retain(|(_, terms)| !terms.are_none());
     found
-}
-
-/// Books what was spent before by those that `whose` says.
-///
-/// # Errors
-///
-/// Those of the ledger.
-pub fn recall(accounts: &Accounts, config: &Payers, keys: &[Key], whose: Whose<'_>) -> Result<(), LedgerError> {
-    let budgets = |terms: &Terms| terms.budget.map(|budget| budget.every);
-    let teams = config.teams.iter().flat_map(|team| {
-        let projects = team.projects.iter().map(|(_, terms)| terms);
-        std::iter::once(&team.terms).chain(projects).chain(&team.each_project).chain(&team.each_user)
-    });
-    let teams = teams.filter(|_| !matches!(whose, Whose::Keys));
-    let now = now_ms();
-    let from = |every: Every| counts_from(every, now, &accounts.timezone);
-    let Some(since) = teams.chain(keys.iter().map(|key| &key.terms)).filter_map(budgets).map(from).min() else {
-        return Ok(());
-    };
-    let by_user = config.teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some()));
-    let rows = accounts.ledger.spent_since(if by_user { Users::Apart } else { Users::Together }, since)?;
-    let by_name: HashMap<&str, &Key> = keys.iter().map(|key| (key.id.as_str(), key)).collect();
-    let budgets_of = |spender: &Spender| {
-        let key = by_name.get(spender.key.as_str()).copied();
-        let who = claimed_by(spender);
-        let before = if let Whose::NewIn(before) = whose { payers(&before.teams, &who, None) } else { Vec::new() };
-        let is_known = |payer: &Payer, terms: &Terms| {
-            let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
-            before.iter().any(|(known, of_known)| known == payer && every(of_known) == every(terms))
-        };
-        let payers = payers(&config.teams, &who, key).into_iter();
-        let payers = payers.filter(|(payer, terms)| match whose {
-            Whose::All => true,
-            Whose::Keys => matches!(payer, Payer::Key(_)),
-            Whose::NewIn(_) => !is_known(payer, terms),
-        });
-        let every = |terms: Terms| terms.budget.map(|budget| (budget.every, from(budget.every)));
-        payers.filter_map(|(payer, terms)| Some((payer, every(terms)?))).collect::<Vec<_>>()
-    };
-    // Few payers have many rows.
-    let (mut known, mut begun) = (HashMap::new(), HashSet::new());
-    accounts.holds.with(|books| {
-        for Spent { at_ms, who, nano } in rows {
-            if !known.contains_key(&who) {
-                let budgets = budgets_of(&who);
-                for (payer, (every, _)) in &budgets {
-                    // What an earlier budget of the same kind left behind lacks what was spent since.
-                    if matches!(whose, Whose::NewIn(_)) && begun.insert((payer.clone(), *every)) {
-                        books.begin_anew(payer, *every);
-                    }
-                }
-                known.insert(who.clone(), budgets);
-            }
-            for (payer, (every, from)) in &known[&who] {
-                if at_ms >= *from {
-                    books.recall(payer, *every, at_ms, NanoUsd(nano));
-                }
-            }
-        }
-    });
-    // The others' stand in their accounts, or come by themselves.
-    let booked = match whose {
-        Whose::Keys => return Ok(()),
-        Whose::All => i64::MAX,
-        Whose::NewIn(_) => accounts.holds.adjusted(),
-    };
-    let mut adjusted = accounts.ledger.adjusted_after(0)?;
-    adjusted.retain(|adjusted| adjusted.id <= booked);
-    if matches!(whose, Whose::All) {
-        accounts.holds.set_adjusted(adjusted.last().map_or(0, |last| last.id));
-    }
-    correct(accounts, &adjusted, budgets_of);
-    Ok(())
-}
-
-/// Books what re-rating changed since this was last done. Adjustments are of teams and projects: users and keys have none.
-///
-/// # Errors
-///
-/// Those of the ledger.
-pub fn recall_adjustments(accounts: &Accounts, config: &Payers) -> Result<(), LedgerError> {
-    let adjusted = accounts.ledger.adjusted_after(accounts.holds.adjusted())?;
-    let Some(last) = adjusted.last() else { return Ok(()) };
-    accounts.holds.set_adjusted(last.id);
-    let now = now_ms();
-    let budgets_of = |spender: &Spender| {
-        let payers = payers(&config.teams, &claimed_by(spender), None).into_iter();
-        let budgets = payers.filter_map(|(payer, terms)| Some((payer, terms.budget?.every)));
-        budgets.map(|(payer, every)| (payer, (every, counts_from(every, now, &accounts.timezone)))).collect()
-    };
-    correct(accounts, &adjusted, budgets_of);
-    Ok(())
-}
-
-/// Who a row of sums is of.
-pub(super) fn claimed_by(spender: &Spender) -> Attribution {
-    let named = |name: &str| Some(name).filter(|name| !name.is_empty()).map(str::to_owned);
-    let mut who = Attribution::of_team(TeamId::from(&*spender.team));
-    (who.project, who.user) = (named(&spender.project), named(&spender.user));
-    who
-}
-
-type BudgetsFrom = Vec<(Payer, (Every, i64))>;
-
-fn correct(accounts: &Accounts, adjusted: &[Adjusted], budgets_of: impl Fn(&Spender) -> BudgetsFrom) {
-    accounts.holds.with(|books| {
-        for Adjusted { day, team, project, nano, .. } in adjusted {
-            let (key, user) = (String::new(), String::new());
-            let who = Spender { team: team.clone(), key, project: project.clone(), user };
-            // Noon is of the day in whatever zone it was counted.
-            let at_ms = midnight(*day, &accounts.timezone) + NOON_MS;
-            for (payer, (every, from)) in budgets_of(&who) {
-                if at_ms >= from {
-                    books.correct(&payer, every, at_ms, NanoUsd(*nano));
-                }
-            }
-        }
-    });
-}
-
-/// Whose spending is recalled.
-#[derive(Clone, Copy, Debug)]
-pub enum Whose<'p> {
-    /// Everybody's, at the start.
-    All,
-    /// That of keys, which may come at any time.
-    Keys,
-    /// That of teams, projects and users that had no budget of this kind before.
-    NewIn(&'p Payers),
-}
-
-/// Recalls what teams, projects and users spent whose budgets are new, before those are put in force. What runs counts at
-/// its bound.
-///
-/// # Errors
-///
-/// Those of the ledger: then the terms must not be put in force.
-pub fn recall_new_payers(accounts: &Accounts, before: &Payers, after: &Payers) -> Result<(), LedgerError> {
-    let kinds = |team: &Team| {
-        let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
-        let projects: Vec<_> = team.projects.iter().map(|(name, terms)| (name.clone(), every(terms))).collect();
-        let each = [&team.each_project, &team.each_user].map(|terms| terms.as_ref().and_then(every));
-        (every(&team.terms), projects, each)
-    };
-    let is_known = |team: &Team| before.team(team.id.as_str()).is_some_and(|before| kinds(before) == kinds(team));
-    if after.teams.iter().all(is_known) {
-        return Ok(());
-    }
-    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
-    recall(accounts, after, &[], Whose::NewIn(before))
-}
-
-/// Recalls what keys spent whose budgets are new, before they are put in force.
-///
-/// # Errors
-///
-/// Those of the ledger: then the keys must not be put in force.
-pub fn recall_new_keys(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Result<(), LedgerError> {
-    let is_new = |key: &&Key| {
-        key.terms
-            .budget
-            .is_some_and(|budget| !accounts.holds.with(|books| books.knows(&Payer::Key(key.id.clone()), budget.every)))
-    };
-    let new: Vec<Key> = keys.iter().filter(is_new).cloned().collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
-    recall(accounts, config, &new, Whose::Keys)
-}
-
-/// Recalls what keys spent whose budgets are to be put in force, whatever is booked of them: of the time before, when they
-/// had none, nothing is.
-///
-/// # Errors
-///
-/// As [`recall_new_keys`].
-pub fn recall_keys_anew(accounts: &Accounts, config: &Payers, keys: &[Key]) -> Result<(), LedgerError> {
-    accounts.ledger.sync_views(VIEWS_TIMEOUT)?;
-    // Before the ledger is read: what is settled in between may be booked twice, and never not at all.
-    accounts.holds.with(|books| {
-        for (key, budget) in keys.iter().filter_map(|key| Some((key, key.terms.budget?))) {
-            books.begin_anew(&Payer::Key(key.id.clone()), budget.every);
-        }
-    });
-    recall(accounts, config, keys, Whose::Keys)
 }
 
 /// Brings the gauges of what is left up to date.
@@ -402,13 +205,23 @@ impl Gateway {
             Ask { charges, at_ms, want, least, watched: false }
         };
         let holds = &self.accounts.holds;
+        let (mut is_counted, mut lowered) = (false, may_shrink && limit.is_none());
         let hold = match holds.at_once(&ask(&funds.bounds)) {
             Some(hold) => hold,
             None => {
+                // Whoever names no limit does not lock away all that is left: what answers need is far below what models may write.
+                if may_shrink
+                    && view.output_limit == WholeNumber::Absent
+                    && limit.is_some_and(|limit| limit > OPEN_END_TOKENS)
+                {
+                    funds.bounds = funds.bounds.with_output_limit(&price, view, OPEN_END_TOKENS);
+                    lowered = true;
+                }
                 let before = Instant::now();
                 let left = call.facts.deadline.map(|deadline| deadline.saturating_sub(call.facts.arrived.elapsed()));
                 let patience = self.routing.payers.load().holding.hold_wait.min(left.unwrap_or(Duration::MAX));
                 if let Some(counted) = self.count_exactly(call, row, target, patience).await {
+                    is_counted = true;
                     funds.bounds = funds.bounds.with_input(&price, counted);
                 }
                 let held = holds.hold(&ask(&funds.bounds), patience).await;
@@ -416,12 +229,14 @@ impl Gateway {
                 held.map_err(|short| self.short(&short))?
             }
         };
-        if funds.bounds.cost.is_some_and(|cost| hold.amount < cost) || (may_shrink && limit.is_none()) {
+        if lowered || funds.bounds.cost.is_some_and(|cost| hold.amount < cost) {
             let fitting = largest_limit(&funds.bounds, &price, call, hold.amount, least_limit);
             funds.output_limit = Some(fitting);
             funds.bounds = funds.bounds.with_output_limit(&price, view, fitting);
         }
-        self.count_behind(call, (row, target), &funds, &hold, purse);
+        if !is_counted {
+            self.count_behind(call, (row, target), &funds, &hold, purse);
+        }
         funds.hold = Some(hold);
         Ok(funds)
     }
@@ -523,15 +338,21 @@ impl Gateway {
         })
     }
 
-    /// Counts the tokens of a body whose hold is a large part of what is left, while its call is under way, and leaves to
-    /// others what it cannot need.
+    /// Counts the tokens of a body whose hold is a large part of what is left, or one of many that are, while its call is under
+    /// way, and leaves to others what it cannot need.
     fn count_behind(&self, call: &Call, (row, target): (&Row, &ModelRef), funds: &Funds, hold: &Hold, purse: &Purse) {
-        let free = self.accounts.holds.with(|books| books.free_of(&purse.charges, call.facts.at_ms));
-        let is_large = hold.amount.0.saturating_mul(LARGE_HOLD) > free.0;
-        let (Some(price), Some(output), Some(input)) = (&funds.price, funds.bounds.output, funds.bounds.input) else {
+        let is_large = self.accounts.holds.with(|books| {
+            purse.charges.iter().any(|Charge { payer, budget }| {
+                let (spent, held) = books.balance(payer, budget.every, call.facts.at_ms);
+                let unspent = budget.usd - spent;
+                hold.amount.0.saturating_mul(LARGE_HOLD) > (unspent - held).0
+                    || held.0.saturating_mul(LARGE_HOLDS) > unspent.0
+            })
+        });
+        let (Some(price), Some(output)) = (&funds.price, funds.bounds.output) else {
             return;
         };
-        if !is_large || input < funds.bounds.bytes as u64 {
+        if !is_large {
             return;
         }
         let Some(counting) = self.counting(call, row, target) else { return };
@@ -545,7 +366,8 @@ impl Gateway {
     }
 }
 
-/// The limit an answer, in tokens, that is lowered to what is left where neither client nor price book name one.
+/// The limit an answer, in tokens, that is lowered to what is left where the client names none, and the price book none or
+/// one that is larger and does not fit.
 const OPEN_END_TOKENS: u64 = 16_384;
 
 /// The largest limit an answer, at least `least`, whose bound is within `amount`.

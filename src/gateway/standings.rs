@@ -9,12 +9,13 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::hold::{NOON_MS, claimed_by, payers, terms_of};
+use super::hold::{payers, terms_of};
+use super::recall::{NOON_MS, claimed_by, told_apart};
 use crate::budget::period::counts_from;
 use crate::budget::{Ask, Budget, Charge, Every, Payer, Terms};
 use crate::config::{Key, Team};
 use crate::ids::KeyId;
-use crate::ledger::{Adjusted, Balances, LedgerError, Spender, Spent, Users, open_views};
+use crate::ledger::{Adjusted, Balances, LedgerError, Spender, Spent, open_views};
 use crate::limits::STANDINGS_MAX;
 use crate::meter::holds::Holds;
 use crate::money::NanoUsd;
@@ -60,14 +61,15 @@ impl Standing {
     }
 }
 
-/// How all budgets stand, and how many are left out. Teams, projects by name and keys are all there; of users, and of projects
-/// that share one line of the configuration, those that have spent or held anything in their period, the largest first.
+/// How all budgets stand, and how many are left out. Teams, keys, and projects and users by name are all there; of
+/// projects and users that share one line of the configuration, those that have spent or held anything in their period, the largest first.
 pub fn of_holds(holds: &Holds, teams: &[Team], keys: &[Key], at_ms: i64) -> (Vec<Standing>, usize) {
     let mut written: BTreeMap<Payer, Budget> = BTreeMap::new();
     for team in teams {
-        let projects =
-            team.projects.iter().map(|(name, terms)| (Payer::Project(team.id.clone(), name.as_str().into()), terms));
-        let all = std::iter::once((Payer::Team(team.id.clone()), &team.terms)).chain(projects);
+        let (projects, users) = (team.projects.named.iter(), team.users.named.iter());
+        let projects = projects.map(|(name, terms)| (Payer::Project(team.id.clone(), name.as_str().into()), terms));
+        let users = users.map(|(name, terms)| (Payer::User(team.id.clone(), name.as_str().into()), terms));
+        let all = std::iter::once((Payer::Team(team.id.clone()), &team.terms)).chain(projects).chain(users);
         written.extend(all.filter_map(|(payer, terms)| Some((payer, terms.budget?))));
     }
     written.extend(keys.iter().filter_map(|key| Some((Payer::Key(key.id.clone()), key.terms.budget?))));
@@ -119,18 +121,11 @@ pub fn of_ledger(
 ) -> Result<(Vec<Standing>, usize), LedgerError> {
     let (holds, _news) = Holds::new(zone.clone());
     let from = |every: Every| counts_from(every, at_ms, zone);
-    let terms = teams.iter().flat_map(|team| {
-        let projects = team.projects.iter().map(|(_, terms)| terms);
-        std::iter::once(&team.terms).chain(projects).chain(&team.each_project).chain(&team.each_user)
-    });
+    let terms = teams.iter().flat_map(Team::all_terms);
     let every = |terms: &Terms| terms.budget.map(|budget| budget.every);
     let since = terms.chain(keys.iter().map(|key| &key.terms)).filter_map(every).map(from).min();
     if let Some(since) = since {
-        let users = match teams.iter().any(|team| team.each_user.as_ref().is_some_and(|terms| terms.budget.is_some())) {
-            true => Users::Apart,
-            false => Users::Together,
-        };
-        let Balances { spent, open, adjusted } = Balances::read(&open_views(path)?, users, since)?;
+        let Balances { spent, open, adjusted } = Balances::read(&open_views(path)?, told_apart(teams), since)?;
         let keys: HashMap<&KeyId, &Key> = keys.iter().map(|key| (&key.id, key)).collect();
         let charges_of = |who: &Spender| -> Vec<Charge> {
             let key = keys.get(&KeyId::from(who.key.as_str())).copied();

@@ -206,15 +206,31 @@ DELETE FROM spent WHERE quarter IN (SELECT at_ms / 900000 FROM requests);";
 ///
 /// SQLite's.
 pub(super) fn spent_since(path: &Path, users: Users, since_ms: i64) -> Result<Vec<Spent>, LedgerError> {
-    let read = || -> rusqlite::Result<Vec<Spent>> {
-        // Reading what was spent makes no file.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10))?;
-        begin(&mut connection, users)?;
-        spenders(&connection, OF_SUMS, since_ms.div_euclid(QUARTER_MS))
+    let read = || spenders(&of_sums(path, users)?, OF_SUMS, since_ms.div_euclid(QUARTER_MS));
+    read().map_err(database_error("sum up what was spent in"))
+}
+
+/// The last quarter until `now_ms` in which anybody spent anything, by its beginning.
+///
+/// # Errors
+///
+/// SQLite's.
+pub(super) fn last_spent(path: &Path, users: Users, now_ms: i64) -> Result<Option<i64>, LedgerError> {
+    let read = || {
+        let last = "SELECT max(quarter) * 900000 FROM spent WHERE quarter <= ?1";
+        of_sums(path, users)?.query_row(last, [now_ms.div_euclid(QUARTER_MS)], |row| row.get(0))
     };
     read().map_err(database_error("sum up what was spent in"))
+}
+
+/// The ledger at `path` with its sums.
+fn of_sums(path: &Path, users: Users) -> rusqlite::Result<Connection> {
+    // Reading what was spent makes no file.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    begin(&mut connection, users)?;
+    Ok(connection)
 }
 
 /// Makes sure that the sums are kept: nothing if they are, else all rows are read once.

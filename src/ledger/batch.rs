@@ -12,7 +12,7 @@ use crate::ledger::record::{
     Record, RequestFacts, Sketch, Transfer,
 };
 use crate::money::{CostInterval, NanoUsd};
-use crate::reply::usage::Source;
+use crate::reply::usage::{Apart, Source};
 
 /// What a batch says about one attempt; at least one part is present.
 #[derive(Clone, Debug)]
@@ -83,6 +83,8 @@ pub(super) struct Batch<'a> {
     pub(super) feedback: Vec<Feedback<'a>>,
     /// What was found out about requests that an earlier batch ended, in the journal's order.
     pub(super) amended: Vec<Amended<'a>>,
+    /// What is priced apart from text, of attempts that begin before or in this batch.
+    pub(super) apart: Vec<(AttemptId, Apart)>,
     records: u64,
 }
 
@@ -124,6 +126,7 @@ impl<'a> Batch<'a> {
             Record::Reconciled(reconciled) => self.reconciled.push(reconciled),
             Record::Feedback(feedback) => self.feedback.push(*feedback),
             Record::Amended(amended) => self.amend(*amended),
+            Record::Apart(attempt, apart) => self.apart.push((attempt, apart)),
         }
     }
 
@@ -165,6 +168,17 @@ impl<'a> Batch<'a> {
             self.requests.len() - 1
         });
         &mut self.requests[place]
+    }
+
+    /// The requests of which anything changes, the oldest first.
+    pub(super) fn changed(&self) -> Vec<RequestId> {
+        let reconciled = self.reconciled.iter().map(|word| word.attempt.request);
+        let amended = self.amended.iter().map(|amended| amended.request);
+        let written = self.requests.iter().map(|request| request.id);
+        let mut ids: Vec<RequestId> = written.chain(reconciled).chain(amended).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// How many records were added.

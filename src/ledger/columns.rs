@@ -77,6 +77,11 @@ pub(super) fn nano(amount: Option<NanoUsd>) -> Option<i64> {
     amount.map(|amount| amount.0)
 }
 
+/// A count that is null where there is none.
+pub(super) fn some(count: u64) -> Option<i64> {
+    whole(Some(count).filter(|count| *count > 0))
+}
+
 /// SQLite's integers are signed; a count beyond them is held at the largest.
 pub(super) fn whole(count: Option<u64>) -> Option<i64> {
     count.map(|count| i64::try_from(count).unwrap_or(i64::MAX))

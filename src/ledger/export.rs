@@ -4,16 +4,18 @@
 //! and, if known, `model`, `input_tokens`, `cached_input_tokens`, `cache_write_tokens`,
 //! `cache_write_1h_tokens`, `output_tokens`, `reasoning_tokens`, with subsets counted in their whole as in
 //! the ledger. A `currency` must be USD. Other columns are ignored. Lines of the same call are added up, unless they say
-//! the same; negative amounts are credits.
+//! the same; negative amounts are credits. The file is read line by line; what is kept are its calls, which have a bound.
 //! Pure apart from the reader.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 
 use serde_json::value::RawValue;
 
 use crate::bill::amount::{Amount, Unit, half_of_last};
 use crate::ledger::record::KnownTokens;
+use crate::limits::EXPORT_CALLS_MAX;
 use crate::money::NanoUsd;
 use crate::problem::{Problem, nearest_hint};
 
@@ -140,22 +142,19 @@ impl Findings<'_> {
 
     /// Takes one line or what is wrong with it; false once there are enough findings.
     fn take(&mut self, number: u32, line: Result<Line, Wrong>) -> bool {
-        let message = match line {
+        let message = match line.and_then(|line| self.add(line)) {
+            Ok(()) => return true,
             Err(Wrong::File(message)) => {
                 self.problems = vec![self.problem(number, message)];
                 return false;
             }
-            Ok(line) => match self.add(line) {
-                Ok(()) => return true,
-                Err(message) => message,
-            },
             Err(Wrong::Row(message)) => message,
         };
         self.problems.push(self.problem(number, message));
         self.problems.len() < PROBLEMS_MAX
     }
 
-    fn add(&mut self, line: Line) -> Result<(), String> {
+    fn add(&mut self, line: Line) -> Result<(), Wrong> {
         self.export.lines += 1;
         self.export.decimals = self.export.decimals.max(line.decimals);
         let id = &line.row.client_request_id;
@@ -168,7 +167,12 @@ impl Findings<'_> {
             let is_new = call.add(line);
             return is_new
                 .then_some(())
-                .ok_or_else(|| format!("`{id}` occurs twice with the same figures, first on line {first}"));
+                .ok_or_else(|| format!("`{id}` occurs twice with the same figures, first on line {first}").into());
+        }
+        if self.calls.len() >= EXPORT_CALLS_MAX {
+            return Err(Wrong::File(format!(
+                "found more than {EXPORT_CALLS_MAX} calls; wanted fewer at once, such as those of a day"
+            )));
         }
         if !id.is_empty() {
             self.places.insert(id.clone(), self.calls.len());
@@ -188,6 +192,8 @@ impl Findings<'_> {
             ..NANO_DECIMALS => half_of_last(self.export.decimals),
             _ => 0,
         };
+        // No line comes any more: the names need no room beside the rows.
+        self.places = HashMap::new();
         for Call { line: Line { mut row, amount, .. }, lines, .. } in std::mem::take(&mut self.calls) {
             if row.tokens.input_tokens.is_some() != row.tokens.output_tokens.is_some() {
                 let message = "found one of `input_tokens` and `output_tokens`; wanted both or none";
@@ -244,14 +250,11 @@ fn bare(json: &str) -> &str {
     if json == "null" { "" } else { json.trim_matches('"') }
 }
 
-fn read_csv(mut reader: impl BufRead, found: &mut Findings<'_>) {
-    let mut bytes = Vec::new();
-    if let Err(error) = reader.read_to_end(&mut bytes) {
-        found.take(0, Err(error.to_string().into()));
-        return;
-    }
-    let mut lines = Lines { bytes: &bytes, seen: 0, line: 1 };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&*bytes);
+fn read_csv(reader: impl BufRead, found: &mut Findings<'_>) {
+    let ahead = RefCell::new(Ahead { bytes: VecDeque::new(), from: 0, line: 1 });
+    let line_of = |position: Option<&csv::Position>| ahead.borrow_mut().line_of(position);
+    let counting = Counting { inner: reader, ahead: &ahead };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(counting);
     let header = match reader.headers() {
         Ok(header) => header.clone(),
         Err(error) => {
@@ -282,10 +285,10 @@ fn read_csv(mut reader: impl BufRead, found: &mut Findings<'_>) {
     for record in reader.records() {
         let (line, row) = match record {
             Ok(record) => {
-                let line = lines.of(record.position());
+                let line = line_of(record.position());
                 (line, row_of(line, |column| place(column).and_then(|place| record.get(place)).unwrap_or("")))
             }
-            Err(error) => (lines.of(error.position()), Err(error.to_string().into())),
+            Err(error) => (line_of(error.position()), Err(error.to_string().into())),
         };
         if !found.take(line, row) {
             return;
@@ -293,23 +296,40 @@ fn read_csv(mut reader: impl BufRead, found: &mut Findings<'_>) {
     }
 }
 
-/// Counts lines. What the reader of CSV says lags behind where lines end in `\r\n`.
-struct Lines<'b> {
-    bytes: &'b [u8],
-    /// Up to where they are counted.
-    seen: usize,
+/// Passes bytes on and counts lines. What the reader of CSV says lags behind where lines end in `\r\n`. Only what it has read
+/// ahead of the last record is kept.
+struct Counting<'w, R> {
+    inner: R,
+    ahead: &'w RefCell<Ahead>,
+}
+
+/// What was passed on behind the last record.
+struct Ahead {
+    bytes: VecDeque<u8>,
+    /// Where in the file it begins.
+    from: u64,
+    /// The line of that place.
     line: u32,
 }
 
-impl Lines<'_> {
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.ahead.borrow_mut().bytes.extend(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl Ahead {
     /// The line of a record, which begins at or behind its position, never before that of the record before.
-    fn of(&mut self, position: Option<&csv::Position>) -> u32 {
-        let Some(start) = position.and_then(|position| usize::try_from(position.byte()).ok()) else { return 0 };
+    fn line_of(&mut self, position: Option<&csv::Position>) -> u32 {
+        let Some(position) = position else { return 0 };
+        let start = usize::try_from(position.byte().saturating_sub(self.from)).unwrap_or(usize::MAX);
         let breaks = self.bytes.iter().skip(start).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let start = (start + breaks).min(self.bytes.len());
-        let passed = self.bytes.get(self.seen..start).unwrap_or_default();
-        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u32;
-        self.seen = self.seen.max(start);
+        let passed = start.saturating_add(breaks).min(self.bytes.len());
+        let lines = self.bytes.drain(..passed).filter(|byte| *byte == b'\n').count();
+        self.from += passed as u64;
+        self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
         self.line
     }
 }

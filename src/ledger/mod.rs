@@ -177,6 +177,7 @@ impl Ledger {
             | Record::Served(..)
             | Record::Closed(_)
             | Record::Refused(..)
+            | Record::Apart(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {
@@ -253,6 +254,16 @@ impl Ledger {
     /// SQLite's.
     pub fn spent_since(&self, users: Users, since_ms: i64) -> Result<Vec<Spent>, LedgerError> {
         balances::spent_since(&self.path, users, since_ms)
+    }
+
+    /// The last quarter of an hour until `now_ms` in which anybody spent anything, by its beginning. It is later only than
+    /// what a clock that was ahead wrote down.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's.
+    pub fn last_spent(&self, users: Users, now_ms: i64) -> Result<Option<i64>, LedgerError> {
+        balances::last_spent(&self.path, users, now_ms)
     }
 
     /// What re-rating booked behind the adjustment of this number.

@@ -1,4 +1,6 @@
-//! Our ledger against a provider's export: interrupted and estimated rows take the provider's figures.
+//! Our ledger against a provider's export: interrupted and estimated rows take the provider's figures. One that is
+//! written more coarsely than in nano-dollars is matched to its own rounding: an estimate that it may be stays as fine as it
+//! is, and an interval is not left for what rounding alone made of it.
 //!
 //! Rows that the provider had reported itself are never overwritten; where the export contradicts
 //! them, in money or in tokens, both figures are listed. A figure that came from an export gives way to that
@@ -248,11 +250,16 @@ impl Judge<'_> {
             self.report.far_beyond.push(difference);
             return;
         }
-        if !found.is_settled() && !found.holds(row.cost, row.rounding) {
-            self.report.outside_interval.push(difference);
+        let mut cost = row.cost;
+        if !found.is_settled() {
+            match found.within_rounding(row.cost, row.rounding) {
+                Some(finer) => cost = finer,
+                None => self.report.outside_interval.push(difference),
+            }
         }
+        self.report.rounding += row.cost - cost;
         self.report.corrected.add(row.cost);
-        self.correct(found.attempt, row.tokens, row.cost);
+        self.correct(found.attempt, row.tokens, cost);
     }
 
     fn absent(&mut self, found: &Stored) {

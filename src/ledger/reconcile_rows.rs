@@ -40,9 +40,12 @@ impl Stored {
         is_far_beyond(amount, self.cost.high.max(self.bound))
     }
 
-    /// Whether an amount that is rounded by so much may lie within the interval.
-    pub(super) fn holds(&self, amount: NanoUsd, rounding: NanoUsd) -> bool {
-        self.cost.low <= amount + rounding && self.cost.high.is_none_or(|high| amount - rounding <= high)
+    /// What an amount that is rounded by so much is taken for: the figure that stands here if it may be that, else what is
+    /// nearest to it within the interval. `None`: it lies beyond the interval, however it was rounded.
+    pub(super) fn within_rounding(&self, amount: NanoUsd, rounding: NanoUsd) -> Option<NanoUsd> {
+        let may_be = |figure: &NanoUsd| (amount - *figure).0.abs() <= rounding.0;
+        let nearest = amount.max(self.cost.low).min(self.cost.high.unwrap_or(NanoUsd(i64::MAX)));
+        self.cost.exact.filter(may_be).or_else(|| Some(nearest).filter(may_be))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, RequestId};
 use crate::money::{CostInterval, NanoUsd};
-use crate::reply::usage::{Source, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, Source, Usage, WhyUnknown};
 
 /// One entry of the journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub enum Record<'a> {
     /// What was found out about a request after it had ended.
     #[serde(borrow)]
     Amended(Box<Amended<'a>>),
+    /// What of an attempt's usage is priced apart from text; before its end, and only where there is any.
+    Apart(AttemptId, Apart),
 }
 
 /// Who asked for what.

@@ -16,7 +16,7 @@ use crate::cost::{Book, Price, Rows, cost_of};
 use crate::ledger::audit::{self, Act};
 use crate::ledger::schema::ids_within;
 use crate::ledger::statements::{ADJUSTED, Books, StatementError, adjustment};
-use crate::reply::usage::{ServiceTier, Usage};
+use crate::reply::usage::{Apart, Calls, ServiceTier, Usage};
 use crate::report::{Figures, date_of, midnight};
 use crate::route::warm::{CACHED_PREFIX_TOKENS_MIN, CACHED_PREFIX_TOKENS_STEP};
 
@@ -176,7 +176,9 @@ impl<'a> Differences<'a> {
                 r.saved_route_nano IS NOT NULL, a.provider, a.model, a.price_version, a.priced_tier, a.discount_ppm,
                 a.cost_nano, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens, a.cache_write_1h_tokens,
                 a.output_tokens, a.reasoning_tokens, a.source = 'reported',
-                a.reconciled_ms IS NOT NULL
+                a.reconciled_ms IS NOT NULL, a.audio_input_tokens, a.cached_audio_input_tokens, a.audio_output_tokens,
+                a.image_input_tokens, a.image_output_tokens, a.web_search_calls, a.web_fetch_calls,
+                a.code_interpreter_calls, a.file_search_calls
              FROM requests_v1 r JOIN attempts a USING (request_id)
              WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
              ORDER BY r.request_id, length(a.attempt_id), a.attempt_id";
@@ -399,7 +401,14 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         cache_write_1h_tokens: tokens(17)?,
         output_tokens: tokens(18)?,
         reasoning_tokens: tokens(19)?,
-        ..Usage::default()
+        apart: Apart {
+            audio_input_tokens: tokens(22)?,
+            cached_audio_input_tokens: row.get::<_, Option<i64>>(23)?.map(i64::unsigned_abs),
+            audio_output_tokens: tokens(24)?,
+            image_input_tokens: tokens(25)?,
+            image_output_tokens: tokens(26)?,
+            calls: Calls::of([tokens(27)?, tokens(28)?, tokens(29)?, tokens(30)?]),
+        },
     };
     Ok(Attempt {
         provider: text(8)?,

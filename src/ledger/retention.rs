@@ -50,6 +50,14 @@ pub(super) fn first_id_kept(first_kept: Date, zone: &TimeZone) -> String {
     first_id_at(midnight(first_kept, zone))
 }
 
+/// Whether there are requests that [`forget`] would delete.
+pub(super) fn has_older(connection: &Connection, first_kept: Date, zone: &TimeZone) -> rusqlite::Result<bool> {
+    let cut_ms = midnight(first_kept, zone);
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM requests WHERE request_id < ?1 AND at_ms < ?2 AND status <> 'open' LIMIT 1)";
+    connection.query_row(sql, params![first_id_at(cut_ms), cut_ms], |row| row.get(0))
+}
+
 /// Deletes the rows of the months before `first_kept` (its first day in `zone`), and draws their sums together. Requests
 /// that are open stay, and so does what is not counted by user yet. `goes_on` is asked after each step, which is told what
 /// has gone so far.

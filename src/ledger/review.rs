@@ -31,10 +31,10 @@ pub struct Reading<'a> {
     ms: (i64, i64),
 }
 
-/// The rows of the span; what a condition is on stands behind.
+/// The rows of the span that somebody asked for: what Farthing asks models by itself no client can ask otherwise.
 macro_rules! span {
     () => {
-        "r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4"
+        "r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND r.purpose IS NULL"
     };
 }
 
@@ -131,7 +131,8 @@ impl<'a> Reading<'a> {
                 total(r.repeated_bytes * 1.0 / max(r.tools_bytes + r.messages_bytes, 1) * (1000000 - ifnull(a.discount_ppm, 0)) / 1e9
                     * ((a.input_tokens - a.cached_input_tokens) * p.input + a.cached_input_tokens * p.cached)),
                 count(iif(p.is_marked AND a.source = 'reported'
-                    AND a.cached_input_tokens + a.cache_write_tokens + ifnull(a.cache_write_1h_tokens, 0) = 0, 1, NULL))
+                    AND a.cached_input_tokens + a.cache_write_tokens + ifnull(a.cache_write_1h_tokens, 0) = 0, 1, NULL)),
+                ifnull(sum(r.cache_lost_nano), 0)
              {} AND a.input_tokens IS NOT NULL
              GROUP BY iif(r.prompt GLOB 'system-*' AND r.masked_system_hash IS NOT NULL, r.masked_system_hash, r.prompt)
              ORDER BY 4 DESC LIMIT {ROWS_MAX}",
@@ -152,6 +153,7 @@ impl<'a> Reading<'a> {
                 read: row.get(10)?,
                 repeated: row.get(11)?,
                 unmarked: row.get(12)?,
+                lost: row.get(13)?,
             })
         };
         self.rows(&sql, prompt).map_err(database_error("read"))
@@ -174,13 +176,13 @@ impl<'a> Reading<'a> {
     }
 
     /// Work of the frontier and the reasoning tier, dearest first, beside what its tokens would have cost at the model of the
-    /// lightweight tier that answered most. What clients named a tier or a model for stands apart; sessions that are held
-    /// out are left out.
+    /// lightweight tier that answered most, or else at `configured`, a vendor's model. What clients named a tier or a model
+    /// for stands apart; sessions that are held out are left out.
     ///
     /// # Errors
     ///
     /// SQLite's.
-    pub fn tasks(&self, book: &Book, day: Date) -> Result<Vec<Task>, LedgerError> {
+    pub fn tasks(&self, book: &Book, day: Date, configured: Option<&str>) -> Result<Vec<Task>, LedgerError> {
         let lightest = concat!(
             "SELECT a.price_version ",
             calls!(),
@@ -199,6 +201,7 @@ impl<'a> Reading<'a> {
         );
         let read = || -> rusqlite::Result<Vec<Task>> {
             let lightest: Option<String> = self.rows(lightest, |row| row.get(0))?.pop();
+            let lightest = lightest.as_deref().or(configured);
             let words = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?)));
             let said: BTreeMap<(String, String, bool), (i64, i64)> = self.rows(&said, words)?.into_iter().collect();
             self.rows(&sql, |row| {
@@ -209,7 +212,7 @@ impl<'a> Reading<'a> {
                     |place| Ok::<_, rusqlite::Error>((row.get::<_, f64>(place)? / calls.max(1) as f64).round() as u64);
                 let (input_tokens, cached_input_tokens, output_tokens) = (mean(5)?, mean(6)?, mean(7)?);
                 let usage = Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::default() };
-                let lighter = lightest.as_deref().and_then(|version| cost_at(book, version, day, &usage));
+                let lighter = lightest.and_then(|version| cost_at(book, version, day, &usage));
                 let (said, failures) = said.get(&(name.clone(), tier.clone(), is_named)).copied().unwrap_or_default();
                 let (lighter, cost) = (lighter.map(|nano| nano.saturating_mul(calls)), row.get(3)?);
                 Ok(Task { cost, needs_strong: row.get(4)?, name, tier, is_named, calls, lighter, said, failures })
@@ -226,7 +229,7 @@ impl<'a> Reading<'a> {
     pub fn repeats(&self) -> Result<Vec<Repeats>, LedgerError> {
         let asked = concat!(
             "WITH asked AS (SELECT ifnull(r.team, '') AS team, ifnull(r.task, '') AS task, r.exact_hash AS exact,
-                r.masked_hash AS masked, r.masks AS masks, r.cost_nano AS cost
+                r.masked_hash AS masked, r.masks AS masks, r.model AS model, r.cost_nano AS cost
              FROM requests_v1 r WHERE r.status = 'ok' AND r.exact_hash IS NOT NULL AND r.cost_nano IS NOT NULL AND ",
             span!(),
             ") "
@@ -239,8 +242,9 @@ impl<'a> Reading<'a> {
         let any = MASKS.map(|(bit, _)| format!("max(bits & {bit})")).join(" | ");
         let near = format!(
             "{asked} SELECT team, task, sum(kinds - 1), total(cost / n * (kinds - 1)), {any} FROM
-             (SELECT team, task, masked, count(*) AS n, count(DISTINCT exact) AS kinds, total(cost) AS cost, {bits} AS bits
-              FROM asked WHERE masked IS NOT NULL GROUP BY 1, 2, 3) WHERE kinds > 1 GROUP BY 1, 2"
+             (SELECT team, task, model, masked, count(*) AS n, count(DISTINCT exact) AS kinds, total(cost) AS cost,
+                {bits} AS bits
+              FROM asked WHERE masked IS NOT NULL GROUP BY 1, 2, 3, 4) WHERE kinds > 1 GROUP BY 1, 2"
         );
         let read = || -> rusqlite::Result<Vec<Repeats>> {
             let key = |row: &Row<'_>| Ok::<(String, String), rusqlite::Error>((row.get(0)?, row.get(1)?));

@@ -8,6 +8,7 @@
 
 pub(super) mod counted;
 pub(super) mod named;
+mod tiers;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 use named::Named;
 
 pub use named::fill_next;
+pub use tiers::lines_by_service_tier;
 
 /// What sums are told apart by besides the slot.
 pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
@@ -173,6 +175,7 @@ macro_rules! rows {
         )
     };
 }
+use {figures, last, rows};
 
 /// The other side of what teams are charged for answers that cost nothing: the team that is credited. A row as those of
 /// [`rows`] with their [`figures`], under the names that stand before the figures.

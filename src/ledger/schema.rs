@@ -19,7 +19,7 @@ use crate::ledger::{is_owned, segment};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 10;
+pub(super) const SCHEMA_VERSION: u32 = 11;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -53,7 +53,10 @@ CREATE TABLE attempts (
     bound_nano INTEGER, input_tokens_bound INTEGER, output_tokens_bound INTEGER,
     ended_ms INTEGER, provider_status INTEGER, provider_request_id TEXT, overshoot_nano INTEGER,
     reconciled_ms INTEGER, export TEXT, service_tier TEXT, discount_ppm INTEGER,
-    priced_tier TEXT, unknown_reason TEXT
+    priced_tier TEXT, unknown_reason TEXT,
+    audio_input_tokens INTEGER, cached_audio_input_tokens INTEGER, audio_output_tokens INTEGER,
+    image_input_tokens INTEGER, image_output_tokens INTEGER,
+    web_search_calls INTEGER, web_fetch_calls INTEGER, code_interpreter_calls INTEGER, file_search_calls INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX attempts_by_request ON attempts (request_id);
@@ -88,7 +91,9 @@ CREATE VIEW attempts_v1 AS SELECT
     source, price_version, tokenizer,
     cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
     provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
-    priced_tier, unknown_reason
+    priced_tier, unknown_reason,
+    audio_input_tokens, cached_audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens,
+    web_search_calls, web_fetch_calls, code_interpreter_calls, file_search_calls
 FROM attempts;
 "
 );

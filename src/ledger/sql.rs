@@ -92,6 +92,12 @@ UPDATE attempts SET source = 'reported', unknown_reason = NULL, cost_low_nano = 
     tokenizer = CASE WHEN ?9 IS NULL THEN tokenizer END
 WHERE attempt_id = ?1";
 
+pub(super) const SET_APART: &str = "
+UPDATE attempts SET audio_input_tokens = ?2, cached_audio_input_tokens = ?3, audio_output_tokens = ?4,
+    image_input_tokens = ?5, image_output_tokens = ?6, web_search_calls = ?7, web_fetch_calls = ?8,
+    code_interpreter_calls = ?9, file_search_calls = ?10
+WHERE attempt_id = ?1";
+
 pub(super) const AMEND_REQUEST: &str = "
 UPDATE requests SET masked_hash = coalesce(?2, masked_hash), masked_system_hash = coalesce(?3, masked_system_hash),
     masks = coalesce(?4, masks), read_bytes = coalesce(?5, read_bytes), repeated_bytes = coalesce(?6, repeated_bytes),

@@ -324,16 +324,16 @@ impl Books {
 }
 
 /// What re-rating booked of the days of a span, as lines of a report: by team, project, model and time. Other names nobody
-/// gave. A mirror, and a ledger of an earlier version, have none.
+/// gave. A ledger of an earlier version, and a mirror that none of this one feeds, have none.
 ///
 /// # Errors
 ///
 /// The database's.
 pub fn adjusted(views: &impl Reads, by: &[By], days: (Date, Date), zone: &TimeZone) -> Result<Vec<Line>, LedgerError> {
-    if !views.has("audit")? {
+    if !views.has("adjustments")? {
         return Ok(Vec::new());
     }
-    let sums = ADJUSTED.map(|name| format!("sum({name})")).join(", ");
+    let sums = ADJUSTED.map(|name| format!("CAST(sum({name}) AS BIGINT)")).join(", ");
     let sql = format!(
         "SELECT day, team, project, provider, model, {sums} FROM adjustments
          WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2, 3, 4, 5"

@@ -22,6 +22,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 8, sql: OVERHEADS },
     Step { to: 9, sql: BREAKS },
     Step { to: 10, sql: GUARDS },
+    Step { to: 11, sql: APART },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -345,4 +346,28 @@ BEGIN SELECT RAISE(ABORT, 'rows of the audit are never deleted'); END;
 CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
 WHEN EXISTS (SELECT 1 FROM audit WHERE audit_id = NEW.audit_id)
 BEGIN SELECT RAISE(ABORT, 'rows of the audit are never replaced'); END;
+";
+
+/// What is priced apart from text. Of older rows nobody knows it.
+const APART: &str = "
+ALTER TABLE attempts ADD COLUMN audio_input_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN cached_audio_input_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN audio_output_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN image_input_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN image_output_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN web_search_calls INTEGER;
+ALTER TABLE attempts ADD COLUMN web_fetch_calls INTEGER;
+ALTER TABLE attempts ADD COLUMN code_interpreter_calls INTEGER;
+ALTER TABLE attempts ADD COLUMN file_search_calls INTEGER;
+DROP VIEW attempts_v1;
+CREATE VIEW attempts_v1 AS SELECT
+    attempt_id, request_id, at_ms, provider, model, fate, input_tokens, cached_input_tokens,
+    cache_write_tokens, output_tokens, reasoning_tokens, cost_low_nano, cost_nano, cost_high_nano,
+    source, price_version, tokenizer,
+    cache_write_1h_tokens, bound_nano, input_tokens_bound, output_tokens_bound, ended_ms,
+    provider_status, provider_request_id, overshoot_nano, reconciled_ms, export, service_tier, discount_ppm,
+    priced_tier, unknown_reason,
+    audio_input_tokens, cached_audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens,
+    web_search_calls, web_fetch_calls, code_interpreter_calls, file_search_calls
+FROM attempts;
 ";

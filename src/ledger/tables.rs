@@ -10,8 +10,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
+use crate::ids::AttemptId;
 use crate::ledger::batch::{AttemptChange, Batch, RequestChange};
-use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, text_columns, whole};
+use crate::ledger::columns::{SketchColumns, UsageColumns, insert, nano, some, text_columns, whole};
 use crate::ledger::counterfactual;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::feedback::Said;
@@ -25,10 +26,10 @@ use crate::ledger::rollup::{self, Sums, counted};
 use crate::ledger::schema;
 use crate::ledger::sql::{
     AMEND_REQUEST, END_ATTEMPT, INSERT_ATTEMPT, INSERT_REQUEST, INSERT_WHOLE_REQUEST, INTERRUPT_ATTEMPTS,
-    INTERRUPT_REQUESTS, MOVE_POSITION, OPEN_REQUESTS, RECONCILE_ATTEMPT, UPDATE_REQUEST,
+    INTERRUPT_REQUESTS, MOVE_POSITION, OPEN_REQUESTS, RECONCILE_ATTEMPT, SET_APART, UPDATE_REQUEST,
 };
 use crate::ledger::steps::STEPS;
-use crate::reply::usage::WhyUnknown;
+use crate::reply::usage::{Apart, WhyUnknown};
 use crate::report::{SLOT_MS, midnight};
 
 /// The owner's connection.
@@ -84,10 +85,14 @@ impl Tables {
     pub(super) fn apply(&mut self, mut batch: Batch<'_>, position: Position) -> rusqlite::Result<()> {
         // At once, since it reads before it writes: another writer in between would undo it.
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let noting = mirror::Noting::begin(&transaction, batch.records())?;
         {
             let mut writer = Writer::new(&transaction)?;
             for request in batch.requests() {
                 writer.write(request)?;
+            }
+            for (attempt, apart) in &batch.apart {
+                set_apart(&transaction, attempt, apart)?;
             }
             for word in &batch.reconciled {
                 writer.reconcile(&transaction, word)?;
@@ -100,6 +105,7 @@ impl Tables {
             }
             writer.sums.write(&transaction)?;
         }
+        noting.end(&transaction, || batch.changed())?;
         move_position(&transaction, position)?;
         transaction.commit()
     }
@@ -178,6 +184,26 @@ impl Tables {
         self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
         result
     }
+}
+
+/// Few attempts have any of it, so that the statement is prepared where it is needed.
+fn set_apart(connection: &Connection, attempt: &AttemptId, apart: &Apart) -> rusqlite::Result<()> {
+    let [web_search, web_fetch, code_interpreter, file_search] = apart.calls.each().map(some);
+    connection
+        .prepare_cached(SET_APART)?
+        .execute(params![
+            attempt.to_string(),
+            some(apart.audio_input_tokens),
+            whole(apart.cached_audio_input_tokens),
+            some(apart.audio_output_tokens),
+            some(apart.image_input_tokens),
+            some(apart.image_output_tokens),
+            web_search,
+            web_fetch,
+            code_interpreter,
+            file_search,
+        ])
+        .map(drop)
 }
 
 fn move_position(connection: &Connection, position: Position) -> rusqlite::Result<()> {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
+use crate::ledger::audit::{Act, FORGOTTEN};
 use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::ledger::mirror;
 use crate::ledger::retention::{self, Forgotten, first_kept};
@@ -23,6 +25,8 @@ const SETTLED_MS: i64 = 2 * SLOT_MS;
 const PAUSE: Duration = Duration::from_mins(1);
 /// How often there is a look at what may be forgotten.
 const FORGETS_EVERY: Duration = Duration::from_hours(24);
+/// How the audit names who forgets what is older than `ledger.keep`.
+const KEEPER: &str = "gateway:ledger.keep";
 /// How many times as long as a step the pause behind it is.
 const REST: u32 = 4;
 /// How long the gateway, which writes at the same time, is waited for.
@@ -136,7 +140,19 @@ impl Work {
             // What a mirror waits for stays; the next round asks again.
             return Ok(Forgotten::default());
         }
+        let subject = format!("before {first}");
+        let note = |connection: &Connection, facts: Value| {
+            Act { at_ms: now_ms, who: KEEPER, action: FORGOTTEN, subject: &subject, sha256: "", facts }.note(connection)
+        };
+        if retention::has_older(&self.connection, first, &keep.zone)? {
+            // Whoever is killed on the way has left a trace as well.
+            note(&self.connection, json!({ "keep_months": keep.months }))?;
+        }
         let forgotten = retention::forget(&mut self.connection, first, &keep.zone, |_| rested())?;
+        if !forgotten.is_nothing() {
+            let Forgotten { requests, attempts, months, .. } = forgotten;
+            note(&self.connection, json!({ "requests": requests, "attempts": attempts, "months": months }))?;
+        }
         self.forgot = Some(Instant::now());
         Ok(forgotten)
     }
@@ -173,6 +189,14 @@ mod tests {
         assert_eq!(rows(&views, "SELECT count(*) FROM requests_v1"), ["2"]);
         let by_slot = "SELECT sum(requests), count(DISTINCT slot) FROM rollup";
         assert_eq!(rows(&views, by_slot), ["5|4"]);
+        let acted = "SELECT who, action, subject, facts FROM audit";
+        assert_eq!(
+            rows(&views, acted),
+            [
+                r#"gateway:ledger.keep|ledger compact|before 2026-09-01|{"keep_months":2}"#,
+                r#"gateway:ledger.keep|ledger compact|before 2026-09-01|{"attempts":3,"months":2,"requests":3}"#,
+            ]
+        );
         // The last one is not settled yet.
         assert_eq!(rows(&views, "SELECT sum(requests), count(*) FROM rollup_user"), ["4|3"]);
     }

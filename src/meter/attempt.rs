@@ -344,15 +344,19 @@ impl Attempt {
             _ if self.is_silent_of_sound(&usage) => Err(WhyUnknown::OtherTokens),
             priced => priced,
         };
-        // A row can be priced anew from its tokens if they say what all of them together do: it has text only.
         let as_text = self.priced(&text, tier);
         let (cost, unknown) = match (priced, self.beside) {
             // What is no text costs no less than text would, and sound that was sent no more than its bound, if it has one.
             (Err(why @ WhyUnknown::OtherTokens), beside) => {
-                let made = usage.apart.audio_output_tokens + usage.apart.image_output_tokens;
+                let calls = usage.apart.calls.each().into_iter().sum::<u64>();
+                let made = usage.apart.audio_output_tokens + usage.apart.image_output_tokens + calls;
                 let high = self.bounds.cost.filter(|_| self.hears && made == 0 && beside.is_none());
                 let low = as_text.unwrap_or(NanoUsd::ZERO);
                 (CostInterval { low, exact: None, high: high.map(|high| high.max(low)) }, beside.max(Some(why)))
+            }
+            (Err(why @ WhyUnknown::Fees), beside) => {
+                let low = self.priced(&usage.without_calls(), tier).or(as_text).unwrap_or(NanoUsd::ZERO);
+                (CostInterval { low, exact: None, high: None }, beside.max(Some(why)))
             }
             (Err(why), _) => (CostInterval::default(), Some(why)),
             // The text tokens are the least of it: fees and other kinds of tokens come on top.
@@ -361,7 +365,7 @@ impl Attempt {
         };
         let settled = Settled {
             usage: Some(usage),
-            tier: (as_text.is_ok() && (priced.is_err() || priced == as_text)).then_some(tier),
+            tier: priced.or(as_text).is_ok().then_some(tier),
             overshoot: priced.or(as_text).ok().and_then(|cost| self.overshoot(cost, &usage, tier)),
             ..Settled::without_usage(fate, Source::Reported, cost, unknown)
         };
@@ -443,7 +447,8 @@ impl Attempt {
 
     /// What these tokens would have cost if none had been read from a cache or written to one.
     pub fn uncached(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
-        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, ..*usage };
+        let apart = Apart { cached_audio_input_tokens: None, ..usage.apart };
+        let plain = Usage { cached_input_tokens: 0, cache_write_tokens: 0, cache_write_1h_tokens: 0, apart, ..*usage };
         self.priced(&plain, tier).ok()
     }
 

@@ -18,7 +18,7 @@ pub mod relay;
 pub mod savings;
 pub mod sketches;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -38,7 +38,7 @@ use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::facts::Facts;
-use crate::reply::usage::{Source, Usage};
+use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
@@ -400,6 +400,9 @@ impl Meter {
             }
             _ => Record::Priced(outcome, settled.pricing()),
         };
+        if let Some(apart) = settled.usage.map(|usage| usage.apart).filter(|apart| *apart != Apart::NONE) {
+            drop(self.accounts.ledger.append(&Record::Apart(outcome.attempt, apart)));
+        }
         drop(self.accounts.commit(&record));
         if ends.is_some() {
             self.amend(drawn, loss);

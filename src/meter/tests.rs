@@ -37,7 +37,7 @@ const BODY: &[u8] = br#"{"model":"gpt-5.6-luna","messages":[{"role":"user","cont
 const STREAM: &[u8] = br#"{"model":"gpt-5.6-luna","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
 #[derive(Clone, Default)]
-pub(super) struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
     /// What was logged.
@@ -57,7 +57,7 @@ impl Write for Sink {
 }
 
 /// Accounts with a ledger in `folder` and a log that can be read.
-pub(super) fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
+pub(crate) fn accounts(folder: &Path) -> (Arc<Accounts>, Sink) {
     let options = LedgerOptions {
         path: folder.join("farthing.db"),
         durability: config::Durability::Process,
@@ -231,7 +231,7 @@ const USED: Usage = Usage {
     cache_write_1h_tokens: 0,
     output_tokens: 100,
     reasoning_tokens: 0,
-    apart: crate::reply::usage::Apart::NONE,
+    apart: Apart::NONE,
 };
 
 #[test]

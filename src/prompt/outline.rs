@@ -58,7 +58,7 @@ pub struct Outline {
 impl Outline {
     /// Takes note of the next message: its speaker, its whole text, its content, and where that stands.
     pub fn message(&mut self, speaker: Speaker, text: &str, said: &str, content: Option<Range<usize>>) {
-        let (before, bytes) = (self.chain.last(), self.chain.bytes.1);
+        let (link, bytes) = (self.chain.last(), self.chain.bytes.1);
         self.chain.append(text.as_bytes());
         match speaker {
             Speaker::Instructions => {
@@ -70,7 +70,7 @@ impl Outline {
                 if self.user_turns == 0 {
                     self.chain.anchor = self.chain.last();
                     self.chain.asked = xxh3_64_with_seed(text.as_bytes(), 0);
-                    self.chain.opening = before;
+                    self.chain.opening = link;
                     self.chain.bytes.0 = bytes;
                 }
                 self.user_turns = self.user_turns.saturating_add(1);
@@ -79,6 +79,7 @@ impl Outline {
                     self.last_user_began.extend(before.clone());
                 } else {
                     self.last_user_began.clear();
+                    self.chain.history = link;
                 }
                 if !std::mem::replace(&mut self.last_says_nothing, says_nothing(said)) {
                     self.previous_user = before;
@@ -113,6 +114,8 @@ pub struct Chain {
     pub anchor: u64,
     /// The link of what stands before the first user turn: what conversations of one agent share; 0 where nothing does.
     pub opening: u64,
+    /// The link of what stands before the last user turn; 0 where nothing does.
+    pub history: u64,
     /// A hash of the first user turn alone: the same also where what stands before it changes; 0 while there is none.
     pub asked: u64,
     /// Bytes of the messages up to there, and of all of them.

@@ -22,7 +22,8 @@ const NUMBERS: u8 = 8;
 /// What stands in a request's texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Texts {
-    /// The whole request, masked; `None`: it has more than one user turn, or too much text.
+    /// The whole request, masked but for what stands before its last user turn, if it has several; `None`: it has none, or
+    /// too much text.
     pub masked: Option<u64>,
     /// The first system prompt, masked; `None`: there is none, or it is too long.
     pub masked_system: Option<u64>,
@@ -34,11 +35,15 @@ pub struct Texts {
     pub repeated_bytes: u64,
 }
 
-/// Reads the instructions, the last user turn and what tools answered to it, up to a bound.
+/// Reads the instructions, the last user turn and what tools answered to it, up to a bound. A history is taken as it is: a
+/// cache would answer a further turn of a conversation only where all before it is the same.
 pub fn texts(body: &[u8], outline: &Outline, key: u64) -> Texts {
     let turn = outline.last_user_began.iter().chain(&outline.last_user).chain(&outline.tool_results);
-    let (mut found, mut seen, mut hash, mut is_whole) =
-        (Texts::default(), HashSet::new(), outline.chain.head.hash, true);
+    let chain = &outline.chain;
+    let (mut found, mut seen, mut hash, mut is_whole) = (Texts::default(), HashSet::new(), chain.head.hash, true);
+    if chain.history != chain.opening {
+        hash = xxh3_64_with_seed(&chain.history.to_le_bytes(), key ^ hash);
+    }
     for (place, at) in outline.instructions.iter().chain(turn).enumerate() {
         let left = SKETCH_TEXT_BYTES_MAX - found.read_bytes as usize;
         let Some(text) = body.get(Range::clone(at)).filter(|text| text.len() <= left) else {
@@ -54,7 +59,7 @@ pub fn texts(body: &[u8], outline: &Outline, key: u64) -> Texts {
             found.masked_system = Some(xxh3_64_with_seed(&masked, key));
         }
     }
-    found.masked = (is_whole && outline.user_turns == 1).then_some(hash);
+    found.masked = (is_whole && outline.user_turns > 0).then_some(hash);
     found
 }
 
@@ -205,10 +210,19 @@ mod tests {
     }
 
     fn of(system: &str, users: &[&str]) -> Texts {
+        let said = users.iter().map(|user| (Speaker::User, *user));
+        read(std::iter::once((Speaker::Instructions, system)).chain(said))
+    }
+
+    /// Users' turns with an answer between them.
+    fn of_turns(system: &str, users: &[&str]) -> Texts {
+        let said = users.iter().flat_map(|user| [(Speaker::User, *user), (Speaker::Other, "Done.")]);
+        read(std::iter::once((Speaker::Instructions, system)).chain(said))
+    }
+
+    fn read<'t>(said: impl Iterator<Item = (Speaker, &'t str)>) -> Texts {
         let (mut outline, mut body) = (Outline::default(), String::new());
-        for (speaker, text) in
-            std::iter::once((Speaker::Instructions, &system)).chain(users.iter().map(|u| (Speaker::User, u)))
-        {
+        for (speaker, text) in said {
             let start = body.len();
             body.push_str(&serde_json::json!(text).to_string());
             outline.message(speaker, &body[start..], &body[start..], Some(start..body.len()));
@@ -228,7 +242,17 @@ mod tests {
             assert_ne!(one.masked, other.masked);
         }
         assert_eq!(of("Now: 10:02", &["a"]).masked_system, of("Now: 11:40", &["b"]).masked_system);
-        assert_eq!(of("s", &["a", "b"]).masked, None, "a history is no call that a cache would answer");
+    }
+
+    #[test]
+    fn a_further_turn_is_alike_where_all_before_it_is_the_same() {
+        let turns = |first: &str, last: &str| of_turns("Be brief.", &[first, last]).masked;
+        let one = turns("Watch orders_daily.", "And at 10:02?");
+        assert!(one.is_some());
+        assert_eq!(one, turns("Watch orders_daily.", "And at 11:40?"));
+        assert_ne!(one, turns("Watch orders_daily.", "And billing?"));
+        assert_ne!(one, turns("Watch orders_daily at 09:00.", "And at 10:02?"), "a history is not masked");
+        assert_ne!(one, of("Be brief.", &["And at 10:02?"]).masked);
     }
 
     #[test]

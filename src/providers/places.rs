@@ -59,8 +59,10 @@ pub fn none_left(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl<S: Connection> Connection for Placed<S> {
+    /// Without the addresses, which nobody asks for and every response would carry in a map of its own.
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        let connected = self.stream.connected();
+        if connected.is_negotiated_h2() { Connected::new().negotiated_h2() } else { Connected::new() }
     }
 }
 

@@ -160,6 +160,10 @@ impl Row {
 }
 
 fn json_string(text: &str) -> Bytes {
+    // Most names have nothing to escape: <https://www.rfc-editor.org/rfc/rfc8259#section-7>
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        return Bytes::from(["\"", text, "\""].concat());
+    }
     Bytes::from(serde_json::Value::from(text).to_string())
 }
 

@@ -237,12 +237,18 @@ impl Row {
         let id = headers.remove(request_id_in(self.dialect)).filter(|id| self.is_id(id.as_bytes()));
         // Room for what is passed and for the dozen that we add.
         let mut passed = HeaderMap::with_capacity(headers.len() + 12);
-        let mut last = None;
-        for (name, value) in headers {
+        let mut headers = headers.into_iter().peekable();
+        while let Some((name, mut value)) = headers.next() {
             // A name stands before the first of its values only.
-            last = name.map_or(last, |name| passes(&name).then_some(name));
-            if let Some(name) = last.as_ref().filter(|_| !self.secrets.are_in(value.as_bytes())) {
-                passed.append(name.clone(), value);
+            let Some(name) = name.filter(passes) else { continue };
+            while let Some((_, more)) = headers.next_if(|(name, _)| name.is_none()) {
+                if !self.secrets.are_in(value.as_bytes()) {
+                    passed.append(name.clone(), value);
+                }
+                value = more;
+            }
+            if !self.secrets.are_in(value.as_bytes()) {
+                passed.append(name, value);
             }
         }
         passed.extend(id.map(|id| (PROVIDER_REQUEST_ID, id)));

@@ -21,13 +21,14 @@ pub struct Usage {
     pub output_tokens: u64,
     /// The part of the output that was reasoning.
     pub reasoning_tokens: u64,
-    /// The parts of both that were no text. Rows of the ledger do not have them.
+    /// What may be priced apart from text. The ledger is told it by a record of its own, since most have none.
     #[serde(skip)]
     pub apart: Apart,
 }
 
-/// Tokens of sound and of images, which may be priced apart from text. They are parts of their totals.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Tokens of sound and of images, which are parts of their totals, and calls of tools that the provider runs, which are beside
+/// them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Apart {
     /// Sound that was heard.
     pub audio_input_tokens: u64,
@@ -39,11 +40,44 @@ pub struct Apart {
     pub image_input_tokens: u64,
     /// Images that were made.
     pub image_output_tokens: u64,
+    /// Calls of the provider's tools, by kind.
+    pub calls: Calls,
+}
+
+/// Calls of tools that the provider runs and charges by the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Calls {
+    /// Searches of the web.
+    pub web_search: u64,
+    /// Pages that were fetched.
+    pub web_fetch: u64,
+    /// Runs of code.
+    pub code_interpreter: u64,
+    /// Searches of files that were stored with the provider.
+    pub file_search: u64,
+}
+
+impl Calls {
+    /// None of any kind.
+    pub const NONE: Self = Self { web_search: 0, web_fetch: 0, code_interpreter: 0, file_search: 0 };
+    /// The kinds, as a row of the price book names their fees.
+    pub const KINDS: [&str; 4] = ["web_search", "web_fetch", "code_interpreter", "file_search"];
+
+    /// How many of each kind, in the order of [`Self::KINDS`].
+    pub fn each(self) -> [u64; Self::KINDS.len()] {
+        [self.web_search, self.web_fetch, self.code_interpreter, self.file_search]
+    }
+
+    /// From so many of each kind, in the order of [`Self::KINDS`].
+    pub fn of([web_search, web_fetch, code_interpreter, file_search]: [u64; Self::KINDS.len()]) -> Self {
+        Self { web_search, web_fetch, code_interpreter, file_search }
+    }
 }
 
 impl Apart {
     /// All of it is text.
     pub const NONE: Self = Self {
+        calls: Calls::NONE,
         audio_input_tokens: 0,
         cached_audio_input_tokens: None,
         audio_output_tokens: 0,
@@ -62,6 +96,10 @@ impl Apart {
             audio_output_tokens: of(self.audio_output_tokens, other.audio_output_tokens),
             image_input_tokens: of(self.image_input_tokens, other.image_input_tokens),
             image_output_tokens: of(self.image_output_tokens, other.image_output_tokens),
+            calls: {
+                let (one, other) = (self.calls.each(), other.calls.each());
+                Calls::of(std::array::from_fn(|kind| of(one[kind], other[kind])))
+            },
         }
     }
 }
@@ -77,6 +115,12 @@ impl Usage {
     #[must_use]
     pub fn as_text(self) -> Self {
         Self { apart: Apart::NONE, ..self }
+    }
+
+    /// The same without the calls of tools.
+    #[must_use]
+    pub fn without_calls(self) -> Self {
+        Self { apart: Apart { calls: Calls::NONE, ..self.apart }, ..self }
     }
 
     /// Both together, kind by kind.

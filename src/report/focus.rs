@@ -2,7 +2,8 @@
 //! <https://focus.finops.org/focus-specification/v1-2/>
 //!
 //! Quantities are thousands of tokens, input and output together. A model has several unit prices, so that none is
-//! stated; those of a service tier (batch, flex, priority) are on its list as well, and so `Standard`. `ListCost` is without
+//! stated. What was priced at a service tier of its own (batch, flex, priority) is a row of its own, with a SKU of its own
+//! and the pricing category `Other`: it varies with nothing and is committed to by nobody, and it is not the standard price. `ListCost` is without
 //! discounts. Costs that are not known are no costs: `x_UncertainLow` and `x_UncertainHigh` have their interval. What
 //! Farthing saved is beside them: it is no discount that somebody gives. `BilledCost` is what the provider bills, as
 //! re-rating has it; `EffectiveCost` what the team is to pay, with what it is charged for cache hits (`x_Transfer`), or
@@ -18,7 +19,7 @@ use crate::money::NanoUsd;
 
 /// Every column that is written: the mandatory ones of version 1.2, the recommended and conditional ones that say
 /// something here, and ours, which begin with `x_` as the specification wants.
-pub const COLUMNS: [&str; 47] = [
+pub const COLUMNS: [&str; 48] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -62,6 +63,7 @@ pub const COLUMNS: [&str; 47] = [
     "x_Overhead",
     "x_Requests",
     "x_Saved",
+    "x_ServiceTier",
     "x_Transfer",
     "x_UncertainHigh",
     "x_UncertainLow",
@@ -81,6 +83,8 @@ pub struct Charge<'a> {
     pub model: &'a str,
     /// Who makes, sells and bills the model; empty: no call was made.
     pub vendor: &'a str,
+    /// Service tier that it was priced at; empty: the standard one.
+    pub service_tier: &'a str,
     /// The figures.
     pub figures: &'a Figures,
 }
@@ -95,8 +99,13 @@ pub fn csv<'a>(charges: impl IntoIterator<Item = Charge<'a>>, zone: &TimeZone) -
 }
 
 fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
-    let Charge { day, team, project, model, vendor, figures } = *charge;
+    let Charge { day, team, project, model, vendor, service_tier, figures } = *charge;
     let name = model.split_once('/').map_or(model, |(_, name)| name);
+    let at_tier = |name: &str, between: &str| match service_tier {
+        "" => name.to_owned(),
+        tier => format!("{name}{between}{tier}"),
+    };
+    let name = at_tier(name, " at ");
     let moment = |date: Date| Timestamp::from_millisecond(midnight(date, zone)).unwrap_or_default().to_string();
     let month = day.first_of_month();
     let next_month = month.saturating_add(jiff::Span::new().months(1));
@@ -129,10 +138,11 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "InvoiceIssuerName" | "ProviderName" | "PublisherName" => {
                 escaped(if vendor.is_empty() { "farthing" } else { vendor })
             }
-            "PricingCategory" => "Standard".to_owned(),
+            "PricingCategory" => if service_tier.is_empty() { "Standard" } else { "Other" }.to_owned(),
             "PricingQuantity" => thousandths(tokens),
             "PricingUnit" => "1000 Tokens".to_owned(),
-            "ResourceId" | "ResourceName" | "SkuId" => escaped(model),
+            "ResourceId" | "ResourceName" => escaped(model),
+            "SkuId" => escaped(&at_tier(model, ":")),
             "ResourceType" => "Model".to_owned(),
             "ServiceCategory" => "AI and Machine Learning".to_owned(),
             "ServiceName" => "Large language models".to_owned(),
@@ -142,6 +152,7 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "Tags" => serde_json::json!({ "project": project }).to_string(),
             "x_Requests" => figures.requests.to_string(),
             "x_Saved" => amount(figures.saved()),
+            "x_ServiceTier" => escaped(service_tier),
             "x_Adjusted" => amount(figures.adjusted),
             "x_Estimated" => amount(figures.estimated),
             "x_EstimatedHigh" => amount(figures.estimated_high),

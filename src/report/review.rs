@@ -116,6 +116,8 @@ pub struct Prompt {
     pub read: i64,
     /// What blocks cost that stood in their request before.
     pub repeated: f64,
+    /// What cached prefixes cost that broke.
+    pub lost: i64,
 }
 
 /// Prefixes that broke, by what broke them.
@@ -214,9 +216,13 @@ pub fn prompts(prompts: &[Prompt], losses: &[Loss], span: Span) -> Question {
             Cell::Share(share(prompt.cached_tokens, prompt.input_tokens)),
             Cell::Nano(prompt.cost),
             Cell::Count(prompt.beginnings),
+            of_sketches(prompt, Cell::Count(prompt.beginning_tokens / prompt.sketched.max(1))),
+            of_sketches(prompt, Cell::Nano(prompt.cacheable.round() as i64)),
+            Cell::Nano(prompt.lost),
             if prompt.read == 0 { Cell::Unknown } else { Cell::Nano(prompt.repeated.round() as i64) },
         ]
     };
+    let is_wasteful = prompts.iter().any(|of| of.cacheable + of.repeated > 0.0 || of.lost > 0);
     let of_prompts = prompts.iter().flat_map(|prompt| wasted(prompt, span));
     let of_losses = losses.iter().filter(|loss| loss.cost > 0).map(|loss| {
         let text = format!("cached prefixes that broke: {}", cure(&loss.culprit));
@@ -224,11 +230,30 @@ pub fn prompts(prompts: &[Prompt], losses: &[Loss], span: Span) -> Question {
     });
     Question {
         asked: "Which prompts have the highest token usage?",
-        columns: &["prompt", "names", "calls", "input_tokens", "cached", "cost_nano", "beginnings", "repeated_nano"],
+        columns: &[
+            "prompt",
+            "names",
+            "calls",
+            "input_tokens",
+            "cached",
+            "cost_nano",
+            "beginnings",
+            "beginning_tokens",
+            "uncached_nano",
+            "broken_nano",
+            "repeated_nano",
+        ],
         rows: prompts.iter().map(row).collect(),
         advice: dearest_first(of_prompts.chain(of_losses)),
-        note: None,
+        note: is_wasteful.then(|| {
+            "what is uncached, broken and repeated may be the same tokens: what one change saves, another saves no more".to_owned()
+        }),
     }
+}
+
+/// What only sketches of requests say.
+fn of_sketches(prompt: &Prompt, cell: Cell) -> Cell {
+    if prompt.sketched == 0 { Cell::Unknown } else { cell }
 }
 
 fn wasted(prompt: &Prompt, span: Span) -> Vec<Advice> {
@@ -332,8 +357,10 @@ pub fn tasks(tasks: &[Task], span: Span) -> Question {
         ],
         rows: tasks.iter().map(row).collect(),
         advice: dearest_first(advised),
-        note: unpriced
-            .then(|| "nothing went to the lightweight tier, so that no price is known to compare with".to_owned()),
+        note: unpriced.then(|| {
+            "no model of the lightweight tier has a price to compare with: none is configured, and none answered"
+                .to_owned()
+        }),
     }
 }
 
@@ -360,8 +387,14 @@ pub fn repeats(repeats: &[Repeats], span: Span) -> Question {
         });
         let near = (repeats.near > 0).then(|| {
             let (near, masks) = (repeats.near, repeats.masks.join(", "));
-            let text =
-                format!("{whose}: {near} more would be, with {masks} masked, if the answer does not depend on them");
+            let text = match masks.is_empty() {
+                true => format!(
+                    "{whose}: {near} more ask the same behind other words of the model or other ids of its calls"
+                ),
+                false => {
+                    format!("{whose}: {near} more would be, with {masks} masked, if the answer does not depend on them")
+                }
+            };
             advice(text, repeats.near_cost, repeats.requests, span)
         });
         exact.into_iter().chain(near)
@@ -375,7 +408,8 @@ pub fn repeats(repeats: &[Repeats], span: Span) -> Question {
     }
 }
 
-/// (5) Cost against value. Rows are in the order of their months.
+/// (5) Cost against value. Rows are in the order of their months. What a team's cost grew by beyond what it got is dollars of
+/// a month already; so is what a team spends that says nothing of what it got, while others do.
 pub fn worth(worth: &[Worth], span: Span) -> Question {
     let per = |cost: i64, parts: i64, whole: i64| {
         if parts == 0 { Cell::Unknown } else { Cell::Nano((cost as f64 * whole as f64 / parts as f64).round() as i64) }
@@ -399,13 +433,26 @@ pub fn worth(worth: &[Worth], span: Span) -> Question {
     teams.dedup();
     let advised = teams.into_iter().filter_map(|team| {
         let months: Vec<&Worth> = worth.iter().filter(|worth| worth.team == team).collect();
+        if said > 0 && months.iter().all(|worth| worth.said == 0) {
+            let spent: i64 = months.iter().map(|worth| worth.cost).sum();
+            let text = format!("`{}` says of nothing what it was worth: have it send feedback", shown(team));
+            return (spent > 0).then(|| advice(text, spent as f64, months.len() as i64, span));
+        }
         // The last month may be under way: cost and value are both of the same part of it.
         let [.., before, last] = months.as_slice() else { return None };
         let grown = |of: fn(&Worth) -> i64| (of(before) > 0).then(|| of(last) as f64 / of(before) as f64);
         let cost = grown(|worth| worth.cost)?;
-        let value = grown(|worth| worth.milli_hours).or_else(|| grown(|worth| worth.incidents))?;
-        let what = if before.milli_hours > 0 { "hours saved" } else { "incidents resolved" };
-        let verdict = if cost > value * 1.1 { "cost does not track value" } else { "cost tracks value" };
+        let value = grown(|worth| worth.milli_hours)
+            .or_else(|| grown(|worth| worth.incidents))
+            .or_else(|| grown(|worth| worth.successes))?;
+        let what = match before {
+            Worth { milli_hours: 1.., .. } => "hours saved",
+            Worth { incidents: 1.., .. } => "incidents resolved",
+            _ => "successes",
+        };
+        let is_dearer = cost > value * 1.1;
+        let verdict = if is_dearer { "cost does not track value" } else { "cost tracks value" };
+        let beyond = last.cost.saturating_sub((before.cost as f64 * value).round() as i64);
         let text = format!(
             "`{}`: from {} to {} cost went to {:.0} %, {what} to {:.0} %: {verdict}",
             shown(team),
@@ -414,7 +461,8 @@ pub fn worth(worth: &[Worth], span: Span) -> Question {
             cost * 100.0,
             value * 100.0
         );
-        Some(Advice { a_month: None, ..advice(text, 0.0, before.said + last.said, span) })
+        let a_month = is_dearer.then_some(beyond);
+        Some(Advice { a_month, ..advice(text, 0.0, before.said + last.said, span) })
     });
     Question {
         asked: "Does cost track the value delivered?",
@@ -430,7 +478,7 @@ pub fn worth(worth: &[Worth], span: Span) -> Question {
             "hour_nano",
         ],
         rows: worth.iter().map(row).collect(),
-        advice: advised.collect(),
+        advice: dearest_first(advised),
         note: (said == 0)
             .then(|| "nobody says what answers were worth: `POST /v1/feedback` (docs/feedback.md)".to_owned()),
     }

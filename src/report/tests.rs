@@ -86,7 +86,15 @@ fn no_cell_is_a_formula_and_amounts_stay_numbers() {
         let figures = Figures::default();
         let day = jiff::civil::date(2026, 11, 1);
         let focus = focus::csv(
-            [Charge { day, team: name, project: name, model: name, vendor: name, figures: &figures }],
+            [Charge {
+                day,
+                team: name,
+                project: name,
+                model: name,
+                vendor: name,
+                service_tier: name,
+                figures: &figures,
+            }],
             &zone(),
         );
         let mut read = csv::Reader::from_reader(focus.as_bytes());
@@ -186,12 +194,19 @@ fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
     };
     let day = jiff::civil::date(2026, 11, 1);
     let (team, project, model, vendor) = ("data", "", "main/x", "openai");
-    let charge = Charge { day, team, project, model, vendor, figures: &figures };
-    let csv = focus::csv([charge], &zone());
+    let charge = Charge { day, team, project, model, vendor, service_tier: "", figures: &figures };
+    let csv = focus::csv([charge, Charge { service_tier: "flex", ..charge }], &zone());
     let mut read = csv::Reader::from_reader(csv.as_bytes());
     let header = read.headers().expect("a header").clone();
     assert_eq!(header.iter().collect::<Vec<_>>(), COLUMNS);
-    let row = read.records().next().expect("a row").expect("it reads");
+    let rows: Vec<csv::StringRecord> = read.records().collect::<Result<_, _>>().expect("they read");
+    let [row, flex] = rows.as_slice() else { panic!("{rows:?}") };
+    let told = ["PricingCategory", "SkuId", "ResourceId", "x_ServiceTier"].map(|name| {
+        let at = header.iter().position(|column| column == name).expect("a column");
+        (row[at].to_owned(), flex[at].to_owned())
+    });
+    let told = told.each_ref().map(|(standard, flex)| (&**standard, &**flex));
+    assert_eq!(told, [("Standard", "Other"), ("main/x", "main/x:flex"), ("main/x", "main/x"), ("", "flex")]);
     let cell = |name: &str| header.iter().position(|column| column == name).and_then(|at| row.get(at));
     for column in MANDATORY.into_iter().filter(|column| *column != "ChargeClass") {
         assert!(cell(column).is_some_and(|cell| !cell.is_empty()), "{column} is empty");

@@ -51,12 +51,30 @@ pub fn read(headers: HeaderMap) -> Said {
             Some(name) => {
                 last.1 = true;
                 said.note_session(name.as_str(), &value);
-                said.forward.push((name, value));
+                said.forward.push((known(name), value));
             }
             None => said.note(last.0.as_str(), &value),
         }
     }
     said
+}
+
+/// The names that official SDKs send with every request. Copies of these share their text; those of others do not.
+const KNOWN: [HeaderName; 10] = [
+    HeaderName::from_static("x-stainless-lang"),
+    HeaderName::from_static("x-stainless-package-version"),
+    HeaderName::from_static("x-stainless-os"),
+    HeaderName::from_static("x-stainless-arch"),
+    HeaderName::from_static("x-stainless-runtime"),
+    HeaderName::from_static("x-stainless-runtime-version"),
+    HeaderName::from_static("x-stainless-async"),
+    HeaderName::from_static("x-stainless-retry-count"),
+    HeaderName::from_static("x-stainless-timeout"),
+    HeaderName::from_static("x-stainless-read-timeout"),
+];
+
+fn known(name: HeaderName) -> HeaderName {
+    KNOWN.iter().find(|known| **known == name).cloned().unwrap_or(name)
 }
 
 /// Credentials, cookies, `x-farthing-*` and organisation headers never reach a provider: only what is listed does.

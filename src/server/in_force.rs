@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::authenticate::KeyRing;
 use crate::budget::Every;
 use crate::config::{Config, Key, Payers};
-use crate::gateway::{Gateway, hold};
+use crate::gateway::{Gateway, recall};
 use crate::ids::KeyId;
 use crate::keys::{KeysError, StoredKey};
 
@@ -74,10 +74,10 @@ impl InForce {
     pub fn replace_written(&self, gateway: &Gateway, written: Vec<Key>, payers: Payers) -> Result<Vec<String>, String> {
         let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
         let before = gateway.payers();
-        hold::recall_new_keys(gateway.accounts(), &payers, &written)
+        recall::recall_new_keys(gateway.accounts(), &payers, &written)
             .map_err(|error| format!("`keys`: what they have spent cannot be told: {error}"))?;
         if *before != payers {
-            hold::recall_new_payers(gateway.accounts(), &before, &payers)
+            recall::recall_new_payers(gateway.accounts(), &before, &payers)
                 .map_err(|error| format!("`teams`: what they have spent cannot be told: {error}"))?;
             // Before the keys: nobody is let in whose team's terms do not hold yet.
             gateway.replace_payers(payers);
@@ -113,7 +113,7 @@ impl InForce {
         let _one = self.recalling.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody may have done it while this one waited.
         let (_, withheld) = self.put_in_force(&mut self.sources(), &gateway.payers());
-        let recalled = hold::recall_keys_anew(gateway.accounts(), &gateway.payers(), &withheld);
+        let recalled = recall::recall_keys_anew(gateway.accounts(), &gateway.payers(), &withheld);
         let mut sources = self.sources();
         if recalled.is_ok() {
             sources.recalled.extend(withheld.iter().filter_map(budgeted));

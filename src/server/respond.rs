@@ -1,5 +1,6 @@
 //! Writes replies: the provider's bytes, our headers, and errors in the caller's dialect.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
@@ -150,7 +151,7 @@ pub fn reply(to: To, reply: Reply, asides: &str, permit: Permit) -> Response<Rep
     if is_stream {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    if let Some(decision) = &decision {
+    if let Some(decision) = decision {
         describe(headers, decision, asides);
     }
     to.name(headers);
@@ -271,7 +272,7 @@ fn describe_error(headers: &mut HeaderMap, error: &ApiError) {
 }
 
 /// What was decided, why, and what it cost.
-fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
+fn describe(headers: &mut HeaderMap, decision: Decision, asides: &str) {
     if let Some(model) = &decision.model {
         set_owned(headers, MODEL, model.spelt());
     }
@@ -295,7 +296,7 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
     }
     describe_reason(headers, REASON, &plan.reason, asides);
     if !decision.edits.is_empty() {
-        set(headers, EDITS, &decision.edits);
+        set_owned(headers, EDITS, decision.edits);
     }
     if let Some(cost) = decision.cost {
         match cost.exact {
@@ -313,6 +314,10 @@ fn describe(headers: &mut HeaderMap, decision: &Decision, asides: &str) {
 
 /// Why, and what is to be said beside. Prose of a policy that cannot stand in a header is left out.
 fn describe_reason(headers: &mut HeaderMap, name: HeaderName, reason: &Reason, asides: &str) {
+    if let (Cow::Borrowed(word), "") = (reason.wording(), asides) {
+        headers.insert(name, HeaderValue::from_static(word));
+        return;
+    }
     let words = words_of(reason, asides);
     let value = HeaderValue::from_maybe_shared(Bytes::from(words)).or_else(|_| {
         let bare = Reason { because: None, ..reason.clone() };

@@ -16,46 +16,49 @@ const CUT: &str = "\n…\n";
 
 /// The text parts of a content, each whole.
 pub fn parts<'b>(body: &'b [u8], at: &Range<usize>) -> Vec<Cow<'b, str>> {
-    raw_parts(body, at).into_iter().map(RawStr::decode).collect()
+    with_parts(body, at, |parts| parts.iter().map(|part| part.decode()).collect())
 }
 
 /// The text of a content in one piece: whole if it has at most as many bytes of JSON as `ends` together, else so many
 /// bytes of its start and of its end, cut between words.
 pub fn clipped<'b>(body: &'b [u8], at: &Range<usize>, ends: (usize, usize)) -> Cow<'b, str> {
-    let parts = raw_parts(body, at);
-    let length: usize = parts.iter().map(|part| part.raw.len()).sum();
-    match parts.as_slice() {
-        [] => Cow::Borrowed(""),
-        [one] if length <= ends.0 + ends.1 => one.decode(),
-        many if length <= ends.0 + ends.1 => Cow::Owned(joined(many.iter().copied())),
-        many => Cow::Owned(start_of(many, ends.0) + CUT + &end_of(many, ends.1)),
-    }
+    with_parts(body, at, |parts| {
+        let length: usize = parts.iter().map(|part| part.raw.len()).sum();
+        match parts {
+            [] => Cow::Borrowed(""),
+            [one] if length <= ends.0 + ends.1 => one.decode(),
+            many if length <= ends.0 + ends.1 => Cow::Owned(joined(many.iter().copied())),
+            many => Cow::Owned(start_of(many, ends.0) + CUT + &end_of(many, ends.1)),
+        }
+    })
 }
 
 /// A value that is a string, such as a tool's name; nothing if it is none.
 pub fn string<'b>(body: &'b [u8], at: &Range<usize>) -> Cow<'b, str> {
-    let text = text_at(body, at);
-    if text.starts_with('"') {
-        raw_parts(body, at).first().map_or(Cow::Borrowed(""), |raw| raw.decode())
-    } else {
-        "".into()
-    }
+    let mut scanner = Scanner::new(text_at(body, at));
+    let text = if scanner.peek() == Some(b'"') { scanner.string().ok() } else { None };
+    text.map_or(Cow::Borrowed(""), RawStr::decode)
 }
 
 fn text_at<'b>(body: &'b [u8], at: &Range<usize>) -> &'b str {
     body.get(at.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
-fn raw_parts<'b>(body: &'b [u8], at: &Range<usize>) -> Vec<RawStr<'b>> {
+/// What `read` makes of the text parts of a content. Most are one string, which needs no list.
+fn with_parts<'b, T>(body: &'b [u8], at: &Range<usize>, read: impl FnOnce(&[RawStr<'b>]) -> T) -> T {
     let mut scanner = Scanner::new(text_at(body, at));
+    let scanned = "what was scanned before scans again";
+    if scanner.peek() == Some(b'"') {
+        let text = scanner.string();
+        debug_assert!(text.is_ok(), "{scanned}");
+        return read(text.ok().as_slice());
+    }
     let mut parts = Vec::new();
-    let read = match scanner.peek() {
-        Some(b'"') => scanner.string().map(|text| parts.push(text)),
-        Some(b'[') => scanner.array::<JsonError>(|s| part(s, &mut parts)).map(drop),
-        _ => Ok(()),
-    };
-    debug_assert!(read.is_ok(), "what was scanned before scans again");
-    parts
+    if scanner.peek() == Some(b'[') {
+        let list = scanner.array::<JsonError>(|s| part(s, &mut parts));
+        debug_assert!(list.is_ok(), "{scanned}");
+    }
+    read(&parts)
 }
 
 /// An item of a content: an object with a `text`, or, as some clients send it, the text itself.

@@ -7,7 +7,7 @@
 
 use crate::money::{NanoUsd, scaled};
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
-use crate::reply::usage::{Apart, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, Calls, Usage, WhyUnknown};
 
 use super::vendors::{Habits, Reasoning, States};
 
@@ -58,6 +58,10 @@ struct Figures {
     audio_made: Option<u64>,
     images_seen: Option<u64>,
     images_made: Option<u64>,
+    web_searches: Option<u64>,
+    web_fetches: Option<u64>,
+    code_runs: Option<u64>,
+    file_searches: Option<u64>,
     /// `input_tokens` and `output_tokens`, which count for want of the other names.
     input: Option<u64>,
     output: Option<u64>,
@@ -126,7 +130,7 @@ impl Figures {
             | "server_side_tool_usage_details"
                 if s.peek() == Some(b'{') =>
             {
-                s.object::<JsonError>(|s, _| self.charged_apart(WhyUnknown::Fees, s)).map(drop)
+                s.object::<JsonError>(|s, key| self.of_tools(s, key)).map(drop)
             }
             _ => s.pass(),
         }
@@ -152,6 +156,18 @@ impl Figures {
             // https://docs.litellm.ai/docs/completion/prompt_caching
             "cache_creation" | "cache_creation_token_details" if s.peek() == Some(b'{') => self.parts_written(s),
             _ => s.pass(),
+        }
+    }
+
+    /// Calls of tools that the provider runs: <https://docs.claude.com/en/api/messages#response-usage-server-tool-use>, xAI's:
+    /// <https://docs.x.ai/docs/guides/tools/overview>. Others than those have fees that no book knows by name.
+    fn of_tools(&mut self, s: &mut Scanner<'_>, key: RawStr<'_>) -> Result<(), JsonError> {
+        match key.raw {
+            "web_search_requests" | "web_search_calls" => note(&mut self.web_searches, s),
+            "web_fetch_requests" => note(&mut self.web_fetches, s),
+            "code_interpreter_calls" => note(&mut self.code_runs, s),
+            "file_search_calls" => note(&mut self.file_searches, s),
+            _ => self.charged_apart(WhyUnknown::Fees, s),
         }
     }
 
@@ -231,6 +247,12 @@ impl Figures {
             audio_output_tokens: self.audio_made.unwrap_or(0),
             image_input_tokens: self.images_seen.unwrap_or(0),
             image_output_tokens: self.images_made.unwrap_or(0),
+            calls: Calls {
+                web_search: self.web_searches.unwrap_or(0),
+                web_fetch: self.web_fetches.unwrap_or(0),
+                code_interpreter: self.code_runs.unwrap_or(0),
+                file_search: self.file_searches.unwrap_or(0),
+            },
         };
         let heard_and_seen = apart.audio_input_tokens.saturating_add(apart.image_input_tokens);
         let spoken_and_drawn = apart.audio_output_tokens.saturating_add(apart.image_output_tokens);
@@ -243,7 +265,7 @@ impl Figures {
             cache_write_1h_tokens: written_1h,
             output_tokens: output.saturating_add(beside).max(reasoning),
             reasoning_tokens: reasoning,
-            apart: if is_beside { Apart::NONE } else { apart },
+            apart: if is_beside { Apart { calls: apart.calls, ..Apart::NONE } } else { apart },
         };
         let plausible = usage.input_tokens.max(usage.output_tokens) <= TOKENS_PLAUSIBLE_MAX;
         let beside = self.beside.max(is_beside.then_some(WhyUnknown::OtherTokens));

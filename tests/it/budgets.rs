@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use farthing::simulator::{BillsAfterCut, ModelScript, Provider, Reply};
+use rusqlite::types::Value::Integer as Int;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::process::Served;
-use crate::support::{ASK, Events, Got, Setup, World, ask, luna, script};
+use crate::support::{ASK, Events, Got, PATIENCE, Setup, World, ask, luna, script};
 
 /// Limits and budgets of the team that asks without a key.
 fn team(terms: &str) -> String {
@@ -271,6 +272,78 @@ async fn long_contexts_are_held_for_by_their_tokens_where_bytes_do_not_fit() {
     // The first fits by its bytes; what is held for the others is not half as much again as what they cost.
     let counted = world.rows("select 1 from attempts_v1 where bound_nano <= 12000000");
     assert!(counted.len() >= 2, "{} of 3", counted.len());
+}
+
+/// What is held and not spent of a request: no more than docs/budgets.md says, so that a budget of so many times that
+/// serves so many at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_with_two_hundred_thousand_tokens_and_large_limits_are_in_flight_together() {
+    const AGENTS: usize = 6;
+    // Luna: 210,100 tokens at 0.25 dollars a million, 32,000 at 1.2.
+    const STATED: usize = 52_525_000 + 38_400_000;
+    let long = "lorem ipsum dolor sit amet ".repeat(39_990);
+    let body = |number: usize| {
+        json!({
+            "model": "gpt-5.6-luna", "max_completion_tokens": 32_000, "service_tier": "default",
+            "messages": [{ "role": "user", "content": long }, { "role": "user", "content": number.to_string() }],
+        })
+        .to_string()
+    };
+    let usd = format!("0.{:09}", AGENTS * STATED);
+    let more = format!("{}budget: {{ hold_wait: 60s }}\n", budget(&usd));
+    let world = Arc::new(World::new(luna([Reply::tokens(10).stalls_after(0)]), &more).await);
+    let mut asking = JoinSet::new();
+    for number in 0..AGENTS {
+        let (world, body) = (Arc::clone(&world), body(number));
+        asking.spawn(async move { world.chat(body).await.status });
+    }
+    world.until("all to be on their way at once", || world.provider.arrivals() == AGENTS as u64).await;
+    world.provider.release();
+    assert_eq!(asking.join_all().await, [200; AGENTS]);
+    let read = world.rows("select min(input_tokens), max(input_tokens) from attempts_v1").remove(0);
+    assert!(matches!(read[..], [Int(least), Int(most)] if least > 198_000 && most <= 200_000), "{read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_that_name_no_limit_do_not_lock_all_that_is_left_away_where_limits_may_be_lowered() {
+    // The model may write 128,000 tokens, for 0.1536 dollars; 16,384 are 0.01966.
+    let more = format!("{}budget: {{ on_short: shrink, hold_wait: 60s }}\n", budget("0.06"));
+    let world = Arc::new(World::new(luna([Reply::tokens(10).stalls_after(0)]), &more).await);
+    let mut asking = JoinSet::new();
+    for _ in 0..3 {
+        let world = Arc::clone(&world);
+        asking.spawn(async move { world.chat(ask(json!({ "service_tier": "default" }))).await.status });
+    }
+    world.until("all to be on their way at once", || world.provider.arrivals() == 3).await;
+    let told = world.provider.requests().into_iter().map(|seen| seen.json()["max_completion_tokens"].as_u64());
+    assert_eq!(told.collect::<Vec<_>>(), [Some(16_384); 3]);
+    world.provider.release();
+    assert_eq!(asking.join_all().await, [200; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_holds_that_are_small_each_are_counted_once_they_are_a_quarter_of_what_is_left() {
+    let long = "lorem ipsum dolor sit amet ".repeat(5_500);
+    let body = json!({
+        "model": "gpt-5.6-luna", "max_completion_tokens": 100, "service_tier": "default",
+        "messages": [{ "role": "user", "content": long }],
+    })
+    .to_string();
+    // By its bytes each may cost 0.0373 dollars, by its tokens 0.0082. Seven are a quarter of a dollar.
+    let world = Arc::new(World::new(luna([Reply::tokens(10).stalls_after(0)]), &budget("1")).await);
+    let mut asking = JoinSet::new();
+    for _ in 0..10 {
+        let (world, body) = (Arc::clone(&world), body.clone());
+        asking.spawn(async move { world.chat(body).await.status });
+    }
+    world.until("all to be on their way", || world.provider.arrivals() == 10).await;
+    let held = async || 1.0 - world.metric("farthing_budget_remaining_usd", "team=\"default\"").await;
+    let since = std::time::Instant::now();
+    while held().await > 0.25 + 4.0 * 0.0083 {
+        assert!(since.elapsed() < PATIENCE, "{} dollars are held", held().await);
+    }
+    world.provider.release();
+    assert_eq!(asking.join_all().await, [200; 10]);
 }
 
 #[tokio::test]

@@ -98,6 +98,32 @@ async fn a_budget_that_comes_and_one_of_another_kind_count_what_was_spent_before
 }
 
 #[tokio::test]
+async fn a_single_user_is_held_to_terms_of_its_own_from_the_moment_that_the_file_names_it() {
+    const EACH: &str = "\"*\": { budget: { usd: 0.000000001, every: day } }";
+    let world =
+        World::new(luna([Reply::tokens(20)]), &format!("teams: {{ default: {{ users: {{ {EACH} }} }} }}")).await;
+    let asks = async |user: &str| {
+        world.chat(ask(json!({ "max_completion_tokens": 20, "service_tier": "default", "user": user }))).await
+    };
+    assert!(is_refused(&asks("alice").await) && is_refused(&asks("bob").await));
+    write(&world, EACH, &format!("alice: {{ budget: {{ usd: 1, every: day }} }}, {EACH}"));
+    world.logged("keys_reloaded", 1).await;
+    assert_eq!(asks("alice").await.status, 200);
+    let refused = asks("bob").await;
+    assert!(is_refused(&refused) && refused.text().contains("user `bob` of team `default` has 0.000000001 of its"));
+    // Of another kind of period it begins with what was spent, and a lower ceiling holds.
+    write(&world, "usd: 1, every: day", "usd: 0.000000002, every: week");
+    world.logged("keys_reloaded", 2).await;
+    let refused = asks("alice").await;
+    assert!(is_refused(&refused) && refused.text().contains("user `alice` of team `default` has 0 of its"));
+    // Without a budget of its own it is held to none.
+    write(&world, "alice: { budget: { usd: 0.000000002, every: week } }", "alice: {}");
+    world.logged("keys_reloaded", 3).await;
+    assert_eq!(asks("alice").await.status, 200);
+    assert!(is_refused(&asks("bob").await));
+}
+
+#[tokio::test]
 async fn what_is_booked_by_re_rating_counts_within_seconds_and_at_the_next_start() {
     let world = World::new(luna([Reply::tokens(20)]), &terms("1")).await;
     assert_eq!(world.chat(question()).await.status, 200);

@@ -9,6 +9,7 @@ use farthing::ledger::mirror::{Reader, compare, statements as mirrored};
 use farthing::ledger::open_views;
 use farthing::ledger::record::{Feedback, Record};
 use farthing::ledger::statements::{self, Books, Month};
+use farthing::report::By;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
@@ -104,10 +105,16 @@ fn statements_adjustments_and_feedback_are_mirrored_and_read_from_there() {
     settled(&path, &url, 1);
     let views = open_views(&path).expect("the views");
     let ours = statements::show(&views, "data", "2026-09").expect("rows").expect("a statement");
-    let (theirs, listed) = aside(|| {
+    let by = [By::Day, By::Team, By::Model];
+    let month = (SEPTEMBER, date(2026, 9, 30));
+    let booked = statements::adjusted(&views, &by, month, &TimeZone::UTC).expect("lines");
+    let (theirs, listed, booked_there) = aside(|| {
         let mirror = Reader::open(&target(&url)).expect("it answers");
-        (mirrored::show(&mirror, "data", "2026-09").expect("rows"), mirrored::list(&mirror).expect("rows"))
+        let booked = statements::adjusted(&mirror, &by, month, &TimeZone::UTC).expect("lines");
+        (mirrored::show(&mirror, "data", "2026-09").expect("rows"), mirrored::list(&mirror).expect("rows"), booked)
     });
+    assert_eq!((booked.len(), booked[0].figures.adjusted), (1, -30));
+    assert_eq!(booked_there, booked, "a report of the mirror has them as well");
     assert_eq!(ours.total().cost, 70);
     assert_eq!(theirs, [ours]);
     assert_eq!(listed, statements::list(&views).expect("rows"));
@@ -208,7 +215,7 @@ fn without_a_mirror_the_ledger_has_no_triggers_and_no_notes() {
     assert_eq!(notes(&ledger), 0);
     end(ledger);
     let ledger = open(folder.path(), "postgres://farthing@127.0.0.1:1/nothing?sslmode=disable");
-    assert_eq!(notes(&ledger), 10);
+    assert_eq!(notes(&ledger), 9);
     end(ledger);
     let ledger = Ledger::open(&options(folder.path())).expect("the ledger opens").0;
     ledger.mirror_to(None).expect("it forgets");

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use farthing::cost::{ApartRates, Book, Metered, Rates, Schedule, Step, Terms, TokenLimits};
+use farthing::cost::{ApartRates, Book, Fees, Metered, Rates, Schedule, Step, Terms, TokenLimits};
 use farthing::money::PicoUsdPerToken;
 use jiff::civil::{Date, date};
 use serde_json::{Map, Value};
@@ -94,7 +94,8 @@ fn expected(vendor: &str, model: &str, fact: &Fact) -> Option<(Metered, TokenLim
         Some(Schedule { base, steps })
     };
     let [batch, flex, priority] = TIERS.map(|(_, suffix)| tier(suffix));
-    let metered = Metered { standard: Schedule { base: standard, steps }, batch, flex, priority };
+    let fees = Fees::usual(vendor);
+    let metered = Metered { standard: Schedule { base: standard, steps }, batch, flex, priority, fees };
     let tokens = |key: &str| fact.get(key).and_then(Value::as_u64).filter(|tokens| *tokens > 0);
     let output = tokens("max_output_tokens").filter(|_| !embeds);
     let limits = TokenLimits { input: tokens("max_input_tokens"), output };

@@ -1,6 +1,7 @@
 //! Vendors that speak OpenAI's protocol and mean something else by it: what they say is settled at what they bill.
 
 use farthing::simulator::{Provider, Reply};
+use rusqlite::types::Value::{Integer as Int, Null};
 use serde_json::{Value, json};
 
 use crate::support::{Setup, World, script};
@@ -125,8 +126,10 @@ async fn what_a_model_of_openai_s_heard_and_said_costs_what_its_usage_tells() {
         let row = &world.attempts()[0];
         assert_eq!((row.low, row.cost, row.output_tokens), (low, exact, Some(94)), "{}", got.text());
         let tier = world.rows("select priced_tier is null, unknown_reason from attempts_v1").remove(0);
-        // Not to be priced anew from its tokens, which do not say what of them was sound.
-        assert_eq!(tier[0], rusqlite::types::Value::Integer(i64::from(exact.is_some())));
+        assert_eq!(tier[0], Int(0));
+        let told =
+            world.rows("select audio_input_tokens, audio_output_tokens, image_input_tokens from attempts_v1").remove(0);
+        assert_eq!(told, [if exact.is_some() { Int(122) } else { Null }, Int(76), Null]);
         let event = world.logged("request", 1).await;
         assert_eq!(event["audio_output_tokens"], 76);
         assert_eq!(event["audio_input_tokens"], if exact.is_some() { json!(122) } else { json!(null) });
@@ -154,6 +157,53 @@ async fn a_request_costs_what_the_hour_of_its_arrival_says() {
     let version = format!("{:?}", rows[0][0]);
     assert!(version.contains("deepseek/deepseek-chat@prices.yaml#"), "{version}");
     assert!(version.contains("/18:30-06:00") || version.contains("/06:00-18:30"), "{version}");
+}
+
+/// <https://platform.openai.com/docs/guides/realtime-costs>
+#[tokio::test]
+async fn what_the_provider_s_cache_took_off_sound_is_told() {
+    let usage = json!({"prompt_tokens": 139, "completion_tokens": 10, "total_tokens": 149,
+        "prompt_tokens_details": {"audio_tokens": 122, "cached_tokens": 64, "cached_tokens_details": {"audio_tokens": 64}}});
+    let reply = stream(&[json!({"choices": said("hi", json!("stop")), "usage": usage})]);
+    let provider = Provider::openai().model(script("gpt-x", [reply]));
+    let setup = Setup::of(provider).vendor("openai").tiers("lightweight: [sim/gpt-x]");
+    let rates = "{ input: 1, output: 10, audio_input: 30, cached_audio_input: 3 }";
+    let prices = format!("- {{ model: openai/gpt-x, usd_per_million: {rates} }}\n");
+    let world = setup.file("prices.yaml", &prices).more("prices: prices.yaml").start().await;
+    world.chat(asks("gpt-x", true, json!("hi"))).await;
+    let sql = "select a.cost_nano, provider_cache_nano, cached_audio_input_tokens
+        from requests_v1 join attempts_v1 a using (request_id)";
+    // 17 × $1 + 58 × $30 + 64 × $3 + 10 × $10, a million; the 64 would have cost 27 more.
+    let row = world.rows(sql).remove(0);
+    assert_eq!(row, [Int(17_000 + 1_740_000 + 192_000 + 100_000), Int(1_728_000), Int(64)]);
+}
+
+/// <https://docs.claude.com/en/api/messages#response-usage-server-tool-use>
+#[tokio::test]
+async fn what_a_provider_searched_costs_its_fee_where_the_book_knows_it_and_is_uncertain_where_not() {
+    let usage = json!({"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+        "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}});
+    let rates = "usd_per_million: { input: 1, output: 10 }";
+    for (vendor, fees, exact) in [
+        ("anthropic", "", Some(22_000_000)),
+        ("anthropic", ", fees: { web_search: 0.02 }", Some(42_000_000)),
+        ("openrouter", "", None),
+        ("openrouter", ", fees: { web_search: 0.02 }", None),
+        ("openrouter", ", fees: { web_search: 0.02, web_fetch: 0.001 }", Some(43_000_000)),
+    ] {
+        let reply = stream(&[json!({"choices": said("hi", json!("stop")), "usage": usage})]);
+        let provider = Provider::openai().model(script("claude-x", [reply]));
+        let setup = Setup::of(provider).vendor(vendor).tiers("lightweight: [sim/claude-x]");
+        let prices = format!("- {{ model: {vendor}/claude-x, {rates}{fees} }}\n");
+        let world = setup.file("prices.yaml", &prices).more("prices: prices.yaml").start().await;
+        world.chat(asks("claude-x", true, json!("hi"))).await;
+        let row = &world.attempts()[0];
+        assert_eq!((row.cost, row.low, row.high), (exact, exact.unwrap_or(2_000_000), exact), "{vendor} {fees}");
+        let sql = "select web_search_calls, web_fetch_calls, file_search_calls, unknown_reason from attempts_v1";
+        let told = world.rows(sql).remove(0);
+        let why = if exact.is_none() { rusqlite::types::Value::Text("fees".to_owned()) } else { Null };
+        assert_eq!(told, [Int(2), Int(1), Null, why], "{vendor} {fees}");
+    }
 }
 
 /// One answer of xAI's that says what it charges in ticks, and how many sources were searched.

@@ -90,9 +90,9 @@ pub(super) fn check_teams(
         let providers = findings.list("providers", row.providers, provider);
         let mode = findings.value("mode", row.mode, values::mode);
         let own = terms::terms(findings, row.budget, row.limits);
-        let (projects, each_project) = terms::projects(findings, row.projects);
-        let each_user = row.users.map(|users| terms::payer(findings, users));
-        teams.extend(id.map(|id| Team { id, providers, mode, terms: own, projects, each_project, each_user }));
+        let projects = terms::projects(findings, row.projects);
+        let users = terms::users(findings, row.users);
+        teams.extend(id.map(|id| Team { id, providers, mode, terms: own, projects, users }));
     }
     teams
 }

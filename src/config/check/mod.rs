@@ -89,12 +89,14 @@ pub(super) fn check_bookkeeping(
     let mode = findings.value("mode", file.mode, values::mode).unwrap_or(Mode::Enforce);
     let rows = file.providers.map(|rows| rows.0).unwrap_or_default();
     let mut of_ledger = file.ledger.unwrap_or_default();
+    let lightweight = findings.given("lightweight", file.tiers.unwrap_or_default().lightweight);
     let mirror = findings.given("mirror", std::mem::take(&mut of_ledger.mirror));
     let bookkeeping = Bookkeeping {
         mirror: mirror.map(|text| MirrorReference::new(text.value, references.base_dir)),
         ledger: ledger(&mut findings, of_ledger, mode, references),
         vendors: vendors(&rows),
         vendor_of: rows.iter().map(vendor_of).collect(),
+        lightweight: lightweight.into_iter().flat_map(|models| models.value).map(|model| model.value).collect(),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),

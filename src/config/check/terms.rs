@@ -10,11 +10,11 @@ use super::super::findings::Findings;
 use super::super::secrets::References;
 use super::super::values;
 use super::super::written::{self, Field};
-use super::super::{Holding, OnShort, Webhook};
+use super::super::{Holding, Members, OnShort, Webhook};
 
 /// How long a request waits for money unless the file says otherwise.
 const HOLD_WAIT: Duration = Duration::from_secs(2);
-/// The row of `projects:` that stands for every project without one.
+/// The row of `projects:` and `users:` that stands for everybody without one.
 const EACH: &str = "*";
 /// Events that webhooks may ask for; this version has the first.
 const EVENTS: [&str; 4] = ["budget", "run", "policy", "provider"];
@@ -29,26 +29,43 @@ pub(super) fn terms(
 }
 
 /// One payer.
-pub(super) fn payer(findings: &mut Findings, row: written::Payer) -> Terms {
+fn payer(findings: &mut Findings, row: written::Payer) -> Terms {
     terms(findings, row.budget, row.limits)
 }
 
 /// `projects:` of a team: those with a row, and what holds for each of the others.
-pub(super) fn projects(
-    findings: &mut Findings,
-    rows: Option<written::Rows<written::Payer>>,
-) -> (Vec<(String, Terms)>, Option<Terms>) {
-    let (mut named, mut each) = (Vec::new(), None);
-    for (name, row) in rows.map(|rows| rows.0).unwrap_or_default() {
+pub(super) fn projects(findings: &mut Findings, rows: Option<written::Rows<written::Payer>>) -> Members {
+    members(findings, "the name of a project", rows.map(|rows| rows.0).unwrap_or_default())
+}
+
+/// `users:` of a team, likewise. What stands there without a name is that of each.
+pub(super) fn users(findings: &mut Findings, written: Option<written::Users>) -> Members {
+    let Some(written::Users { each, named }) = written else { return Members::default() };
+    let stars = named.iter().filter(|(name, _)| name.value == EACH);
+    if each.is_some() {
+        for (star, _) in stars {
+            let message =
+                "`\"*\"` stands beside `budget` or `limits`, which are those of each user as well; wanted one of them";
+            findings.at(star.referenced, message);
+        }
+    }
+    let mut members = members(findings, "the name of a user", named);
+    members.each = each.map(|row| payer(findings, row)).or(members.each);
+    members
+}
+
+fn members(findings: &mut Findings, what: &str, rows: written::Named<written::Payer>) -> Members {
+    let mut members = Members::default();
+    for (name, row) in rows {
         let terms = payer(findings, row.unwrap_or_default());
-        let known = findings.parsed("the name of a project", &name, |text| values::name(text).map(str::to_owned));
+        let known = findings.parsed(what, &name, |text| values::name(text).map(str::to_owned));
         match known.as_deref() {
-            Some(EACH) => each = Some(terms),
-            Some(project) => named.push((project.to_owned(), terms)),
+            Some(EACH) => members.each = Some(terms),
+            Some(known) => drop(members.named.insert(known.to_owned(), terms)),
             None => {}
         }
     }
-    (named, each)
+    members
 }
 
 fn budget(findings: &mut Findings, field: Field<written::Budget>) -> Option<Budget> {

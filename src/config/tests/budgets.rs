@@ -25,11 +25,11 @@ keys: [ {{ sha256: {HASH}, team: ops, budget: {{ usd: 1, every: rolling 24h }}, 
     let team = config.team("ops").unwrap();
     assert_eq!(team.terms.budget.unwrap().to_string(), "500 USD every month, from 75% on downgrade");
     assert_eq!(team.terms.limits.to_string(), "requests_per_minute 600, output_tokens 4000");
-    let (name, orders) = &team.projects[0];
-    assert_eq!((name.as_str(), orders.budget.unwrap().usd), ("orders", NanoUsd(500_000_000)));
+    let orders = &team.projects.named["orders"];
+    assert_eq!(orders.budget.unwrap().usd, NanoUsd(500_000_000));
     assert_eq!(orders.budget.unwrap().when_near, WhenNear::Warn);
-    assert_eq!(team.each_project.as_ref().unwrap().limits.concurrency, Some(2));
-    assert_eq!(team.each_user.as_ref().unwrap().limits.tokens_per_minute, Some(1000));
+    assert_eq!(team.projects.of("any").unwrap().limits.concurrency, Some(2));
+    assert_eq!(team.users.of("anybody").unwrap().limits.tokens_per_minute, Some(1000));
     let key = &config.keys[0].terms;
     assert_eq!(key.budget.unwrap().every, Every::Rolling(Duration::from_secs(86_400)));
     assert_eq!(key.limits.concurrency, Some(8));
@@ -40,8 +40,38 @@ fn without_a_word_nobody_is_held_to_anything() {
     let config = good("teams: { ops: {} }\n");
     assert_eq!(config.holding, Holding { hold_wait: Duration::from_secs(2), on_short: OnShort::Refuse });
     let team = config.team("ops").unwrap();
-    assert!(team.terms.are_none() && team.projects.is_empty() && team.each_project.is_none());
+    assert!(team.terms.are_none() && team.projects == Members::default() && team.users == Members::default());
     assert!(config.webhooks.is_empty());
+}
+
+#[test]
+fn a_single_user_has_terms_in_place_of_those_of_each_user() {
+    let of = |users: &str| {
+        let config = good(&format!("teams: {{ ops: {{ users: {{ {users} }} }} }}\n"));
+        let users = &config.team("ops").unwrap().users;
+        let limit = |name: &str| users.of(name).and_then(|terms| terms.limits.concurrency);
+        [limit("alice"), limit("bob"), limit("*")]
+    };
+    let alice = "alice: { limits: { concurrency: 9 } }";
+    assert_eq!(of(alice), [Some(9), None, None]);
+    assert_eq!(of(&format!("{alice}, '*': {{ limits: {{ concurrency: 2 }} }}")), [Some(9), Some(2), Some(2)]);
+    assert_eq!(of(&format!("limits: {{ concurrency: 2 }}, {alice}")), [Some(9), Some(2), Some(2)]);
+    assert_eq!(
+        of("alice: , '*': { limits: { concurrency: 2 } }"),
+        [None, Some(2), Some(2)],
+        "nothing is what it is held to"
+    );
+    assert_snapshot!(wrong_part("\
+teams:
+  a: { users: { limits: { concurrency: 2 }, '*': { budget: { usd: 5, every: day } } } }
+  b: { users: { ' x': { budget: { usd: 5 } } } }
+"), @r#"
+    farthing.yaml:2:45: `"*"` stands beside `budget` or `limits`, which are those of each user as well; wanted one of them
+    farthing.yaml:3:17: the name of a user is ` x`; wanted a name of 1 to 128 bytes without control characters or surrounding space
+    farthing.yaml:3:33: a budget has no `every`; wanted a period, such as `every: month`
+    "#);
+    let slip = wrong("teams: { a: { users: { alice: { bugdet: { usd: 5, every: day } } } } }\n");
+    assert!(slip.contains("unknown key `bugdet`; wanted one of `budget`, `limits`"), "{slip}");
 }
 
 #[test]

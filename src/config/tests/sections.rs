@@ -12,6 +12,12 @@ fn a_mode_has_two_words() {
 }
 
 #[test]
+fn a_call_is_not_tried_for_ever() {
+    assert_eq!(good("dispatch: { retries: 10 }\n").providers[0].dispatch.retries, 10);
+    assert_snapshot!(wrong_part("dispatch: { retries: 11 }\n"), @"farthing.yaml:1:22: `retries` is `11`; wanted a whole number from 0 to 10");
+}
+
+#[test]
 fn a_listener_needs_a_port() {
     assert_snapshot!(wrong_part("server: { listen: 127.0.0.1 }\n"), @"farthing.yaml:1:19: `listen` is `127.0.0.1`; wanted a port too, such as `127.0.0.1:4100` or `[::1]:4100`");
 }

@@ -4,8 +4,9 @@ use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cost::{Book, Metered, Schedule, Step, TokenLimits};
+use crate::cost::{Book, Fees, Metered, Schedule, Step, TokenLimits};
 use crate::money::PicoUsdPerToken;
+use crate::reply::usage::Calls;
 
 use ServiceTier::{Batch, Flex, Other, Priority, Standard};
 
@@ -271,7 +272,7 @@ fn any_price() -> impl Strategy<Value = Price> {
     (any_schedule(), other(), other(), other()).prop_map(|(standard, batch, flex, priority)| Price {
         version: "a/m@test".to_owned(),
         from: None,
-        terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority })),
+        terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority, fees: Fees::default() })),
         limits: TokenLimits::default(),
         hours: Vec::new(),
         deprecated: None,
@@ -356,6 +357,37 @@ fn a_bound_covers_sound_where_some_may_be_heard_and_whatever_may_be_made() {
     assert!(price.knows_sound(&[Standard]) && !price.knows_sound(&[Standard, Flex]));
 }
 
+#[test]
+fn calls_of_tools_have_fees_of_their_own_and_one_that_is_not_known_makes_the_cost_unknown() {
+    let price = |text: &str| Book::parse("prices.yaml", text).expect(text).0.remove(0).price;
+    let called = |calls: [u64; 4]| {
+        let apart = Apart { calls: Calls::of(calls), ..Apart::NONE };
+        Usage { input_tokens: 1_000, output_tokens: 10, apart, ..Usage::default() }
+    };
+    let stated = price(
+        "- { model: a/m, usd_per_million: { input: 1, output: 10 }, fees: { web_search: 0.01, file_search: 0.0025 } }",
+    );
+    for (calls, cost) in [
+        ([0, 0, 0, 0], Ok(1_100_000)),
+        ([3, 0, 0, 2], Ok(1_100_000 + 30_000_000 + 5_000_000)),
+        ([3, 1, 0, 0], Err(WhyUnknown::Fees)),
+        ([0, 0, 1, 0], Err(WhyUnknown::Fees)),
+    ] {
+        assert_eq!(cost_of(&stated, &called(calls), Standard, 0), cost.map(NanoUsd), "{calls:?}");
+    }
+    assert_eq!(
+        cost_of(&stated, &called([1, 0, 0, 0]), Standard, 150_000),
+        Ok(NanoUsd(9_435_000)),
+        "a discount is off all of it"
+    );
+    // Anthropic's own searches are ten dollars a thousand, what it fetches is tokens alone; at other hosts nobody knows.
+    let anthropic = price("- { model: anthropic/claude-x, usd_per_million: { input: 1, output: 10 } }");
+    assert_eq!(cost_of(&anthropic, &called([2, 5, 0, 0]), Standard, 0), Ok(NanoUsd(21_100_000)));
+    let elsewhere = price("- { model: bedrock/claude-x, usd_per_million: { input: 1, output: 10 } }");
+    assert_eq!(cost_of(&elsewhere, &called([2, 0, 0, 0]), Standard, 0), Err(WhyUnknown::Fees));
+    assert_eq!(cost_of(&price("- { model: a/m, price: free }"), &called([9, 9, 9, 9]), Standard, 0), Ok(NanoUsd::ZERO));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -382,6 +414,7 @@ proptest! {
     fn no_cost_of_sound_and_images_is_above_its_bound(usage in any_usage(), parts in any::<[u16; 4]>(), cached in any::<Option<u8>>()) {
         let [heard, seen, spoken, drawn] = parts.map(u64::from);
         let apart = Apart {
+            calls: Calls::NONE,
             audio_input_tokens: heard.min(usage.input_tokens),
             cached_audio_input_tokens: cached.map(u64::from),
             audio_output_tokens: spoken.min(usage.output_tokens),
@@ -410,7 +443,7 @@ proptest! {
             ..Usage::default()
         };
         let standard = Schedule { base: rates, steps: Vec::new() };
-        let terms = Terms::Metered(Box::new(Metered { standard, batch: None, flex: None, priority: None }));
+        let terms = Terms::Metered(Box::new(Metered { standard, batch: None, flex: None, priority: None, fees: Fees::default() }));
         let price = Price { terms, ..row("price: free") };
         let cost = known(&price, &usage, Standard);
         let Some(rate_1h) = rates.cache_write_1h.or((write_1h == 0).then_some(PicoUsdPerToken(0))) else {

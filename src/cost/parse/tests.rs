@@ -106,9 +106,15 @@ fn rates_that_cannot_be_read_exactly_say_what_was_wanted() {
 
 #[test]
 fn unknown_keys_are_met_with_their_neighbours() {
-    assert_snapshot!(about("usd_per_millon: { input: 1 }"), @"prices.yaml:2:3: unknown key `usd_per_millon`; wanted one of `model`, `from`, `usd_per_million`, `above`, `batch`, `flex`, `priority`, `hours`, `price`, `limits`, `deprecated`; did you mean `usd_per_million`?");
+    assert_snapshot!(about("usd_per_millon: { input: 1 }"), @"prices.yaml:2:3: unknown key `usd_per_millon`; wanted one of `model`, `from`, `usd_per_million`, `above`, `batch`, `flex`, `priority`, `hours`, `fees`, `price`, `limits`, `deprecated`; did you mean `usd_per_million`?");
     assert_snapshot!(about("usd_per_million: { input: 1, cached_inputs: 2 }"), @"prices.yaml:2:32: unknown key `cached_inputs`; wanted one of `input`, `cached_input`, `cache_write_5m`, `cache_write_1h`, `output`, `reasoning`, `audio_input`, `cached_audio_input`, `audio_output`, `image_input`, `image_output`; did you mean `cached_input`?");
     assert_snapshot!(about("usd_per_million: { input: 1, above: { 272000: { input: 2 } } }"), @"prices.yaml:2:32: `above` stands inside `usd_per_million`; wanted it beside it, as a key of the row");
+    assert_snapshot!(about("usd_per_million: { input: 1 }\n  fees: { web_serach: 0.01, web_fetch: a cent, file_search: }"), @r"
+    prices.yaml:3:11: unknown key `web_serach`; wanted one of `web_search`, `web_fetch`, `code_interpreter`, `file_search`; did you mean `web_search`?
+    prices.yaml:3:40: `web_fetch` is `a cent`; wanted dollars a call as a plain decimal of at most six decimals, such as `0.01`
+    prices.yaml:3:59: `file_search` is nothing; wanted dollars a call, such as `0.01`
+    ");
+    assert_snapshot!(about("price: free\n  fees: { web_search: 0.01 }"), @"prices.yaml:2:10: `price: free` stands beside `fees`; wanted one of the two");
     assert_snapshot!(about("usd_per_million: { input: 1 }\n  limits: { inputs: 5, output: many }"), @r"
     prices.yaml:3:13: unknown key `inputs`; wanted one of `input`, `output`; did you mean `input`?
     prices.yaml:3:32: `output` is `many`; wanted a count of tokens, such as `128000`

@@ -161,9 +161,10 @@ fn waiting(
         }
     };
     if of_feed(views)?.is_some() {
-        let changes = "SELECT coalesce(r.at_ms, 0) / 86400000, count(*) FROM mirror_notes n
-                JOIN requests r ON n.kind = 0 AND r.request_id = n.id
-            WHERE n.seq > ?1 GROUP BY 1";
+        let changes = "SELECT coalesce(r.at_ms, 0) / 86400000, count(*) FROM (
+                SELECT id FROM mirror_notes WHERE seq > ?1 AND kind = 0
+                UNION ALL SELECT j.value FROM mirror_notes n, json_each(n.id) j WHERE n.seq > ?1 AND n.kind = 4) n
+            JOIN requests r ON r.request_id = n.id GROUP BY 1";
         take(views.read(changes, &[Cell::Number(acked)])?);
     }
     if let Some(id) = copied_to {
@@ -186,7 +187,7 @@ fn sides_wait(views: &rusqlite::Connection, acked: i64) -> Result<bool, LedgerEr
     if of_feed(views)?.is_none() {
         return Ok(false);
     }
-    let waits = "SELECT EXISTS (SELECT 1 FROM mirror_notes WHERE seq > ?1 AND kind <> 0)";
+    let waits = "SELECT EXISTS (SELECT 1 FROM mirror_notes WHERE seq > ?1 AND kind NOT IN (0, 4))";
     Ok(views.read(waits, &[Cell::Number(acked)])?[0][0].number() == 1)
 }
 

@@ -5,6 +5,7 @@
 //! changes wait in the ledger's file. Reports and comparisons read with [`Reader`].
 
 mod compare;
+mod noting;
 mod outbox;
 mod reader;
 mod remote;
@@ -23,6 +24,7 @@ use crate::ledger::error::{LedgerError, database_error, file_error};
 use crate::limits::{MIRROR_BACKOFF, MIRROR_GRACE, MIRROR_INTERVAL};
 
 pub use compare::{Compared, Day, compare};
+pub(super) use noting::Noting;
 pub use reader::Reader;
 pub use target::Target;
 

@@ -1,8 +1,9 @@
 //! The local side: which requests, statements and words of feedback changed and are not in the mirror yet, and their rows.
 //!
-//! Triggers note everything that changes, in the transaction of the change and whoever makes it: the gateway, an
-//! import, a repair. They stand in the file for as long as a mirror is configured. What the mirror has is deleted; the last
-//! noted change stays, so that numbers never begin anew.
+//! Triggers note whatever changes, in the transaction of the change and whoever makes it: an import, a repair. They stand in
+//! the file for as long as a mirror is configured. What the ledger's own thread puts in and changes it notes by itself, many
+//! requests at once ([`super::noting`]): nobody else puts requests in, and a trigger on that would cost each of them. What the mirror has is deleted; the last noted change stays,
+//! so that numbers never begin anew.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
-use super::sides::{FORGET, NOTE_ALL, REQUEST, SIDES, TRIGGERS};
+use super::sides::{BATCH, FORGET, NOTE_ALL, REQUEST, SIDES, TRIGGERS};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::limits::{MIRROR_BATCH_BYTES_MAX, MIRROR_BATCH_REQUESTS_MAX};
 
@@ -19,19 +20,17 @@ use crate::limits::{MIRROR_BATCH_BYTES_MAX, MIRROR_BATCH_REQUESTS_MAX};
 const BUSY: Duration = Duration::from_secs(10);
 
 const CREATE: &str = "
--- `kind` says what `id` is of: 0 a request, else `sides`.
+-- `kind` says what `id` is of: 0 a request, 4 many of them, else `sides`.
 CREATE TABLE mirror_notes (
     seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL DEFAULT 0, id TEXT NOT NULL, at INTEGER NOT NULL DEFAULT (unixepoch())
 ) STRICT;
 -- `feed` is the number of this list of changes, `begun` when it began, `acked` the last change that the mirror has, `copied`
--- whether it has all that was there before.
+-- whether it has all that was there before, `by_batch` whether whoever is writing notes requests by itself.
 CREATE TABLE mirror_feed (
     one INTEGER PRIMARY KEY CHECK (one = 1), feed INTEGER NOT NULL, begun INTEGER NOT NULL, acked INTEGER NOT NULL,
-    copied INTEGER NOT NULL DEFAULT 0
+    copied INTEGER NOT NULL DEFAULT 0, by_batch INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE TRIGGER mirror_request_inserted AFTER INSERT ON requests
-BEGIN INSERT INTO mirror_notes (id) VALUES (NEW.request_id); END;
-CREATE TRIGGER mirror_request_updated AFTER UPDATE ON requests
+CREATE TRIGGER mirror_request_updated AFTER UPDATE ON requests WHEN (SELECT by_batch FROM mirror_feed) = 0
 BEGIN INSERT INTO mirror_notes (id) VALUES (NEW.request_id); END;
 -- What else changes an attempt changes its request as well.
 CREATE TRIGGER mirror_attempt_interrupted AFTER UPDATE ON attempts WHEN NEW.fate = 'interrupted'
@@ -48,16 +47,16 @@ const LAST: &str = "SELECT ifnull(max(seq), 0) FROM mirror_notes";
 
 const ANY: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name LIKE 'mirror\\_%' ESCAPE '\\')";
 
-/// How much of a list there is, which is two tables and eight triggers if it is whole. A table that was made anew has lost its
-/// triggers, and what changed since is not noted.
-const PARTS: &str =
-    "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'mirror\\_%' ESCAPE '\\' AND name <> 'mirror_changes'";
-const PARTS_WANTED: i64 = 10;
+/// Whether there is a list, whole, that knows of batches: two tables and seven triggers. A table that was made anew has lost
+/// its triggers, and what changed since is not noted.
+const IS_WHOLE: &str =
+    "SELECT count(*) = 9 AND max(name = 'mirror_feed' AND instr(sql, 'by_batch') > 0) FROM sqlite_schema
+    WHERE name LIKE 'mirror\\_%' ESCAPE '\\' AND name <> 'mirror_changes'";
 
 /// Whether a mirror lacks anything of the requests before `?1`, or of what was said: rows that are to be copied, or changes.
 const LACKS: &str = "SELECT EXISTS (SELECT 1 FROM mirror_feed WHERE copied = 0) OR EXISTS (
     SELECT 1 FROM mirror_feed f JOIN mirror_notes n ON n.seq > f.acked
-    WHERE n.kind = 0 AND n.id < ?1 OR n.kind = 3)";
+    WHERE n.kind = 0 AND n.id < ?1 OR n.kind = 4 AND json_extract(n.id, '$[0]') < ?1 OR n.kind = 3)";
 
 /// How far the list of changes has been fed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +110,7 @@ impl Outbox {
         let open = || -> rusqlite::Result<Self> {
             let mut connection = connect(path)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if transaction.query_row(PARTS, [], |row| row.get::<_, i64>(0))? != PARTS_WANTED {
+            if !transaction.query_row(IS_WHOLE, [], |row| row.get::<_, bool>(0))? {
                 transaction.execute_batch(&[FORGET, DROP, CREATE, TRIGGERS].concat())?;
                 let begin = "INSERT INTO mirror_feed (one, feed, begun, acked) VALUES (1, ?1, unixepoch(), 0)";
                 transaction.execute(begin, [fastrand::i64(1..)])?;
@@ -167,12 +166,15 @@ impl Outbox {
                 }
                 seq = Some(change.get(0)?);
                 let (kind, id): (i64, String) = (change.get(1)?, change.get(2)?);
-                if !seen.insert((kind, id.clone())) {
-                    continue;
-                }
-                match kind {
-                    REQUEST => rows.add(id)?,
-                    kind => rows.add_side(kind, &id)?,
+                let (kind, ids) = if kind == BATCH { (REQUEST, listed(&id)?) } else { (kind, vec![id]) };
+                for id in ids {
+                    if !seen.insert((kind, id.clone())) {
+                        continue;
+                    }
+                    match kind {
+                        REQUEST => rows.add(id)?,
+                        kind => rows.add_side(kind, &id)?,
+                    }
                 }
             }
             Ok(seq.map(|seq| Batch { seq: Some(seq), ..rows.finish() }))
@@ -272,6 +274,12 @@ pub(super) fn lacks(ledger: &Connection, id: &str) -> rusqlite::Result<Option<bo
     }
 }
 
+/// The ids of a note that is of many requests.
+fn listed(ids: &str) -> rusqlite::Result<Vec<String>> {
+    let wrong = |error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error));
+    serde_json::from_str(ids).map_err(wrong)
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -303,7 +311,8 @@ impl<'c> Rows<'c> {
 
     fn are_enough(&self) -> bool {
         let sides = self.of_sides.iter().map(|table| table.json.len()).sum::<usize>();
-        self.of_request.json.len() + self.of_attempts.json.len() + sides > MIRROR_BATCH_BYTES_MAX
+        let bytes = self.of_request.json.len() + self.of_attempts.json.len() + sides;
+        bytes > MIRROR_BATCH_BYTES_MAX || self.ids.len() >= MIRROR_BATCH_REQUESTS_MAX as usize
     }
 
     /// Adds the rows that a note of this kind is of.

@@ -80,4 +80,10 @@ impl Reads for Reader {
     fn read(&self, sql: &str, values: &[Cell]) -> Result<Vec<Vec<Cell>>, LedgerError> {
         self.query(sql, values).map_err(|error| LedgerError::Mirror { reason: error.to_string() })
     }
+
+    fn has(&self, table: &str) -> Result<bool, LedgerError> {
+        let known = "SELECT to_regclass('farthing.' || ?1) IS NOT NULL";
+        let rows = self.read(known, &[Cell::Text(table.to_owned())])?;
+        Ok(rows.first().is_some_and(|row| row[0].number() != 0))
+    }
 }

@@ -5,6 +5,8 @@
 
 /// The kind of a note that is of a request.
 pub(super) const REQUEST: i64 = 0;
+/// The kind of a note that is of many requests: a JSON array of their ids, the oldest first.
+pub(super) const BATCH: i64 = 4;
 
 /// A table beside those of requests.
 pub(super) struct Side {

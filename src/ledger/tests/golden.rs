@@ -11,7 +11,7 @@ use crate::ledger::record::{
     Transfer,
 };
 use crate::ledger::segment::VERSION;
-use crate::reply::usage::WhyUnknown;
+use crate::reply::usage::{Apart, Calls, WhyUnknown};
 
 const KEPT: &str = include_str!("golden.txt");
 
@@ -193,6 +193,20 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
         ),
         ("served, free", Record::Served(Box::new(Closed { request: bare, closing }), undecided, Box::default(), None)),
         ("amended", Record::Amended(Box::new(amended))),
+        (
+            "apart",
+            Record::Apart(
+                attempt(id(), 1),
+                Apart {
+                    audio_input_tokens: 41,
+                    cached_audio_input_tokens: Some(42),
+                    audio_output_tokens: 43,
+                    image_input_tokens: 44,
+                    image_output_tokens: 45,
+                    calls: Calls::of([46, 47, 48, 49]),
+                },
+            ),
+        ),
     ]
 }
 

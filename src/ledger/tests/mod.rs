@@ -56,7 +56,7 @@ pub(super) fn sync(ledger: &Ledger) {
     ledger.sync_views(Duration::from_secs(20)).expect("the views catch up");
 }
 
-fn attempt(request: RequestId, ordinal: u16) -> AttemptId {
+pub(super) fn attempt(request: RequestId, ordinal: u16) -> AttemptId {
     AttemptId { request, ordinal }
 }
 
@@ -92,7 +92,7 @@ fn decision<'a>() -> DecisionFacts<'a> {
 }
 
 /// The first attempt of a request brings the request's facts.
-fn intent<'a>(id: AttemptId) -> Record<'a> {
+pub(super) fn intent<'a>(id: AttemptId) -> Record<'a> {
     Record::Intent(Intent {
         request: (id.ordinal == 1).then(|| facts(id.request)),
         attempt: id,
@@ -106,7 +106,7 @@ fn intent<'a>(id: AttemptId) -> Record<'a> {
     })
 }
 
-fn closing<'a>() -> Closing<'a> {
+pub(super) fn closing<'a>() -> Closing<'a> {
     Closing {
         status: "ok",
         http_status: 200,
@@ -117,7 +117,7 @@ fn closing<'a>() -> Closing<'a> {
     }
 }
 
-fn outcome<'a>(attempt: AttemptId, cost: i64, closes: Option<Closing<'a>>) -> Record<'a> {
+pub(super) fn outcome<'a>(attempt: AttemptId, cost: i64, closes: Option<Closing<'a>>) -> Record<'a> {
     Record::Outcome(Outcome {
         attempt,
         at_ms: 1_790_000_000_900,

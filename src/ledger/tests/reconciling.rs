@@ -93,6 +93,37 @@ fn an_export_settles_doubt_once_and_lists_contradictions() {
 }
 
 #[test]
+fn an_amount_in_cents_is_matched_to_its_own_rounding() {
+    let (folder, first) = fresh();
+    let ids: Vec<AttemptId> = (0..4).map(|_| attempt(RequestId::new(), 1)).collect();
+    append(&first, &ids.iter().map(|id| intent(*id)).collect::<Vec<_>>());
+    let Record::Outcome(ended) = outcome(ids[0], 0, Some(closing())) else { unreachable!("it is an outcome") };
+    let cost = CostInterval { low: NanoUsd(0), exact: Some(NanoUsd(700)), high: Some(BOUND) };
+    append(
+        &first,
+        &[Record::Outcome(Outcome { source: Source::Estimated, cost, tokenizer: Some("bytes/4"), ..ended })],
+    );
+    sync(&first);
+    let copy = killed_copy(folder.path());
+    let (ledger, _) = open(copy.path());
+    // Each is rounded by up to 50; the bound is 1,000.
+    let rounded = |id: AttemptId, cost| ExportRow { rounding: NanoUsd(50), ..billed(id, cost) };
+    let rows = [rounded(ids[0], 740), rounded(ids[1], 1_040), rounded(ids[2], 400), rounded(ids[3], 1_100)];
+    let report = import(&ledger, Coverage::Partial, &rows);
+    check_rows(
+        &ledger,
+        "SELECT source, cost_nano, export FROM attempts_v1 ORDER BY attempt_id",
+        &["reported|700|june.csv", "reported|1000|june.csv", "reported|400|june.csv", "reported|1100|june.csv"],
+    );
+    let outside: Vec<AttemptId> = report.outside_interval.iter().map(|found| found.attempt).collect();
+    assert_eq!(outside, [ids[3]], "beyond its interval, however it was rounded");
+    assert_eq!((report.rounding, report.corrected.rows), (NanoUsd(80), 4));
+    let span = report.span.expect("a span");
+    assert_eq!(span.ledger_after + report.rounding, report.matched.amount);
+    assert_eq!(import(&ledger, Coverage::Partial, &rows).unchanged.rows, 4, "once is enough");
+}
+
+#[test]
 fn another_providers_export_matches_nothing_and_settles_nothing() {
     let (_folder, ledger) = fresh();
     let id = attempt(RequestId::new(), 1);

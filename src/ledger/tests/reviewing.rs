@@ -136,15 +136,60 @@ fn repeats_are_exact_or_near_and_near_ones_name_their_masks() {
 fn dear_work_is_held_against_the_lighter_models_price_and_users_words() {
     let (_folder, ledger) = fresh();
     let id = ask(&ledger, ("frontier", "triage"), (1, 1, 1));
-    let none = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY).expect("it reads"));
+    let none = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY, None).expect("it reads"));
     assert_eq!((none.len(), none[0].lighter), (1, None), "nobody knows a lighter model");
     ask(&ledger, ("lightweight", "triage"), (1, 1, 1));
     say(&ledger, Some(id), "ops", "failure", 1);
-    let found = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY).expect("it reads"));
+    let found = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY, None).expect("it reads"));
     let [task] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((&*task.name, task.calls, task.cost, task.said, task.failures), ("log-parsing", 1, 1_000_000, 1, 1));
     assert_eq!(task.needs_strong, Some(0.08));
     assert!(task.lighter.is_some_and(|nano| nano > 0));
+}
+
+#[test]
+fn dear_work_is_held_against_the_configured_model_where_no_lighter_one_answered() {
+    let (_folder, ledger) = fresh();
+    ask(&ledger, ("frontier", "triage"), (1, 1, 1));
+    let configured = Some("openai/gpt-5.6-luna");
+    let found = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY, configured).expect("it reads"));
+    let book = Book::builtin().price("openai", "gpt-5.6-luna", DAY).expect("a price").clone();
+    let usage = Usage { input_tokens: 4_000, output_tokens: 100, ..Usage::default() };
+    let cost = crate::cost::cost_of(&book, &usage, crate::reply::usage::ServiceTier::Standard, 0).expect("it is known");
+    assert_eq!((found.len(), found[0].lighter), (1, Some(cost.0)));
+}
+
+#[test]
+fn what_farthing_asks_by_itself_is_no_call_that_anybody_could_change() {
+    let (_folder, ledger) = fresh();
+    let ids: Vec<RequestId> = (0..3).map(|_| ask(&ledger, ("frontier", "triage"), (1, 1, 1))).collect();
+    with(&ledger, |_| ());
+    let writer = Connection::open(ledger.path.clone()).expect("the tables open");
+    let sql =
+        "UPDATE requests SET purpose = 'shadow', cache_lost_to = 'model', cache_lost_nano = 5 WHERE request_id = ?1";
+    assert_eq!(writer.execute(sql, [ids[0].to_string()]), Ok(1));
+    with(&ledger, |reading| {
+        assert_eq!(reading.prompts().expect("prompts")[0].calls, 2);
+        assert_eq!(reading.losses().expect("losses"), []);
+        assert_eq!(reading.tasks(Book::builtin(), DAY, None).expect("tasks")[0].calls, 2);
+        assert_eq!(reading.repeats().expect("repeats")[0].requests, 2);
+        assert_eq!(
+            reading.worth(&TimeZone::UTC).expect("worth")[0].cost,
+            3_000_000,
+            "somebody pays for it all the same"
+        );
+    });
+}
+
+#[test]
+fn what_broken_prefixes_cost_stands_with_their_prompt() {
+    let (_folder, ledger) = fresh();
+    let ids: Vec<RequestId> = (0..2).map(|n| ask(&ledger, ("lightweight", "triage"), (n, n, n))).collect();
+    with(&ledger, |_| ());
+    let writer = Connection::open(ledger.path.clone()).expect("the tables open");
+    let sql = "UPDATE requests SET cache_lost_to = 'system', cache_lost_nano = 7 WHERE request_id = ?1";
+    assert_eq!(writer.execute(sql, [ids[0].to_string()]), Ok(1));
+    assert_eq!(with(&ledger, |reading| reading.prompts().expect("it reads"))[0].lost, 7);
 }
 
 #[test]
@@ -161,7 +206,7 @@ fn dear_work_leaves_out_what_is_held_out_and_tells_what_clients_named_apart() {
     set("arm = 'holdout', reason = 'held-out; would: task'", ids[0]);
     set("reason = 'pinned-tier'", ids[1]);
     set("reason = 'exact-model; protected rule 1 does not bind exact names', task = NULL", ids[2]);
-    let found = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY).expect("it reads"));
+    let found = with(&ledger, |reading| reading.tasks(Book::builtin(), DAY, None).expect("it reads"));
     let mut told: Vec<_> = found.iter().map(|task| (&*task.name, task.is_named, task.calls, task.said)).collect();
     told.sort_unstable();
     assert_eq!(told, [("", true, 1, 0), ("log-parsing", false, 1, 0), ("log-parsing", true, 1, 0)]);

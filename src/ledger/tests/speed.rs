@@ -71,7 +71,7 @@ fn apply_alone(requests_a_batch: usize, is_noted: bool) -> Duration {
     let mut tables = Tables::open(&folder.path().join("farthing.db")).expect("it opens");
     let nowhere = Target::parse("postgres://farthing@127.0.0.1:1/none?sslmode=disable").expect("a good URL");
     let feeder = is_noted.then(|| Feeder::start(&folder.path().join("farthing.db"), nowhere).expect("a feeder"));
-    let count = (requests_a_batch * 200).min(REQUESTS);
+    let count = (requests_a_batch * 2_000).min(REQUESTS);
     let ids: Vec<RequestId> = (0..count).map(|_| RequestId::new()).collect();
     let (began, cpu_before) = (Instant::now(), cpu());
     for (number, chunk) in ids.chunks(requests_a_batch).enumerate() {

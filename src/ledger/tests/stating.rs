@@ -12,6 +12,7 @@ use crate::ledger::rerate::Rerating;
 use crate::ledger::rollup::lines;
 use crate::ledger::schema::first_id_at;
 use crate::ledger::statements::{Books, Month, Statement, StatementError, adjusted, list, show};
+use crate::reply::usage::{Apart, Calls};
 use crate::report::{By, Figures, midnight};
 
 fn month(first: Date) -> Month {
@@ -189,6 +190,37 @@ fn re_rating_books_the_difference_once_and_changes_no_row() {
         let refused = hand.execute(sql, []).expect_err(sql).to_string();
         assert!(refused.contains("what is booked never changes"), "{sql}: {refused}");
     }
+}
+
+#[test]
+fn re_rating_prices_sound_and_calls_of_tools_apart_from_text() {
+    let (folder, ledger) = fresh();
+    let silent = spend(&ledger, NOVEMBER, "ops", 3_200_000);
+    let heard = spend(&ledger, NOVEMBER, "ops", 3_200_000);
+    let apart = Apart {
+        audio_input_tokens: 400,
+        cached_audio_input_tokens: Some(0),
+        image_output_tokens: 3,
+        calls: Calls::of([2, 0, 0, 0]),
+        ..Apart::NONE
+    };
+    append(&ledger, &[Record::Apart(heard, apart)]);
+    sync(&ledger);
+    let columns =
+        "audio_input_tokens, cached_audio_input_tokens, audio_output_tokens, image_output_tokens, web_search_calls";
+    for (attempt, told) in [(silent, "-|-|-|-|-"), (heard, "400|0|-|3|2")] {
+        check_rows(&ledger, &format!("SELECT {columns} FROM attempts_v1 WHERE attempt_id = '{attempt}'"), &[told]);
+    }
+    let rerate = |rates: &str| {
+        let text = format!("- {{ model: openai/gpt-5.6-luna, usd_per_million: {{ input: 1, output: 10{rates}");
+        let rows = Book::parse("p.yaml", &text).expect("prices");
+        let done = books(folder.path()).rerate(&rerating((NOVEMBER, date(2026, 11, 30)), &rows), 1).expect("it rates");
+        (done.attempts, done.difference)
+    };
+    // Of the first 1,000 × 1 + 10 × 10 micro-dollars; the other has 600 × 1 + 400 × 30 + 7 × 10 + 3 × 40 and two calls of 0.001.
+    assert_eq!(rerate(" } }"), (1, 1_100_000 - 3_200_000), "what no row prices is left alone");
+    let known = ", audio_input: 30, image_output: 40 }, fees: { web_search: 0.001 } }";
+    assert_eq!(rerate(known), (2, 12_790_000 + 2_000_000 - 3_200_000));
 }
 
 #[test]

@@ -410,3 +410,28 @@ fn sums_beyond_an_integer_stop_at_the_last_one_and_the_ledger_goes_on() {
     assert_eq!(total(&ledger, &[By::Team]).cost, i64::MAX);
     check_rows(&ledger, "SELECT count(*) FROM requests_v1 WHERE status = 'ok'", &["3"]);
 }
+
+#[test]
+fn what_was_priced_at_a_service_tier_of_its_own_is_told_apart() {
+    let (_folder, ledger) = fresh();
+    for (tier, cost) in [("standard", 1), ("flex", 20), ("flex", 300), ("batch", 4_000)] {
+        let id = attempt(fitting(), 1);
+        let Record::Outcome(ended) = outcome(id, cost, Some(closing())) else { unreachable!("it is an outcome") };
+        append(&ledger, &[intent(id), Record::Priced(ended, Pricing { tier: Some(tier), unknown: None })]);
+    }
+    sync(&ledger);
+    let views = ledger.views().expect("the views open");
+    let at_ms = facts(RequestId::new()).at_ms;
+    let by = [By::Day, By::Team, By::Model];
+    let found = rollup::lines_by_service_tier(&views, &by, at_ms - 900_000, at_ms + 900_000).expect("it reads");
+    let told: Vec<(&str, i64, i64)> = found
+        .iter()
+        .map(|(tier, lines)| {
+            let report = Report::of(&by, lines.clone(), &TimeZone::UTC);
+            (tier.as_str(), report.total.cost, report.total.requests)
+        })
+        .collect();
+    assert_eq!(told, [("batch", 4_000, 1), ("flex", 320, 2)]);
+    let none = rollup::lines_by_service_tier(&views, &by, at_ms + 900_000, at_ms + 1_800_000).expect("it reads");
+    assert!(none.iter().all(|(_, lines)| lines.is_empty()), "{none:?}");
+}

@@ -196,6 +196,7 @@ fn a_step_that_was_released_stays_as_it_is() {
         "8 a6e18aeef833ac70b2db41048821df85294c102811d3ba47fdfd154ce93f3cdc",
         "9 a211a46dd6e8c71c99d1c39e96b8b8d2808a36bb198e47335f130ff4c7829972",
         "10 e7379ea65ea8e41f67b0bc0b14dac3b173dedecda0106d8625460697d7f56345",
+        "11 e9e5e84a8887810faf3d8130ee9b8523107c78bb950d2856a864a863a2cdddf3",
     ];
     assert_eq!(found, released, "an upgrade of today has a step of its own");
 }

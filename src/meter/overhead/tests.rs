@@ -11,7 +11,7 @@ use crate::ledger::record::Fate;
 use crate::ledger::rollup::lines;
 use crate::plan::{Reason, Why};
 use crate::reply::facts::Facts;
-use crate::reply::usage::Apart;
+use crate::reply::usage::{Apart, Calls};
 use crate::report::{By, Report};
 
 const USAGE: Usage = Usage {
@@ -22,6 +22,7 @@ const USAGE: Usage = Usage {
     output_tokens: 0,
     reasoning_tokens: 0,
     apart: Apart {
+        calls: Calls::NONE,
         audio_input_tokens: 0,
         cached_audio_input_tokens: None,
         audio_output_tokens: 0,

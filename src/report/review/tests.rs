@@ -58,6 +58,10 @@ fn what_is_wasteful_in_a_prompt_is_told_dearest_first() {
              cache: set `cache_control` at their end (n = 100)",
         ],
     );
+    let question = prompts(&[Prompt { cacheable: 3e8, repeated: 2e8, lost: 5, ..prompt() }], &[], MONTH);
+    let amounts = [Cell::Count(2_000), Cell::Nano(300_000_000), Cell::Nano(5), Cell::Nano(200_000_000)];
+    assert_eq!(question.rows[0][7..], amounts);
+    assert!(question.note.is_some_and(|note| note.contains("the same tokens")));
     let cached = Prompt { cacheable: 1e6, ..prompt() };
     check(&prompts(&[cached], &[], MONTH), MONTH, &[]);
 }
@@ -120,6 +124,15 @@ fn repeats_are_told_with_the_masks_that_would_make_them_hit() {
         near_cost: 4e8,
         masks: vec!["timestamps", "numbers"],
     }];
+    let histories = [Repeats { masks: Vec::new(), exact: 0, ..repeats[0].clone() }];
+    check(
+        &super::repeats(&histories, MONTH),
+        MONTH,
+        &[
+            "$0.40 a month: `health` of `data`: 40 more ask the same behind other words of the model or other ids of its calls \
+           (n = 60)",
+        ],
+    );
     check(
         &super::repeats(&repeats, MONTH),
         MONTH,
@@ -149,9 +162,19 @@ fn cost_is_held_against_hours_or_incidents_from_month_to_month() {
         &question,
         MONTH,
         &[
-            "`data`: from 2026-10 to 2026-11 cost went to 200 %, hours saved to 110 %: cost does not track value (n = 40)",
+            "$0.90 a month: `data`: from 2026-10 to 2026-11 cost went to 200 %, hours saved to 110 %: cost does not track value \
+             (n = 40)",
         ],
     );
+    let silent = Worth { team: "ops".to_owned(), said: 0, successes: 0, ..rows[0].clone() };
+    let told: Vec<String> = worth(&[silent, rows[0].clone()], MONTH).advice.iter().map(|a| a.words(MONTH)).collect();
+    assert_eq!(
+        told,
+        ["$1.00 a month: `ops` says of nothing what it was worth: have it send feedback (n = 1, too small)"]
+    );
+    let only_words = rows.clone().map(|of| Worth { incidents: 0, milli_hours: 0, ..of });
+    let question = worth(&only_words, MONTH);
+    assert!(question.advice[0].text.contains("successes to 100 %: cost does not track value"), "{question:?}");
     assert!(worth(&[], MONTH).note.is_some_and(|note| note.contains("feedback")));
     assert_eq!(worth(&rows, MONTH).json(5)["rows"][0]["hour_nano"], 100_000_000);
 }

@@ -16,7 +16,7 @@ fn check(vendor: &str, json: &str, expected: (u64, u64, u64, u64, u64, bool)) {
         usage.cache_write_tokens,
         usage.output_tokens,
         usage.reasoning_tokens,
-        beside.is_some(),
+        beside.is_some() || usage.apart.calls != Calls::NONE,
     );
     assert_eq!(found, expected, "{vendor}: {json}");
 }
@@ -147,7 +147,9 @@ fn openrouter_counts_as_openai_does_and_tells_searches_apart() {
         "prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":100,"audio_tokens":0,"video_tokens":0},
         "server_tool_use":{"web_search_requests":0},"total_tokens":196}"#;
     check("openrouter", json, (194, 0, 100, 2, 0, false));
-    check("openrouter", &json.replacen("requests\":0", "requests\":1", 1), (194, 0, 100, 2, 0, true));
+    let searched = json.replacen("requests\":0", "requests\":1", 1);
+    check("openrouter", &searched, (194, 0, 100, 2, 0, true));
+    assert_eq!(read_of("openrouter", &searched).expect("a usage").usage.apart.calls, Calls::of([1, 0, 0, 0]));
     check("openrouter", &json.replacen("image_tokens\":0", "image_tokens\":9", 1), (194, 0, 100, 2, 0, true));
 }
 
@@ -275,6 +277,24 @@ fn a_figure_that_nobody_can_have_used_is_none() {
         read_of("xai", r#"{"prompt_tokens":1,"completion_tokens":1,"total_tokens":18446744073709551615}"#),
         None
     );
+}
+
+/// <https://docs.claude.com/en/api/messages#response-usage-server-tool-use>, <https://docs.x.ai/docs/guides/tools/overview>
+#[test]
+fn calls_of_the_provider_s_tools_are_counted_by_kind() {
+    let check = |told: &str, calls: [u64; 4], beside: Option<WhyUnknown>| {
+        let json = format!(r#"{{"prompt_tokens":10,"completion_tokens":1,{told}}}"#);
+        let reported = read_of("any", &json).expect("a usage");
+        assert_eq!((reported.usage.apart.calls, reported.beside), (Calls::of(calls), beside), "{told}");
+    };
+    check(r#""server_tool_use":{"web_search_requests":2,"web_fetch_requests":1}"#, [2, 1, 0, 0], None);
+    check(
+        r#""server_side_tool_usage_details":{"web_search_calls":3,"code_interpreter_calls":1,"file_search_calls":4,"mcp_calls":0}"#,
+        [3, 0, 1, 4],
+        None,
+    );
+    check(r#""server_tool_use":{"web_search_requests":2,"tool_of_tomorrow":1}"#, [2, 0, 0, 0], Some(WhyUnknown::Fees));
+    check(r#""server_tool_use":{"web_search_requests":0,"tool_of_tomorrow":0}"#, [0; 4], None);
 }
 
 #[test]
