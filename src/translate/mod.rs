@@ -5,11 +5,11 @@
 //! steers how an answer is made, and else refused by name: nobody guesses. A conversation that goes on is written the
 //! same as before, with more behind it, so that what a provider has cached stays of use.
 
+use std::borrow::Cow;
+
 use crate::dialect::Dialect;
 use crate::prompt::json::JsonError;
 use crate::reply::usage::Usage;
-
-use std::borrow::Cow;
 
 pub mod chat;
 pub mod effort;
@@ -17,6 +17,7 @@ pub mod ids;
 pub mod messages;
 mod read;
 pub mod said;
+pub mod stream;
 pub mod talk;
 pub mod write;
 

@@ -1,5 +1,7 @@
 //! Whole answers of Chat Completions. <https://platform.openai.com/docs/api-reference/chat/object>
 
+use crate::prompt::json::RawStr;
+
 use super::super::Untranslatable;
 use super::super::read::{given, items, members, string};
 use super::super::said::{Reply, Said, Why};
@@ -36,13 +38,7 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
     })?;
     let message = message.ok_or(Untranslatable::field("choices.message", "must be given"))?;
     let (parts, left) = read_message(message)?;
-    let why = match reason.map(|reason| reason.decode()).as_deref() {
-        Some("length") => Why::Length,
-        Some("tool_calls" | "function_call") => Why::Calls,
-        Some("content_filter") => Why::Refused(None),
-        // Which of the client's texts ended it is not told.
-        _ => Why::Done,
-    };
+    let why = why(reason);
     Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
 }
 
@@ -83,4 +79,14 @@ fn read_content<'b>(content: &'b str, said: &mut Vec<Said<'b>>) -> Result<(), Un
             Ok(())
         })
     })
+}
+
+/// Why an answer ended. Which of the client's texts ended it is not told.
+pub(super) fn why(reason: Option<RawStr<'_>>) -> Why<'static> {
+    match reason.map(RawStr::decode).as_deref() {
+        Some("length") => Why::Length,
+        Some("tool_calls" | "function_call") => Why::Calls,
+        Some("content_filter") => Why::Refused(None),
+        _ => Why::Done,
+    }
 }

@@ -39,12 +39,7 @@ pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
         }
         out.end_array();
     }
-    out.end_object().key("logprobs").raw("null").key("finish_reason").string(match reply.why {
-        Why::Done | Why::Stop(_) => "stop",
-        Why::Length => "length",
-        Why::Calls => "tool_calls",
-        Why::Refused(_) => "content_filter",
-    });
+    out.end_object().key("logprobs").raw("null").key("finish_reason").string(reason(reply.why));
     out.end_object().end_array();
     write_usage(&mut out, &told.usage);
     out.key("system_fingerprint").raw("null").end_object();
@@ -55,7 +50,18 @@ fn text<'b>(part: &Said<'b>) -> Option<Text<'b>> {
     if let Said::Text(text) = part { Some((*text).into()) } else { None }
 }
 
-fn write_usage(out: &mut Out, usage: &Usage) {
+/// The word for why an answer ended.
+pub(super) fn reason(why: Why<'_>) -> &'static str {
+    match why {
+        Why::Done | Why::Stop(_) => "stop",
+        Why::Length => "length",
+        Why::Calls => "tool_calls",
+        Why::Refused(_) => "content_filter",
+    }
+}
+
+/// Writes the member `usage`.
+pub(super) fn write_usage(out: &mut Out, usage: &Usage) {
     out.key("usage").object();
     out.key("prompt_tokens").number(usage.input_tokens).key("completion_tokens").number(usage.output_tokens);
     out.key("total_tokens").number(usage.input_tokens + usage.output_tokens);

@@ -1,5 +1,7 @@
 //! Whole answers of Messages. <https://platform.claude.com/docs/en/api/messages/create#returns>
 
+use crate::prompt::json::RawStr;
+
 use super::super::Untranslatable;
 use super::super::read::{given, items, members, string};
 use super::super::said::{Reply, Said, Why};
@@ -52,12 +54,21 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         }
         Ok(())
     })?;
-    let why = match (reason.map(|reason| reason.decode()).as_deref(), stop) {
+    let why = why(reason, stop, explanation);
+    Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+}
+
+/// Why an answer ended, by its reason, the text that it ended at and what is said of a refusal.
+pub(super) fn why<'b>(
+    reason: Option<RawStr<'b>>,
+    stop: Option<RawStr<'b>>,
+    explanation: Option<RawStr<'b>>,
+) -> Why<'b> {
+    match (reason.map(RawStr::decode).as_deref(), stop) {
         (Some("stop_sequence"), Some(stop)) => Why::Stop(stop),
         (Some("max_tokens" | "model_context_window_exceeded"), _) => Why::Length,
         (Some("tool_use"), _) => Why::Calls,
         (Some("refusal"), _) => Why::Refused(explanation),
         _ => Why::Done,
-    };
-    Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+    }
 }

@@ -1,5 +1,6 @@
 //! Whole answers in the words of Messages. <https://platform.claude.com/docs/en/api/messages/create#returns>
 
+use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 
 use super::super::said::{Reply, Said, Why};
@@ -32,16 +33,7 @@ pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
         }
     }
     out.end_array();
-    let (reason, stop) = match reply.why {
-        Why::Refused(_) => ("refusal", None),
-        _ if refusal.is_some() => ("refusal", None),
-        Why::Length => ("max_tokens", None),
-        Why::Stop(text) => ("stop_sequence", Some(text)),
-        Why::Calls => ("tool_use", None),
-        // Some say so beside calls.
-        Why::Done if has_calls => ("tool_use", None),
-        Why::Done => ("end_turn", None),
-    };
+    let (reason, stop) = reason(reply.why, has_calls, refusal.is_some());
     out.key("stop_reason").string(reason).key("stop_sequence");
     match stop {
         Some(text) => out.spelt(text.raw),
@@ -61,8 +53,22 @@ pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
     Written { body: out.finish(), dropped: Dropped::of(&reply.left) }
 }
 
-/// Here the input is what was neither read from a cache nor written to one.
-fn write_usage(out: &mut Out, usage: &Usage) {
+/// The word for why an answer ended, and at which of the client's texts.
+pub(super) fn reason(why: Why<'_>, has_calls: bool, has_refusal: bool) -> (&'static str, Option<RawStr<'_>>) {
+    match why {
+        Why::Refused(_) => ("refusal", None),
+        _ if has_refusal => ("refusal", None),
+        Why::Length => ("max_tokens", None),
+        Why::Stop(text) => ("stop_sequence", Some(text)),
+        Why::Calls => ("tool_use", None),
+        // Some say so beside calls.
+        Why::Done if has_calls => ("tool_use", None),
+        Why::Done => ("end_turn", None),
+    }
+}
+
+/// Writes the member `usage`. Here the input is what was neither read from a cache nor written to one.
+pub(super) fn write_usage(out: &mut Out, usage: &Usage) {
     let written = usage.cache_write_tokens + usage.cache_write_1h_tokens;
     out.key("usage").object();
     out.key("input_tokens").number(usage.input_tokens.saturating_sub(usage.cached_input_tokens + written));

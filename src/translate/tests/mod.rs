@@ -4,6 +4,7 @@ use super::*;
 
 mod prefixes;
 mod replies;
+mod streams;
 mod to_chat;
 mod to_messages;
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::reply::usage::Usage;
 
-const TOLD: Told = Told {
+pub(super) const TOLD: Told = Told {
     created_seconds: 1_700_000_000,
     usage: Usage {
         input_tokens: 100,
