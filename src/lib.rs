@@ -37,6 +37,7 @@ pub mod simulator;
 pub mod task;
 pub mod telemetry;
 pub mod tokens;
+pub mod translate;
 pub mod vectors;
 pub mod webhooks;
 pub mod wire;

@@ -13,7 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "problem", "yaml",
         ],
     ),
-    ("thinking", &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"]),
+    (
+        "thinking",
+        &["wire", "translate", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"],
+    ),
     ("piped", &["decoding", "providers", "ledger", "telemetry", "config", "keys", "simulator"]),
     ("accounting", &["meter", "webhooks"]),
     ("hallway", &["gateway"]),
@@ -36,6 +39,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("problem", "limits", "only so many problems are told"),
     ("reply", "money", "a provider may say what it charges"),
     ("yaml", "problem", "places and findings are its words"),
+    ("translate", "wire", "what a vendor calls its output limit is a habit"),
     ("classify", "policy", "a policy is what requests are classified by"),
     ("classify", "vectors", "words are compared by their vectors"),
     ("route", "policy", "a policy says where work belongs"),
@@ -49,7 +53,8 @@ const INSIDE: &[(&str, &str, &str)] = &[
 ];
 
 /// Rooms that think take values and return values.
-const PURE: &[&str] = &["wire", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"];
+const PURE: &[&str] =
+    &["wire", "translate", "tokens", "cost", "vectors", "policy", "classify", "route", "budget", "report", "bill"];
 const IMPURE: &[&str] =
     &["tokio::", "std::fs", "std::env", "std::net", "SystemTime", "Instant::now", "async fn", "prometheus"];
 

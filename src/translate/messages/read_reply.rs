@@ -1,0 +1,74 @@
+//! Whole answers of Messages. <https://platform.claude.com/docs/en/api/messages/create#returns>
+
+use crate::prompt::json::RawStr;
+
+use super::super::Untranslatable;
+use super::super::read::{given, items, members, string};
+use super::super::said::{Reply, Said, Why};
+use super::super::talk::{Arguments, Call};
+use super::read_turns::Block;
+
+/// Reads an answer.
+///
+/// # Errors
+///
+/// [`Untranslatable`] for values of the wrong kind.
+pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
+    let (mut id, mut model, mut content) = (None, None, None);
+    let (mut reason, mut stop, mut explanation) = (None, None, None);
+    members("body", body, |key, value| {
+        match key {
+            "id" => id = Some(value),
+            "model" => model = Some(value),
+            "content" => content = Some(value),
+            "stop_reason" => reason = string(value),
+            "stop_sequence" => stop = string(value),
+            "stop_details" => members("stop_details", value, |key, value| {
+                if key == "explanation" {
+                    explanation = string(value);
+                }
+                Ok(())
+            })?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let (mut parts, mut left) = (Vec::new(), Vec::new());
+    items("content", content.unwrap_or("[]"), |json| {
+        let block = Block::read("content", json)?;
+        match &*given("content.type", block.kind)?.decode() {
+            "text" => {
+                if block.has_citations() {
+                    left.push("content.citations");
+                }
+                parts.push(Said::Text(block.text()?));
+            }
+            "tool_use" => parts.push(Said::Calls(Call {
+                id: given("content.id", block.id)?.decode(),
+                name: given("content.name", block.name)?,
+                arguments: Arguments::Json(block.input.unwrap_or("{}")),
+            })),
+            "thinking" | "redacted_thinking" => {}
+            // What ran at Anthropic: the text that came of it stays.
+            _ => left.push("content.server_tool_use"),
+        }
+        Ok(())
+    })?;
+    let why = why(reason, stop, explanation);
+    Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+}
+
+/// Why an answer ended, by its reason, the text that it ended at and what is said of a refusal.
+pub(super) fn why<'b>(
+    reason: Option<RawStr<'b>>,
+    stop: Option<RawStr<'b>>,
+    explanation: Option<RawStr<'b>>,
+) -> Why<'b> {
+    match (reason.map(RawStr::decode).as_deref(), stop) {
+        (Some("stop_sequence"), Some(stop)) => Why::Stop(stop),
+        (Some("max_tokens" | "model_context_window_exceeded"), _) => Why::Length,
+        (Some("tool_use"), _) => Why::Calls,
+        (Some("refusal"), _) => Why::Refused(explanation),
+        _ => Why::Done,
+    }
+}

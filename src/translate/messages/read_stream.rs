@@ -1,0 +1,117 @@
+//! Events of Messages. <https://platform.claude.com/docs/en/build-with-claude/streaming>
+
+use super::super::Untranslatable;
+use super::super::read::{given, members, string};
+use super::super::stream::{Each, Event};
+use super::read_reply::why;
+
+/// Reads one stream.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// The number of the call that is open: blocks never interleave.
+    call: Option<u64>,
+    has_ended: bool,
+}
+
+impl Reader {
+    /// Reads one event.
+    ///
+    /// # Errors
+    ///
+    /// What `each` says, and [`Untranslatable`] for what is no event of an answer.
+    pub fn read<'e>(&mut self, data: &'e str, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        let (mut kind, mut index, mut inner) = (None, None, None);
+        members("data", data, |key, value| {
+            match key {
+                "type" => kind = Some(value),
+                "index" => index = value.parse().ok(),
+                "message" | "content_block" | "delta" => inner = Some(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let kind = given("type", kind)?.decode();
+        match (&*kind, inner, index) {
+            ("message_start", Some(message), _) => {
+                let (mut id, mut model) = (None, None);
+                members("message", message, |key, value| {
+                    match key {
+                        "id" => id = Some(value),
+                        "model" => model = Some(value),
+                        _ => {}
+                    }
+                    Ok(())
+                })?;
+                each(Event::Begins { id: given("message.id", id)?, model: given("message.model", model)? })
+            }
+            ("content_block_start", Some(block), Some(index)) => self.start(block, index, each),
+            ("content_block_delta", Some(delta), Some(index)) => self.delta(delta, index, each),
+            ("content_block_stop", _, _) => self.call.take().map_or(Ok(()), |index| each(Event::CallEnds { index })),
+            ("message_delta", Some(delta), _) => self.end(delta, each),
+            ("message_stop", ..) => each(Event::Over),
+            ("error", ..) => Err(Untranslatable::field("error", "is no part of an answer")),
+            // New kinds come without notice.
+            _ => Ok(()),
+        }
+    }
+
+    fn start<'e>(&mut self, block: &'e str, index: u64, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        let (mut kind, mut id, mut name, mut text) = (None, None, None, None);
+        members("content_block", block, |key, value| {
+            match key {
+                "type" => kind = Some(value),
+                "id" => id = Some(value),
+                "name" => name = Some(value),
+                "text" => text = string(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        // Those that run at Anthropic get arguments too.
+        match (&*given("content_block.type", kind)?.decode(), text) {
+            ("tool_use", _) => {
+                self.call = Some(index);
+                let id = given("content_block.id", id)?.decode();
+                each(Event::CallBegins { index, id, name: given("content_block.name", name)? })
+            }
+            ("text", Some(text)) if !text.raw.is_empty() => each(Event::Text(text)),
+            _ => Ok(()),
+        }
+    }
+
+    fn delta<'e>(&mut self, delta: &'e str, index: u64, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        members("delta", delta, |key, value| match (key, string(value)) {
+            ("text", Some(text)) => each(Event::Text(text)),
+            ("partial_json", Some(piece)) if !piece.raw.is_empty() && self.call == Some(index) => {
+                each(Event::Arguments { index, piece })
+            }
+            _ => Ok(()),
+        })
+    }
+
+    fn end<'e>(&mut self, delta: &'e str, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        let (mut reason, mut stop, mut explanation) = (None, None, None);
+        members("delta", delta, |key, value| {
+            match key {
+                "stop_reason" => reason = string(value),
+                "stop_sequence" => stop = string(value),
+                "stop_details" => members("stop_details", value, |key, value| {
+                    if key == "explanation" {
+                        explanation = string(value);
+                    }
+                    Ok(())
+                })?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if reason.is_none() || self.has_ended {
+            return Ok(());
+        }
+        self.has_ended = true;
+        if let Some(explanation) = explanation {
+            each(Event::Refusal(explanation))?;
+        }
+        each(Event::Ends(why(reason, stop, explanation)))
+    }
+}

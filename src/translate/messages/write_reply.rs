@@ -1,0 +1,83 @@
+//! Whole answers in the words of Messages. <https://platform.claude.com/docs/en/api/messages/create#returns>
+
+use crate::prompt::json::RawStr;
+use crate::reply::usage::Usage;
+
+use super::super::said::{Reply, Said, Why};
+use super::super::talk::Text;
+use super::super::write::Out;
+use super::super::{Dropped, Told, Written};
+use super::write_request::write_call;
+
+/// Writes an answer.
+pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
+    let mut out = Out::default();
+    out.object().key("id").pieces(&[Text::Plain("msg_".into()), reply.id.into()]);
+    out.key("type").string("message").key("role").string("assistant").key("model").spelt(reply.model.raw);
+    out.key("content").array();
+    let (mut has_calls, mut refusal) = (false, None);
+    for part in &reply.parts {
+        match part {
+            Said::Text(text) if text.raw.is_empty() => {}
+            Said::Text(text) | Said::Refusal(text) => {
+                if matches!(part, Said::Refusal(_)) {
+                    refusal = Some(*text);
+                }
+                out.object().key("type").string("text").key("text").spelt(text.raw);
+                out.key("citations").raw("null").end_object();
+            }
+            Said::Calls(call) => {
+                has_calls = true;
+                write_call(&mut out, call);
+            }
+        }
+    }
+    out.end_array();
+    let (reason, stop) = reason(reply.why, has_calls, refusal.is_some());
+    out.key("stop_reason").string(reason).key("stop_sequence");
+    match stop {
+        Some(text) => out.spelt(text.raw),
+        None => out.raw("null"),
+    };
+    if reason == "refusal" {
+        let explanation = refusal.or(if let Why::Refused(text) = reply.why { text } else { None });
+        out.key("stop_details").object().key("type").string("refusal").key("category").raw("null").key("explanation");
+        match explanation {
+            Some(text) => out.spelt(text.raw),
+            None => out.raw("null"),
+        };
+        out.end_object();
+    }
+    write_usage(&mut out, &told.usage);
+    out.end_object();
+    Written { body: out.finish(), dropped: Dropped::of(&reply.left) }
+}
+
+/// The word for why an answer ended, and at which of the client's texts.
+pub(super) fn reason(why: Why<'_>, has_calls: bool, has_refusal: bool) -> (&'static str, Option<RawStr<'_>>) {
+    match why {
+        Why::Refused(_) => ("refusal", None),
+        _ if has_refusal => ("refusal", None),
+        Why::Length => ("max_tokens", None),
+        Why::Stop(text) => ("stop_sequence", Some(text)),
+        Why::Calls => ("tool_use", None),
+        // Some say so beside calls.
+        Why::Done if has_calls => ("tool_use", None),
+        Why::Done => ("end_turn", None),
+    }
+}
+
+/// Writes the member `usage`. Here the input is what was neither read from a cache nor written to one.
+pub(super) fn write_usage(out: &mut Out, usage: &Usage) {
+    let written = usage.cache_write_tokens + usage.cache_write_1h_tokens;
+    out.key("usage").object();
+    out.key("input_tokens").number(usage.input_tokens.saturating_sub(usage.cached_input_tokens + written));
+    out.key("cache_creation_input_tokens").number(written);
+    out.key("cache_read_input_tokens").number(usage.cached_input_tokens);
+    out.key("cache_creation").object();
+    out.key("ephemeral_5m_input_tokens").number(usage.cache_write_tokens);
+    out.key("ephemeral_1h_input_tokens").number(usage.cache_write_1h_tokens).end_object();
+    out.key("output_tokens").number(usage.output_tokens);
+    out.key("output_tokens_details").object().key("thinking_tokens").number(usage.reasoning_tokens).end_object();
+    out.end_object();
+}

@@ -1,0 +1,210 @@
+//! Events of Messages, written. <https://platform.claude.com/docs/en/build-with-claude/streaming>
+//!
+//! Blocks follow one another here, while calls of other dialects may come in turns: one is passed on as it comes, and
+//! those that begin before it has ended wait for that.
+
+use std::borrow::Cow;
+
+use crate::prompt::json::RawStr;
+use crate::reply::usage::Usage;
+
+use super::super::stream::Event;
+use super::super::talk::Text;
+use super::super::write::Out;
+use super::super::{Told, Untranslatable, ids};
+use super::write_reply::{reason, write_usage};
+
+/// The most that waits of calls, in bytes.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+
+/// Writes one stream.
+#[derive(Debug)]
+pub struct Writer {
+    usage: Usage,
+    open: Option<Open>,
+    /// The number of the next block.
+    next: u64,
+    waiting: Vec<Call>,
+    waiting_bytes: usize,
+    has_calls: bool,
+    has_refusal: bool,
+    /// Why it ended, and at which of the client's texts, as that is spelt.
+    ended: Option<(&'static str, Option<String>)>,
+}
+
+/// The block that is open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Open {
+    Text,
+    Call(u64),
+}
+
+/// A call that waits: its number, its id, and what is spelt of it.
+#[derive(Debug)]
+struct Call {
+    index: u64,
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+impl Writer {
+    /// Begins.
+    pub fn new(told: &Told) -> Self {
+        Self {
+            usage: told.usage,
+            open: None,
+            next: 0,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            has_calls: false,
+            has_refusal: false,
+            ended: None,
+        }
+    }
+
+    /// Writes an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Untranslatable`] for pieces of a call that is over, and if too much waits.
+    pub fn event(&mut self, event: Event<'_>, usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
+        self.usage = usage.unwrap_or(self.usage);
+        match event {
+            Event::Begins { id, model } => self.begin(id, model, out),
+            Event::Refusal(text) => {
+                self.has_refusal = true;
+                self.text(text, out);
+            }
+            Event::Text(text) => self.text(text, out),
+            Event::CallBegins { index, id, name } => {
+                self.has_calls = true;
+                if matches!(self.open, Some(Open::Call(_))) {
+                    let call = Call { index, id: id.into_owned(), name: name.raw.to_owned(), arguments: String::new() };
+                    self.waits(call.id.len() + call.name.len())?;
+                    self.waiting.push(call);
+                } else {
+                    self.close(out);
+                    self.call(index, &id, name.raw, out);
+                }
+            }
+            Event::Arguments { index, piece } if self.open == Some(Open::Call(index)) => self.piece(piece.raw, out),
+            Event::Arguments { index, piece } => {
+                self.waits(piece.raw.len())?;
+                let call = self.waiting.iter_mut().find(|call| call.index == index);
+                let call = call.ok_or(Untranslatable::field("tool_calls", "goes on with a call that is over"))?;
+                call.arguments.push_str(piece.raw);
+            }
+            Event::CallEnds { index } => {
+                if self.open == Some(Open::Call(index)) {
+                    self.close(out);
+                }
+            }
+            Event::Ends(why) => {
+                self.close(out);
+                for call in std::mem::take(&mut self.waiting) {
+                    self.call(call.index, &call.id, &call.name, out);
+                    self.piece(&call.arguments, out);
+                    self.close(out);
+                }
+                let (reason, stop) = reason(why, self.has_calls, self.has_refusal);
+                self.ended = Some((reason, stop.map(|text| text.raw.to_owned())));
+            }
+            Event::Over => self.end(out),
+        }
+        Ok(())
+    }
+
+    fn waits(&mut self, bytes: usize) -> Result<(), Untranslatable> {
+        self.waiting_bytes += bytes;
+        if self.waiting_bytes > WAITING_BYTES_MAX {
+            return Err(Untranslatable::field("tool_calls", "has more of calls at once than can be kept"));
+        }
+        Ok(())
+    }
+
+    /// What the input was is known at the end only: until then there is what was known before.
+    fn begin(&self, id: RawStr<'_>, model: RawStr<'_>, to: &mut String) {
+        write("message_start", to, |out| {
+            out.key("message").object().key("id").pieces(&[Text::Plain("msg_".into()), id.into()]);
+            out.key("type").string("message").key("role").string("assistant").key("model").spelt(model.raw);
+            out.key("content").array().end_array().key("stop_reason").raw("null").key("stop_sequence").raw("null");
+            write_usage(out, &self.usage);
+            out.end_object();
+        });
+    }
+
+    fn text(&mut self, text: RawStr<'_>, to: &mut String) {
+        if self.open != Some(Open::Text) {
+            self.close(to);
+            let block = |out: &mut Out| _ = out.string("text").key("text").string("");
+            self.start(Open::Text, block, to);
+        }
+        self.delta("text_delta", "text", text.raw, to);
+    }
+
+    fn call(&mut self, index: u64, id: &str, name: &str, to: &mut String) {
+        let id: Cow<'_, str> = ids::to_messages(id);
+        let block = |out: &mut Out| {
+            out.string("tool_use").key("id").string(&id).key("name").spelt(name).key("input").object().end_object();
+        };
+        self.start(Open::Call(index), block, to);
+    }
+
+    fn piece(&self, piece: &str, to: &mut String) {
+        if !piece.is_empty() {
+            self.delta("input_json_delta", "partial_json", piece, to);
+        }
+    }
+
+    fn start(&mut self, open: Open, block: impl FnOnce(&mut Out), to: &mut String) {
+        write("content_block_start", to, |out| {
+            out.key("index").number(self.next).key("content_block").object().key("type");
+            block(out);
+            out.end_object();
+        });
+        self.open = Some(open);
+    }
+
+    fn delta(&self, kind: &str, key: &'static str, piece: &str, to: &mut String) {
+        write("content_block_delta", to, |out| {
+            out.key("index").number(self.next).key("delta").object().key("type").string(kind);
+            out.key(key).spelt(piece).end_object();
+        });
+    }
+
+    fn close(&mut self, to: &mut String) {
+        if self.open.take().is_some() {
+            write("content_block_stop", to, |out| _ = out.key("index").number(self.next));
+            self.next += 1;
+        }
+    }
+
+    fn end(&mut self, to: &mut String) {
+        self.close(to);
+        let (reason, stop) = self.ended.take().unwrap_or(("end_turn", None));
+        write("message_delta", to, |out| {
+            out.key("delta").object().key("stop_reason").string(reason).key("stop_sequence");
+            match &stop {
+                Some(text) => out.spelt(text),
+                None => out.raw("null"),
+            };
+            out.end_object();
+            write_usage(out, &self.usage);
+        });
+        write("message_stop", to, |_| {});
+    }
+}
+
+/// An event with its name before it, without which the SDKs pass over it.
+fn write(kind: &str, to: &mut String, members: impl FnOnce(&mut Out)) {
+    let mut out = Out::default();
+    out.object().key("type").string(kind);
+    members(&mut out);
+    out.end_object();
+    to.push_str("event: ");
+    to.push_str(kind);
+    to.push_str("\ndata: ");
+    to.push_str(&out.finish());
+    to.push_str("\n\n");
+}

@@ -1,0 +1,46 @@
+//! What an answer says, in nobody's dialect: values that borrow from the body they were read from.
+
+use crate::prompt::json::RawStr;
+
+use super::talk::Call;
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply<'b> {
+    /// The provider's id of it.
+    pub id: RawStr<'b>,
+    /// The model that the provider names.
+    pub model: RawStr<'b>,
+    /// What it says, in order.
+    pub parts: Vec<Said<'b>>,
+    /// Why it ended.
+    pub why: Why<'b>,
+    /// Names of what only its own dialect has.
+    pub left: Vec<&'static str>,
+}
+
+/// A piece of an answer. Thoughts are none: without their signature nobody takes them back.
+#[derive(Debug)]
+pub enum Said<'b> {
+    /// A text.
+    Text(RawStr<'b>),
+    /// Why the model will not answer.
+    Refusal(RawStr<'b>),
+    /// A call of a tool.
+    Calls(Call<'b>),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Why<'b> {
+    /// The model had said all, or what it says next is for it to be asked again.
+    Done,
+    /// At one of the client's texts, where it is known which.
+    Stop(RawStr<'b>),
+    /// At a limit of tokens.
+    Length,
+    /// It waits for tools.
+    Calls,
+    /// It will not answer, or was not let; with the reason, if there is one.
+    Refused(Option<RawStr<'b>>),
+}

@@ -1,0 +1,126 @@
+//! A stream in one dialect that becomes one in another, event by event, with no more memory than what is open.
+
+use std::borrow::Cow;
+
+use crate::dialect::Dialect;
+use crate::prompt::json::RawStr;
+use crate::reply::usage::Usage;
+
+use super::said::Why;
+use super::{Told, Untranslatable, chat, messages, text_of};
+
+/// What one event says, in nobody's dialect. Parts are told apart by the numbers that the provider gives them.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// The answer begins.
+    Begins {
+        /// The provider's id of it.
+        id: RawStr<'e>,
+        /// The model that the provider names.
+        model: RawStr<'e>,
+    },
+    /// More of a text.
+    Text(RawStr<'e>),
+    /// More of why the model will not answer.
+    Refusal(RawStr<'e>),
+    /// A call of a tool begins.
+    CallBegins {
+        /// Its number.
+        index: u64,
+        /// Its id.
+        id: Cow<'e, str>,
+        /// The tool's name.
+        name: RawStr<'e>,
+    },
+    /// More of what a tool is called with.
+    Arguments {
+        /// The call's number.
+        index: u64,
+        /// The piece.
+        piece: RawStr<'e>,
+    },
+    /// A call is complete; not every dialect says so.
+    CallEnds {
+        /// Its number.
+        index: u64,
+    },
+    /// The answer is complete but for its figures.
+    Ends(Why<'e>),
+    /// Nothing follows.
+    Over,
+}
+
+/// Takes one event.
+pub type Each<'s, 'e> = dyn FnMut(Event<'e>) -> Result<(), Untranslatable> + 's;
+
+/// Whether a client of Chat Completions asked for a last chunk with usage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UsageChunk {
+    /// It did.
+    Asked,
+    /// It did not.
+    Unasked,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Stream {
+    reader: Reader,
+    writer: Writer,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Chat(chat::read_stream::Reader),
+    Messages(messages::read_stream::Reader),
+}
+
+#[derive(Debug)]
+enum Writer {
+    Chat(chat::write_stream::Writer),
+    Messages(messages::write_stream::Writer),
+}
+
+impl Stream {
+    /// Begins. What `told` has of usage is what is known before the first event: an estimate of the input.
+    ///
+    /// # Errors
+    ///
+    /// [`Untranslatable::Pair`] if one of the dialects has no streams here.
+    pub fn new(from: Dialect, to: Dialect, told: &Told, chunk: UsageChunk) -> Result<Self, Untranslatable> {
+        let reader = match from {
+            Dialect::Chat => Reader::Chat(chat::read_stream::Reader::default()),
+            Dialect::Messages => Reader::Messages(messages::read_stream::Reader::default()),
+            Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+        };
+        let writer = match to {
+            Dialect::Chat => Writer::Chat(chat::write_stream::Writer::new(told, chunk)),
+            Dialect::Messages => Writer::Messages(messages::write_stream::Writer::new(told)),
+            Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+        };
+        Ok(Self { reader, writer })
+    }
+
+    /// Writes behind `out` what the data of the next event becomes, which may be nothing. `usage` is what has been told of
+    /// it so far, this event's included.
+    ///
+    /// # Errors
+    ///
+    /// [`Untranslatable`] for an error, which is told by other words, and for what is no event of the dialect. What is in
+    /// `out` is whole events all the same; nothing may follow them but an error.
+    pub fn event(&mut self, data: &[u8], usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
+        let text = text_of(data)?;
+        let Self { reader, writer } = self;
+        let mut each = |event: Event<'_>| match writer {
+            Writer::Chat(writer) => {
+                writer.event(event, usage, out);
+                Ok(())
+            }
+            Writer::Messages(writer) => writer.event(event, usage, out),
+        };
+        match reader {
+            Reader::Chat(reader) => reader.read(text, &mut each),
+            Reader::Messages(reader) => reader.read(text, &mut each),
+        }
+    }
+}

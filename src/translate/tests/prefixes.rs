@@ -1,0 +1,92 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The text of a body up to where the next message would stand, in the open message if that stays open.
+fn stem(from: Dialect, to: Dialect, body: &Value) -> String {
+    let (vendor, model) = if to == Dialect::Chat { ("openai", "gpt-4.1") } else { ("anthropic", "claude-opus-4-6") };
+    let written = request(from, to, body.to_string().as_bytes(), &terms(vendor, model)).unwrap().body;
+    serde_json::from_str::<Value>(&written).unwrap();
+    let open = if to == Dialect::Messages && !written.ends_with(r#""messages":[]}"#) { "]}]}" } else { "]}" };
+    written.strip_suffix(open).unwrap().to_owned()
+}
+
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), Just(" \n".to_owned()), "[a-zä\"\\\\\n😀<\u{2028}]{1,12}"]
+}
+
+/// A chat message; calls have an answer or none.
+fn chat_message() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        words().prop_map(|text| json!({"role": "user", "content": text})),
+        words().prop_map(|text| json!({"role": "user", "content": [{"type": "text", "text": text},
+            {"type": "image_url", "image_url": {"url": "https://e.x/a"}}]})),
+        words().prop_map(|text| json!({"role": "assistant", "content": text})),
+        words().prop_map(|text| json!({"role": "developer", "content": text})),
+        (words(), "[a-z.:]{0,6}")
+            .prop_map(|(arguments, id)| json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}}]})),
+        (words(), "[a-z.:]{0,6}").prop_map(|(text, id)| json!({"role": "tool", "tool_call_id": id, "content": text})),
+    ]
+}
+
+fn block() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        words().prop_map(|text| json!({"type": "text", "text": text})),
+        (words(), "[a-z_]{1,6}").prop_map(|(text, id)| json!({"type": "tool_result", "tool_use_id": id, "content": [
+            {"type": "text", "text": text},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}]})),
+    ]
+}
+
+fn messages_message() -> impl Strategy<Value = Value> {
+    let call = (words(), "[a-z_]{1,6}")
+        .prop_map(|(text, id)| json!({"type": "tool_use", "id": id, "name": "f", "input": {"t": text}}));
+    let said = words().prop_map(|text| json!({"type": "text", "text": text}));
+    prop_oneof![
+        words().prop_map(|text| json!({"role": "user", "content": text})),
+        prop::collection::vec(block(), 0..4).prop_map(|content| json!({"role": "user", "content": content})),
+        prop::collection::vec(prop_oneof![call, said], 0..4)
+            .prop_map(|content| json!({"role": "assistant", "content": content})),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_chat_that_goes_on_begins_as_before(more in prop::collection::vec(chat_message(), 0..8), cut in 0usize..8) {
+        let mut messages = vec![json!({"role": "system", "content": "s"}), json!({"role": "user", "content": "u"})];
+        messages.extend(more);
+        let body = |messages: &[Value]| json!({"model": "m", "messages": messages, "temperature": 0.5});
+        let shorter = &messages[..messages.len().min(2 + cut)];
+        let (shorter, longer) = (body(shorter), body(&messages));
+        for to in [Dialect::Messages, Dialect::Chat] {
+            let (shorter, longer) = (stem(Dialect::Chat, to, &shorter), stem(Dialect::Chat, to, &longer));
+            prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
+        }
+    }
+
+    #[test]
+    fn messages_that_go_on_begin_as_before(messages in prop::collection::vec(messages_message(), 0..8), cut in 0usize..8) {
+        let body = |messages: &[Value]| json!({"model": "m", "max_tokens": 9, "system": "s", "messages": messages});
+        let (shorter, longer) = (body(&messages[..messages.len().min(cut)]), body(&messages));
+        let (shorter, longer) =
+            (stem(Dialect::Messages, Dialect::Chat, &shorter), stem(Dialect::Messages, Dialect::Chat, &longer));
+        prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
+    }
+
+    #[test]
+    fn what_was_translated_comes_back_the_same(messages in prop::collection::vec(messages_message(), 0..6)) {
+        // There and back; texts of white space and boundaries between neighbours of one role are not kept, so it is the
+        // second way there that must equal the first.
+        let body = json!({"model": "m", "max_tokens": 9, "system": "s", "messages": messages});
+        let claude = terms("anthropic", "claude-opus-4-6");
+        let openai = terms("openai", "gpt-4.1");
+        let once = written(Dialect::Messages, Dialect::Messages, &body, &claude).0;
+        let chat = written(Dialect::Messages, Dialect::Chat, &once, &openai).0;
+        let back = written(Dialect::Chat, Dialect::Messages, &chat, &claude).0;
+        let again = written(Dialect::Messages, Dialect::Chat, &back, &openai).0;
+        prop_assert_eq!(again["messages"].to_string(), chat["messages"].to_string());
+    }
+}

@@ -1,0 +1,172 @@
+use super::replies::TOLD;
+use super::*;
+use crate::translate::stream::{Stream, UsageChunk};
+
+/// What a stream becomes: the data of each event, after its name where it has one.
+fn streamed(from: Dialect, to: Dialect, events: &[Value], last: &str) -> Vec<(String, Value)> {
+    let mut stream = Stream::new(from, to, &TOLD, UsageChunk::Asked).unwrap();
+    let mut out = String::new();
+    let events: Vec<String> = events.iter().map(Value::to_string).chain([last.to_owned()]).collect();
+    for event in &events {
+        stream.event(event.as_bytes(), None, &mut out).unwrap();
+    }
+    let data = |data: &str| serde_json::from_str(data).unwrap_or(Value::String(data.to_owned()));
+    out.split_terminator("\n\n")
+        .map(|event| match event.split_once("\ndata: ") {
+            Some((name, rest)) => (name.strip_prefix("event: ").unwrap().to_owned(), data(rest)),
+            None => (String::new(), data(event.strip_prefix("data: ").unwrap())),
+        })
+        .collect()
+}
+
+fn chunk(delta: Value, reason: Value) -> Value {
+    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "gpt-x",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+}
+
+fn call(index: u64, id: Value, name: Value, arguments: &str) -> Value {
+    let call = json!({"index": index, "id": id, "function": {"name": name, "arguments": arguments}});
+    chunk(json!({ "tool_calls": [call] }), Value::Null)
+}
+
+/// The blocks that a stream of Messages is put together to: kind, and text or arguments. Fails if they interleave.
+fn blocks(events: &[(String, Value)]) -> Vec<(String, String)> {
+    let (mut blocks, mut open) = (Vec::<(String, String)>::new(), false);
+    for (name, data) in events {
+        assert_eq!(data["type"], name.as_str());
+        match name.as_str() {
+            "content_block_start" => {
+                assert!(!open && data["index"] == blocks.len());
+                let block = &data["content_block"];
+                let kind = block["name"].as_str().or(block["type"].as_str()).unwrap();
+                blocks.push((kind.to_owned(), String::new()));
+                open = true;
+            }
+            "content_block_delta" => {
+                assert!(open && data["index"] == blocks.len() - 1);
+                let delta = &data["delta"];
+                let piece = delta["text"].as_str().or(delta["partial_json"].as_str()).unwrap();
+                blocks.last_mut().unwrap().1.push_str(piece);
+            }
+            "content_block_stop" => open = false,
+            _ => assert!(!open, "{name}"),
+        }
+    }
+    blocks
+}
+
+#[test]
+fn a_stream_of_chunks_becomes_events_of_messages() {
+    let null = Value::Null;
+    let events = [
+        json!({"id": "", "choices": [], "prompt_filter_results": []}),
+        chunk(json!({"role": "assistant", "content": ""}), null.clone()),
+        chunk(json!({"content": "H\u{2028}"}), null.clone()),
+        chunk(json!({"content": "i"}), null),
+        chunk(json!({}), json!("stop")),
+        json!({"id": "chatcmpl-1", "choices": [], "usage": {"prompt_tokens": 1}}),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    let names: Vec<&str> = said.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(blocks(&said), [("text".to_owned(), "H\u{2028}i".to_owned())]);
+    assert_eq!(
+        (&said[0].1["message"]["id"], &said[0].1["message"]["usage"]["input_tokens"]),
+        (&json!("msg_chatcmpl-1"), &json!(25))
+    );
+    assert_eq!(
+        (&said[5].1["delta"]["stop_reason"], &said[5].1["usage"]["output_tokens"]),
+        (&json!("end_turn"), &json!(9))
+    );
+}
+
+#[test]
+fn calls_that_come_in_turns_follow_one_another() {
+    let null = Value::Null;
+    let events = [
+        chunk(json!({"content": "x"}), null.clone()),
+        call(0, json!("c0"), json!("f"), ""),
+        call(1, json!("c1"), json!("g"), "{\"b\""),
+        call(0, null.clone(), null.clone(), "{\"a\":"),
+        call(1, null.clone(), null.clone(), ":2}"),
+        call(0, null.clone(), null, "1}"),
+        chunk(json!({}), json!("tool_calls")),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    let pair = |kind: &str, text: &str| (kind.to_owned(), text.to_owned());
+    assert_eq!(blocks(&said), [pair("text", "x"), pair("f", "{\"a\":1}"), pair("g", "{\"b\":2}")]);
+    assert_eq!(said[said.len() - 2].1["delta"]["stop_reason"], "tool_use");
+}
+
+#[test]
+fn events_of_messages_become_a_stream_of_chunks() {
+    let start =
+        |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let delta = |index: u64, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let stop = |index: u64| json!({"type": "content_block_stop", "index": index});
+    let events = [
+        json!({"type": "message_start", "message": {"id": "msg_1", "model": "claude-x", "content": [], "usage": {}}}),
+        start(0, json!({"type": "thinking", "thinking": "", "signature": ""})),
+        delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
+        delta(0, json!({"type": "signature_delta", "signature": "s"})),
+        stop(0),
+        json!({"type": "ping"}),
+        start(1, json!({"type": "text", "text": ""})),
+        delta(1, json!({"type": "text_delta", "text": "Hi"})),
+        stop(1),
+        start(2, json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}})),
+        delta(2, json!({"type": "input_json_delta", "partial_json": "{}"})),
+        stop(2),
+        start(3, json!({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}})),
+        delta(3, json!({"type": "input_json_delta", "partial_json": ""})),
+        delta(3, json!({"type": "input_json_delta", "partial_json": "{\"a\":1}"})),
+        stop(3),
+        start(4, json!({"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}})),
+        stop(4),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {}}),
+    ];
+    let said = streamed(Dialect::Messages, Dialect::Chat, &events, r#"{"type":"message_stop"}"#);
+    let deltas: Vec<&Value> = said.iter().map(|(_, data)| &data["choices"][0]["delta"]).collect();
+    let piece =
+        |index: u64, arguments: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]});
+    let begins = |index: u64, id: &str, name: &str| json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]});
+    let expected = [
+        json!({"role": "assistant", "content": "", "refusal": null}),
+        json!({"content": "Hi"}),
+        begins(0, "toolu_1", "f"),
+        piece(0, "{\"a\":1}"),
+        begins(1, "toolu_2", "g"),
+        piece(1, "{}"),
+        json!({}),
+        Value::Null,
+        Value::Null,
+    ];
+    assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
+    let (end, usage, done) = (&said[6].1, &said[7].1, &said[8].1);
+    assert_eq!((&end["choices"][0]["finish_reason"], &end["usage"]), (&json!("tool_calls"), &Value::Null));
+    assert!(end.as_object().unwrap().contains_key("usage"));
+    assert_eq!((&usage["choices"], &usage["usage"]["prompt_tokens"]), (&json!([]), &json!(100)));
+    assert_eq!(done, "[DONE]");
+}
+
+#[test]
+fn an_error_amid_a_stream_is_no_part_of_an_answer() {
+    for (from, to, data) in [
+        (Dialect::Chat, Dialect::Messages, r#"{"error":{"message":"x"}}"#),
+        (Dialect::Messages, Dialect::Chat, r#"{"type":"error","error":{"type":"overloaded_error"}}"#),
+    ] {
+        let mut stream = Stream::new(from, to, &TOLD, UsageChunk::Unasked).unwrap();
+        let mut out = String::new();
+        let error = stream.event(data.as_bytes(), None, &mut out).unwrap_err();
+        assert_eq!((error.to_string().as_str(), out.as_str()), ("`error` is no part of an answer", ""));
+    }
+}
