@@ -59,7 +59,7 @@ fn events(got: &Got) -> Vec<(String, Value)> {
     let event = |event: &str| {
         let (name, data) = event.split_once('\n')?;
         let data = data.strip_prefix("data: ").unwrap_or_else(|| panic!("no data in {event}"));
-        Some((name.strip_prefix("event: ")?.to_owned(), serde_json::from_str(data).unwrap()))
+        Some((name.strip_prefix("event: ")?.to_owned(), serde_json::from_str(data).expect("JSON")))
     };
     got.text().split_terminator("\n\n").filter_map(event).collect()
 }
