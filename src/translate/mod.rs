@@ -17,6 +17,7 @@ pub mod ids;
 pub mod messages;
 mod read;
 pub mod said;
+pub mod seals;
 pub mod stream;
 pub mod talk;
 pub mod write;
@@ -161,9 +162,11 @@ pub fn request(from: Dialect, to: Dialect, body: &[u8], terms: &Terms<'_>) -> Re
     }
 }
 
-/// What a whole answer does not say by itself, or not as everybody counts.
+/// What an answer does not say by itself, or not as everybody counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct Told<'t> {
+    /// The client's request, which answers in some dialects repeat.
+    pub request: &'t [u8],
     /// When it was made, in seconds since 1970.
     pub created_seconds: u64,
     /// What it used, as it was settled: an answer without figures has estimates.
@@ -175,7 +178,7 @@ pub struct Told {
 /// # Errors
 ///
 /// [`Untranslatable`] for what is no answer in its dialect; an error is none.
-pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told) -> Result<Written, Untranslatable> {
+pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told<'_>) -> Result<Written, Untranslatable> {
     let text = text_of(body)?;
     let reply = match from {
         Dialect::Chat => chat::read_reply::read(text)?,

@@ -7,6 +7,7 @@ use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 
 use super::said::Why;
+use super::talk::Sealed;
 use super::{Told, Untranslatable, chat, messages, text_of};
 
 /// What one event says, in nobody's dialect. Parts are told apart by the numbers that the provider gives them.
@@ -23,6 +24,16 @@ pub enum Event<'e> {
     Text(RawStr<'e>),
     /// More of why the model will not answer.
     Refusal(RawStr<'e>),
+    /// The model begins to think.
+    ThoughtBegins,
+    /// More of what may be read of its thoughts.
+    Thought(RawStr<'e>),
+    /// What follows is another part of them.
+    ThoughtBreaks,
+    /// The thoughts themselves.
+    Sealed(Sealed<'e>),
+    /// That was the thought.
+    ThoughtEnds,
     /// A call of a tool begins.
     CallBegins {
         /// Its number.
@@ -87,7 +98,7 @@ impl Stream {
     /// # Errors
     ///
     /// [`Untranslatable::Pair`] if one of the dialects has no streams here.
-    pub fn new(from: Dialect, to: Dialect, told: &Told, chunk: UsageChunk) -> Result<Self, Untranslatable> {
+    pub fn new(from: Dialect, to: Dialect, told: &Told<'_>, chunk: UsageChunk) -> Result<Self, Untranslatable> {
         let reader = match from {
             Dialect::Chat => Reader::Chat(chat::read_stream::Reader::default()),
             Dialect::Messages => Reader::Messages(messages::read_stream::Reader::default()),

@@ -169,7 +169,7 @@ pub(super) fn read_call(json: &str) -> Result<Call<'_>, Untranslatable> {
     };
     Ok(Call {
         id: given("messages.tool_calls.id", id)?.decode(),
-        name: given("messages.tool_calls.function.name", name)?,
+        name: given("messages.tool_calls.function.name", name)?.raw.into(),
         arguments: if function.is_some() { Arguments::Quoted(input) } else { Arguments::Text(input) },
     })
 }

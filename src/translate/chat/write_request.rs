@@ -165,23 +165,23 @@ impl<'b> Writer<'b> {
         if head.tools.is_empty() {
             return;
         }
-        match head.choice {
+        match &head.choice {
             None => {}
             Some(Choice::Auto) => _ = self.out.key("tool_choice").string("auto"),
             Some(Choice::Any) => _ = self.out.key("tool_choice").string("required"),
             Some(Choice::Never) => _ = self.out.key("tool_choice").string("none"),
             Some(Choice::Tool(name)) => {
                 self.out.key("tool_choice").object().key("type").string("function").key("function").object();
-                self.out.key("name").spelt(name.raw).end_object().end_object();
+                self.out.key("name").spelt(name).end_object().end_object();
             }
         }
         self.switch("parallel_tool_calls", head.parallel);
         self.out.key("tools").array();
         for tool in &head.tools {
             self.out.object().key("type").string("function").key("function").object();
-            self.out.key("name").spelt(tool.name.raw);
-            if let Some(description) = tool.description {
-                self.out.key("description").spelt(description.raw);
+            self.out.key("name").spelt(&tool.name);
+            if let Some(description) = &tool.description {
+                self.out.key("description").pieces(std::slice::from_ref(description));
             }
             match tool.input {
                 Input::Schema(schema) => _ = self.out.key("parameters").raw(schema),
@@ -207,6 +207,8 @@ impl<'b> Writer<'b> {
                 self.message.who = Some(who);
             }
             Item::Left(name) => self.dropped.note(name),
+            // The dialect has no thoughts.
+            Item::Reasons(_) => {}
             Item::Says(part) => self.message.parts.push(part),
             Item::Calls(call) => self.message.calls.push(call),
             Item::Answers(answer) => self.answer(answer)?,
@@ -326,7 +328,7 @@ impl<'b> Writer<'b> {
 /// Writes a call of a tool.
 pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
     out.object().key("id").string(&ids::from_messages(&call.id)).key("type").string("function");
-    out.key("function").object().key("name").spelt(call.name.raw).key("arguments");
+    out.key("function").object().key("name").spelt(&call.name).key("arguments");
     match call.arguments {
         Arguments::Json(json) => match wrapped(json) {
             Some(text) => _ = out.spelt(text.raw),
