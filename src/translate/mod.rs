@@ -16,10 +16,12 @@ pub mod effort;
 pub mod ids;
 pub mod messages;
 mod read;
+pub mod responses;
 pub mod said;
 pub mod seals;
 pub mod stream;
 pub mod talk;
+pub mod unwrap;
 pub mod write;
 
 use talk::Talk;
@@ -153,12 +155,12 @@ pub fn request(from: Dialect, to: Dialect, body: &[u8], terms: &Terms<'_>) -> Re
     let talk = match from {
         Dialect::Chat => chat::read_request::read(text)?,
         Dialect::Messages => messages::read_request::read(text)?,
-        Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::read_request::read(text)?,
     };
     match to {
         Dialect::Chat => chat::write_request::write(&talk, terms),
         Dialect::Messages => messages::write_request::write(&talk, terms),
-        Dialect::Responses => Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::write_request::write(&talk, terms),
     }
 }
 
@@ -183,12 +185,12 @@ pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told<'_>) -> Result
     let reply = match from {
         Dialect::Chat => chat::read_reply::read(text)?,
         Dialect::Messages => messages::read_reply::read(text)?,
-        Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::read_reply::read(text)?,
     };
     match to {
         Dialect::Chat => Ok(chat::write_reply::write(&reply, told)),
         Dialect::Messages => Ok(messages::write_reply::write(&reply, told)),
-        Dialect::Responses => Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::write_reply::write(&reply, told),
     }
 }
 
@@ -206,7 +208,7 @@ impl<'b> Talk<'b> {
         match self.from {
             Dialect::Chat => chat::read_turns::read(self.turns, each),
             Dialect::Messages => messages::read_turns::read(self.turns, each),
-            Dialect::Responses => Err(Untranslatable::Pair { from: self.from, to: self.from }),
+            Dialect::Responses => responses::read_turns::read(self.turns, each),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::reply::usage::Usage;
 
 use super::said::Why;
 use super::talk::Sealed;
-use super::{Told, Untranslatable, chat, messages, text_of};
+use super::{Told, Untranslatable, chat, messages, responses, text_of};
 
 /// What one event says, in nobody's dialect. Parts are told apart by the numbers that the provider gives them.
 #[derive(Debug)]
@@ -84,12 +84,14 @@ pub struct Stream {
 enum Reader {
     Chat(chat::read_stream::Reader),
     Messages(messages::read_stream::Reader),
+    Responses(responses::read_stream::Reader),
 }
 
 #[derive(Debug)]
 enum Writer {
     Chat(chat::write_stream::Writer),
     Messages(messages::write_stream::Writer),
+    Responses(Box<responses::write_stream::Writer>),
 }
 
 impl Stream {
@@ -102,12 +104,12 @@ impl Stream {
         let reader = match from {
             Dialect::Chat => Reader::Chat(chat::read_stream::Reader::default()),
             Dialect::Messages => Reader::Messages(messages::read_stream::Reader::default()),
-            Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+            Dialect::Responses => Reader::Responses(responses::read_stream::Reader::default()),
         };
         let writer = match to {
             Dialect::Chat => Writer::Chat(chat::write_stream::Writer::new(told, chunk)),
             Dialect::Messages => Writer::Messages(messages::write_stream::Writer::new(told)),
-            Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+            Dialect::Responses => Writer::Responses(Box::new(responses::write_stream::Writer::new(told)?)),
         };
         Ok(Self { reader, writer })
     }
@@ -128,10 +130,12 @@ impl Stream {
                 Ok(())
             }
             Writer::Messages(writer) => writer.event(event, usage, out),
+            Writer::Responses(writer) => writer.event(event, usage, out),
         };
         match reader {
             Reader::Chat(reader) => reader.read(text, &mut each),
             Reader::Messages(reader) => reader.read(text, &mut each),
+            Reader::Responses(reader) => reader.read(text, &mut each),
         }
     }
 }

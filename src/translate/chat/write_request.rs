@@ -22,7 +22,7 @@ use super::read_turns::TOOL_ERROR;
 /// The most texts that may end an answer.
 const STOP_MAX: usize = 4;
 /// The longest name of a user, in characters; longer ones are hashed.
-const USER_CHARACTERS_MAX: usize = 64;
+pub(in super::super) const USER_CHARACTERS_MAX: usize = 64;
 
 /// Writes a request.
 ///
@@ -364,7 +364,7 @@ fn takes_top_k(vendor: &str) -> bool {
 }
 
 /// The text that stands in arguments which were no object.
-fn wrapped(json: &str) -> Option<RawStr<'_>> {
+pub(in super::super) fn wrapped(json: &str) -> Option<RawStr<'_>> {
     if !json.get(1..)?.trim_start().starts_with("\"_raw\"") {
         return None;
     }
