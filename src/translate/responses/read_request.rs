@@ -19,6 +19,15 @@ const MEANING: [&str; 6] =
 /// Members that say nothing of the answer, or what is so without them.
 const NEUTRAL: [&str; 2] = ["client_metadata", "stream_options"];
 
+/// Members of a tool that only steer how it is offered, each as it is left out.
+const WITHOUT_COUNTERPART: [(&str, &str); 5] = [
+    ("format", "tools.format"),
+    ("defer_loading", "tools.defer_loading"),
+    ("async", "tools.async"),
+    ("allowed_callers", "tools.allowed_callers"),
+    ("output_schema", "tools.output_schema"),
+];
+
 /// What a client may ask to be included that no answer of another dialect has anything of.
 const SEALED: &str = "reasoning.encrypted_content";
 
@@ -225,12 +234,12 @@ impl<'b> Offered<'b> {
                 "parameters" => &mut tool.parameters,
                 "strict" => &mut tool.strict,
                 "tools" => &mut tool.inner,
-                "format" if !is_free(value) => return Ok(tool.others.push(("tools.format", value))),
-                "defer_loading" => return Ok(tool.others.push(("tools.defer_loading", value))),
-                "async" => return Ok(tool.others.push(("tools.async", value))),
-                "allowed_callers" => return Ok(tool.others.push(("tools.allowed_callers", value))),
-                "output_schema" => return Ok(tool.others.push(("tools.output_schema", value))),
-                _ => return Ok(()),
+                "format" if is_free(value) => return Ok(()),
+                other => {
+                    let without = WITHOUT_COUNTERPART.iter().find(|(name, _)| *name == other);
+                    tool.others.extend(without.map(|(_, field)| (*field, value)));
+                    return Ok(());
+                }
             };
             *place = Some(value);
             Ok(())
