@@ -51,7 +51,7 @@ impl Passing {
     /// # Errors
     ///
     /// [`Untranslatable::Pair`] where nobody translates.
-    pub fn said_in(self, to: Dialect, told: &Told, call: &CallFacts) -> Result<Self, Untranslatable> {
+    pub fn said_in(self, to: Dialect, told: &Told<'_>, call: &CallFacts) -> Result<Self, Untranslatable> {
         let stream = Stream::new(self.dialect(), to, told, usage_chunk(call))?;
         Ok(Self { translation: Some(Box::new(Translation { stream, to, said: String::new() })), ..self })
     }
@@ -165,22 +165,34 @@ impl Passing {
     }
 
     /// An error of ours as the last event, in the client's dialect.
-    pub(super) fn told(&self, error: &ApiError, call: &CallFacts) -> String {
-        let failed = if self.is_translated() { None } else { self.tap.failed_ending(error) };
-        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, self.events))
+    pub(super) fn told(&mut self, error: &ApiError, call: &CallFacts) -> String {
+        let (failed, sequence) = match &mut self.translation {
+            None => (self.tap.failed_ending(error), self.events),
+            Some(translation) => {
+                let failed = translation.failed((error.code.as_str(), &error.message));
+                (failed, translation.stream.sequence())
+            }
+        };
+        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, sequence))
     }
 }
 
 impl Passing {
     /// The provider's error as the last event, in the client's dialect.
-    pub(super) fn retold(&self, (data, event): (&[u8], &[u8]), status: u16, call: &CallFacts) -> Bytes {
-        match &self.translation {
-            None => Bytes::copy_from_slice(event),
-            Some(translation) => {
-                let retold = Retold::of(data, self.dialect(), translation.to, status);
-                retold.event(call.id, self.events).into()
-            }
-        }
+    pub(super) fn retold(&mut self, (data, event): (&[u8], &[u8]), status: u16, call: &CallFacts) -> Bytes {
+        let from = self.dialect();
+        let Some(translation) = &mut self.translation else { return Bytes::copy_from_slice(event) };
+        let retold = Retold::of(data, from, translation.to, status);
+        let failed = translation.failed(retold.words());
+        failed.unwrap_or_else(|| retold.event(call.id, translation.stream.sequence())).into()
+    }
+}
+
+impl Translation {
+    /// The answer as one that failed, where the client's dialect has such.
+    fn failed(&mut self, why: (&str, &str)) -> Option<String> {
+        let mut text = String::new();
+        self.stream.fail(why, &mut text).then_some(text)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Translated {
     pub dialect: Dialect,
     /// The body.
     pub body: Bytes,
+    /// The client's own, which answers of some dialects repeat.
+    pub request: Bytes,
     /// What of the client's is not in it.
     pub dropped: Dropped,
     /// The output limit that it has for want of one of the client's.

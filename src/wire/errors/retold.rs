@@ -49,6 +49,11 @@ impl Retold {
         Self { status, to, kind, code, message: message(said, is_too_long && to == Dialect::Messages) }
     }
 
+    /// What programs know it by, and what people do.
+    pub fn words(&self) -> (&str, &str) {
+        (self.code.as_deref().unwrap_or(self.kind), &self.message)
+    }
+
     /// As a body.
     pub fn body(&self, request: RequestId) -> String {
         let Self { kind, code, message, .. } = self;
