@@ -20,6 +20,7 @@ use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::memory::HeldBytes;
 use crate::reply::facts::Facts;
+use crate::translate::{self, stream::UsageChunk};
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
 use crate::wire::tap;
@@ -106,6 +107,21 @@ impl Row {
         dialect == self.dialect || (dialect, self.dialect) == (Dialect::Responses, Dialect::Chat)
     }
 
+    /// The dialect in which it is called for a client who speaks `client`: the client's own wherever it has that, else the
+    /// first that it has and that the client's words can be said in. `None`: it cannot be called for such a client.
+    pub fn called_in(&self, client: Dialect) -> Option<Dialect> {
+        if self.speaks(client) {
+            return Some(client);
+        }
+        // Models of OpenAI's that think take tools in Responses alone, and only there are their thoughts kept.
+        let by_preference = match client {
+            Dialect::Chat => [Dialect::Messages, Dialect::Responses],
+            Dialect::Messages => [Dialect::Responses, Dialect::Chat],
+            Dialect::Responses => [Dialect::Chat, Dialect::Messages],
+        };
+        by_preference.into_iter().find(|to| self.speaks(*to) && translate::is_known(client, *to))
+    }
+
     /// The dialect of its protocol.
     pub fn dialect(&self) -> Dialect {
         self.dialect
@@ -124,6 +140,14 @@ impl Row {
     /// Whether usage may be asked for by an edit.
     pub(super) fn metering(&self) -> Metering {
         self.metering
+    }
+
+    /// Whether a stream that was written for it asks for its usage.
+    pub fn usage_of_streams(&self) -> UsageChunk {
+        match self.metering {
+            Metering::Inject => UsageChunk::Asked,
+            Metering::Observe => UsageChunk::Unasked,
+        }
     }
 
     /// The headers of every call.

@@ -24,6 +24,7 @@ pub mod talk;
 pub mod unwrap;
 pub mod write;
 
+use stream::UsageChunk;
 use talk::Talk;
 
 /// How many names of what was left out are kept.
@@ -103,6 +104,11 @@ impl Dropped {
         self.0.iter().map(AsRef::as_ref)
     }
 
+    /// The same, as a header has them.
+    pub fn list(&self) -> String {
+        self.0.join(", ")
+    }
+
     /// Whether nothing was left out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -120,6 +126,13 @@ pub struct Terms<'t> {
     pub output_limit: u64,
     /// Whether a target that caches what it is told to is told to.
     pub caching: Caching,
+    /// Whether a stream is asked for its usage, where the dialect wants to be asked.
+    pub usage: UsageChunk,
+}
+
+/// Whether anything is said from the one dialect in the other.
+pub fn is_known(from: Dialect, to: Dialect) -> bool {
+    from != to
 }
 
 /// Whether a provider is told what to cache where the client's dialect has no words for it.

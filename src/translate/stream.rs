@@ -57,6 +57,8 @@ pub enum Event<'e> {
     },
     /// The answer is complete but for its figures.
     Ends(Why<'e>),
+    /// The answer goes on, and says nothing yet.
+    Ping,
     /// Nothing follows.
     Over,
 }
@@ -124,18 +126,68 @@ impl Stream {
     pub fn event(&mut self, data: &[u8], usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
         let text = text_of(data)?;
         let Self { reader, writer } = self;
-        let mut each = |event: Event<'_>| match writer {
-            Writer::Chat(writer) => {
-                writer.event(event, usage, out);
-                Ok(())
-            }
-            Writer::Messages(writer) => writer.event(event, usage, out),
-            Writer::Responses(writer) => writer.event(event, usage, out),
-        };
+        let mut each = |event: Event<'_>| writer.event(event, usage, out);
         match reader {
             Reader::Chat(reader) => reader.read(text, &mut each),
             Reader::Messages(reader) => reader.read(text, &mut each),
             Reader::Responses(reader) => reader.read(text, &mut each),
+        }
+    }
+
+    /// Writes behind `out` what a provider's stream lacks that ended without its terminator.
+    ///
+    /// # Errors
+    ///
+    /// As [`event`](Self::event).
+    pub fn over(&mut self, usage: Usage, out: &mut String) -> Result<(), Untranslatable> {
+        self.writer.event(Event::Over, Some(usage), out)
+    }
+
+    /// What ends the stream with an error, if its dialect has a way of its own to say that an answer which has begun fails.
+    pub fn failed(&self, code: &str, message: &str) -> Option<String> {
+        match &self.writer {
+            Writer::Responses(writer) => writer.failed(code, message),
+            Writer::Chat(_) | Writer::Messages(_) => None,
+        }
+    }
+
+    /// The number of the next event, where the dialect numbers them.
+    pub fn sequence(&self) -> Option<u64> {
+        match &self.writer {
+            Writer::Responses(writer) => Some(writer.sequence()),
+            Writer::Chat(_) | Writer::Messages(_) => None,
+        }
+    }
+
+    /// How many bytes wait for what must come before them, or are kept to be told once more.
+    pub fn waiting_bytes(&self) -> usize {
+        match &self.writer {
+            Writer::Chat(_) => 0,
+            Writer::Messages(writer) => writer.waiting_bytes(),
+            Writer::Responses(writer) => writer.kept_bytes(),
+        }
+    }
+
+    /// Writes behind `out` what ends the answer here, at its limit of tokens: the end of what is open, usage, the terminator.
+    ///
+    /// # Errors
+    ///
+    /// As [`event`](Self::event).
+    pub fn cut(&mut self, usage: Usage, out: &mut String) -> Result<(), Untranslatable> {
+        self.writer.event(Event::Ends(Why::Length), Some(usage), out)?;
+        self.writer.event(Event::Over, Some(usage), out)
+    }
+}
+
+impl Writer {
+    fn event(&mut self, event: Event<'_>, usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
+        match self {
+            Self::Chat(writer) => {
+                writer.event(event, usage, out);
+                Ok(())
+            }
+            Self::Messages(writer) => writer.event(event, usage, out),
+            Self::Responses(writer) => writer.event(event, usage, out),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::wire::vendors::output_limit_member;
 use super::super::effort::reasons;
 use super::super::messages::write_request::NO_OBJECT;
 use super::super::read::{members, string};
+use super::super::stream::UsageChunk;
 use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Source, Talk, Text, Tier, Who,
 };
@@ -77,7 +78,10 @@ impl<'b> Writer<'b> {
             self.out.key(output_limit_member(Dialect::Chat, terms.vendor)).number(limit);
         }
         if head.stream {
-            self.out.key("stream").raw("true").key("stream_options").raw(r#"{"include_usage":true}"#);
+            self.out.key("stream").raw("true");
+            if terms.usage == UsageChunk::Asked {
+                self.out.key("stream_options").raw(r#"{"include_usage":true}"#);
+            }
         }
         let is_reasoner = self.is_openai && reasons(terms.vendor, terms.model);
         self.stop(&head.stop, is_reasoner)?;

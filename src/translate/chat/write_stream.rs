@@ -65,6 +65,8 @@ impl Writer {
                 out.key("choices").array().object().key("index").number(0).key("delta").object().end_object();
                 out.key("logprobs").raw("null").key("finish_reason").string(reason(why)).end_object().end_array();
             }),
+            // No chunk says nothing; a comment keeps a connection busy as well.
+            Event::Ping => out.push_str(": ping\n\n"),
             Event::Over => {
                 if self.chunk == UsageChunk::Asked {
                     let usage = self.usage;

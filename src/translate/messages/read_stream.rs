@@ -53,6 +53,7 @@ impl Reader {
             ("content_block_stop", _, _) => self.call.take().map_or(Ok(()), |index| each(Event::CallEnds { index })),
             ("message_delta", Some(delta), _) => self.end(delta, each),
             ("message_stop", ..) => each(Event::Over),
+            ("ping", ..) => each(Event::Ping),
             ("error", ..) => Err(Untranslatable::field("error", "is no part of an answer")),
             // New kinds come without notice.
             _ => Ok(()),

@@ -119,6 +119,7 @@ impl Writer {
             }
             Event::Ends(why) => {
                 self.close(out);
+                self.waiting_bytes = 0;
                 for call in std::mem::take(&mut self.waiting) {
                     self.call(call.index, &call.id, &call.name, out);
                     self.piece(&call.arguments, out);
@@ -127,9 +128,15 @@ impl Writer {
                 let (reason, stop) = reason(why, self.has_calls, self.has_refusal);
                 self.ended = Some((reason, stop.map(|text| text.raw.to_owned())));
             }
+            Event::Ping => write("ping", out, |_| {}),
             Event::Over => self.end(out),
         }
         Ok(())
+    }
+
+    /// What waits of calls, in bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     fn waits(&mut self, bytes: usize) -> Result<(), Untranslatable> {

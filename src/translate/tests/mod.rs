@@ -13,7 +13,7 @@ mod to_messages;
 mod to_responses;
 
 fn terms<'t>(vendor: &'t str, model: &'t str) -> Terms<'t> {
-    Terms { vendor, model, output_limit: 4_096, caching: Caching::AsMarked }
+    Terms { vendor, model, output_limit: 4_096, caching: Caching::AsMarked, usage: UsageChunk::Asked }
 }
 
 /// What a body becomes and what is left out of it.

@@ -12,6 +12,7 @@ pub(super) fn streamed(from: Dialect, to: Dialect, events: &[Value], last: &str)
     }
     let data = |data: &str| serde_json::from_str(data).unwrap_or(Value::String(data.to_owned()));
     out.split_terminator("\n\n")
+        .filter(|event| !event.starts_with(':'))
         .map(|event| match event.split_once("\ndata: ") {
             Some((name, rest)) => (name.strip_prefix("event: ").unwrap().to_owned(), data(rest)),
             None => (String::new(), data(event.strip_prefix("data: ").unwrap())),
