@@ -113,10 +113,9 @@ impl Row {
         if self.speaks(client) {
             return Some(client);
         }
-        // Models of OpenAI's that think take tools in Responses alone, and only there are their thoughts kept.
         let by_preference = match client {
             Dialect::Chat => [Dialect::Messages, Dialect::Responses],
-            Dialect::Messages => [Dialect::Responses, Dialect::Chat],
+            Dialect::Messages => [Dialect::Chat, Dialect::Responses],
             Dialect::Responses => [Dialect::Chat, Dialect::Messages],
         };
         by_preference.into_iter().find(|to| self.speaks(*to) && translate::is_known(client, *to))

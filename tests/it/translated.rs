@@ -214,15 +214,6 @@ async fn of_rows_of_one_model_those_come_first_that_need_no_translation() {
 }
 
 #[tokio::test]
-async fn whoever_speaks_responses_is_told_that_no_row_can_be_called() {
-    let world = to_claude([Reply::text("ok")]).start().await;
-    let body = json!({"model": OPUS, "input": "hi"}).to_string();
-    let got = whole(world.send(Method::POST, "/v1/responses", &[], body.into()).await).await;
-    assert_eq!((got.status, &*got.code()), (404, "model_not_found"), "{}", got.text());
-    assert_eq!(world.provider.arrivals(), 0);
-}
-
-#[tokio::test]
 async fn tokens_of_what_would_be_translated_are_counted_here_as_it_would_leave() {
     let world = to_luna([Reply::text("ok")]).start().await;
     let count = |body: String| world.send(Method::POST, "/v1/messages/count_tokens", &[], body.into());
