@@ -32,7 +32,6 @@ use tokio::time::Instant;
 use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
-use crate::dialect::Dialect;
 use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
@@ -51,7 +50,7 @@ use crate::wire::errors::{ApiError, Code};
 
 use hold::Purse;
 use live::Live;
-use refusals::{failed_reply, status_of, unspoken};
+use refusals::{failed_reply, status_of};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
@@ -181,9 +180,7 @@ impl Gateway {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.turn_away(&facts, error),
         };
-        if let Err(error) = self.keep_callable(&facts, &mut plan) {
-            return self.turn_away(&facts, error);
-        }
+        self.prefer_speaking(&facts, &mut plan);
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
@@ -230,27 +227,13 @@ impl Gateway {
         tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
     }
 
-    /// Leaves only targets in a plan that can be called for the client. Among rows of one model, those that speak as the client
-    /// does come first: what need not be translated is not.
-    fn keep_callable(&self, call: &CallFacts, plan: &mut Plan) -> Result<(), ApiError> {
-        let Some(dialect) = call.surface.speaks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
-            return Ok(());
-        };
-        let called_in = |target: &ModelRef| self.providers.row(&target.provider)?.called_in(dialect);
-        plan.targets.retain(|target| called_in(target).is_some());
+    /// Among rows of one model, has those come first that speak as the client does: what need not be translated is not.
+    fn prefer_speaking(&self, call: &CallFacts, plan: &mut Plan) {
+        let Some(dialect) = call.surface.speaks().filter(|dialect| !self.providers.all_speak(*dialect)) else { return };
+        let speaks = |target: &ModelRef| self.providers.row(&target.provider).is_some_and(|row| row.speaks(dialect));
         for rows in plan.targets.chunk_by_mut(|one, next| one.model == next.model) {
-            rows.sort_by_key(|target| called_in(target) != Some(dialect));
+            rows.sort_by_key(|target| !speaks(target));
         }
-        match plan.targets.is_empty() {
-            true => Err(unspoken(dialect)),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether some target of a plan can be called for a client of a dialect.
-    pub fn can_answer(&self, plan: &Plan, dialect: Dialect) -> bool {
-        let called_in = |target: &ModelRef| self.providers.row(&target.provider)?.called_in(dialect);
-        plan.targets.iter().any(|target| called_in(target).is_some())
     }
 
     /// The targets of a plan that will not be called, but as the last hope.
@@ -271,7 +254,7 @@ impl Gateway {
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            let worded = match translating::dialect_for(&call, row) {
+            let worded = match translating::dialect_for(&call, row, target) {
                 None => row.word(&call, target),
                 Some(dialect) => {
                     let kept = said.take().filter(|_| attempts.tries() > 1);
@@ -384,7 +367,7 @@ impl Gateway {
                 let json = match (json, translated) {
                     (Ok(json), Some((translated, held))) => {
                         headers = translating::headers(headers, outbound.dialect, meter.call());
-                        Box::pin(translating::retell((json, held), translated, &mut meter)).await
+                        Box::pin(translating::retell(json, held, translated, &mut meter)).await
                     }
                     (json, _) => json,
                 };

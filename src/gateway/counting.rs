@@ -42,9 +42,7 @@ impl Gateway {
             Ok(decided) => decided.into_parts().0,
             Err(error) => return self.turn_away(&facts, error),
         };
-        if let Err(error) = self.keep_callable(&facts, &mut plan) {
-            return self.turn_away(&facts, error);
-        }
+        self.prefer_speaking(&facts, &mut plan);
         let plan = Arc::new(plan);
         let mut meter = Meter::open(&self.accounts, book, &facts, &plan);
         meter.count_as(running);
@@ -53,7 +51,7 @@ impl Gateway {
         let mut failure = Failure::Connect { why: "no target is up" };
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            if let Some(dialect) = translating::dialect_for(&call, row) {
+            if let Some(dialect) = translating::dialect_for(&call, row, target) {
                 match Box::pin(self.count_here(&call, (row, target), dialect, &meter)).await {
                     Ok((mut reply, dropped)) => {
                         meter.counted(reply.status.as_u16());

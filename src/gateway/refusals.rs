@@ -39,18 +39,6 @@ pub(super) fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Nobody who serves the model can be called for the client.
-pub(super) fn unspoken(dialect: Dialect) -> ApiError {
-    let wanted = match dialect {
-        Dialect::Chat | Dialect::Messages => "`openai` or `anthropic`",
-        Dialect::Responses => "`openai`",
-    };
-    let message = format!(
-        "no provider row that serves this model can be called for this path; wanted one with `protocol:` {wanted}"
-    );
-    ApiError::new(Code::ModelNotFound, message).param("model")
-}
-
 pub(super) fn refusal_of(why: NoPlan) -> ApiError {
     match why {
         NoPlan::EmptyTier(tier) => {

@@ -25,9 +25,9 @@ use crate::wire::errors::{ApiError, Code};
 const ADDED_BYTES: usize = 64 << 10;
 
 /// The dialect that a call is to be translated to for a row; `None`: it is called in the client's own.
-pub(super) fn dialect_for(call: &Call, row: &Row) -> Option<Dialect> {
+pub(super) fn dialect_for(call: &Call, row: &Row, target: &ModelRef) -> Option<Dialect> {
     let client = call.facts.surface.speaks()?;
-    if row.speaks(client) { None } else { row.called_in(client) }
+    if row.speaks(client) { None } else { Some(row.called_in(client, target.model.as_str())) }
 }
 
 impl Gateway {
@@ -61,9 +61,9 @@ impl Gateway {
         Ok(Arc::new(Translated {
             dialect,
             body: held.around(body.into()),
+            request: call.body.clone(),
             dropped,
             given_limit: is_given.then_some(output_limit),
-            request: if from == Dialect::Responses { call.body.clone() } else { Bytes::new() },
             usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
         }))
     }
@@ -96,24 +96,21 @@ fn untranslatable(error: &Untranslatable, target: &ModelRef) -> ApiError {
 pub(super) fn passing(passing: Passing, translated: &Translated, meter: &Meter) -> Result<Passing, Untranslatable> {
     let call = meter.call();
     let to = call.surface.errors();
-    let told = Told { request: &translated.request, created_seconds: seconds(call), usage: meter.usage() };
-    passing.said_in(to, &told, call)
+    passing.said_in(to, &told(&translated.request, meter), call)
 }
 
 /// Says a whole answer in the client's dialect, and takes note of what is left out.
 pub(super) async fn retell(
-    (json, mut held): (Bytes, HeldBytes),
+    json: Bytes,
+    mut held: HeldBytes,
     translated: &Translated,
     meter: &mut Meter,
 ) -> Result<Bytes, Failure> {
-    let (from, request) = (translated.dialect, translated.request.clone());
-    let (to, created_seconds, usage) = (meter.call().surface.errors(), seconds(meter.call()), meter.usage());
+    let (from, to, request) = (translated.dialect, meter.call().surface.errors(), translated.request.clone());
+    let (created_seconds, usage) = (created_seconds(meter), meter.usage());
     held.resize(2 * json.len() + ADDED_BYTES).map_err(|_| Failure::NoRoom)?;
     let is_small = json.len() <= DECIDED_AT_ONCE_BYTES_MAX;
-    let write = move || {
-        let told = Told { request: &request, created_seconds, usage };
-        translate::reply(from, to, &json, &told)
-    };
+    let write = move || translate::reply(from, to, &json, &Told { request: &request, created_seconds, usage });
     let written = if is_small {
         write()
     } else {
@@ -126,9 +123,12 @@ pub(super) async fn retell(
     Ok(held.around(body.into()))
 }
 
-/// When a call came, in seconds since 1970.
-fn seconds(call: &CallFacts) -> u64 {
-    u64::try_from(call.at_ms / 1000).unwrap_or_default()
+fn told<'r>(request: &'r [u8], meter: &Meter) -> Told<'r> {
+    Told { request, created_seconds: created_seconds(meter), usage: meter.usage() }
+}
+
+fn created_seconds(meter: &Meter) -> u64 {
+    u64::try_from(meter.call().at_ms / 1000).unwrap_or_default()
 }
 
 /// The headers of an answer that are for clients of another dialect too.

@@ -45,14 +45,14 @@ pub struct Translated {
     pub dialect: Dialect,
     /// The body.
     pub body: Bytes,
+    /// The client's own, which answers of some dialects repeat.
+    pub request: Bytes,
     /// What of the client's is not in it.
     pub dropped: Dropped,
     /// The output limit that it has for want of one of the client's.
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
-    /// The client's own body, where its answer repeats some of it.
-    pub request: Bytes,
 }
 
 impl Worded {

@@ -20,7 +20,8 @@ use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::memory::HeldBytes;
 use crate::reply::facts::Facts;
-use crate::translate::{self, stream::UsageChunk};
+use crate::translate::effort::is_openai_reasoner;
+use crate::translate::stream::UsageChunk;
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
 use crate::wire::tap;
@@ -107,18 +108,16 @@ impl Row {
         dialect == self.dialect || (dialect, self.dialect) == (Dialect::Responses, Dialect::Chat)
     }
 
-    /// The dialect in which it is called for a client who speaks `client`: the client's own wherever it has that, else the
-    /// first that it has and that the client's words can be said in. `None`: it cannot be called for such a client.
-    pub fn called_in(&self, client: Dialect) -> Option<Dialect> {
-        if self.speaks(client) {
-            return Some(client);
+    /// The dialect in which a model of its is called for a client who speaks `client`: the client's own wherever it has that.
+    /// OpenAI's models that reason keep their thoughts, and take tools beside them, in Responses alone; everybody else is
+    /// called as the row's protocol has it. <https://platform.openai.com/docs/guides/reasoning>
+    pub fn called_in(&self, client: Dialect, model: &str) -> Dialect {
+        let is_openai = matches!(&*self.vendor, "openai" | "azure");
+        match self.dialect {
+            _ if self.speaks(client) => client,
+            Dialect::Chat if is_openai && is_openai_reasoner(model) => Dialect::Responses,
+            dialect => dialect,
         }
-        let by_preference = match client {
-            Dialect::Chat => [Dialect::Messages, Dialect::Responses],
-            Dialect::Messages => [Dialect::Chat, Dialect::Responses],
-            Dialect::Responses => [Dialect::Chat, Dialect::Messages],
-        };
-        by_preference.into_iter().find(|to| self.speaks(*to) && translate::is_known(client, *to))
     }
 
     /// The dialect of its protocol.

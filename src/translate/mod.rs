@@ -130,11 +130,6 @@ pub struct Terms<'t> {
     pub usage: UsageChunk,
 }
 
-/// Whether anything is said from the one dialect in the other.
-pub fn is_known(from: Dialect, to: Dialect) -> bool {
-    from != to
-}
-
 /// Whether a provider is told what to cache where the client's dialect has no words for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Caching {
