@@ -74,6 +74,7 @@ fn kinds(events: &[Value]) -> Vec<&str> {
 fn settled_as_billed(world: &World, attempts: usize) {
     world.the_ledger_holds_the_invoice();
     let rows = world.attempts();
+    dbg!(world.rows("select unknown_reason, priced_tier, fate, source from attempts_v1"));
     let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
     let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
     assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
@@ -257,4 +258,22 @@ async fn errors_and_refusals_are_told_in_the_words_of_responses() {
         "{}",
         got.text()
     );
+}
+
+const LUNA: &str = "gpt-5.6-luna";
+
+#[tokio::test]
+async fn why_a_response_ended_is_told_to_clients_of_messages() {
+    let calls = || Reply::calls("read", json!({"path": "a"}));
+    let world = Setup::of(crate::support::luna([calls(), Reply::tokens(50), Reply::refuses("no")])).start().await;
+    let tools = json!([{"name": "read", "input_schema": {"type": "object"}}]);
+    for (limit, reason) in [(1000, "tool_use"), (20, "max_tokens"), (1000, "refusal")] {
+        let body = json!({"model": LUNA, "max_tokens": limit, "stream": true, "tools": tools,
+            "messages": [{"role": "user", "content": "hi"}]});
+        let got = whole(world.send(Method::POST, "/v1/messages", &[], body.to_string().into()).await).await;
+        let told = format!("\"stop_reason\":\"{reason}\"");
+        assert!(got.text().contains(&told), "{reason} in {}", got.text());
+    }
+    assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/responses"));
+    settled_as_billed(&world, 3);
 }
