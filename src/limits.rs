@@ -202,9 +202,9 @@ pub const EXPORT_CALLS_MAX: usize = 2_000_000;
 pub const EXPORT_MOST_NANO: i64 = 1_000_000_000_000_000;
 /// Most findings that a look through a ledger lists; all are counted.
 pub const LEDGER_FINDINGS_MAX: usize = 100;
-/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
-/// at about 2 KB each until they are written.
-pub const LEDGER_BATCH_BYTES_MAX: usize = 256 << 10;
+/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some thousand requests,
+/// at about 2 KB each until they are written. A request that is cut in two by the end of a batch costs three times as much.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 768 << 10;
 /// Most problems that are told of a file; the others are counted.
 pub const PROBLEMS_SHOWN_MAX: usize = 100;
 /// Longest pattern that a file may have for names or paths, in bytes.
