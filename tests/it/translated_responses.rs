@@ -74,7 +74,6 @@ fn kinds(events: &[Value]) -> Vec<&str> {
 fn settled_as_billed(world: &World, attempts: usize) {
     world.the_ledger_holds_the_invoice();
     let rows = world.attempts();
-    dbg!(world.rows("select unknown_reason, priced_tier, fate, source from attempts_v1"));
     let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
     let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
     assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
@@ -276,4 +275,57 @@ async fn why_a_response_ended_is_told_to_clients_of_messages() {
     }
     assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/responses"));
     settled_as_billed(&world, 3);
+}
+
+/// Recordings of providers' streams, and what their clients are sent of them: files beside each other, whose changes are read like
+/// code. Those of Messages are `translated`'s. With `FARTHING_WRITES_GOLDEN` in the environment the second is written anew.
+#[tokio::test]
+async fn recorded_streams_are_told_to_clients_of_responses_and_from_it_as_they_were() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let folder = tests.join("translated_responses");
+    let mut recordings: Vec<std::path::PathBuf> = [tests.join("translated"), folder.clone()]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("the folder"))
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    recordings.sort();
+    let mut told = 0;
+    for recording in recordings {
+        let name = recording.file_name().and_then(|name| name.to_str()?.strip_suffix(".in.sse")).unwrap_or_default();
+        let recorded = || std::fs::read_to_string(&recording).expect("a recording");
+        let reply = || Reply::raw_events(recorded().split_inclusive("\n\n").map(str::to_owned).collect::<Vec<_>>());
+        let got = if name.starts_with("messages_") {
+            let world = to_claude([reply()]).server("cost_comment: off").start().await;
+            let include = json!(["reasoning.encrypted_content"]);
+            send(&world, asking(json!({"stream": true, "include": include}))).await
+        } else if name.starts_with("responses_") {
+            let world = Setup::of(crate::support::luna([reply()])).server("cost_comment: off").start().await;
+            let body = json!({"model": LUNA, "max_tokens": 1000, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+            whole(world.send(Method::POST, "/v1/messages", &[], body.to_string().into()).await).await
+        } else {
+            continue;
+        };
+        told += 1;
+        let text = got.text().replace(got.header("x-request-id"), "REQUEST");
+        let text =
+            ["\"created_at\":", "\"completed_at\":"].iter().fold(text, |text, member| without_time(&text, member));
+        let golden = folder.join(format!("{name}.out.sse"));
+        if std::env::var_os("FARTHING_WRITES_GOLDEN").is_some() {
+            std::fs::write(&golden, &text).expect("a file");
+        }
+        assert_eq!(text, std::fs::read_to_string(&golden).unwrap_or_default(), "{name}");
+    }
+    assert!(told >= 10, "{told} recordings");
+}
+
+/// Whatever was made now was made at 0.
+fn without_time(text: &str, member: &str) -> String {
+    let mut parts = text.split(member);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        let time = if rest.len() < part.len() { "0" } else { "" };
+        told.extend([member, time, rest]);
+    }
+    told
 }
