@@ -58,5 +58,6 @@ mod support;
 mod tls;
 mod tokens;
 mod translated;
+mod translated_responses;
 mod translation_manual;
 mod vendors;
