@@ -1,5 +1,7 @@
 //! `farthing check`: everything that can be known about a configuration and its policies without starting it.
 
+mod providers;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +22,8 @@ use crate::policy::{AppliesTo, Policy, Set};
 use crate::problem::Problem;
 use crate::server::{KeyRing, tls};
 use crate::task::Tier;
+
+use providers::Told;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -79,12 +83,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments.format {
         Format::Json => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            say!("{}", json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings }));
+            let rows = config.iter().flat_map(|(config, book)| config.providers.iter().map(|row| Told::of(row, book)));
+            let rows: Vec<_> = rows.map(|told| told.json()).collect();
+            let told =
+                json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings, "providers": rows });
+            say!("{told}");
         }
         Format::Table => {
             if ok {
                 say!("{source}: ok");
-                config.iter().for_each(|(config, _)| describe(config, &keys));
+                config.iter().for_each(|(config, book)| describe(config, book, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
                 answered.iter().for_each(|line| say!("  {line}"));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
@@ -219,10 +227,10 @@ fn describe_terms(config: &Config, keys: &KeyRing) {
     keys.iter().for_each(|key| told(&format!("key {}", key.id), &key.terms));
 }
 
-fn describe(config: &Config, keys: &KeyRing) {
+fn describe(config: &Config, book: &Book, keys: &KeyRing) {
     for row in &config.providers {
-        let key = if row.key.is_some() { "with a key" } else { "without a key" };
-        say!("  provider {}: {} {key}", row.id, row.base_url);
+        let told = Told::of(row, book);
+        told.lines().for_each(|line| say!("  {line}"));
     }
     for tier in Tier::ALL {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();

@@ -80,13 +80,21 @@ pub(super) struct Cors {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Provider {
+    pub preset: Field<String>,
     pub protocol: Field<String>,
     pub base_url: Field<String>,
+    pub region: Field<String>,
+    pub resource: Field<String>,
+    pub project: Field<String>,
+    pub location: Field<String>,
     pub key: Field<String>,
+    pub auth: Field<String>,
+    pub speaks: Field<Texts>,
     pub models: Field<Texts>,
     pub vendor: Field<String>,
     pub discount: Field<String>,
     pub metering: Field<String>,
+    pub after_cut: Field<String>,
     pub dispatch: Option<Dispatch>,
     pub headers: Option<Rows<Spanned<String>>>,
 }

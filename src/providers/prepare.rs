@@ -113,9 +113,12 @@ impl Row {
             bytes,
             beta: call.beta,
             counts: call.facts.surface == Surface::CountTokens,
-            headers: self.headers_for(call),
+            headers: self.headers_for(call, dialect),
             withhold_usage,
-            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+            usage_expected: !view.stream
+                || withhold_usage
+                || self.metering() == Metering::Reported
+                || matches!(view.usage_in_stream, UsageInStream::Asked),
         }
     }
 
@@ -125,10 +128,10 @@ impl Row {
     }
 
     /// The row's own headers win over the caller's of the same name.
-    fn headers_for(&self, call: &Call) -> HeaderMap {
+    fn headers_for(&self, call: &Call, dialect: Dialect) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
-        let is_messages = self.dialect() == Dialect::Messages;
+        let is_messages = dialect == Dialect::Messages;
         for (name, value) in &call.headers {
             // What OpenAI's clients try out is nothing to Anthropic.
             if !is_messages || name != "openai-beta" {

@@ -33,6 +33,7 @@ pub struct Row {
     id: ProviderId,
     vendor: String,
     dialect: Dialect,
+    speaks: Vec<Dialect>,
     habits: Habits,
     discount_ppm: u32,
     dispatch: Dispatch,
@@ -70,20 +71,22 @@ impl Row {
     pub fn new(config: &ProviderConfig, places: Places) -> Self {
         let dialect = config.dialect;
         let mut headers = HeaderMap::new();
-        auth::set(&mut headers, config, dialect);
+        auth::set(&mut headers, config);
         // A compressed reply could not be metered as it goes by.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let tls = config.base_url.scheme_str() == Some("https");
+        let base_url = &config.access().base_url;
+        let tls = base_url.scheme_str() == Some("https");
         Self {
             id: config.id.clone(),
             vendor: config.vendor.clone(),
             dialect,
+            speaks: config.speaks.clone(),
             habits: Habits::of(&config.vendor),
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
-            paths: Paths::under(&config.base_url),
+            paths: Paths::under(base_url),
             headers,
             secrets: Secrets::of(config),
             lanes: Lanes::new(config.dispatch.connect_timeout, tls, places),
@@ -100,10 +103,9 @@ impl Row {
         &self.vendor
     }
 
-    /// Whether it can be called in that dialect. Who speaks OpenAI's protocol is asked for responses as well: one that
-    /// has none says so itself.
+    /// Whether it can be called in that dialect.
     pub fn speaks(&self, dialect: Dialect) -> bool {
-        dialect == self.dialect || (dialect, self.dialect) == (Dialect::Responses, Dialect::Chat)
+        self.speaks.contains(&dialect)
     }
 
     /// The dialect of its protocol.
@@ -179,9 +181,9 @@ impl Row {
         };
         Ok(Answer {
             status: head.status,
-            provider_request_id: text_of(&head.headers, request_id_in(self.dialect))
+            provider_request_id: text_of(&head.headers, request_id_in(outbound.dialect))
                 .filter(|id| self.is_id(id.as_bytes())),
-            headers: self.pass_on(head.headers),
+            headers: self.pass_on(outbound.dialect, head.headers),
             body,
             held,
         })
@@ -223,7 +225,7 @@ impl Row {
     pub fn refusal(&self, dialect: Dialect, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
         let said = json.as_deref().and_then(|json| tap::whole(json, dialect, self.habits).ok());
         let used = said.filter(|facts| facts.usage.is_some()).map(Box::new);
-        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json, dialect) };
+        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(dialect, headers.clone()), json, dialect) };
         if refusal.json.as_deref().is_some_and(|json| self.secrets.are_in(json)) {
             refusal.of_credential()
         } else {
@@ -242,8 +244,8 @@ impl Row {
     /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our
     /// organisation, nor any that holds a secret of ours. Its id of the call goes under a name of ours, since
     /// under its own stands our own id.
-    fn pass_on(&self, mut headers: HeaderMap) -> HeaderMap {
-        let id = headers.remove(request_id_in(self.dialect)).filter(|id| self.is_id(id.as_bytes()));
+    fn pass_on(&self, dialect: Dialect, mut headers: HeaderMap) -> HeaderMap {
+        let id = headers.remove(request_id_in(dialect)).filter(|id| self.is_id(id.as_bytes()));
         // Room for what is passed and for the dozen that we add.
         let mut passed = HeaderMap::with_capacity(headers.len() + 12);
         let mut headers = headers.into_iter().peekable();

@@ -35,6 +35,7 @@ mod money_manual;
 mod operating;
 mod policies;
 mod policy_manual;
+mod presets;
 mod price_commands;
 mod price_facts;
 mod process;

@@ -5,6 +5,7 @@ mod budgets;
 mod example;
 mod files;
 mod keys;
+mod presets;
 mod providers;
 mod resolution;
 mod sections;

@@ -1,0 +1,47 @@
+//! Providers by their presets: what `check` says of each, and how it is called.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What `farthing check` prints of a configuration, with these variables in its environment.
+fn check(text: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("farthing.yaml");
+    std::fs::write(&file, text).expect("a file");
+    let ran = Command::new(env!("CARGO_BIN_EXE_farthing"))
+        .args(["check", "--config"])
+        .arg(&file)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .current_dir(folder.path())
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    (ran.status.success(), said)
+}
+
+#[test]
+fn check_prints_what_a_row_comes_to_and_never_its_secret() {
+    let text =
+        "providers:\n  anthropic: {}\n  azure: { resource: acme, models: [chat] }\n  ollama: { models: [\"qwen*\"] }\n";
+    let variables = [("ANTHROPIC_API_KEY", "sk-canary-1"), ("AZURE_OPENAI_API_KEY", "sk-canary-2")];
+    let (ok, said) = check(text, &[], &variables);
+    assert!(ok, "{said}");
+    for line in [
+        "  provider anthropic: https://api.anthropic.com/v1, x-api-key from env:ANTHROPIC_API_KEY\n",
+        "    preset anthropic, speaks messages; usage in streams: asked for\n",
+        "  provider azure: https://acme.openai.azure.com/openai/v1, api-key from env:AZURE_OPENAI_API_KEY\n",
+        "    models chat; 0 of them are priced, as azure's; after a cut it bills so far\n",
+        "  provider ollama: http://127.0.0.1:11434/v1, without a key\n",
+        "    preset ollama, speaks chat.completions, responses, messages; usage in streams: asked for\n",
+    ] {
+        assert!(said.contains(line), "{line}{said}");
+    }
+    let (_, json) = check(text, &["--format", "json"], &variables);
+    let told: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(told["providers"][0]["accesses"][0]["key"], "env:ANTHROPIC_API_KEY");
+    assert!(told["providers"][0]["priced_models"].as_u64() > Some(5), "{json}");
+    assert!(!said.contains("canary") && !json.contains("canary"), "{said}{json}");
+}
