@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::config::{Config, Credential};
+use crate::config::Config;
 use crate::cost::{Book, Price, Schedule, Terms};
 use crate::ledger::mirror::Target;
 use crate::policy::{Policy, doubts};
@@ -62,7 +62,7 @@ fn of_providers(config: &Config, warnings: &mut Vec<String>) {
         let url = &access.base_url;
         let is_local =
             url.host().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
-        if access.credential != Credential::None && url.scheme_str() == Some("http") && !is_local {
+        if !access.credential.is_none() && url.scheme_str() == Some("http") && !is_local {
             warnings.push(format!("`{}` is called over `http`, so its key travels in clear", row.id));
         }
         if access.path_prefix().is_empty() && row.preset.is_none() {

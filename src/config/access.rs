@@ -4,6 +4,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use super::checked::Secret;
+pub use super::google::ServiceAccount;
 
 /// Where Anthropic takes a key. <https://platform.claude.com/docs/en/api/overview#authentication>
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -11,7 +12,7 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// One way into a provider.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Access {
     /// Scheme, host, port and path prefix without a trailing slash, such as `https://api.openai.com/v1`.
     pub base_url: http::Uri,
@@ -33,7 +34,7 @@ impl Access {
 }
 
 /// How a provider is shown who calls.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Credential {
     /// It is not.
     None,
@@ -41,6 +42,25 @@ pub enum Credential {
     Bearer(Secret),
     /// A header of its own holds the key.
     Header(HeaderName, Secret),
+    /// Each call is signed with AWS's Signature Version 4.
+    Aws(AwsKeys),
+    /// Tokens of a service account are shown, as bearer.
+    Google(ServiceAccount),
+}
+
+/// What calls to AWS are signed with, and for what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AwsKeys {
+    /// Whose key it is.
+    pub access_key_id: Secret,
+    /// The key.
+    pub secret_access_key: Secret,
+    /// The token of temporary credentials.
+    pub session_token: Option<Secret>,
+    /// The region that is called, such as `us-east-1`.
+    pub region: String,
+    /// The service that is called, such as `bedrock`.
+    pub service: String,
 }
 
 /// How a key is shown, as `auth` says.
@@ -52,12 +72,21 @@ pub enum AuthStyle {
     XApiKey,
     /// `api-key: …`.
     ApiKey,
+    /// AWS's Signature Version 4.
+    Aws,
+    /// A service account's tokens, as bearer.
+    Google,
 }
 
 impl AuthStyle {
     /// All of them, by their words.
-    pub const WORDS: [(&str, Self); 3] =
-        [("bearer", Self::Bearer), ("x-api-key", Self::XApiKey), ("api-key", Self::ApiKey)];
+    pub const WORDS: [(&str, Self); 5] = [
+        ("bearer", Self::Bearer),
+        ("x-api-key", Self::XApiKey),
+        ("api-key", Self::ApiKey),
+        ("aws", Self::Aws),
+        ("google", Self::Google),
+    ];
 
     /// That of a word of the configuration.
     pub fn parse(word: &str) -> Option<Self> {
@@ -66,12 +95,17 @@ impl AuthStyle {
 }
 
 impl Credential {
-    /// A key that is shown in this style.
+    /// Whether nobody is shown.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// A key that is shown in a header of its own, or as bearer.
     pub fn of(key: Secret, style: AuthStyle) -> Self {
         match style {
-            AuthStyle::Bearer => Self::Bearer(key),
             AuthStyle::XApiKey => Self::Header(X_API_KEY, key),
             AuthStyle::ApiKey => Self::Header(API_KEY, key),
+            AuthStyle::Bearer | AuthStyle::Aws | AuthStyle::Google => Self::Bearer(key),
         }
     }
 
@@ -81,13 +115,15 @@ impl Credential {
             Self::None => "without a key",
             Self::Bearer(_) => "bearer key",
             Self::Header(name, _) => name.as_str(),
+            Self::Aws(_) => "AWS signature",
+            Self::Google(_) => "Google service account",
         }
     }
 
     /// The header that carries it on every call, if it is the same on all.
     pub fn header(&self) -> Option<(HeaderName, String)> {
         match self {
-            Self::None => None,
+            Self::None | Self::Aws(_) | Self::Google(_) => None,
             Self::Bearer(key) => Some((AUTHORIZATION, format!("Bearer {}", key.reveal()))),
             Self::Header(name, key) => Some((name.clone(), key.reveal().to_owned())),
         }
@@ -95,11 +131,12 @@ impl Credential {
 
     /// Secrets that must come back to nobody.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        match self {
-            Self::None => None,
-            Self::Bearer(key) | Self::Header(_, key) => Some(key),
-        }
-        .into_iter()
+        let (one, another) = match self {
+            Self::None | Self::Google(_) => (None, None),
+            Self::Bearer(key) | Self::Header(_, key) => (Some(key), None),
+            Self::Aws(keys) => (Some(&keys.secret_access_key), keys.session_token.as_ref()),
+        };
+        one.into_iter().chain(another)
     }
 }
 

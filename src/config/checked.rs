@@ -16,7 +16,7 @@ pub use crate::plan::{ModelRef, Tiers};
 use crate::problem::Place;
 use crate::task::Tier;
 
-pub use super::access::{Access, AfterCut, Credential};
+pub use super::access::{Access, AfterCut, AwsKeys, Credential, ServiceAccount};
 use super::secrets::MirrorReference;
 
 /// Everything that `farthing.yaml` and the environment decide.

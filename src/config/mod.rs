@@ -8,6 +8,7 @@ pub mod access;
 mod check;
 mod checked;
 mod findings;
+mod google;
 pub mod models;
 pub mod policies;
 pub mod presets;

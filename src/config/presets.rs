@@ -27,6 +27,8 @@ pub struct Preset {
     auth: String,
     /// The environment variable in which its key is looked for; `None`: it wants none.
     pub key_env: Option<String>,
+    /// The service that calls are signed for, where it takes AWS's signatures.
+    pub service: Option<String>,
     speaks: Vec<String>,
     /// The patterns of a row that has none.
     #[serde(default)]

@@ -6,6 +6,7 @@ use std::time::Instant as Clock;
 
 use super::refusals::failed_reply;
 use super::timing::Timing;
+use super::ways::way;
 use super::{Decision, Gateway, Reply, ReplyBody};
 use crate::call::Call;
 use crate::config::Key;
@@ -42,7 +43,8 @@ impl Gateway {
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
             ordinal += 1;
-            let outbound = row.prepare(&call, target, None);
+            let mut outbound = row.prepare(&call, target, None);
+            outbound.access = way(&facts, (row, target), &attempts);
             let edits = outbound.edits.clone();
             let timing = Timing::new(row, &meter);
             match asked(row, outbound, (&call, AttemptId { request: facts.id, ordinal }), timing).await {

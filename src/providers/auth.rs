@@ -41,16 +41,18 @@ impl Secrets {
     }
 }
 
-/// Adds what every call of a row carries to `headers`; its own headers win.
+/// Adds what every call of a row carries to `headers`: its key, if it has one alone, and its own headers, which win.
 pub fn set(headers: &mut HeaderMap, config: &ProviderConfig) {
-    headers.extend(header(&config.access().credential));
+    if let [access] = config.accesses.as_slice() {
+        headers.extend(header(&access.credential));
+    }
     for (name, value) in &config.headers {
         headers.insert(name.clone(), value.clone());
     }
 }
 
 /// The header in which a credential travels, marked as one that nobody prints.
-fn header(credential: &Credential) -> Option<(HeaderName, HeaderValue)> {
+pub fn header(credential: &Credential) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = credential.header()?;
     let mut value = HeaderValue::try_from(value).ok()?;
     value.set_sensitive(true);

@@ -43,9 +43,11 @@ impl Worded {
 pub struct Outbound {
     /// The language that it is in, and its answer.
     pub dialect: Dialect,
-    pieces: Vec<Bytes>,
+    pub(super) pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
+    /// The way into the provider that it takes, of several.
+    pub access: usize,
     pub(super) beta: bool,
     /// Its tokens are to be counted; it is not to be answered.
     pub(super) counts: bool,
@@ -111,6 +113,7 @@ impl Row {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
+            access: 0,
             beta: call.beta,
             counts: call.facts.surface == Surface::CountTokens,
             headers: self.headers_for(call, dialect),

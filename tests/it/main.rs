@@ -39,6 +39,7 @@ mod presets;
 mod price_commands;
 mod price_facts;
 mod process;
+mod provider_keys;
 mod reconciling;
 mod relay;
 mod relay_bodies;

@@ -1,8 +1,10 @@
 //! Providers by their presets: what `check` says of each, and how it is called.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
-use serde_json::Value;
+use farthing::config::{self, presets};
+use serde_json::{Value, json};
 
 /// What `farthing check` prints of a configuration, with these variables in its environment.
 fn check(text: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
@@ -44,4 +46,33 @@ fn check_prints_what_a_row_comes_to_and_never_its_secret() {
     assert_eq!(told["providers"][0]["accesses"][0]["key"], "env:ANTHROPIC_API_KEY");
     assert!(told["providers"][0]["priced_models"].as_u64() > Some(5), "{json}");
     assert!(!said.contains("canary") && !json.contains("canary"), "{said}{json}");
+}
+
+/// The manual's snippets are configurations that `check` takes, and its table is what the presets say.
+#[test]
+fn the_manual_s_snippets_are_good_and_its_table_is_complete() {
+    let manual = include_str!("../../docs/providers.md");
+    let folder = tempfile::tempdir().expect("a folder");
+    let account = json!({
+        "type": "service_account", "client_email": "a@p.iam.gserviceaccount.com", "project_id": "p",
+        "private_key": include_str!("support/service-account.pem"),
+    });
+    std::fs::write(folder.path().join("vertex.json"), account.to_string()).expect("a file");
+    let env = |name: &str| (!name.starts_with("AWS_ACCESS")).then(|| "sk-canary".to_owned());
+    let snippets: Vec<&str> = manual.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let mut shown = BTreeSet::new();
+    for snippet in &snippets {
+        let config = config::parse("farthing.yaml", snippet, folder.path(), &env)
+            .unwrap_or_else(|problems| panic!("{problems:?}\n{snippet}"));
+        shown.extend(config.providers.iter().filter_map(|row| row.preset));
+    }
+    let all: BTreeSet<&str> = presets::all().map(|(name, _)| name).collect();
+    let unshown: Vec<_> = all.difference(&shown).collect();
+    assert_eq!(unshown, [&"deepseek-anthropic"], "each preset is configured somewhere");
+    for (name, preset) in presets::all() {
+        let row = format!("| `{name}` | `{}` |", preset.template(None));
+        let row = manual.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row of {name}"));
+        assert!(row.contains(&preset.key_env.as_ref().map_or("none".to_owned(), |name| format!("`{name}`"))), "{row}");
+        assert!(row.ends_with(&format!("| {} |", preset.after_cut().as_str().replace('_', " "))), "{row}");
+    }
 }

@@ -17,7 +17,7 @@ use super::super::secrets::References;
 use super::super::values;
 use super::super::written::{self, Field};
 use super::super::{Dispatch, Metering, ModelRef, ProviderConfig};
-use super::access::{self, Address, Of};
+use super::access::{self, Of, Said};
 use super::{Rows, dispatch};
 
 /// The words of `metering`.
@@ -81,8 +81,7 @@ fn provider(
         None => protocol(findings, &name, std::mem::take(&mut row.protocol)),
     };
     let of = Of { row: &name, preset, dialect };
-    let address = Address::of(&mut row);
-    let access = access::check(findings, &of, (address, row.key, row.auth), surroundings);
+    let accesses = access::check(findings, &of, Said::by(&mut row), surroundings);
     let models = patterns(findings, &name, row.models, known);
     let discount_ppm = findings.value("discount", row.discount, values::percent).unwrap_or(0);
     let metering = findings.value("metering", row.metering, |text| values::word(&METERING, text));
@@ -98,7 +97,7 @@ fn provider(
         preset: preset.map(|(name, _)| name),
         dialect,
         speaks: speaks.or_else(|| Some(known?.speaks())).unwrap_or_else(|| spoken(dialect)),
-        accesses: vec![access?],
+        accesses: accesses?,
         models: models?,
         discount_ppm,
         metering: metering.or_else(|| Some(known?.metering())).unwrap_or(Metering::Inject),

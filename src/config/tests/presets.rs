@@ -47,14 +47,14 @@ fn a_row_names_its_preset_and_overrides_what_it_says_itself() {
 #[test]
 fn a_row_that_says_its_protocol_is_no_preset_whatever_its_name() {
     let row = row("providers: { openai: { protocol: openai, base_url: http://127.0.0.1:1/v1, models: ['*'] } }\n");
-    assert_eq!((row.preset, row.access().credential.clone()), (None, Credential::None));
+    assert!(row.preset.is_none() && row.access().credential.is_none());
     assert_eq!((row.speaks.as_slice(), row.after_cut), (&[Dialect::Chat, Dialect::Responses][..], AfterCut::Nothing));
 }
 
 #[test]
 fn a_local_server_needs_no_key() {
     let row = row("providers: { ollama: { models: [\"qwen*\"] } }\n");
-    assert_eq!((row.access().credential.clone(), row.access().from.clone()), (Credential::None, None));
+    assert!(row.access().credential.is_none() && row.access().from.is_none());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_preset_is_known_by_name() {
 fn a_row_speaks_its_protocol_at_least() {
     assert_snapshot!(wrong_row("speaks: [responses]"), @"farthing.yaml:6:13: `speaks` lacks `chat`, which is what the row's protocol is; wanted it too");
     assert_snapshot!(wrong_row("speaks: [chat, telnet]"), @"farthing.yaml:6:20: an entry of `speaks` is `telnet`; wanted `chat`, `responses` or `messages`");
-    assert_snapshot!(wrong_row("auth: basic"), @"farthing.yaml:6:11: `auth` is `basic`; wanted `bearer` or `x-api-key` or `api-key`");
+    assert_snapshot!(wrong_row("auth: basic"), @"farthing.yaml:6:11: `auth` is `basic`; wanted `bearer` or `x-api-key` or `api-key` or `aws` or `google`");
     assert_snapshot!(wrong_row("after_cut: some"), @"farthing.yaml:6:16: `after_cut` is `some`; wanted `nothing` or `so_far` or `all`");
 }
 
@@ -99,4 +99,50 @@ fn books_know_the_vendor_of_a_row_by_its_preset() {
     fs::write(&file, text).expect("a file");
     let books = load_bookkeeping(Some(&file)).unwrap_or_else(|problems| panic!("{}", listed(&problems)));
     assert_eq!(books.vendors, ["bedrock", "azure", "x"]);
+}
+
+#[test]
+fn aws_keys_sign_for_the_preset_s_service_in_the_row_s_region() {
+    let row = row("providers:
+  bedrock: { region: eu-west-1, aws: { access_key_id: env:OPENAI_API_KEY, secret_access_key: env:ANTHROPIC_API_KEY } }
+");
+    let Credential::Aws(keys) = &row.access().credential else { panic!("{:?}", row.access()) };
+    assert_eq!((keys.region.as_str(), keys.service.as_str()), ("eu-west-1", "bedrock"));
+    assert!(keys.session_token.is_none());
+    assert_eq!(row.access().base_url, "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1");
+    assert_snapshot!(wrong("providers:\n  bedrock: {}\n"), @"
+    farthing.yaml:2:3: provider `bedrock` has no `key`; wanted `key: env:NAME`, `aws: { … }`, or the environment variable `AWS_BEARER_TOKEN_BEDROCK`
+    farthing.yaml:2:3: provider `bedrock` has no `region`; wanted it for `https://bedrock-runtime.{region}.amazonaws.com/openai/v1`
+    ");
+    assert_snapshot!(wrong("providers:\n  bedrock: { base_url: https://vpce.example/openai/v1, aws: { access_key_id: env:OPENAI_API_KEY } }\n"), @"
+    farthing.yaml:2:3: provider `bedrock` has no `region`; wanted the one that calls are signed for, such as `region: us-east-1`
+    farthing.yaml:2:61: `aws` has no `secret_access_key`; wanted one, such as `secret_access_key: env:SECRET_ACCESS_KEY`
+    ");
+    assert_snapshot!(wrong("providers:\n  openai: { aws: { access_key_id: env:OPENAI_API_KEY, secret_access_key: env:OPENAI_API_KEY } }\n"), @"farthing.yaml:2:18: `aws` is of no use here; wanted a preset that takes signatures, such as `preset: bedrock`");
+}
+
+#[test]
+fn several_keys_are_several_ways_in() {
+    let row = row("providers:
+  azure:
+    models: [chat]
+    keys:
+      - { key: env:OPENAI_API_KEY, resource: east, weight: 3 }
+      - { key: env:ANTHROPIC_API_KEY, resource: west }
+");
+    let told: Vec<_> =
+        row.accesses.iter().map(|access| (access.base_url.host(), access.weight, access.from.clone())).collect();
+    assert_eq!(
+        told,
+        [
+            (Some("east.openai.azure.com"), 3, Some("env:OPENAI_API_KEY".to_owned())),
+            (Some("west.openai.azure.com"), 1, Some("env:ANTHROPIC_API_KEY".to_owned())),
+        ]
+    );
+    assert_snapshot!(wrong_row("keys: []"), @"farthing.yaml:6:11: `keys` has 0 entries; wanted 1 to 64");
+    assert_snapshot!(wrong_row("key: env:OPENAI_API_KEY\n    keys: [{ key: env:ANTHROPIC_API_KEY, weight: 0 }]"), @"
+    farthing.yaml:7:11: `keys` stands beside `key` or `aws`; wanted one of them
+    farthing.yaml:7:50: `weight` is `0`; wanted a whole number from 1 to 1000
+    ");
+    assert_snapshot!(wrong_row("keys: [{ kye: env:OPENAI_API_KEY }]"), @"farthing.yaml:6:14: unknown key `kye`; wanted one of `key`, `aws`, `weight`, `base_url`, `region`, `resource`, `project`, `location`; did you mean `key`?");
 }
