@@ -14,7 +14,7 @@ use super::inbound::{self, Arriving, Encoded};
 use super::places::{Places, none_left};
 use super::prepare::Outbound;
 use super::refusal::{self, read_error};
-use crate::config::{Dispatch, Metering, ProviderConfig};
+use crate::config::{AfterCut, Dispatch, Metering, ProviderConfig};
 use crate::dialect::Dialect;
 use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
@@ -38,6 +38,7 @@ pub struct Row {
     discount_ppm: u32,
     dispatch: Dispatch,
     metering: Metering,
+    after_cut: AfterCut,
     accesses: Accesses,
     headers: HeaderMap,
     secrets: Secrets,
@@ -83,6 +84,7 @@ impl Row {
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
+            after_cut: config.after_cut,
             accesses: Accesses::of(config, &places),
             headers,
             secrets: Secrets::of(config),
@@ -117,6 +119,11 @@ impl Row {
     /// Price reduction in millionths.
     pub fn discount_ppm(&self) -> u32 {
         self.discount_ppm
+    }
+
+    /// What it bills of a stream that was left.
+    pub fn after_cut(&self) -> AfterCut {
+        self.after_cut
     }
 
     /// Whether usage may be asked for by an edit.
