@@ -1,5 +1,6 @@
 //! `farthing check`: everything that can be known about a configuration and its policies without starting it.
 
+mod live;
 mod providers;
 
 use std::collections::HashSet;
@@ -34,7 +35,8 @@ pub struct Arguments {
     /// that is checked
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Connect as well: to the ledger's mirror
+    /// Connect as well: to the ledger's mirror, and to providers, one call for each key; where one lists no models
+    /// that is an answer of one token, which the ledger does not have
     #[arg(long)]
     live: bool,
     /// How to print
@@ -85,8 +87,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let rows = config.iter().flat_map(|(config, book)| config.providers.iter().map(|row| Told::of(row, book)));
             let rows: Vec<_> = rows.map(|told| told.json()).collect();
-            let told =
-                json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings, "providers": rows });
+            let told = json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings, "providers": rows, "answered": answered });
             say!("{told}");
         }
         Format::Table => {
@@ -94,9 +95,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 say!("{source}: ok");
                 config.iter().for_each(|(config, book)| describe(config, book, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
-                answered.iter().for_each(|line| say!("  {line}"));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
             }
+            answered.iter().for_each(|line| say!("  {line}"));
             print_problems(&problems);
         }
     }
@@ -134,6 +135,18 @@ impl Checked {
                 Err(problem) => problems.push(problem),
             },
             None => self.policies.extend(Set::builtin().policies().iter().cloned()),
+        }
+        if let Some(book) = &book
+            && self.is_live
+            && problems.is_empty()
+        {
+            match live::ask(&config, book) {
+                Ok((good, bad)) => {
+                    self.answered.extend(good);
+                    problems.extend(bad.into_iter().map(|why| Problem::of_file(source, why)));
+                }
+                Err(why) => problems.push(Problem::of_file(source, why)),
+            }
         }
         if let Some(book) = book {
             self.warnings.extend(warnings(&config, &book, jiff::Timestamp::now()));

@@ -17,6 +17,7 @@ pub mod inbound;
 mod paths;
 pub mod places;
 mod prepare;
+pub mod probe;
 mod refusal;
 mod row;
 mod signer;

@@ -21,7 +21,7 @@ use crate::wire::vendors::output_limit_member;
 
 /// What is asked for of Anthropic's where the client names no version; its API wants one.
 /// <https://platform.claude.com/docs/en/api/versioning>
-const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+pub(super) const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.

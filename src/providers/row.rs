@@ -163,7 +163,7 @@ impl Row {
         let access = self.accesses.get(outbound.access);
         let uri = uri(access, outbound);
         if let Some(signer) = &access.signer {
-            let signing = Box::pin(signer.sign(uri, &mut outbound.headers, &outbound.pieces));
+            let signing = Box::pin(signer.sign(&Method::POST, uri, &mut outbound.headers, &outbound.pieces));
             tokio::time::timeout_at(deadline, signing).await.unwrap_or(Err(Failure::Timeout { sent: false }))?;
         }
         access.show_key(&mut outbound.headers);
@@ -295,7 +295,7 @@ impl Row {
     }
 
     /// Whether a text of the provider holds what shows it who we are.
-    fn are_told_in(&self, text: &[u8]) -> bool {
+    pub(super) fn are_told_in(&self, text: &[u8]) -> bool {
         self.secrets.are_in(text) || self.accesses.tokens_are_in(text)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 
 use super::failure::Failure;
@@ -38,18 +38,24 @@ impl Signer {
         }
     }
 
-    /// Shows in the headers of a POST to `uri` who calls.
+    /// Shows in the headers of a request to `uri` who calls.
     ///
     /// # Errors
     ///
     /// There is no token to be had; nothing has left.
-    pub async fn sign(&self, uri: &Uri, headers: &mut HeaderMap, body: &[Bytes]) -> Result<(), Failure> {
+    pub async fn sign(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+        body: &[Bytes],
+    ) -> Result<(), Failure> {
         match self {
             Self::Aws(keys) => {
                 let time =
                     Timestamp::try_from(SystemTime::now()).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string();
                 let body_sha256 = hashed(body).await;
-                sign(keys, uri, headers, (&body_sha256, &time));
+                sign(keys, (method, uri), headers, (&body_sha256, &time));
             }
             Self::Google(tokens) => {
                 let header = tokens.header(Instant::now()).await;
@@ -85,7 +91,7 @@ async fn hashed(body: &[Bytes]) -> String {
     tokio::task::spawn_blocking(move || hash(&pieces)).await.unwrap_or_default()
 }
 
-fn sign(keys: &AwsKeys, uri: &Uri, headers: &mut HeaderMap, (body_sha256, time): (&str, &str)) {
+fn sign(keys: &AwsKeys, (method, uri): (&Method, &Uri), headers: &mut HeaderMap, (body_sha256, time): (&str, &str)) {
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(mut value) = HeaderValue::from_str(value) {
             value.set_sensitive(name != DATE);
@@ -107,7 +113,7 @@ fn sign(keys: &AwsKeys, uri: &Uri, headers: &mut HeaderMap, (body_sha256, time):
     let signed: Vec<(&str, &str)> = signed.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let authorization =
-        authorization(keys, &Signed { method: "POST", path, query, headers: &signed, body_sha256 }, time);
+        authorization(keys, &Signed { method: method.as_str(), path, query, headers: &signed, body_sha256 }, time);
     if let Ok(mut value) = HeaderValue::try_from(authorization) {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use farthing::config::{self, presets};
+use farthing::simulator::{ModelScript, Provider};
 use serde_json::{Value, json};
+
+use crate::support::Fake;
 
 /// What `farthing check` prints of a configuration, with these variables in its environment.
 fn check(text: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
@@ -75,4 +78,40 @@ fn the_manual_s_snippets_are_good_and_its_table_is_complete() {
         assert!(row.contains(&preset.key_env.as_ref().map_or("none".to_owned(), |name| format!("`{name}`"))), "{row}");
         assert!(row.ends_with(&format!("| {} |", preset.after_cut().as_str().replace('_', " "))), "{row}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_live_calls_each_key_once_and_says_which_does_not_answer() {
+    let provider = Provider::openai().model(ModelScript::named("gpt-5.6-luna")).requires_key("sk-canary-good");
+    let provider = provider.start().await.expect("the simulator starts");
+    let answer = json!({
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "max_tokens",
+        "stop_sequence": null, "usage": {"input_tokens": 10, "output_tokens": 1},
+    });
+    let bedrock = Fake::answering(move |_, _| (200, answer.to_string())).await;
+    let text = format!(
+        "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0 }}\nproviders:\n  sim: {{ preset: openai, base_url: {url}, \
+         keys: [{{ key: env:GOOD }}, {{ key: env:BAD }}] }}\n  bedrock-anthropic: {{ region: us-east-1, \
+         base_url: 'http://{address}/anthropic/v1', key: env:GOOD, models: ['anthropic.claude-sonnet-5'] }}\n",
+        url = provider.base_url(),
+        address = bedrock.address,
+    );
+    let (ok, said) = run_check(text, &["--live"]).await;
+    assert!(!ok, "{said}");
+    let url = provider.base_url();
+    assert!(
+        said.contains(&format!("  provider sim at {url} with env:GOOD: lists 1 models, 1 of them served, ")),
+        "{said}"
+    );
+    assert!(said.contains(&format!("provider sim at {url} with env:BAD: status 401, invalid_api_key\n")), "{said}");
+    assert!(said.contains("with env:GOOD: anthropic.claude-sonnet-5 answers, for $0.0000"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+    let asked: Value = serde_json::from_str(&bedrock.seen()[0].body).expect("JSON");
+    assert_eq!((&asked["max_tokens"], bedrock.seen().len()), (&json!(1), 1));
+    assert_eq!(bedrock.seen()[0].header("authorization"), "Bearer sk-canary-good");
+}
+
+async fn run_check(text: String, arguments: &'static [&'static str]) -> (bool, String) {
+    let variables = [("GOOD", "sk-canary-good"), ("BAD", "sk-canary-bad")];
+    tokio::task::spawn_blocking(move || check(&text, arguments, &variables)).await.expect("no panic")
 }
