@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::config::Dispatch;
+use crate::dialect::Dialect;
 use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
 
@@ -47,6 +48,8 @@ pub struct Refusal {
     pub status: u16,
     /// The headers that may be passed on.
     pub headers: HeaderMap,
+    /// The dialect that it is in.
+    pub dialect: Dialect,
     /// Its body, if that is JSON of the protocol's own error shape.
     pub json: Option<Bytes>,
     /// The wait that it asked for.
