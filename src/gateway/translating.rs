@@ -44,6 +44,7 @@ impl Gateway {
         let of_model = meter.price(row, target).and_then(|price| price.limits.output);
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
+        let is_told = usage == UsageChunk::Asked || row.reports_unasked();
         let mut held = call.held.another();
         let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
         held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
@@ -64,7 +65,7 @@ impl Gateway {
             request: call.body.clone(),
             dropped,
             given_limit: is_given.then_some(output_limit),
-            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+            usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
 }
