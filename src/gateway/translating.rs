@@ -17,6 +17,7 @@ use crate::meter::Meter;
 use crate::meter::passing::Passing;
 use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Failure, Row, Translated};
 use crate::translate::{self, Caching, Terms, Told, Untranslatable, Written, stream::UsageChunk};
 use crate::wire::errors::{ApiError, Code};
@@ -65,9 +66,16 @@ impl Gateway {
             request: call.body.clone(),
             dropped,
             given_limit: is_given.then_some(output_limit),
+            view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
             usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
+}
+
+/// Nobody translates a tool that a provider runs: those that are not refused are left out.
+fn without_server_tools(view: &View) -> Box<View> {
+    let attachments = Attachments { server_tools: 0, ..view.attachments };
+    Box::new(View { attachments, ..view.clone() })
 }
 
 /// Does what may hold a thread for long where nobody waits for it, in one of the places for that.

@@ -12,7 +12,7 @@ use crate::ids::AttemptId;
 use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
-use crate::prompt::view::Attachments;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Row, body::Sent};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
@@ -138,13 +138,8 @@ impl Settled {
 }
 
 impl Attempt {
-    /// One that leaves with these funds and a body of so many `bytes`.
-    pub fn new(
-        id: AttemptId,
-        (row, target): (&Row, &ModelRef),
-        (call, bytes): (&CallFacts, usize),
-        funds: Funds,
-    ) -> Self {
+    /// One that leaves with these funds, as the `view` of it says, and a body of so many `bytes`.
+    pub fn new(id: AttemptId, (row, target): (&Row, &ModelRef), (view, bytes): (&View, usize), funds: Funds) -> Self {
         Self {
             id,
             sent: Sent::default(),
@@ -163,15 +158,15 @@ impl Attempt {
             is_spent: false,
             input_is_told: false,
             usage: None,
-            beside: (call.view.attachments.server_tools > 0).then_some(WhyUnknown::Fees),
-            hears: call.view.attachments.recordings > 0,
+            beside: (view.attachments.server_tools > 0).then_some(WhyUnknown::Fees),
+            hears: view.attachments.recordings > 0,
             stated: None,
             usage_is_final: false,
             service_tier: None,
-            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.habits()),
+            asked_tier: asked_tier(view.service_tier.as_deref(), row.habits()),
             text_bytes: 0,
             words: 0,
-            unfinished: call.view.answers_expected(),
+            unfinished: view.answers_expected(),
         }
     }
 

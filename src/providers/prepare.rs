@@ -53,6 +53,8 @@ pub struct Translated {
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
+    /// What it is bound by and charged for, where tools that the client's provider would run are left out.
+    pub view: Option<Box<View>>,
 }
 
 impl Worded {
@@ -64,6 +66,11 @@ impl Worded {
     /// The output limit that it has for want of one of the client's.
     pub fn given_limit(&self) -> Option<u64> {
         self.translated.as_ref()?.given_limit
+    }
+
+    /// What it is bound by.
+    pub fn view<'c>(&'c self, call: &'c Call) -> &'c View {
+        self.translated.as_ref().and_then(|translated| translated.view.as_deref()).unwrap_or(&call.facts.view)
     }
 
     /// The body whose tokens are the call's.
@@ -95,6 +102,11 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// What it is bound by and charged for, if that is not as the client's own view has it.
+    pub fn view(&self) -> Option<&View> {
+        self.translated.as_ref()?.view.as_deref()
+    }
+
     /// The body that leaves, in pieces.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces

@@ -60,4 +60,5 @@ mod support;
 mod tls;
 mod tokens;
 mod translated;
+mod translated_responses;
 mod vendors;
