@@ -92,6 +92,16 @@ pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 pub const SSE_EVENT_COUNTED_BYTES: usize = 64 << 10;
 /// Largest reply that is not a stream, in bytes.
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
+/// How long a provider's key rests that is not valid or has no money, the first time; twice as long each further time.
+pub const DEAD_KEY_REST: Duration = Duration::from_secs(5 * 60);
+/// The longest that one rests.
+pub const DEAD_KEY_REST_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a provider's key rests at least for a model for which it is limited.
+pub const LIMITED_KEY_REST: Duration = Duration::from_secs(1);
+/// The longest that one rests, whatever wait is asked for.
+pub const LIMITED_KEY_REST_MAX: Duration = Duration::from_secs(10 * 60);
+/// Most models for which it is remembered of one key that it rests.
+pub const RESTING_MODELS_MAX: usize = 256;
 /// Largest error body of a provider that is read and passed on, in bytes.
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.

@@ -45,6 +45,7 @@ impl Gateway {
         let of_model = meter.price(row, target).and_then(|price| price.limits.output);
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
+        let is_told = usage == UsageChunk::Asked || row.reports_unasked();
         let mut held = call.held.another();
         let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
         held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
@@ -66,7 +67,7 @@ impl Gateway {
             dropped,
             given_limit: is_given.then_some(output_limit),
             view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
-            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+            usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
 }

@@ -26,7 +26,7 @@ use crate::wire::{messages_request, openai_chat, responses_request};
 
 /// What is asked for of Anthropic's where the client names no version; its API wants one.
 /// <https://platform.claude.com/docs/en/api/versioning>
-const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+pub(super) const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.
@@ -83,9 +83,11 @@ impl Worded {
 pub struct Outbound {
     /// The language that it is in, and its answer.
     pub dialect: Dialect,
-    pieces: Vec<Bytes>,
+    pub(super) pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
+    /// The way into the provider that it takes, of several.
+    pub access: usize,
     pub(super) beta: bool,
     /// Its tokens are to be counted; it is not to be answered.
     pub(super) counts: bool,
@@ -162,11 +164,15 @@ impl Row {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
+            access: 0,
             beta: call.beta,
             counts: call.facts.surface == Surface::CountTokens,
-            headers: self.headers_for(call, passes_to(dialect)),
+            headers: self.headers_for(call, dialect, passes_to(dialect)),
             withhold_usage,
-            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+            usage_expected: !view.stream
+                || withhold_usage
+                || self.reports_unasked()
+                || matches!(view.usage_in_stream, UsageInStream::Asked),
             translated: None,
         }
     }
@@ -187,10 +193,12 @@ impl Row {
             edits: edits::listed(names),
             pieces: edits::splice(body, &mut edits),
             bytes: body.len(),
+            access: 0,
             beta: false,
             counts: false,
             // Versions and betas are those of the client's words, not of ours.
-            headers: self.headers_for(call, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
+            headers: self
+                .headers_for(call, *dialect, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
             withhold_usage: false,
             usage_expected: *usage_expected,
             translated: Some(translated),
@@ -214,7 +222,7 @@ impl Row {
     }
 
     /// Those of the caller's headers that pass, and the row's own, which win over the caller's of the same name.
-    fn headers_for(&self, call: &Call, passes: impl Fn(&str) -> bool) -> HeaderMap {
+    fn headers_for(&self, call: &Call, dialect: Dialect, passes: impl Fn(&str) -> bool) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
         for (name, value) in call.headers.iter().filter(|(name, _)| passes(name.as_str())) {
@@ -224,7 +232,7 @@ impl Row {
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }
-        if self.dialect() == Dialect::Messages {
+        if dialect == Dialect::Messages {
             headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
         }
         headers
