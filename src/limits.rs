@@ -134,6 +134,8 @@ pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
 /// Of how many bytes of bodies, in each such time, sketches are drawn though their requests have ended meanwhile; further ones have none.
 pub const SKETCH_LATE_BYTES: usize = 16 << 10;
+/// More requests than this in such a time are a flood, of which a quarter of those bytes is enough.
+pub const SKETCH_FLOOD: usize = 64;
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.
