@@ -61,4 +61,5 @@ mod tls;
 mod tokens;
 mod translated;
 mod translated_responses;
+mod translation_manual;
 mod vendors;
