@@ -264,6 +264,10 @@ pub const STANDINGS_MAX: usize = 1_000;
 pub const NEWS_WAITING_MAX: usize = 4096;
 /// Fewest output tokens that a request whose limit is lowered to what is left is served with, unless it asks for fewer.
 pub const OUTPUT_TOKENS_LEAST: u64 = 256;
+
+/// The output limit of a request that is translated for a protocol which wants one, where neither the client names one nor
+/// the price book, in tokens.
+pub const OUTPUT_TOKENS_GIVEN: u64 = 4_096;
 /// Largest body whose tokens are counted to hold less for it, in bytes.
 pub const HELD_BODY_BYTES_MAX: usize = 4 << 20;
 /// Most messages that wait for one webhook; further ones are dropped, and that is told.

@@ -75,6 +75,9 @@ struct RequestEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble_status: Option<u16>,
     edits: &'a str,
+    /// What a translation left out, in the client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<String>,
     body_bytes: usize,
     input_tokens: Option<u64>,
     cached_input_tokens: Option<u64>,
@@ -175,6 +178,7 @@ impl Meter {
             trouble: self.trouble.map(|(words, _)| words),
             trouble_status: self.trouble.and_then(|(_, status)| status),
             edits: &self.edits,
+            dropped: self.dropped.as_ref().map(|dropped| dropped.list()),
             body_bytes: call.body_bytes,
             input_tokens: used.map(|used| used.input_tokens),
             cached_input_tokens: used.map(|used| used.cached_input_tokens),

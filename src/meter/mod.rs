@@ -35,11 +35,12 @@ use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
 use crate::money::{CostInterval, NanoUsd};
-use crate::plan::{Arm, ModelRef, Plan};
+use crate::plan::{Arm, ModelRef, Note, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
+use crate::translate::Dropped;
 use crate::wire::errors::Code;
 
 use accounts::Accounts;
@@ -82,6 +83,8 @@ pub struct Meter {
     /// What became of the last attempt that failed, and the provider's status.
     trouble: Option<(&'static str, Option<u16>)>,
     edits: String,
+    /// What a translation left out; `None`: nothing was, or there was none.
+    dropped: Option<Box<Dropped>>,
     first_byte: Option<Duration>,
     /// What counts against limits while the request lasts.
     running: Option<Running>,
@@ -122,6 +125,7 @@ impl Meter {
             last_target: None,
             trouble: None,
             edits: String::new(),
+            dropped: None,
             first_byte: None,
             running: None,
             funds: None,
@@ -204,6 +208,8 @@ impl Meter {
             self.accounts.prefixes.sent(&beside.met, now.at);
         }
         self.edits.clone_from(&outbound.edits);
+        let dropped = outbound.translated.as_ref().map(|translated| &translated.dropped);
+        self.dropped = dropped.filter(|dropped| !dropped.is_empty()).map(|dropped| Box::new(dropped.clone()));
         self.last_target = Some(target.clone());
         let sent = attempt.sent.clone();
         self.open = Some(attempt);
@@ -367,6 +373,45 @@ impl Meter {
     /// The edits of the current attempt, as in `x-farthing-edits`.
     pub fn edits(&self) -> &str {
         &self.edits
+    }
+
+    /// What a translation left out of the current attempt, and of its answer.
+    pub fn dropped(&self) -> Option<&Dropped> {
+        self.dropped.as_deref()
+    }
+
+    /// Takes note of what a translation left out of an answer.
+    pub fn leaves_out(&mut self, dropped: &Dropped) {
+        if !dropped.is_empty() {
+            let all = self.dropped.get_or_insert_default();
+            dropped.names().for_each(|name| all.note(name.to_owned()));
+        }
+    }
+
+    /// Where it was to go, and why.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// How many attempts have left.
+    pub fn attempts(&self) -> u16 {
+        self.attempts
+    }
+
+    /// Something made the plan differ after it was made.
+    pub fn note(&mut self, note: Note) {
+        Arc::make_mut(&mut self.plan).reason.notes.push(note);
+        self.reason = self.plan.told();
+    }
+
+    /// What is told of the tokens of the open attempt.
+    pub fn reported(&self) -> Option<Usage> {
+        self.open.as_ref()?.reported()
+    }
+
+    /// The tokens of the open attempt as far as they are told, and else as they are estimated.
+    pub fn usage(&self) -> Usage {
+        self.open.as_ref().map(|attempt| attempt.usage(&self.call, &self.accounts.estimates)).unwrap_or_default()
     }
 
     /// The target of the current attempt.
