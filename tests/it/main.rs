@@ -6,6 +6,7 @@ mod browsers;
 mod budgets;
 mod budgets_change;
 mod canaries;
+mod clients;
 mod conservation;
 mod corpus;
 mod crash;
