@@ -6,6 +6,7 @@
 //! days within it and of the slots at its edges ([`over`]). Users and prompts, of which there are many, have sums by day
 //! that are filled later ([`named`]).
 
+pub(super) mod beside;
 pub(super) mod counted;
 pub(super) mod named;
 mod tiers;
@@ -22,13 +23,24 @@ use crate::ledger::batch::RequestChange;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
+use crate::ledger::sql::its_attempts;
 use crate::report::causal::Session;
 use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 use named::Named;
 
+#[cfg(test)]
+pub(super) use beside::beside_plans;
+pub use beside::{Fees, lines_beside};
 pub use named::fill_next;
 pub use tiers::lines_by_service_tier;
+
+/// The words for Postgres, whose mirror finds a request's attempts by an index: it would take a range of ids for a large part
+/// of them.
+pub(super) fn as_postgres(sql: &str) -> String {
+    sql.replace(its_attempts!("a", "r"), "a.request_id = r.request_id")
+        .replace(its_attempts!("b", "r"), "b.request_id = r.request_id")
+}
 
 /// What sums are told apart by besides the slot.
 pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
@@ -139,11 +151,15 @@ macro_rules! figures {
     };
 }
 
-/// The id of a request's last attempt. Longer ones have higher numbers.
-macro_rules! last {
+/// Whether an attempt is its request's last one, or there is none. Longer ids have higher numbers.
+macro_rules! is_last {
     () => {
-        "(SELECT attempt_id FROM attempts WHERE request_id = r.request_id
-                ORDER BY length(attempt_id) DESC, attempt_id DESC LIMIT 1)"
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM attempts b WHERE ",
+            its_attempts!("b", "r"),
+            " AND (length(b.attempt_id) > length(a.attempt_id)
+                OR (length(b.attempt_id) = length(a.attempt_id) AND b.attempt_id > a.attempt_id)))"
+        )
     };
 }
 
@@ -160,22 +176,21 @@ macro_rules! rows {
             a.cached_input_tokens, a.cache_write_tokens + coalesce(a.cache_write_1h_tokens, 0) AS written,
             a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano, a.source, a.discount_ppm,
             CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
-            CASE WHEN coalesce(a.attempt_id, '') =
-                coalesce(",
-            last!(),
-            ", '')
-                AND r.purpose IS NULL THEN 1 ELSE 0 END AS is_last,
+            CASE WHEN r.purpose IS NULL AND ",
+            is_last!(),
+            " THEN 1 ELSE 0 END AS is_last,
             CASE WHEN r.purpose IS NULL THEN 0 ELSE 1 END AS is_ours,
             CASE WHEN r.saved_route_nano IS NULL THEN 0 ELSE 1 END AS known, r.baseline_nano, r.saved_route_nano,
             r.saved_fallback_nano, r.saved_retry_nano, r.saved_compress_nano, r.saved_cache_nano,
             r.provider_cache_nano, r.cache_lost_nano, r.transfer_nano, r.transfer_to
-            FROM requests_v1 r LEFT JOIN attempts a ON a.request_id = r.request_id
-            WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
+            FROM requests_v1 r LEFT JOIN attempts a ON ",
+            its_attempts!("a", "r"),
+            " WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
             $condition
         )
     };
 }
-use {figures, last, rows};
+use {figures, is_last, rows};
 
 /// The other side of what teams are charged for answers that cost nothing: the team that is credited. A row as those of
 /// [`rows`] with their [`figures`], under the names that stand before the figures.
@@ -235,7 +250,9 @@ pub(super) fn mend_last(connection: &Connection) -> rusqlite::Result<()> {
     let longer = "SELECT DISTINCT request_id FROM attempts WHERE length(attempt_id) > length(request_id) + 2";
     let ids: Vec<String> = connection.prepare(longer)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut sums = Sums::new(connection)?;
-    let by_text = OF_REQUEST.replace(last!(), "(SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id)");
+    let by_text =
+        concat!("a.attempt_id IS (SELECT max(b.attempt_id) FROM attempts b WHERE ", its_attempts!("b", "r"), ")");
+    let by_text = OF_REQUEST.replace(is_last!(), by_text);
     sums.of_request = connection.prepare_cached(&by_text)?;
     ids.iter().try_for_each(|id| sums.take(id))?;
     sums.of_request = connection.prepare_cached(OF_REQUEST)?;
