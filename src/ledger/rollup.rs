@@ -164,6 +164,8 @@ macro_rules! is_last {
 }
 
 /// One row an attempt of the requests that ended and meet a condition (one without a target for a request that had none).
+/// The limit is none, and keeps SQLite from asking for each figure anew which attempt is the last: three times the time.
+/// <https://www.sqlite.org/optoverview.html#flattening>
 /// What is said of the request stands at its last attempt, of which one that Farthing makes by itself has none.
 macro_rules! rows {
     ($condition:literal) => {
@@ -186,7 +188,8 @@ macro_rules! rows {
             FROM requests_v1 r LEFT JOIN attempts a ON ",
             its_attempts!("a", "r"),
             " WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
-            $condition
+            $condition,
+            " LIMIT 9223372036854775807"
         )
     };
 }
