@@ -2,23 +2,34 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::ReplyBody;
+use super::{ReplyBody, translating};
+use crate::call::CallFacts;
 use crate::dialect::Dialect;
 use crate::providers::Failure;
 use crate::route::NoPlan;
-use crate::wire::errors::{ApiError, Code};
+use crate::wire::errors::{ApiError, Code, Retold};
 
 /// A provider's error in the caller's dialect passes byte for byte, except where it may tell of our credential.
-pub(super) fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBody, Code) {
+pub(super) fn failed_reply(failure: Failure, call: &CallFacts) -> (StatusCode, HeaderMap, ReplyBody, Code) {
     let error = failure.to_error();
     match failure {
         Failure::Refused(refusal) if error.code != Code::ProviderCredentials => {
-            let status = StatusCode::from_u16(refusal.client_status()).unwrap_or(StatusCode::BAD_GATEWAY);
-            let body = refusal.json.map_or(ReplyBody::Error(error), ReplyBody::Whole);
+            let (from, to) = (refusal.dialect, call.surface.errors());
+            let client_status = refusal.client_status();
+            let is_foreign = (from == Dialect::Messages) != (to == Dialect::Messages);
+            let (status, headers, body) = match refusal.json {
+                Some(json) if is_foreign => {
+                    let retold = Retold::of(&json, from, to, client_status);
+                    let headers = translating::headers(refusal.headers, from, call);
+                    (retold.status, headers, ReplyBody::Whole(retold.body(call.id).into()))
+                }
+                json => (client_status, refusal.headers, json.map_or(ReplyBody::Error(error), ReplyBody::Whole)),
+            };
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             // What the provider turns down for good is the caller's doing; the rest is the provider's.
             let is_callers = (400..500).contains(&refusal.status) && !matches!(refusal.status, 408 | 409 | 429);
             let code = if is_callers { Code::RefusedByProvider } else { Code::ProviderError };
-            (status, refusal.headers, body, code)
+            (status, headers, body, code)
         }
         _ => (status_of(&error), HeaderMap::new(), ReplyBody::Error(error.clone()), error.code),
     }
@@ -26,17 +37,6 @@ pub(super) fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBod
 
 pub(super) fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// Who serves the model speaks another dialect than the client.
-pub(super) fn unspoken(dialect: Dialect) -> ApiError {
-    let wanted = match dialect {
-        Dialect::Chat => "at `/v1/chat/completions` only rows with `protocol: openai` answer",
-        Dialect::Responses => "at `/v1/responses` only rows with `protocol: openai` answer",
-        Dialect::Messages => "at `/v1/messages` only rows with `protocol: anthropic` answer",
-    };
-    let message = format!("no provider row that serves this model speaks the protocol of this path; {wanted}");
-    ApiError::new(Code::ModelNotFound, message).param("model")
 }
 
 pub(super) fn refusal_of(why: NoPlan) -> ApiError {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
-pub use prepare::{Outbound, Worded};
+pub use prepare::{Outbound, Translated, Worded};
 pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;

@@ -57,4 +57,5 @@ mod starting;
 mod support;
 mod tls;
 mod tokens;
+mod translated;
 mod vendors;
