@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use foldhash::{HashMap, HashMapExt as _};
 use jiff::tz::TimeZone;
-use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value};
+use rusqlite::{CachedStatement, Connection, Row};
 
 use crate::ledger::batch::RequestChange;
 use crate::ledger::error::LedgerError;
@@ -443,10 +443,14 @@ impl<'c, 'k> Sums<'c, 'k> {
         for (sql, sums) in ADD.iter().zip([&self.changes, &days]) {
             let mut add = connection.prepare_cached(sql)?;
             for ((slot, names), figures) in sums.iter().filter(|(_, figures)| !figures.is_zero()) {
-                let values = [Value::from(*slot)]
-                    .into_iter()
-                    .chain(names.iter().map(|name| Value::from(name.as_ref().to_owned())));
-                add.execute(params_from_iter(values.chain(figures.all().map(Value::from))))?;
+                add.raw_bind_parameter(1, slot)?;
+                for (place, name) in (2..).zip(names) {
+                    add.raw_bind_parameter(place, name.as_ref())?;
+                }
+                for (place, figure) in (2 + NAMES.len()..).zip(figures.all()) {
+                    add.raw_bind_parameter(place, figure)?;
+                }
+                add.raw_execute()?;
             }
         }
         self.named.write(connection)
