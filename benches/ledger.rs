@@ -182,7 +182,7 @@ fn applier_cpu() -> Duration {
     // https://docs.kernel.org/scheduler/sched-stats.html: the first figure is nanoseconds on a CPU.
     let nanos = named.filter_map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse().ok()
+        text.split_whitespace().next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanos.sum())
 }
