@@ -9,10 +9,10 @@
 pub(super) mod beside;
 pub(super) mod counted;
 pub(super) mod named;
+mod sessions;
 mod tiers;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use foldhash::{HashMap, HashMapExt as _};
@@ -24,7 +24,6 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
 use crate::ledger::sql::its_attempts;
-use crate::report::causal::Session;
 use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 use named::Named;
@@ -33,6 +32,7 @@ use named::Named;
 pub(super) use beside::beside_plans;
 pub use beside::{Fees, lines_beside};
 pub use named::fill_next;
+pub use sessions::sessions;
 pub use tiers::lines_by_service_tier;
 
 /// The words for Postgres, whose mirror finds a request's attempts by an index: it would take a range of ids for a large part
@@ -538,7 +538,7 @@ pub fn first_ms(views: &impl Reads) -> Result<Option<i64>, LedgerError> {
     }))
 }
 
-/// The values of [`OF_SPAN`] and of [`sessions`].
+/// The values of [`OF_SPAN`] and of [`sessions()`].
 pub(super) fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
     let (first, beyond) = ids_within(since_ms, until_ms);
     [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]
@@ -570,31 +570,6 @@ fn grouped(
         Line { at_ms, names: named, figures: Figures::of(figures) }
     };
     Ok(views.read(&sql, values)?.into_iter().map(line).collect())
-}
-
-/// The sessions of policies that hold some of them out, of what ended and had arrived in the span.
-///
-/// # Errors
-///
-/// The database's.
-pub fn sessions(views: &impl Reads, since_ms: i64, until_ms: i64) -> Result<Vec<Session>, LedgerError> {
-    let sql = "SELECT policy, CASE WHEN arm = 'holdout' THEN 1 ELSE 0 END, session,
-            CASE WHEN count(*) = count(cost_nano) THEN CAST(sum(cost_nano) AS BIGINT) END,
-            CAST(coalesce(sum(saved_nano), 0) AS BIGINT)
-         FROM requests_v1 WHERE request_id >= ?1 AND request_id < ?2 AND at_ms >= ?3 AND at_ms < ?4
-            AND status <> 'open' AND arm IS NOT NULL AND policy IS NOT NULL GROUP BY 1, 2, 3";
-    // A session goes on when its policy gets another version.
-    let mut sessions = BTreeMap::<(String, bool, String), (Option<i64>, i64)>::new();
-    for row in views.read(sql, &span(since_ms, until_ms))? {
-        let Ok([policy, is_held_out, session, cost, saved]) = <[Cell; 5]>::try_from(row) else { continue };
-        let policy = policy.text().split('@').next().unwrap_or_default().to_owned();
-        let sum = sessions.entry((policy, is_held_out.number() != 0, session.text())).or_insert((Some(0), 0));
-        let cost = if let Cell::Number(cost) = cost { Some(cost) } else { None };
-        sum.0 = sum.0.zip(cost).map(|(sum, cost)| sum + cost);
-        sum.1 += saved.number();
-    }
-    let session = |((policy, is_held_out, _), (cost, saved))| Session { policy, is_held_out, cost, saved };
-    Ok(sessions.into_iter().map(session).collect())
 }
 
 /// The column of a dimension; `None`: it is none.
