@@ -17,6 +17,7 @@ use crate::meter::Meter;
 use crate::meter::passing::Passing;
 use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Failure, Row, Translated};
 use crate::translate::{self, Caching, Terms, Told, Untranslatable, Written, stream::UsageChunk};
 use crate::wire::errors::{ApiError, Code};
@@ -44,6 +45,7 @@ impl Gateway {
         let of_model = meter.price(row, target).and_then(|price| price.limits.output);
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
+        let is_told = usage == UsageChunk::Asked || row.reports_unasked();
         let mut held = call.held.another();
         let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
         held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
@@ -64,9 +66,16 @@ impl Gateway {
             request: call.body.clone(),
             dropped,
             given_limit: is_given.then_some(output_limit),
-            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+            view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
+            usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
+}
+
+/// Nobody translates a tool that a provider runs: those that are not refused are left out.
+fn without_server_tools(view: &View) -> Box<View> {
+    let attachments = Attachments { server_tools: 0, ..view.attachments };
+    Box::new(View { attachments, ..view.clone() })
 }
 
 /// Does what may hold a thread for long where nobody waits for it, in one of the places for that.

@@ -26,7 +26,7 @@ use crate::wire::{messages_request, openai_chat, responses_request};
 
 /// What is asked for of Anthropic's where the client names no version; its API wants one.
 /// <https://platform.claude.com/docs/en/api/versioning>
-const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+pub(super) const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.
@@ -53,6 +53,8 @@ pub struct Translated {
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
+    /// What it is bound by and charged for, where tools that the client's provider would run are left out.
+    pub view: Option<Box<View>>,
 }
 
 impl Worded {
@@ -66,6 +68,11 @@ impl Worded {
         self.translated.as_ref()?.given_limit
     }
 
+    /// What it is bound by.
+    pub fn view<'c>(&'c self, call: &'c Call) -> &'c View {
+        self.translated.as_ref().and_then(|translated| translated.view.as_deref()).unwrap_or(&call.facts.view)
+    }
+
     /// The body whose tokens are the call's.
     pub fn text<'c>(&'c self, call: &'c Call) -> &'c Bytes {
         self.translated.as_ref().map_or(&call.body, |translated| &translated.body)
@@ -76,9 +83,11 @@ impl Worded {
 pub struct Outbound {
     /// The language that it is in, and its answer.
     pub dialect: Dialect,
-    pieces: Vec<Bytes>,
+    pub(super) pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
+    /// The way into the provider that it takes, of several.
+    pub access: usize,
     pub(super) beta: bool,
     /// Its tokens are to be counted; it is not to be answered.
     pub(super) counts: bool,
@@ -93,6 +102,11 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// What it is bound by and charged for, if that is not as the client's own view has it.
+    pub fn view(&self) -> Option<&View> {
+        self.translated.as_ref()?.view.as_deref()
+    }
+
     /// The body that leaves, in pieces.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
@@ -150,11 +164,15 @@ impl Row {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
+            access: 0,
             beta: call.beta,
             counts: call.facts.surface == Surface::CountTokens,
-            headers: self.headers_for(call, passes_to(dialect)),
+            headers: self.headers_for(call, dialect, passes_to(dialect)),
             withhold_usage,
-            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+            usage_expected: !view.stream
+                || withhold_usage
+                || self.reports_unasked()
+                || matches!(view.usage_in_stream, UsageInStream::Asked),
             translated: None,
         }
     }
@@ -175,10 +193,12 @@ impl Row {
             edits: edits::listed(names),
             pieces: edits::splice(body, &mut edits),
             bytes: body.len(),
+            access: 0,
             beta: false,
             counts: false,
             // Versions and betas are those of the client's words, not of ours.
-            headers: self.headers_for(call, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
+            headers: self
+                .headers_for(call, *dialect, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
             withhold_usage: false,
             usage_expected: *usage_expected,
             translated: Some(translated),
@@ -202,7 +222,7 @@ impl Row {
     }
 
     /// Those of the caller's headers that pass, and the row's own, which win over the caller's of the same name.
-    fn headers_for(&self, call: &Call, passes: impl Fn(&str) -> bool) -> HeaderMap {
+    fn headers_for(&self, call: &Call, dialect: Dialect, passes: impl Fn(&str) -> bool) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
         for (name, value) in call.headers.iter().filter(|(name, _)| passes(name.as_str())) {
@@ -212,7 +232,7 @@ impl Row {
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }
-        if self.dialect() == Dialect::Messages {
+        if dialect == Dialect::Messages {
             headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
         }
         headers
