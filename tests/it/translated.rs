@@ -585,7 +585,7 @@ async fn thoughts_that_another_vendor_sealed_are_taken_out_of_what_is_not_transl
     let body = |model: &str, messages: Value| {
         with(json!({"model": model, "max_tokens": 4000}), json!({"messages": messages, "thinking": thinking}))
     };
-    let got = send(&world, body(LUNA, json!([asked])), &[]).await;
+    let got = send(&world, body(&format!("sim/{LUNA}"), json!([asked])), &[]).await;
     let blocks = got.json()["content"].clone();
     assert!(got.text().contains("fx1.openai."), "{}", got.text());
     let more = json!({"role": "user", "content": "and one?"});
@@ -595,7 +595,7 @@ async fn thoughts_that_another_vendor_sealed_are_taken_out_of_what_is_not_transl
     let sent = world.others[0].requests()[0].json();
     assert_eq!(sent["messages"][1]["content"].as_array().map(Vec::len), Some(1), "{sent}");
     assert_eq!(sent["messages"][1]["content"][0]["text"], "four");
-    let back = send(&world, body(LUNA, said), &[]).await;
+    let back = send(&world, body(&format!("sim/{LUNA}"), said), &[]).await;
     assert_eq!(back.status, 200, "{}", back.text());
     let items = world.provider.requests()[1].json()["input"].clone();
     assert!(items.to_string().contains("\"reasoning\""), "they come back to OpenAI: {items}");
