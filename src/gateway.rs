@@ -375,7 +375,7 @@ impl Gateway {
                 let json = match (json, translated) {
                     (Ok(json), Some((translated, held))) => {
                         headers = translating::headers(headers, outbound.dialect, meter.call());
-                        Box::pin(translating::retell(json, held, translated, &mut meter)).await
+                        Box::pin(translating::retell((json, held), translated, &mut meter)).await
                     }
                     (json, _) => json,
                 };

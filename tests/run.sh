@@ -55,7 +55,7 @@ install_packages() {
 
 # Makes the environment $1 from the pinned list $2.
 install_python() {
-    cmp -s "$2" "$1/installed.txt" && "$1/bin/python" -c 'import openai, pytest' && return
+    cmp -s "$2" "$1/installed.txt" && "$1/bin/python" -c 'import anthropic, openai, pytest' && return
     rm -rf "$1" &&
         python3 -m venv "$1" &&
         "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$2" &&
@@ -103,13 +103,13 @@ esac
 begin "Debian packages"
 install_packages || fail
 
-begin "the SDK for Python"
+begin "SDKs and agents for Python"
 install_python "$python" tests/sdk/requirements.txt || fail
 
-begin "the SDK for Python, its previous major"
+begin "SDKs for Python, their previous majors"
 install_python "$python_previous" tests/sdk/requirements-previous.txt || fail
 
-begin "the SDK for Node"
+begin "SDKs for Node"
 install_node || fail
 
 begin "cargo fmt --check"

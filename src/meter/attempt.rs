@@ -261,7 +261,7 @@ impl Attempt {
             (Fate::Cut | Fate::Interrupted, _) => {
                 let why = self.charged_apart().unwrap_or(WhyUnknown::Unreported);
                 let settled = self.in_doubt(fate, why);
-                if fate == Fate::Cut { self.from_what_is_sure(settled, tier) } else { settled }
+                if fate == Fate::Cut { self.beginning_at_what_is_sure(settled, tier) } else { settled }
             }
         }
     }
@@ -467,7 +467,7 @@ impl Attempt {
 
     /// The interval of a call that was cut begins at what was read and written by then, where the provider is known to bill
     /// that: as far as it reported it, and of the text that went by the fewest tokens that it can be.
-    fn from_what_is_sure(&self, settled: Settled, tier: ServiceTier) -> Settled {
+    fn beginning_at_what_is_sure(&self, settled: Settled, tier: ServiceTier) -> Settled {
         if self.after_cut == AfterCut::Nothing {
             return settled;
         }

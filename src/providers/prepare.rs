@@ -45,14 +45,16 @@ pub struct Translated {
     pub dialect: Dialect,
     /// The body.
     pub body: Bytes,
-    /// The client's own, which answers of some dialects repeat.
-    pub request: Bytes,
     /// What of the client's is not in it.
     pub dropped: Dropped,
+    /// It says what is to be cached, which its client has no words for.
+    pub caches: bool,
     /// The output limit that it has for want of one of the client's.
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
+    /// The client's own body, where its answer repeats some of it.
+    pub request: Bytes,
     /// What it is bound by and charged for, where tools that the client's provider would run are left out.
     pub view: Option<Box<View>>,
 }
@@ -139,6 +141,7 @@ impl Row {
         let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
         let withhold_usage = usage.is_some();
         edits.extend(usage);
+        edits.extend(seal_edits(&call.body, &view.foreign_seals));
         let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
         let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
         // It leaves as it came.
@@ -188,6 +191,7 @@ impl Row {
         let mut names: Vec<EditName> = edits.iter().map(|edit: &Edit| edit.name).collect();
         names.push(EditName::Translate);
         names.extend(given_limit.map(|_| EditName::OutputLimit));
+        names.extend(translated.caches.then_some(EditName::CacheControl));
         Outbound {
             dialect: *dialect,
             edits: edits::listed(names),
@@ -252,6 +256,33 @@ fn read(dialect: Dialect, body: &[u8]) -> Result<View, BodyError> {
         Dialect::Responses => responses_request::read(body),
         Dialect::Messages => messages_request::read(body),
     }
+}
+
+/// Takes thoughts out that stand at these places of an array, one after the other, with a comma each.
+fn seal_edits(body: &[u8], seals: &[Range<usize>]) -> Vec<Edit> {
+    let is_between = |at: Range<usize>| {
+        body.get(at).is_some_and(|bytes| bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b','))
+    };
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for seal in seals {
+        match runs.last_mut() {
+            Some(run) if is_between(run.end..seal.start) => run.end = seal.end,
+            _ => runs.push(seal.clone()),
+        }
+    }
+    let is_said = |byte: &u8| !byte.is_ascii_whitespace();
+    let is_comma = |at: &usize| body.get(*at) == Some(&b',');
+    let without = |run: Range<usize>| {
+        let next = body.get(run.end..).and_then(|rest| rest.iter().position(is_said)).map(|at| run.end + at);
+        let last = body.get(..run.start).and_then(|rest| rest.iter().rposition(is_said));
+        let at = match (next.filter(is_comma), last.filter(is_comma)) {
+            (Some(comma), _) => run.start..comma + 1,
+            (None, Some(comma)) => comma..run.end,
+            (None, None) => run,
+        };
+        Edit { name: EditName::Reasoning, at, with: Bytes::new() }
+    };
+    runs.into_iter().map(without).collect()
 }
 
 /// Lowers every higher limit that the client gave, and what is none, or gives one as `member` where it gave none.
