@@ -180,7 +180,7 @@ impl<'a> Differences<'a> {
                 a.reconciled_ms IS NOT NULL, a.audio_input_tokens, a.cached_audio_input_tokens, a.audio_output_tokens,
                 a.image_input_tokens, a.image_output_tokens, a.web_search_calls, a.web_fetch_calls,
                 a.code_interpreter_calls, a.file_search_calls
-             FROM requests_v1 r JOIN attempts a ON ",
+             FROM requests_v1 r CROSS JOIN attempts a ON ",
             its_attempts!("a", "r"),
             " WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
              ORDER BY r.request_id, length(a.attempt_id), a.attempt_id"

@@ -39,11 +39,12 @@ macro_rules! span {
     };
 }
 
-/// Calls that were answered, with the rates of their model in pico-dollars a token.
+/// Calls that were answered, with the rates of their model in pico-dollars a token. The requests first, by their ids, and of
+/// each its attempts: the other way round every attempt would be held against every request.
 macro_rules! calls {
     () => {
         concat!(
-            "FROM requests_v1 r JOIN attempts_v1 a ON ",
+            "FROM requests_v1 r CROSS JOIN attempts_v1 a ON ",
             its_attempts!("a", "r"),
             " AND a.fate = 'completed'
              LEFT JOIN temp.rates p ON p.version = a.price_version WHERE ",
