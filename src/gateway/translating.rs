@@ -17,6 +17,7 @@ use crate::meter::Meter;
 use crate::meter::passing::Passing;
 use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Failure, Row, Translated};
 use crate::translate::{self, Caching, Terms, Told, Untranslatable, Written, stream::UsageChunk};
 use crate::wire::errors::{ApiError, Code};
@@ -44,13 +45,16 @@ impl Gateway {
         let of_model = meter.price(row, target).and_then(|price| price.limits.output);
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
+        let is_told = usage == UsageChunk::Asked || row.reports_unasked();
+        let caches = dialect == Dialect::Messages && row.vendor() == "anthropic" && goes_on(call);
+        let caching = if caches { Caching::Automatic } else { Caching::AsMarked };
         let mut held = call.held.another();
         let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
         held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
         let (row, target, body) = (Arc::clone(row), target.clone(), call.body.clone());
         let write = move || {
             let (vendor, model) = (row.vendor(), target.model.as_str());
-            let terms = Terms { vendor, model, output_limit, caching: Caching::AsMarked, usage };
+            let terms = Terms { vendor, model, output_limit, caching, usage };
             translate::request(from, dialect, &body, &terms).map_err(|error| untranslatable(&error, &target))
         };
         let Written { body, dropped } =
@@ -63,10 +67,26 @@ impl Gateway {
             body: held.around(body.into()),
             dropped,
             given_limit: is_given.then_some(output_limit),
+            caches,
             request: if from == Dialect::Responses { call.body.clone() } else { Bytes::new() },
-            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+            view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
+            usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
+}
+
+/// Nobody translates a tool that a provider runs: those that are not refused are left out.
+fn without_server_tools(view: &View) -> Box<View> {
+    let attachments = Attachments { server_tools: 0, ..view.attachments };
+    Box::new(View { attachments, ..view.clone() })
+}
+
+/// Whether a conversation will probably be continued, so that what Anthropic caches of it is read again: it has tools, or has
+/// been continued. Whoever places markers is left to it.
+fn goes_on(call: &Call) -> bool {
+    let view = &call.facts.view;
+    let has_marks = memchr::memmem::find(&call.body, b"\"cache_control\"").is_some();
+    !has_marks && (view.outline.tools_at.is_some() || view.messages > 2)
 }
 
 /// Does what may hold a thread for long where nobody waits for it, in one of the places for that.

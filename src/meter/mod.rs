@@ -187,10 +187,11 @@ impl Meter {
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
+        let view = outbound.view().unwrap_or(&self.call.view);
         let funds = self.funds.take();
-        let funds = funds
-            .unwrap_or_else(|| Funds::unlimited((&self.call, outbound.bytes()), row, self.price(row, target), None));
-        let mut attempt = Attempt::new(id, (row, target), (&self.call, outbound.bytes()), funds);
+        let funds =
+            funds.unwrap_or_else(|| Funds::unlimited((view, outbound.bytes()), row, self.price(row, target), None));
+        let mut attempt = Attempt::new(id, (row, target), (view, outbound.bytes()), funds);
         let record = if self.attempts == 1 {
             let (intent, decision) = (attempt.intent(Some(self.request_facts()), now.at_ms), self.decision());
             match self.overhead {

@@ -93,11 +93,12 @@ impl Passing {
     }
 
     /// The end of a translated answer that is complete, with `comment` before its terminator; `None` if it is not translated.
-    /// The `event` that ends it may say why; there is none where the provider just ends.
+    /// The `event` that ends it may say why; a provider may leave it out.
     pub(super) fn ending(&mut self, event: Option<&[u8]>, usage: Usage, comment: &str) -> Option<String> {
         let translation = self.translation.as_mut()?;
         let mut text = String::new();
-        let told = event.and_then(sse::data).map(|data| translation.stream.event(&data, Some(usage), &mut text));
+        let data = event.and_then(sse::data);
+        let told = data.map(|data| translation.stream.event(&data, Some(usage), &mut text));
         if !matches!(told, Some(Ok(()))) {
             // Nothing is read for it that could be wrong.
             let _ = translation.stream.over(usage, &mut text);

@@ -1,9 +1,10 @@
 //! Lines by the service tier that attempts were priced at, which no sums know of: off the rows.
 
-use super::{figures, grouped, last, rows, span};
+use super::{figures, grouped, is_last, rows, span};
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
+use crate::ledger::sql::its_attempts;
 use crate::report::{By, Line};
 
 /// What attempts of a span count for that were priced at a service tier of their own.
