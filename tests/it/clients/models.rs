@@ -11,23 +11,23 @@ const AWKWARD_TEXT: &str = "before\u{2028}after, naïve ✓ 🦀 done";
 const RATES: Rates = Rates { input: 1_000_000, cached_input: 100_000, cache_write: 1_250_000, output: 3_000_000 };
 
 /// The models of the vendor whose protocol is Messages.
-pub fn of_anthropic() -> Vec<ModelScript> {
-    scripts("claude-opus-5")
+pub fn of_anthropic(more: &[Case]) -> Vec<ModelScript> {
+    scripts("claude-opus-5", more)
 }
 
 /// The models of the vendor whose protocols are Chat Completions and Responses.
-pub fn of_openai() -> Vec<ModelScript> {
-    [scripts("gpt-4o"), scripts("o3")].concat()
+pub fn of_openai(more: &[Case]) -> Vec<ModelScript> {
+    [scripts("gpt-4o", more), scripts("o3", more)].concat()
 }
 
 /// What the gateway knows of their prices.
-pub fn prices() -> String {
+pub fn prices(more: &[Case]) -> String {
     let mut prices = String::new();
     let mut add = |vendor: &str, model: &str, writes: &str| {
         let terms = format!("usd_per_million: {{ input: 1, cached_input: 0.1{writes}, output: 3 }}");
         writeln!(prices, "- {{ model: {vendor}/{model}, from: 2026-01-01, {terms} }}").expect("a string takes it");
     };
-    for (case, _) in cases() {
+    for (case, _) in cases().iter().chain(more) {
         add("anthropic", &format!("claude-opus-5-{case}"), ", cache_write_5m: 1.25");
         add("openai", &format!("gpt-4o-{case}"), "");
         add("openai", &format!("o3-{case}"), "");
@@ -35,19 +35,20 @@ pub fn prices() -> String {
     prices
 }
 
-fn scripts(kind: &str) -> Vec<ModelScript> {
+fn scripts(kind: &str, more: &[Case]) -> Vec<ModelScript> {
     let script = |(case, replies): Case| {
         let script = ModelScript::named(&format!("{kind}-{case}")).priced(PriceList::flat(RATES));
         replies.into_iter().fold(script, ModelScript::then)
     };
-    cases().into_iter().map(script).collect()
+    cases().into_iter().chain(more.to_vec()).map(script).collect()
 }
 
 /// Agents' loops of others' making, by the SDK that each has inside.
 const FRAMEWORKS: [&str; 6] =
     ["langchain", "pydantic-openai", "pydantic-anthropic", "vercel-openai", "vercel-responses", "vercel-anthropic"];
 
-type Case = (String, Vec<Reply>);
+/// A script by its name.
+pub type Case = (String, Vec<Reply>);
 
 fn cases() -> Vec<Case> {
     let mut cases = answers();
@@ -59,7 +60,8 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn case(name: &str, replies: impl Into<Vec<Reply>>) -> Case {
+/// A script by its name.
+pub fn case(name: &str, replies: impl Into<Vec<Reply>>) -> Case {
     (name.to_owned(), replies.into())
 }
 
