@@ -45,6 +45,19 @@ impl Surface {
         }
     }
 
+    /// Its path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Responses => "/v1/responses",
+            Self::InputTokens => "/v1/responses/input_tokens",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+
     /// The dialect in which its errors are told.
     pub fn errors(self) -> Dialect {
         match self {
@@ -58,8 +71,15 @@ impl Surface {
     pub fn speaks(self) -> Option<Dialect> {
         match self {
             Self::CountTokens => Some(Dialect::Messages),
+            Self::InputTokens => Some(Dialect::Responses),
+            Self::Completions | Self::Embeddings => Some(Dialect::Chat),
             surface => surface.talks(),
         }
+    }
+
+    /// Whether a model is asked for by its own name only: what is asked of it is no conversation, and policies know nothing of it.
+    pub fn asks_by_name(self) -> bool {
+        matches!(self, Self::Completions | Self::Embeddings)
     }
 
     /// The dialect of its body, if that is a conversation that is to be continued.

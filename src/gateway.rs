@@ -234,7 +234,7 @@ impl Gateway {
             |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.speaks(dialect)) == Some(true);
         plan.targets.retain(speaks);
         match plan.targets.is_empty() {
-            true => Err(unspoken(dialect)),
+            true => Err(unspoken(call.surface)),
             false => Ok(()),
         }
     }

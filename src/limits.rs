@@ -92,6 +92,10 @@ pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 pub const SSE_EVENT_COUNTED_BYTES: usize = 64 << 10;
 /// Largest reply that is not a stream, in bytes.
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
+/// Largest reply with embeddings, in bytes: 2,048 vectors of 3,072 numbers, spelt as text.
+pub const EMBEDDINGS_BYTES_MAX: usize = 160 << 20;
+/// A whole reply is read on the threads that serve up to this size, in bytes: that takes about a millisecond.
+pub const READ_AT_ONCE_BYTES_MAX: usize = 1 << 20;
 /// Largest error body of a provider that is read and passed on, in bytes.
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.

@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::ReplyBody;
+use crate::call::Surface;
 use crate::dialect::Dialect;
 use crate::providers::Failure;
 use crate::route::NoPlan;
@@ -29,13 +30,13 @@ pub(super) fn status_of(error: &ApiError) -> StatusCode {
 }
 
 /// Who serves the model speaks another dialect than the client.
-pub(super) fn unspoken(dialect: Dialect) -> ApiError {
-    let wanted = match dialect {
-        Dialect::Chat => "at `/v1/chat/completions` only rows with `protocol: openai` answer",
-        Dialect::Responses => "at `/v1/responses` only rows with `protocol: openai` answer",
-        Dialect::Messages => "at `/v1/messages` only rows with `protocol: anthropic` answer",
-    };
-    let message = format!("no provider row that serves this model speaks the protocol of this path; {wanted}");
+pub(super) fn unspoken(surface: Surface) -> ApiError {
+    let protocol = if surface.errors() == Dialect::Messages { "anthropic" } else { "openai" };
+    let message = format!(
+        "no provider row that serves this model speaks the protocol of this path; at `{}` only rows with \
+         `protocol: {protocol}` answer",
+        surface.path()
+    );
     ApiError::new(Code::ModelNotFound, message).param("model")
 }
 

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::call::CallFacts;
+use crate::call::{CallFacts, Surface};
 use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
@@ -159,6 +159,9 @@ impl Meter {
 
     /// Has a sketch drawn of the request's texts, behind its back.
     pub fn sketch(&mut self, body: &Bytes) {
+        if self.call.surface.talks().is_none() {
+            return;
+        }
         let sides = self.beside.as_ref().and_then(|beside| beside.met.sides());
         self.sketch = self.accounts.sketches.ask(&self.call, body, sides);
     }
@@ -195,7 +198,7 @@ impl Meter {
             Record::Intent(attempt.intent(None, now_ms()))
         };
         self.accounts.commit(&record)?;
-        if !outbound.usage_expected {
+        if !outbound.usage_expected && self.call.surface == Surface::ChatCompletions {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
         }
         if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
@@ -399,10 +402,11 @@ impl Meter {
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now_ms(), closes);
-        let record = match ends {
-            Some(_) if self.overhead.is_none() => {
+        let record = match (ends, comparison) {
+            (Some(_), comparison) if self.overhead.is_none() && self.call.surface.talks().is_some() => {
                 Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched(drawn)))
             }
+            (Some(_), Some(comparison)) => Record::Compared(outcome, settled.pricing(), comparison),
             _ => Record::Priced(outcome, settled.pricing()),
         };
         if let Some(apart) = settled.usage.map(|usage| usage.apart).filter(|apart| *apart != Apart::NONE) {

@@ -24,6 +24,8 @@ pub struct View {
     pub predicted_bytes: usize,
     /// Answers asked for.
     pub answers: WholeNumber,
+    /// Inputs that are read apart from each other, each within the model's context: 0 and 1 are one.
+    pub inputs: u64,
     /// The price class asked for.
     pub service_tier: Option<String>,
     /// Attribution that travelled in the body.

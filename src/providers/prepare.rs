@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 
+use super::paths::Endpoint;
 use super::row::Row;
 use crate::call::{Call, Surface};
 use crate::config::Metering;
@@ -47,8 +48,7 @@ pub struct Outbound {
     bytes: usize,
     pub(super) headers: HeaderMap,
     pub(super) beta: bool,
-    /// Its tokens are to be counted; it is not to be answered.
-    pub(super) counts: bool,
+    pub(super) endpoint: Endpoint,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -103,7 +103,10 @@ impl Row {
         let view = &call.facts.view;
         let Worded { dialect, mut edits, withhold_usage, bytes } = worded;
         if let Some(limit) = output_limit {
-            let member = output_limit_member(dialect, self.vendor());
+            let member = match call.facts.surface {
+                Surface::Completions => "max_tokens",
+                _ => output_limit_member(dialect, self.vendor()),
+            };
             edits.extend(limit_edits(&call.body, (view, member), limit));
         }
         Outbound {
@@ -112,7 +115,7 @@ impl Row {
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
             beta: call.beta,
-            counts: call.facts.surface == Surface::CountTokens,
+            endpoint: Endpoint::of(call.facts.surface),
             headers: self.headers_for(call),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),

@@ -10,15 +10,18 @@ use super::body::{OutBody, Sent};
 use super::connect::{Lanes, broken_head, was_refused, why};
 use super::failure::{Failure, Refusal};
 use super::inbound::{self, Arriving, Encoded};
-use super::paths::Paths;
+use super::paths::{Endpoint, Paths};
 use super::places::{Places, none_left};
 use super::prepare::Outbound;
 use super::refusal::{self, read_error};
 use crate::config::{Dispatch, Metering, ProviderConfig};
 use crate::dialect::Dialect;
 use crate::ids::{AttemptId, ProviderId};
-use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::limits::{
+    EMBEDDINGS_BYTES_MAX, NAME_BYTES_MAX, PROVIDER_ERROR_BYTES_MAX, READ_AT_ONCE_BYTES_MAX, REPLY_BYTES_MAX,
+};
 use crate::memory::HeldBytes;
+use crate::prompt::json::JsonError;
 use crate::reply::facts::Facts;
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
@@ -164,7 +167,12 @@ impl Row {
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
-        let body = Arriving::new(body, place);
+        let bytes_max = match (head.status.is_success(), outbound.endpoint) {
+            (false, _) => PROVIDER_ERROR_BYTES_MAX,
+            (true, Endpoint::Embeddings) => EMBEDDINGS_BYTES_MAX,
+            (true, _) => REPLY_BYTES_MAX,
+        };
+        let body = Arriving::new(body, place, bytes_max);
         if !head.status.is_success() {
             let json =
                 tokio::time::timeout_at(deadline, read_error(&head.headers, body, held)).await.unwrap_or_default();
@@ -201,13 +209,16 @@ impl Row {
         held: HeldBytes,
         seen: impl FnOnce(&Facts),
     ) -> Result<Bytes, Failure> {
-        let read = inbound::read(body, encoded, REPLY_BYTES_MAX, held);
+        let read = inbound::read(body, encoded, held);
         let json = match tokio::time::timeout_at(deadline, read).await {
             Err(_) => return Err(Failure::Timeout { sent: true }),
             Ok(read) => read?,
         };
-        let facts = tap::whole(&json, dialect, self.habits)
-            .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
+        let facts = match json.len() <= READ_AT_ONCE_BYTES_MAX {
+            true => tap::whole(&json, dialect, self.habits),
+            false => Box::pin(read_aside(json.clone(), dialect, self.habits)).await,
+        };
+        let facts = facts.map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
             Facts { error: false, .. } => Ok(json),
@@ -274,16 +285,19 @@ impl Row {
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
         let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = match outbound.counts {
-            true => self.paths.count(outbound.beta).clone(),
-            false => self.paths.conversation(outbound.dialect, outbound.beta).clone(),
-        };
+        *request.uri_mut() = self.paths.to(outbound.endpoint, outbound.dialect, outbound.beta).clone();
         *request.headers_mut() = std::mem::take(&mut outbound.headers);
         if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
         }
         request
     }
+}
+
+/// Reads what would hold a thread that serves for too long.
+async fn read_aside(json: Bytes, dialect: Dialect, habits: Habits) -> Result<Facts, JsonError> {
+    let read = tokio::task::spawn_blocking(move || tap::whole(&json, dialect, habits));
+    read.await.unwrap_or(Err(JsonError { what: "reading broke off", at: 0 }))
 }
 
 pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {

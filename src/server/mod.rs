@@ -40,7 +40,7 @@ use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
 use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::{messages_request, openai_chat, responses_request};
+use crate::wire::{messages_request, openai_chat, openai_prompts, responses_request};
 
 pub use admission::Admission;
 pub use attribute::attribute;
@@ -208,8 +208,10 @@ impl Server {
         let read = Instant::now();
         let view = match surface {
             Surface::Messages | Surface::CountTokens => messages_request::read(&body),
-            Surface::Responses => responses_request::read(&body),
-            _ => openai_chat::read(&body),
+            Surface::Responses | Surface::InputTokens => responses_request::read(&body),
+            Surface::Completions => openai_prompts::completion(&body),
+            Surface::Embeddings => openai_prompts::embeddings(&body),
+            Surface::ChatCompletions => openai_chat::read(&body),
         };
         let view = view.map_err(refusal_of)?;
         let said = headers::read(head.headers);
@@ -251,8 +253,9 @@ fn not_served(path: &str) -> ApiError {
     let message = match path {
         "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
         _ => {
-            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/responses`, \
-             `POST /v1/messages[/count_tokens]`, `GET /v1/models` and `POST /v1/feedback`"
+            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/completions`, \
+             `POST /v1/embeddings`, `POST /v1/responses`, `POST /v1/messages[/count_tokens]`, `GET /v1/models` and \
+             `POST /v1/feedback`"
         }
     };
     ApiError::new(Code::NotFound, message)

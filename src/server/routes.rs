@@ -39,6 +39,8 @@ impl Door<'_> {
 pub fn door(path: &str) -> Option<Door<'_>> {
     Some(match path {
         "/v1/chat/completions" => Door::Call(Surface::ChatCompletions),
+        "/v1/completions" => Door::Call(Surface::Completions),
+        "/v1/embeddings" => Door::Call(Surface::Embeddings),
         "/v1/responses" => Door::Call(Surface::Responses),
         "/v1/messages" => Door::Call(Surface::Messages),
         "/v1/messages/count_tokens" => Door::Call(Surface::CountTokens),

@@ -9,6 +9,7 @@ mod answer;
 mod connection;
 mod exports;
 mod invoice;
+mod legacy;
 mod messages;
 mod performance;
 mod play;

@@ -133,6 +133,8 @@ impl Server {
         let (method, path) = (arrived.head.method.clone(), arrived.head.uri.path().to_owned());
         match (&method, path.as_str()) {
             (&Method::POST, "/v1/chat/completions") => self.complete(arrived).await,
+            (&Method::POST, "/v1/completions") => self.complete_text(arrived).await,
+            (&Method::POST, "/v1/embeddings") => self.embed(arrived).await,
             (_, path) if path == "/v1/responses" || path.starts_with("/v1/responses/") => {
                 self.answer_responses(arrived, &method, path.trim_start_matches("/v1/responses")).await
             }

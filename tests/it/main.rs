@@ -13,6 +13,7 @@ mod demo;
 mod descriptors;
 mod details;
 mod door;
+mod embeddings;
 mod encodings;
 mod extremes;
 mod fallback;
