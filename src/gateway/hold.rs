@@ -13,7 +13,7 @@ use serde_json::json;
 use super::Gateway;
 use crate::budget::pace::{Limited, Reached};
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
-use crate::call::{Attribution, Call, CallFacts, OnShort};
+use crate::call::{Attribution, Call, CallFacts, OnShort, Surface};
 use crate::config::{self, Key, Mode, Payers, Team};
 use crate::cost::Price;
 use crate::ids::TeamId;
@@ -328,7 +328,9 @@ impl Gateway {
 
     fn counting(&self, call: &Call, row: &Row, target: &ModelRef) -> Option<impl Future<Output = Option<u64>> + use<>> {
         let attached = call.facts.view.attachments;
-        if attached != Attachments::default() || call.body.len() > HELD_BODY_BYTES_MAX {
+        // How the bodies of other surfaces are framed nobody here counts.
+        let is_chat = call.facts.surface == Surface::ChatCompletions;
+        if !is_chat || attached != Attachments::default() || call.body.len() > HELD_BODY_BYTES_MAX {
             return None;
         }
         let counted = self.accounts.estimates.count_for_hold(row.vendor(), target.model.as_str(), &call.body)?;

@@ -292,6 +292,16 @@ async fn too_little_money_lowers_the_limit_that_is_sent() {
 }
 
 #[tokio::test]
+async fn what_is_held_for_a_response_covers_its_whole_input() {
+    let long = asking(json!({"input": "word ".repeat(4000), "max_output_tokens": 16}));
+    let budget = "teams: { default: { budget: { usd: 0.001, every: day } } }";
+    let world = setup([Reply::text("ok")]).more(budget).start().await;
+    let got = send(&world, long).await;
+    assert_eq!((got.status, &*got.code()), (429, "budget_exhausted"), "{}", got.text());
+    assert_eq!(world.provider.arrivals(), 0);
+}
+
+#[tokio::test]
 async fn a_response_without_a_limit_is_given_one_where_money_is_short() {
     let world = setup([Reply::tokens(5000)])
         .more("budget: { on_short: shrink }\nteams: { default: { budget: { usd: 0.001, every: day } } }")
