@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::dialect::Dialect;
-use crate::ids::{KeyId, RequestId, TeamId};
+use crate::ids::{KeyId, ProviderId, RequestId, TeamId};
 use crate::memory::HeldBytes;
 use crate::prompt::view::View;
 use crate::task::Tier;
@@ -192,6 +192,8 @@ pub struct Call {
     pub facts: Arc<CallFacts>,
     /// The bytes as they came.
     pub body: Bytes,
+    /// The provider row that keeps what the body names: no other can answer.
+    pub kept_at: Option<ProviderId>,
     /// Anthropic's clients ask for what is not settled yet in the query too (`?beta=true`); no other query goes on.
     pub beta: bool,
     /// The headers that may reach a provider, in the order in which they came.

@@ -48,7 +48,7 @@ use crate::wire::errors::{ApiError, Code};
 
 use hold::Purse;
 use live::Live;
-use refusals::{failed_reply, status_of, unspoken};
+use refusals::{failed_reply, keep_at, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
@@ -178,6 +178,11 @@ impl Gateway {
         };
         if let Err(error) = self.keep_speaking(&facts, &mut plan) {
             return self.turn_away(&facts, error);
+        }
+        if let Some(keeper) = &call.kept_at {
+            if let Err(error) = keep_at(keeper, &mut plan) {
+                return self.turn_away(&facts, error);
+            }
         }
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
@@ -334,7 +339,12 @@ impl Gateway {
                     .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
                     .await
                 {
-                    Ok(json) => Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter }),
+                    Ok(json) => {
+                        if outbound.dialect == Dialect::Responses {
+                            meter.keep(&json);
+                        }
+                        Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter })
+                    }
                     Err(failure) => Err(Box::new((meter, failure))),
                 }
             }

@@ -90,6 +90,14 @@ pub const JSON_DEPTH_MAX: usize = 512;
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 /// An unfinished event is counted in `memory_bytes` from this size on, in bytes: most are far smaller.
 pub const SSE_EVENT_COUNTED_BYTES: usize = 64 << 10;
+/// Requests that ask the ledger at once whose objects are.
+pub const OBJECT_LOOKUPS_MAX: usize = 32;
+/// How long is waited for an object to stand in the tables that was just made.
+pub const OBJECT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a provider keeps responses, in milliseconds: OpenAI's word, and a day more.
+pub const RESPONSES_KEPT_MS: i64 = 31 * 24 * 3600 * 1000;
+/// Most objects that one request may name of those that providers keep.
+pub const NAMED_OBJECTS_MAX: usize = 100;
 /// Largest reply that is not a stream, in bytes.
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
 /// Largest reply with embeddings, in bytes: 2,048 vectors of 3,072 numbers, spelt as text.

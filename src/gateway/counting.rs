@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant as Clock;
 
-use super::refusals::failed_reply;
+use super::refusals::{failed_reply, keep_at};
 use super::timing::Timing;
 use super::{Decision, Gateway, Reply, ReplyBody};
 use crate::call::Call;
@@ -32,6 +32,11 @@ impl Gateway {
         };
         if let Err(error) = self.keep_speaking(&facts, &mut plan) {
             return self.turn_away(&facts, error);
+        }
+        if let Some(keeper) = &call.kept_at {
+            if let Err(error) = keep_at(keeper, &mut plan) {
+                return self.turn_away(&facts, error);
+            }
         }
         let plan = Arc::new(plan);
         let mut meter = Meter::open(&self.accounts, book, &facts, &plan);

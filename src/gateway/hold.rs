@@ -276,7 +276,7 @@ impl Gateway {
                 code,
                 format!(
                     "{payer} has a budget, and nothing bounds what this request may cost; wanted an output limit such as \
-                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself, or a key with \
+                     `max_completion_tokens`, and no tools, files, recordings or earlier responses that the provider bills by itself, or a key with \
                      `may: {{ unbounded: true }}`"
                 ),
             ),

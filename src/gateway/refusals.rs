@@ -5,6 +5,8 @@ use http::{HeaderMap, StatusCode};
 use super::ReplyBody;
 use crate::call::Surface;
 use crate::dialect::Dialect;
+use crate::ids::ProviderId;
+use crate::plan::Plan;
 use crate::providers::Failure;
 use crate::route::NoPlan;
 use crate::wire::errors::{ApiError, Code};
@@ -27,6 +29,19 @@ pub(super) fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBod
 
 pub(super) fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Leaves only the row in a plan that keeps what the request names.
+pub(super) fn keep_at(keeper: &ProviderId, plan: &mut Plan) -> Result<(), ApiError> {
+    plan.targets.retain(|target| target.provider == *keeper);
+    match plan.targets.is_empty() {
+        false => Ok(()),
+        true => {
+            let message = "what the request names is kept by a provider that this model would not be asked of; wanted a model \
+                           of the one that keeps it";
+            Err(ApiError::new(Code::InvalidBody, message).param("model"))
+        }
+    }
 }
 
 /// Who serves the model speaks another dialect than the client.

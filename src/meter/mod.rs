@@ -34,6 +34,7 @@ use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
+use crate::limits::NAME_BYTES_MAX;
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
@@ -42,6 +43,7 @@ use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
 use crate::telemetry::log::now_ms;
 use crate::wire::errors::Code;
+use crate::wire::responses_reply;
 
 use accounts::Accounts;
 use attempt::{Attempt, Settled};
@@ -256,6 +258,13 @@ impl Meter {
         if let Some(attempt) = &mut self.open {
             attempt.saw_whole(facts);
         }
+    }
+
+    /// Takes note of a response that the provider keeps, before its id goes to the client: it belongs to the team.
+    pub fn keep(&self, json: &[u8]) {
+        let Some(target) = self.last_target.as_ref().filter(|_| self.call.view.stores) else { return };
+        let Some(id) = responses_reply::kept(json).filter(|id| id.len() <= NAME_BYTES_MAX) else { return };
+        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id));
     }
 
     /// The first byte of the answer goes to the client.

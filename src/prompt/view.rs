@@ -34,6 +34,14 @@ pub struct View {
     pub messages: usize,
     /// The text of the first system or developer message, as a range of raw JSON.
     pub system_at: Option<Range<usize>>,
+    /// Objects by name that a provider keeps.
+    pub named: Vec<Named>,
+    /// It goes on from one of them, so that more is read than is sent.
+    pub continues: bool,
+    /// The provider is to keep the answer, as far as the request says.
+    pub stores: bool,
+    /// The answer is made after the reply.
+    pub background: bool,
     /// What cannot be bounded by counting the body's bytes.
     pub attachments: Attachments,
     /// `prompt_cache_key`: requests with the same one share a prefix.
@@ -50,6 +58,15 @@ impl View {
             WholeNumber::Absent | WholeNumber::Odd => 1,
         }
     }
+}
+
+/// An object that a provider keeps, by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// The member that names it.
+    pub key: &'static str,
+    /// Its id.
+    pub id: String,
 }
 
 /// Usage in streams: OpenAI sends it only when asked (`stream_options.include_usage`).

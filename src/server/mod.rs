@@ -14,6 +14,7 @@ mod in_force;
 mod intake;
 pub mod listen;
 mod models;
+mod objects;
 mod opening;
 mod patience;
 mod repeats;
@@ -173,7 +174,7 @@ impl Server {
                 let method = if for_head { &Method::HEAD } else { method };
                 Err(wrong_method(method, door.methods()))
             }
-            (_, None) => Err(not_served(path)),
+            (_, None) => Err(not_served()),
         }
     }
 
@@ -234,9 +235,19 @@ impl Server {
             deadline: said.deadline,
             on_short: said.on_short,
         };
+        let kept_at = match facts.view.named.is_empty() {
+            true => None,
+            false => match Box::pin(self.keeper(&facts.who.team, &facts.view.named)).await {
+                Ok(keeper) => keeper,
+                Err(error) => {
+                    let reply = self.gateway.turn_away(&Arc::new(facts), error);
+                    return Ok(respond::reply(to, reply, &asides, permit));
+                }
+            },
+        };
         let repeat = Repeat::of(&said.repeats, &facts, &body)?;
-        let call = Call { facts: Arc::new(facts), body, beta, headers: said.forward, held };
-        if surface == Surface::CountTokens {
+        let call = Call { facts: Arc::new(facts), body, kept_at, beta, headers: said.forward, held };
+        if matches!(surface, Surface::CountTokens | Surface::InputTokens) {
             // It costs nothing to ask again.
             let reply = Box::pin(self.gateway.count(call, key)).await;
             return Ok(respond::reply(to, reply, &asides, permit));
@@ -249,15 +260,10 @@ impl Server {
     }
 }
 
-fn not_served(path: &str) -> ApiError {
-    let message = match path {
-        "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
-        _ => {
-            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/completions`, \
-             `POST /v1/embeddings`, `POST /v1/responses`, `POST /v1/messages[/count_tokens]`, `GET /v1/models` and \
-             `POST /v1/feedback`"
-        }
-    };
+fn not_served() -> ApiError {
+    let message = "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/completions`, \
+                   `POST /v1/embeddings`, `POST /v1/responses[/input_tokens]`, `POST /v1/messages[/count_tokens]`, \
+                   `GET /v1/models` and `POST /v1/feedback`";
     ApiError::new(Code::NotFound, message)
 }
 

@@ -37,7 +37,7 @@ const TOKEN_BYTES_MAX: u64 = 128;
 /// model's context limit in tokens; `None` if nothing bounds them, as where sound is sent whose tokens have no known price.
 pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>, sound_is_priced: bool) -> Option<u64> {
     let attached = &view.attachments;
-    if attached.server_tools > 0 || (attached.recordings > 0 && !sound_is_priced) {
+    if attached.server_tools > 0 || view.continues || view.background || (attached.recordings > 0 && !sound_is_priced) {
         return None;
     }
     // The bytes of a recording do not bound its tokens: an hour of silence may have very few.

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::prompt::outline::Speaker;
-use crate::prompt::view::View;
+use crate::prompt::view::{Named, View};
 
-use super::body::{BodyError, claims, from_one, model, respelt, stream_options, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, respelt, stream_options, switch, text};
 
 /// What the usage edit inserts after a member.
 pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
@@ -231,15 +231,19 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.skip()?);
         }
-        let found = &mut self.view.attachments;
-        types(s, |kind, bytes| {
+        let View { attachments: found, named, .. } = &mut self.view;
+        types(s, |kind, part| {
             match kind {
                 Some("image_url" | "image") => found.images += 1,
-                Some("file") => found.references += 1,
+                Some("file") => {
+                    found.references += 1;
+                    file(part, named)?;
+                }
                 Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
-                _ => return,
+                _ => return Ok(()),
             }
-            found.bytes += bytes;
+            found.bytes += part.len();
+            Ok(())
         })
     }
 
@@ -327,8 +331,29 @@ fn speaker_of(role: RawStr<'_>) -> Speaker {
     }
 }
 
-/// Reads an array and tells the `type` of each object in it, `None` for one without, and how many bytes it has.
-fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Result<Range<usize>, BodyError> {
+/// Takes note of a file that a part names and does not have in it.
+/// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages>
+fn file(part: &str, files: &mut Vec<Named>) -> Result<(), BodyError> {
+    Scanner::new(part)
+        .object::<BodyError>(|s, key| {
+            if key.decode() != "file" || s.peek() != Some(b'{') {
+                return Ok(s.pass()?);
+            }
+            s.object::<BodyError>(
+                |s, key| {
+                    if key.decode() == "file_id" { named(s, "messages", files) } else { Ok(s.pass()?) }
+                },
+            )
+            .map(drop)
+        })
+        .map(drop)
+}
+
+/// Reads an array and tells the `type` of each object in it, `None` for one without, and its text.
+fn types(
+    s: &mut Scanner<'_>,
+    mut seen: impl FnMut(Option<&str>, &str) -> Result<(), BodyError>,
+) -> Result<Range<usize>, BodyError> {
     s.array::<BodyError>(|s| {
         if s.peek() != Some(b'{') {
             return Ok(s.pass()?);
@@ -342,8 +367,7 @@ fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Resu
                 s.pass()
             }
         })?;
-        seen(kind.map(RawStr::decode).as_deref(), range.len());
-        Ok(())
+        seen(kind.map(RawStr::decode).as_deref(), s.text(range))
     })
 }
 

@@ -33,6 +33,7 @@ mod mirror_books;
 mod mirror_stalls;
 mod money;
 mod money_manual;
+mod objects;
 mod operating;
 mod policies;
 mod policy_manual;
