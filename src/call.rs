@@ -29,6 +29,8 @@ pub enum Surface {
     CountTokens,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// Whatever is passed on as it comes.
+    Passthrough,
 }
 
 impl Surface {
@@ -42,6 +44,7 @@ impl Surface {
             Self::Messages => "messages",
             Self::CountTokens => "messages.count_tokens",
             Self::Embeddings => "embeddings",
+            Self::Passthrough => "passthrough",
         }
     }
 
@@ -55,6 +58,7 @@ impl Surface {
             Self::Messages => "/v1/messages",
             Self::CountTokens => "/v1/messages/count_tokens",
             Self::Embeddings => "/v1/embeddings",
+            Self::Passthrough => "/v1",
         }
     }
 
@@ -63,7 +67,7 @@ impl Surface {
         match self {
             Self::Messages | Self::CountTokens => Dialect::Messages,
             Self::Responses | Self::InputTokens => Dialect::Responses,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::Chat,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Passthrough => Dialect::Chat,
         }
     }
 
@@ -72,7 +76,7 @@ impl Surface {
         match self {
             Self::CountTokens => Some(Dialect::Messages),
             Self::InputTokens => Some(Dialect::Responses),
-            Self::Completions | Self::Embeddings => Some(Dialect::Chat),
+            Self::Completions | Self::Embeddings | Self::Passthrough => Some(Dialect::Chat),
             surface => surface.talks(),
         }
     }
@@ -88,7 +92,7 @@ impl Surface {
             Self::ChatCompletions => Some(Dialect::Chat),
             Self::Responses => Some(Dialect::Responses),
             Self::Messages => Some(Dialect::Messages),
-            Self::Completions | Self::InputTokens | Self::CountTokens | Self::Embeddings => None,
+            Self::Completions | Self::InputTokens | Self::CountTokens | Self::Embeddings | Self::Passthrough => None,
         }
     }
 }

@@ -13,6 +13,7 @@ mod counting;
 pub mod hold;
 pub mod live;
 mod names;
+pub mod passing;
 pub mod recall;
 mod refusals;
 pub mod routing;
@@ -35,6 +36,7 @@ use crate::ids::RequestId;
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
+use crate::meter::opaque::Opaque;
 use crate::meter::passing::Passing;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::{CostInterval, NanoUsd};
@@ -96,6 +98,8 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// Events, as they arrive.
     Stream(Box<Relay>),
+    /// As it arrives, and not read.
+    Opaque(Box<Opaque>),
     /// An error of ours, to be written in the caller's dialect.
     Error(ApiError),
 }

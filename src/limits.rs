@@ -96,6 +96,8 @@ pub const OBJECT_LOOKUPS_MAX: usize = 32;
 pub const OBJECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a provider keeps responses, in milliseconds: OpenAI's word, and a day more.
 pub const RESPONSES_KEPT_MS: i64 = 31 * 24 * 3600 * 1000;
+/// How much of an upload is looked at for the model that it names, in bytes.
+pub const UPLOAD_BEGINNING_BYTES: usize = 64 << 10;
 /// Most objects that one request may name of those that providers keep.
 pub const NAMED_OBJECTS_MAX: usize = 100;
 /// Largest reply that is not a stream, in bytes.

@@ -253,6 +253,14 @@ impl Gateway {
         self.accounts.holds.hold(&ask, Duration::ZERO).await.ok()
     }
 
+    /// Whether a call may be made that nothing bounds.
+    pub(super) fn may_be_unbounded(&self, purse: &Purse, at: (&Row, &ModelRef)) -> Result<(), ApiError> {
+        match purse.charges.is_empty() || purse.unbounded {
+            true => Ok(()),
+            false => self.refuse(purse, Code::UnboundedCost, at),
+        }
+    }
+
     /// Refuses, or counts that it would have.
     fn refuse(&self, purse: &Purse, code: Code, (row, target): (&Row, &ModelRef)) -> Result<(), ApiError> {
         let payer = &purse.charges[0].payer;

@@ -11,6 +11,7 @@ mod closing;
 pub mod estimates;
 pub mod funds;
 pub mod holds;
+pub mod opaque;
 pub mod overhead;
 pub mod passing;
 pub mod prefixes;
@@ -335,6 +336,14 @@ impl Meter {
     /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
     pub fn counted(&mut self, http_status: u16) {
         self.close_without_attempt("counted", http_status);
+    }
+
+    /// Closes a request that was passed on as it came, and settles what it was charged for, if it was.
+    pub fn passed(&mut self, http_status: u16) {
+        match self.open.is_some() {
+            true => drop(self.complete(http_status)),
+            false => self.close_without_attempt("passed", http_status),
+        }
     }
 
     fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {

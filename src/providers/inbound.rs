@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::connect::Place;
 use super::failure::Failure;
+use super::row::is_type;
 use crate::decoding::decode;
 use crate::memory::{HeldBytes, MemoryFull, Pieces};
 use crate::wire::encoding::{DecodeError, Encoding, UnknownEncoding};
@@ -28,6 +30,14 @@ impl Arriving {
     /// The body of the call that has this place; of which at most so many bytes are read where it is read whole.
     pub fn new(body: Incoming, place: Place, bytes_max: usize) -> Self {
         Self { body, bytes_max, _place: place }
+    }
+}
+
+impl Arriving {
+    /// Whether headers call it JSON, and it is not too large to be read whole.
+    pub fn is_json(&self, headers: &HeaderMap) -> bool {
+        let is_short = self.body.size_hint().exact().is_none_or(|length| length <= self.bytes_max as u64);
+        is_short && is_type(headers, "application/json")
     }
 }
 

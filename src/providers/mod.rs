@@ -16,12 +16,13 @@ pub mod places;
 mod prepare;
 mod refusal;
 mod row;
+pub mod upload;
 
 use std::sync::Arc;
 
 pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
-pub use prepare::{Outbound, Worded};
+pub use prepare::{Elsewhere, Outbound, Worded};
 pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;

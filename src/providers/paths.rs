@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 
 /// The URIs of one row, made once.
 pub struct Paths {
+    base: Uri,
     /// One a dialect, in the order of [`Dialect::ALL`].
     conversations: [Uri; 3],
     /// That of Messages with `?beta=true`.
@@ -38,7 +39,10 @@ impl Endpoint {
     /// What answers a surface.
     pub(super) fn of(surface: Surface) -> Self {
         match surface {
-            Surface::ChatCompletions | Surface::Responses | Surface::Messages => Self::Conversation,
+            // What is passed on says itself where it goes.
+            Surface::ChatCompletions | Surface::Responses | Surface::Messages | Surface::Passthrough => {
+                Self::Conversation
+            }
             Surface::CountTokens => Self::CountTokens,
             Surface::InputTokens => Self::InputTokens,
             Surface::Completions => Self::Completions,
@@ -51,6 +55,7 @@ impl Paths {
     /// Those under `base`.
     pub fn under(base: &Uri) -> Self {
         Self {
+            base: base.clone(),
             conversations: Dialect::ALL.map(|dialect| under(base, path_of(dialect))),
             beta: under(base, "/messages?beta=true"),
             counts: ["/messages/count_tokens", "/messages/count_tokens?beta=true"].map(|path| under(base, path)),
@@ -58,6 +63,11 @@ impl Paths {
             completions: under(base, "/completions"),
             embeddings: under(base, "/embeddings"),
         }
+    }
+
+    /// Where any other path of the provider's is.
+    pub(super) fn elsewhere(&self, path: &str) -> Uri {
+        under(&self.base, path)
     }
 
     /// Where a call goes whose body is in a dialect.

@@ -6,11 +6,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::paths::Endpoint;
 use super::row::Row;
+use super::upload::Upload;
 use crate::call::{Call, Surface};
 use crate::config::Metering;
 use crate::dialect::Dialect;
@@ -40,6 +41,19 @@ impl Worded {
     }
 }
 
+/// Where a call goes that is passed on as it comes.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// How it asks.
+    pub method: Method,
+    /// The path below the version, with its query.
+    pub path: String,
+    /// What its body is.
+    pub content_type: Option<HeaderValue>,
+    /// A body that goes on as it arrives.
+    pub upload: Option<Box<Upload>>,
+}
+
 /// A request that is ready to leave.
 pub struct Outbound {
     /// The language that it is in, and its answer.
@@ -49,6 +63,8 @@ pub struct Outbound {
     pub(super) headers: HeaderMap,
     pub(super) beta: bool,
     pub(super) endpoint: Endpoint,
+    /// It goes somewhere else.
+    pub(super) elsewhere: Option<Box<Elsewhere>>,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -116,10 +132,21 @@ impl Row {
             bytes,
             beta: call.beta,
             endpoint: Endpoint::of(call.facts.surface),
+            elsewhere: None,
             headers: self.headers_for(call),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
         }
+    }
+
+    /// Makes the request that leaves of a call that is passed on as it comes, but for the row's name before a model's.
+    pub fn send_on(&self, call: &Call, target: &ModelRef, elsewhere: Elsewhere) -> Outbound {
+        let mut outbound = self.prepare(call, target, None);
+        outbound.headers.remove(CONTENT_TYPE);
+        if let Some(content_type) = &elsewhere.content_type {
+            outbound.headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        Outbound { elsewhere: Some(Box::new(elsewhere)), ..outbound }
     }
 
     /// Both at once, where nothing is held for it.

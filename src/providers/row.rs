@@ -284,8 +284,17 @@ impl Row {
     /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
     fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
         let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.paths.to(outbound.endpoint, outbound.dialect, outbound.beta).clone();
+        match outbound.elsewhere.take() {
+            None => {
+                *request.method_mut() = Method::POST;
+                *request.uri_mut() = self.paths.to(outbound.endpoint, outbound.dialect, outbound.beta).clone();
+            }
+            Some(elsewhere) => {
+                *request.uri_mut() = self.paths.elsewhere(&elsewhere.path);
+                *request.method_mut() = elsewhere.method;
+                request.body_mut().upload(elsewhere.upload);
+            }
+        }
         *request.headers_mut() = std::mem::take(&mut outbound.headers);
         if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
             request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);

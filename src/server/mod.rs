@@ -4,6 +4,7 @@
 //! Only this room chooses HTTP statuses and writes errors in the caller's dialect.
 
 mod admission;
+mod allowed;
 mod attribute;
 mod authenticate;
 mod cors;
@@ -16,6 +17,7 @@ pub mod listen;
 mod models;
 mod objects;
 mod opening;
+mod passing;
 mod patience;
 mod repeats;
 mod requests;
@@ -158,6 +160,11 @@ impl Server {
                 // By itself: what waits around it, in layers, is moved several times.
                 Box::pin(self.call(to, surface, request, key.as_deref(), request_body)).await
             }
+            (_, Some(Door::Passing(allowed, object))) => {
+                self.admission.has_room()?;
+                let object = object.map(str::to_owned);
+                Box::pin(self.pass(to, (allowed, object), request, key.as_deref(), request_body)).await
+            }
             (&Method::POST, Some(Door::Feedback)) => {
                 self.admission.has_room()?;
                 Box::pin(self.feedback(id, request, key.as_deref(), request_body)).await
@@ -212,7 +219,7 @@ impl Server {
             Surface::Responses | Surface::InputTokens => responses_request::read(&body),
             Surface::Completions => openai_prompts::completion(&body),
             Surface::Embeddings => openai_prompts::embeddings(&body),
-            Surface::ChatCompletions => openai_chat::read(&body),
+            Surface::ChatCompletions | Surface::Passthrough => openai_chat::read(&body),
         };
         let view = view.map_err(refusal_of)?;
         let said = headers::read(head.headers);
@@ -263,7 +270,8 @@ impl Server {
 fn not_served() -> ApiError {
     let message = "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/completions`, \
                    `POST /v1/embeddings`, `POST /v1/responses[/input_tokens]`, `POST /v1/messages[/count_tokens]`, \
-                   `GET /v1/models` and `POST /v1/feedback`";
+                   `GET /v1/models`, `POST /v1/feedback`, and by the provider's own paths stored responses, conversations, files, \
+                   batches, audio, images and moderations";
     ApiError::new(Code::NotFound, message)
 }
 

@@ -5,6 +5,7 @@
 
 use http::{HeaderMap, Uri};
 
+use super::allowed::{Allowed, allowed};
 use crate::call::Surface;
 use crate::dialect::Dialect;
 
@@ -19,6 +20,8 @@ pub enum Door<'p> {
     Call(Surface),
     /// What somebody says of an answer.
     Feedback,
+    /// What is passed on as it comes, and the object that it is about.
+    Passing(&'static Allowed, Option<&'p str>),
     /// The models there are.
     Models,
     /// One of them.
@@ -31,6 +34,7 @@ impl Door<'_> {
         match self {
             Self::Alive | Self::Ready | Self::Models | Self::Model(_) => "GET, HEAD",
             Self::Call(_) | Self::Feedback => "POST",
+            Self::Passing(allowed, _) => allowed.methods,
         }
     }
 }
@@ -49,13 +53,19 @@ pub fn door(path: &str) -> Option<Door<'_>> {
         "/feedback" => Door::Feedback,
         "/healthz" => Door::Alive,
         "/readyz" => Door::Ready,
-        path => Door::Model(path.strip_prefix("/models/")?),
+        path => match path.strip_prefix("/models/") {
+            Some(model) => Door::Model(model),
+            None => {
+                let (allowed, object) = allowed(path)?;
+                Door::Passing(allowed, object)
+            }
+        },
     })
 }
 
 /// The rest of a path behind its versions. Many give a base URL with `/v1` to clients that add their own, others one without
 /// to those that do not.
-fn below_version(path: &str) -> &str {
+pub(super) fn below_version(path: &str) -> &str {
     let mut rest = path;
     while let Some(behind) = rest.strip_prefix("/v1").filter(|behind| behind.starts_with('/')) {
         rest = behind;

@@ -25,6 +25,7 @@ mod responses;
 mod script;
 mod seal;
 mod server;
+mod stored;
 pub mod tokenizer;
 mod traffic;
 pub mod workload;

@@ -2,9 +2,9 @@
 //! <https://platform.openai.com/docs/api-reference/completions/create>, `…/embeddings/create`
 
 use crate::prompt::json::{JsonError, Scanner, WholeNumber};
-use crate::prompt::view::View;
+use crate::prompt::view::{Named, View};
 
-use super::body::{BodyError, claims, from_one, model, respelt, stream_options, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, respelt, stream_options, switch, text};
 
 /// The keys of each on which something is decided; each may stand only once.
 const OF_COMPLETIONS: [&str; 8] =
@@ -64,6 +64,41 @@ pub fn embeddings(body: &[u8]) -> Result<View, BodyError> {
     match reader.seen("input") {
         true => Ok(reader.view),
         false => Err(BodyError::Wrong { key: "input", wanted: "given" }),
+    }
+}
+
+/// Reads the body of a call that is passed on as it comes: its model, and the files that it names anywhere.
+///
+/// # Errors
+///
+/// [`BodyError`] for what is not JSON, for a `model` that stands twice or is mistyped, and for too many files.
+pub fn passed(body: &[u8]) -> Result<View, BodyError> {
+    let mut view = View::default();
+    let mut scanner = Scanner::from_bytes(body)?;
+    let mut is_named = false;
+    scanner.object::<BodyError>(|s, key| match &*key.decode() {
+        "model" if is_named => Err(BodyError::DuplicateKey("model")),
+        "model" => {
+            is_named = true;
+            (view.model, view.model_at) = model(s)?;
+            Ok(())
+        }
+        "metadata" => claims(s, &mut view.claims, &mut None),
+        key => files(s, key, &mut view.named),
+    })?;
+    scanner.end()?;
+    Ok(view)
+}
+
+/// Takes note of the files that a value names.
+fn files(s: &mut Scanner<'_>, key: &str, found: &mut Vec<Named>) -> Result<(), BodyError> {
+    match (s.peek(), key) {
+        (Some(b'"'), "file_id") => named(s, "file_id", found),
+        (Some(b'"'), "input_file_id") => named(s, "input_file_id", found),
+        (Some(b'"'), "previous_response_id") => named(s, "previous_response_id", found),
+        (Some(b'{'), _) => s.object::<BodyError>(|s, key| files(s, &key.decode(), found)).map(drop),
+        (Some(b'['), _) => s.array::<BodyError>(|s| files(s, "", found)).map(drop),
+        _ => Ok(s.pass()?),
     }
 }
 

@@ -35,6 +35,7 @@ mod money;
 mod money_manual;
 mod objects;
 mod operating;
+mod passing_through;
 mod policies;
 mod policy_manual;
 mod price_commands;
