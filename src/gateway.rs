@@ -14,12 +14,14 @@ pub mod hold;
 pub mod live;
 mod names;
 pub mod passing;
+mod ratelimits;
 pub mod recall;
 mod refusals;
 pub mod routing;
 pub mod standings;
 pub mod state;
 mod timing;
+mod translating;
 
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -32,7 +34,7 @@ use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
 use crate::dialect::Dialect;
-use crate::ids::RequestId;
+use crate::ids::{ProviderId, RequestId};
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
@@ -40,12 +42,13 @@ use crate::meter::opaque::Opaque;
 use crate::meter::passing::Passing;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::{CostInterval, NanoUsd};
-use crate::plan::{ModelRef, Plan, Reason, Why};
+use crate::plan::{ModelRef, Note, Plan, Reason, Why};
 use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::reply::facts::Facts;
+use crate::translate::Dropped;
 use crate::wire::errors::{ApiError, Code};
 
 use hold::Purse;
@@ -84,6 +87,8 @@ pub struct Decision {
     pub plan: Arc<Plan>,
     /// The edits that were made.
     pub edits: String,
+    /// What a translation left out, if anything.
+    pub dropped: Option<String>,
     /// What the request cost; `None` while its stream runs.
     pub cost: Option<CostInterval>,
     /// What that saved; `None` while its stream runs, or where nobody knows.
@@ -180,13 +185,9 @@ impl Gateway {
             Ok(decided) => decided.into_parts(),
             Err(error) => return self.turn_away(&facts, error),
         };
-        if let Err(error) = self.keep_speaking(&facts, &mut plan) {
+        self.prefer_speaking(&facts, &mut plan);
+        if let Err(error) = self.keep_able(&call, &mut plan) {
             return self.turn_away(&facts, error);
-        }
-        if let Some(keeper) = &call.kept_at {
-            if let Err(error) = keep_at(keeper, &mut plan) {
-                return self.turn_away(&facts, error);
-            }
         }
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
@@ -200,7 +201,7 @@ impl Gateway {
             self.routing.answered(remembered, model, Clock::now());
         }
         let awaits_disk = matches!(outcome, Outcome::Whole { .. } | Outcome::Failed { .. });
-        let reply = settle_and_reply(outcome, &plan);
+        let reply = settle_and_reply(outcome);
         if let Some(secured) = self.accounts.secured().filter(|_| awaits_disk) {
             // The money is spent: the client gets its answer, and a failure is in the log and the metrics.
             drop(secured.await);
@@ -234,23 +235,27 @@ impl Gateway {
         tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
     }
 
-    /// Leaves only targets in a plan that speak as the client does: nobody translates.
-    fn keep_speaking(&self, call: &CallFacts, plan: &mut Plan) -> Result<(), ApiError> {
-        let Some(dialect) = call.surface.speaks().filter(|dialect| !self.providers.all_speak(*dialect)) else {
-            return Ok(());
-        };
-        let speaks =
-            |target: &ModelRef| self.providers.row(&target.provider).map(|row| row.speaks(dialect)) == Some(true);
-        plan.targets.retain(speaks);
-        match plan.targets.is_empty() {
-            true => Err(unspoken(call.surface)),
-            false => Ok(()),
+    /// Leaves only the targets in a plan that can answer at all: what is no conversation is not translated, and what a
+    /// provider keeps is nowhere else.
+    fn keep_able(&self, call: &Call, plan: &mut Plan) -> Result<(), ApiError> {
+        let surface = call.facts.surface;
+        if surface.asks_by_name() {
+            let speaks = |id: &ProviderId| self.providers.row(id).is_some_and(|row| row.speaks(Dialect::Chat));
+            plan.targets.retain(|target| speaks(&target.provider));
+            if plan.targets.is_empty() {
+                return Err(unspoken(surface));
+            }
         }
+        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(keeper, plan))
     }
 
-    /// Whether some target of a plan speaks a dialect.
-    pub fn can_answer(&self, plan: &Plan, dialect: Dialect) -> bool {
-        plan.targets.iter().any(|target| self.providers.row(&target.provider).is_some_and(|row| row.speaks(dialect)))
+    /// Among rows of one model, has those come first that speak as the client does: what need not be translated is not.
+    fn prefer_speaking(&self, call: &CallFacts, plan: &mut Plan) {
+        let Some(dialect) = call.surface.speaks().filter(|dialect| !self.providers.all_speak(*dialect)) else { return };
+        let speaks = |target: &ModelRef| self.providers.row(&target.provider).is_some_and(|row| row.speaks(dialect));
+        for rows in plan.targets.chunk_by_mut(|one, next| one.model == next.model) {
+            rows.sort_by_key(|target| !speaks(target));
+        }
     }
 
     /// The targets of a plan that will not be called, but as the last hope.
@@ -267,11 +272,34 @@ impl Gateway {
     async fn ask(&self, call: Call, plan: &Plan, purse: &Purse, mut meter: Box<Meter>) -> Outcome {
         let mut attempts = Attempts::new(&plan.targets);
         let mut failure = Failure::Connect { why: "no target is up" };
+        let (mut said, mut unsaid) = (None, None);
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
-            let worded = row.word(&call, target);
-            let funds = match self.hold(&call, (row, target, worded.bytes()), &meter, purse).await {
+            let worded = match translating::dialect_for(&call, row, target) {
+                None => row.word(&call, target),
+                Some(dialect) => {
+                    let kept = said.take().filter(|_| attempts.tries() > 1);
+                    let translated = match kept {
+                        Some(kept) => Ok(kept),
+                        None => Box::pin(self.translate(&call, (row, target), dialect, &meter)).await,
+                    };
+                    match translated {
+                        Ok(translated) => row.word_translated(said.insert(translated)),
+                        Err(error) if error.code != Code::UnsupportedParameter => {
+                            return Outcome::Denied { error, meter };
+                        }
+                        Err(error) => {
+                            let field = error.param.as_deref().unwrap_or_default().into();
+                            meter.note(Note::CannotCarry(target.spelt().into(), field));
+                            unsaid = Some(Box::new(error));
+                            attempts.pass_over();
+                            continue;
+                        }
+                    }
+                }
+            };
+            let funds = match self.hold(&call, (row, target, &worded), &meter, purse).await {
                 Ok(funds) => funds,
                 Err(error) => return Outcome::Denied { error, meter },
             };
@@ -310,7 +338,10 @@ impl Gateway {
                 Next::Fallback => attempts.fall_back(),
             }
         }
-        Outcome::Failed { failure, meter }
+        match unsaid.filter(|_| meter.attempts() == 0) {
+            Some(error) => Outcome::Denied { error: *error, meter },
+            None => Outcome::Failed { failure, meter },
+        }
     }
 
     /// Reads an answer as far as is needed to know that it is one.
@@ -326,8 +357,19 @@ impl Gateway {
         match answer.body {
             Answered::Stream(events) => {
                 let cost_comment = self.config.server.cost_comment;
+                let mut passing = Passing::new(outbound.dialect, row.habits(), outbound.withhold_usage, cost_comment);
+                if let Some(translated) = &outbound.translated {
+                    passing = match translating::passing(passing, translated, &meter) {
+                        Ok(passing) => passing,
+                        Err(_) => {
+                            let failure = Failure::Unreadable { what: "nobody translates its stream" };
+                            return Err(Box::new((meter, failure)));
+                        }
+                    };
+                    answer.headers = translating::headers(answer.headers, outbound.dialect, meter.call());
+                }
                 let rules = Rules {
-                    passing: Passing::new(outbound.dialect, row.habits(), outbound.withhold_usage, cost_comment),
+                    passing,
                     first_byte_deadline: timing.head(true),
                     idle_timeout: row.dispatch().idle_timeout,
                     deadline: timing.deadline,
@@ -339,16 +381,25 @@ impl Gateway {
             }
             Answered::Whole(body, encoded) => {
                 let seen = |facts: &Facts| meter.saw_whole(facts);
-                match row
+                let translated = outbound.translated.as_ref().map(|translated| (translated, answer.held.another()));
+                let json = row
                     .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
-                    .await
+                    .await;
+                if let Ok(json) = &json
+                    && outbound.dialect == Dialect::Responses
                 {
-                    Ok(json) => {
-                        if outbound.dialect == Dialect::Responses {
-                            meter.keep(&json);
-                        }
-                        Ok(Outcome::Whole { status: answer.status, headers: answer.headers, json, meter })
+                    meter.keep(json);
+                }
+                let (status, mut headers) = (answer.status, answer.headers);
+                let json = match (json, translated) {
+                    (Ok(json), Some((translated, held))) => {
+                        headers = translating::headers(headers, outbound.dialect, meter.call());
+                        Box::pin(translating::retell(json, held, translated, &mut meter)).await
                     }
+                    (json, _) => json,
+                };
+                match json {
+                    Ok(json) => Ok(Outcome::Whole { status, headers, json, meter }),
                     Err(failure) => Err(Box::new((meter, failure))),
                 }
             }
@@ -376,11 +427,12 @@ impl Gateway {
 }
 
 /// *relay* and *settle*: a whole answer is settled here, a stream settles itself as it goes by.
-fn settle_and_reply(outcome: Outcome, plan: &Arc<Plan>) -> Reply {
+fn settle_and_reply(outcome: Outcome) -> Reply {
     let decision = |meter: &Meter, cost: Option<CostInterval>| {
         let (model, edits, estimated) = (meter.target().cloned(), meter.edits().to_owned(), meter.is_estimated());
         let saved = cost.and(meter.saved());
-        Some(Decision { model, plan: Arc::clone(plan), edits, cost, saved, estimated })
+        let (plan, dropped) = (Arc::clone(meter.plan()), meter.dropped().map(Dropped::list));
+        Some(Decision { model, plan, edits, dropped, cost, saved, estimated })
     };
     match outcome {
         Outcome::Whole { status, headers, json, mut meter } => {
@@ -406,7 +458,7 @@ fn settle_and_reply(outcome: Outcome, plan: &Arc<Plan>) -> Reply {
             Reply { status: status_of(&error), headers: HeaderMap::new(), decision, body: ReplyBody::Error(error) }
         }
         Outcome::Failed { failure, mut meter } => {
-            let (status, headers, body, code) = failed_reply(failure);
+            let (status, headers, body, code) = failed_reply(failure, meter.call());
             meter.refused(code, status.as_u16());
             let decision = decision(&meter, Some(meter.spent()));
             Reply { status, headers, decision, body }

@@ -216,9 +216,9 @@ pub const EXPORT_CALLS_MAX: usize = 2_000_000;
 pub const EXPORT_MOST_NANO: i64 = 1_000_000_000_000_000;
 /// Most findings that a look through a ledger lists; all are counted.
 pub const LEDGER_FINDINGS_MAX: usize = 100;
-/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some hundred requests,
-/// at about 2 KB each until they are written.
-pub const LEDGER_BATCH_BYTES_MAX: usize = 256 << 10;
+/// Most journal bytes that are applied in one transaction, which also bounds the applier's memory: some thousand requests,
+/// at about 2 KB each until they are written. A request that is cut in two by the end of a batch costs three times as much.
+pub const LEDGER_BATCH_BYTES_MAX: usize = 768 << 10;
 /// Most problems that are told of a file; the others are counted.
 pub const PROBLEMS_SHOWN_MAX: usize = 100;
 /// Longest pattern that a file may have for names or paths, in bytes.
@@ -278,6 +278,10 @@ pub const STANDINGS_MAX: usize = 1_000;
 pub const NEWS_WAITING_MAX: usize = 4096;
 /// Fewest output tokens that a request whose limit is lowered to what is left is served with, unless it asks for fewer.
 pub const OUTPUT_TOKENS_LEAST: u64 = 256;
+
+/// The output limit of a request that is translated for a protocol which wants one, where neither the client names one nor
+/// the price book, in tokens.
+pub const OUTPUT_TOKENS_GIVEN: u64 = 4_096;
 /// Largest body whose tokens are counted to hold less for it, in bytes.
 pub const HELD_BODY_BYTES_MAX: usize = 4 << 20;
 /// Most messages that wait for one webhook; further ones are dropped, and that is told.

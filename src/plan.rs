@@ -145,6 +145,8 @@ pub enum Note {
     LeavesModel,
     /// The protected rule at this place, counted from 1, matches, and the client named a cheaper model outright.
     NotBound(u32),
+    /// This target was passed over: its protocol has no words for a field of the request.
+    CannotCarry(Box<str>, Box<str>),
 }
 
 impl fmt::Display for Note {
@@ -166,6 +168,7 @@ impl fmt::Display for Note {
             }
             Self::KeepsModel => f.write_str("stays on the model that answered last, which costs no more here"),
             Self::LeavesModel => f.write_str("back to the first model of the tier, which costs less here"),
+            Self::CannotCarry(target, field) => write!(f, "`{target}` cannot carry `{field}`"),
             Self::NotBound(rule) => write!(f, "protected rule {rule} does not bind exact names"),
         }
     }

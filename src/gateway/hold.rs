@@ -8,12 +8,13 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::Gateway;
 use crate::budget::pace::{Limited, Reached};
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
-use crate::call::{Attribution, Call, CallFacts, OnShort, Surface};
+use crate::call::{Attribution, Call, CallFacts, OnShort};
 use crate::config::{self, Key, Mode, Payers, Team};
 use crate::cost::Price;
 use crate::ids::TeamId;
@@ -26,7 +27,7 @@ use crate::money::NanoUsd;
 use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
 use crate::prompt::view::Attachments;
-use crate::providers::Row;
+use crate::providers::{Row, Worded};
 use crate::telemetry::log::now_ms;
 use crate::tokens;
 use crate::wire::errors::{ApiError, Code};
@@ -143,30 +144,32 @@ impl Gateway {
         charges.peek().is_some() && self.accounts.holds.is_near(charges, call.at_ms)
     }
 
-    /// *hold*: what an attempt at `target` is let go with, whose body is so many `bytes` long when it leaves.
+    /// *hold*: what an attempt at `target` is let go with, as it is `worded`.
     pub(super) async fn hold(
         &self,
         call: &Call,
-        (row, target, bytes): (&Row, &ModelRef, usize),
+        (row, target, worded): (&Row, &ModelRef, &Worded),
         meter: &Meter,
         purse: &Purse,
     ) -> Result<Funds, ApiError> {
         let price = meter.price(row, target);
         let view = &call.facts.view;
-        let own_limit = limit_of(view, price.as_deref());
+        let given = worded.given_limit();
+        let own_limit = given.or_else(|| limit_of(view, price.as_deref()));
         let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
-        let funds = Funds::unlimited((&call.facts, bytes), row, price, cut);
+        let mut funds = Funds::unlimited((&call.facts, worded.bytes()), row, price, cut.or(given));
+        funds.output_limit = cut;
         if purse.charges.is_empty() {
             return Ok(funds);
         }
         // Apart, so that whoever has no budget does not carry all of its steps around.
-        Box::pin(self.hold_money(call, (row, target), funds, own_limit, purse)).await
+        Box::pin(self.hold_money((call, worded.text(call)), (row, target), funds, own_limit, purse)).await
     }
 
     /// The part of it that is about money: `own_limit` is what client or model allow an answer.
     async fn hold_money(
         &self,
-        call: &Call,
+        (call, text): (&Call, &Bytes),
         (row, target): (&Row, &ModelRef),
         mut funds: Funds,
         own_limit: Option<u64>,
@@ -220,7 +223,7 @@ impl Gateway {
                 let before = Instant::now();
                 let left = call.facts.deadline.map(|deadline| deadline.saturating_sub(call.facts.arrived.elapsed()));
                 let patience = self.routing.payers.load().holding.hold_wait.min(left.unwrap_or(Duration::MAX));
-                if let Some(counted) = self.count_exactly(call, row, target, patience).await {
+                if let Some(counted) = self.count_exactly((call, text), row, target, patience).await {
                     is_counted = true;
                     funds.bounds = funds.bounds.with_input(&price, counted);
                 }
@@ -235,7 +238,7 @@ impl Gateway {
             funds.bounds = funds.bounds.with_output_limit(&price, view, fitting);
         }
         if !is_counted {
-            self.count_behind(call, (row, target), &funds, &hold, purse);
+            self.count_behind((call, text), (row, target), &funds, &hold, purse);
         }
         funds.hold = Some(hold);
         Ok(funds)
@@ -329,19 +332,28 @@ impl Gateway {
 
     /// The most input tokens that a call can be billed for, counted; `None` where no count of them is sure, or it takes
     /// longer than anybody waits.
-    async fn count_exactly(&self, call: &Call, row: &Row, target: &ModelRef, patience: Duration) -> Option<u64> {
-        let counting = self.counting(call, row, target)?;
+    async fn count_exactly(
+        &self,
+        text: (&Call, &Bytes),
+        row: &Row,
+        target: &ModelRef,
+        patience: Duration,
+    ) -> Option<u64> {
+        let counting = self.counting(text, row, target)?;
         tokio::time::timeout(patience, counting).await.ok().flatten()
     }
 
-    fn counting(&self, call: &Call, row: &Row, target: &ModelRef) -> Option<impl Future<Output = Option<u64>> + use<>> {
+    fn counting(
+        &self,
+        (call, text): (&Call, &Bytes),
+        row: &Row,
+        target: &ModelRef,
+    ) -> Option<impl Future<Output = Option<u64>> + use<>> {
         let attached = call.facts.view.attachments;
-        // How the bodies of other surfaces are framed nobody here counts.
-        let is_chat = call.facts.surface == Surface::ChatCompletions;
-        if !is_chat || attached != Attachments::default() || call.body.len() > HELD_BODY_BYTES_MAX {
+        if attached != Attachments::default() || text.len() > HELD_BODY_BYTES_MAX {
             return None;
         }
-        let counted = self.accounts.estimates.count_for_hold(row.vendor(), target.model.as_str(), &call.body)?;
+        let counted = self.accounts.estimates.count_for_hold(row.vendor(), target.model.as_str(), text)?;
         Some(async move {
             let tokens = counted.await?;
             Some(tokens + tokens * UNCOUNTED_PERCENT / 100 + UNCOUNTED_TOKENS)
@@ -350,7 +362,14 @@ impl Gateway {
 
     /// Counts the tokens of a body whose hold is a large part of what is left, or one of many that are, while its call is under
     /// way, and leaves to others what it cannot need.
-    fn count_behind(&self, call: &Call, (row, target): (&Row, &ModelRef), funds: &Funds, hold: &Hold, purse: &Purse) {
+    fn count_behind(
+        &self,
+        (call, text): (&Call, &Bytes),
+        (row, target): (&Row, &ModelRef),
+        funds: &Funds,
+        hold: &Hold,
+        purse: &Purse,
+    ) {
         let is_large = self.accounts.holds.with(|books| {
             purse.charges.iter().any(|Charge { payer, budget }| {
                 let (spent, held) = books.balance(payer, budget.every, call.facts.at_ms);
@@ -365,7 +384,7 @@ impl Gateway {
         if !is_large {
             return;
         }
-        let Some(counting) = self.counting(call, row, target) else { return };
+        let Some(counting) = self.counting((call, text), row, target) else { return };
         let (price, bounds, shrinker) = (Arc::clone(price), funds.bounds, hold.shrinker());
         // It ends by itself: the number of counts at once is bounded, and so is the size of each.
         tokio::spawn(async move {

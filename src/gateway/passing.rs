@@ -129,7 +129,7 @@ impl Gateway {
             }
         };
         meter.failed(&failure);
-        let (status, headers, body, code) = failed_reply(failure);
+        let (status, headers, body, code) = failed_reply(failure, &facts);
         meter.refused(code, status.as_u16());
         Reply { status, headers, decision: None, body }
     }

@@ -2,26 +2,36 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::ReplyBody;
-use crate::call::Surface;
+use super::{ReplyBody, translating};
+use crate::call::{CallFacts, Surface};
 use crate::dialect::Dialect;
 use crate::ids::ProviderId;
 use crate::plan::Plan;
 use crate::providers::Failure;
 use crate::route::NoPlan;
-use crate::wire::errors::{ApiError, Code};
+use crate::wire::errors::{ApiError, Code, Retold};
 
 /// A provider's error in the caller's dialect passes byte for byte, except where it may tell of our credential.
-pub(super) fn failed_reply(failure: Failure) -> (StatusCode, HeaderMap, ReplyBody, Code) {
+pub(super) fn failed_reply(failure: Failure, call: &CallFacts) -> (StatusCode, HeaderMap, ReplyBody, Code) {
     let error = failure.to_error();
     match failure {
         Failure::Refused(refusal) if error.code != Code::ProviderCredentials => {
-            let status = StatusCode::from_u16(refusal.client_status()).unwrap_or(StatusCode::BAD_GATEWAY);
-            let body = refusal.json.map_or(ReplyBody::Error(error), ReplyBody::Whole);
+            let (from, to) = (refusal.dialect, call.surface.errors());
+            let client_status = refusal.client_status();
+            let is_foreign = (from == Dialect::Messages) != (to == Dialect::Messages);
+            let (status, headers, body) = match refusal.json {
+                Some(json) if is_foreign => {
+                    let retold = Retold::of(&json, from, to, client_status);
+                    let headers = translating::headers(refusal.headers, from, call);
+                    (retold.status, headers, ReplyBody::Whole(retold.body(call.id).into()))
+                }
+                json => (client_status, refusal.headers, json.map_or(ReplyBody::Error(error), ReplyBody::Whole)),
+            };
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             // What the provider turns down for good is the caller's doing; the rest is the provider's.
             let is_callers = (400..500).contains(&refusal.status) && !matches!(refusal.status, 408 | 409 | 429);
             let code = if is_callers { Code::RefusedByProvider } else { Code::ProviderError };
-            (status, refusal.headers, body, code)
+            (status, headers, body, code)
         }
         _ => (status_of(&error), HeaderMap::new(), ReplyBody::Error(error.clone()), error.code),
     }
@@ -44,12 +54,10 @@ pub(super) fn keep_at(keeper: &ProviderId, plan: &mut Plan) -> Result<(), ApiErr
     }
 }
 
-/// Who serves the model speaks another dialect than the client.
+/// Nobody who serves the model has what is asked for, which is not translated.
 pub(super) fn unspoken(surface: Surface) -> ApiError {
-    let protocol = if surface.errors() == Dialect::Messages { "anthropic" } else { "openai" };
     let message = format!(
-        "no provider row that serves this model speaks the protocol of this path; at `{}` only rows with \
-         `protocol: {protocol}` answer",
+        "no provider row that serves this model answers at `{}`; wanted one with `protocol: openai`",
         surface.path()
     );
     ApiError::new(Code::ModelNotFound, message).param("model")

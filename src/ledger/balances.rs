@@ -52,19 +52,29 @@ pub struct Adjusted {
     pub nano: i64,
 }
 
-/// What was booked behind number `after`.
-///
-/// # Errors
-///
-/// SQLite's.
-pub(super) fn adjusted_after(path: &Path, after: i64) -> Result<Vec<Adjusted>, LedgerError> {
-    adjusted_in(&open_views(path)?, after).map_err(database_error("read"))
+/// What is asked again and again for what re-rating booked: a connection that stays open, since opening one reads the whole
+/// schema. It holds up nobody between two questions.
+#[derive(Debug, Default)]
+pub(super) struct Adjustments(Option<Connection>);
+
+impl Adjustments {
+    /// What was booked in the ledger at `path` behind number `after`.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's; the next question opens the file anew.
+    pub(super) fn after(&mut self, path: &Path, after: i64) -> Result<Vec<Adjusted>, LedgerError> {
+        let views = self.0.take().map_or_else(|| open_views(path), Ok)?;
+        let adjusted = adjusted_in(&views, after).map_err(database_error("read"))?;
+        self.0 = Some(views);
+        Ok(adjusted)
+    }
 }
 
 fn adjusted_in(views: &Connection, after: i64) -> rusqlite::Result<Vec<Adjusted>> {
     let sql =
         "SELECT adjustment_id, day, team, project, cost_nano FROM adjustments WHERE adjustment_id > ?1 ORDER BY 1";
-    let mut query = views.prepare(sql)?;
+    let mut query = views.prepare_cached(sql)?;
     let rows = query.query_map([after], |row| {
         let day = row.get::<_, String>(1)?.parse().unwrap_or(Date::MIN);
         Ok(Adjusted { id: row.get(0)?, day, team: row.get(2)?, project: row.get(3)?, nano: row.get(4)? })

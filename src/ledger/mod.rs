@@ -62,6 +62,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Durability, WhenItFails};
 use crate::ledger::applier::Applier;
+use crate::ledger::balances::Adjustments;
 use crate::ledger::error::{a_folder, file_error};
 use crate::ledger::frame::FRAME_BYTES_MAX;
 use crate::ledger::journal::{Journal, Position, Urgency};
@@ -105,6 +106,7 @@ pub struct Ledger {
     upkeep: Mutex<Option<Upkeep>>,
     /// What feeds the mirror, if there is one.
     feeder: Mutex<Option<Feeder>>,
+    adjustments: Mutex<Adjustments>,
     /// Held for as long as the ledger is open; the kernel releases it with the process.
     _lock: File,
 }
@@ -148,8 +150,8 @@ impl Ledger {
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || applier.run());
         let thread = thread.map_err(file_error("start a thread for", &path))?;
         let (applier, feeder, key) = (Mutex::new(Some(thread)), Mutex::default(), number.cast_unsigned());
-        let upkeep = Mutex::default();
-        Ok((Self { journal, applier, syncer, key, path, upkeep, feeder, _lock: lock }, recovered))
+        let (upkeep, adjustments) = (Mutex::default(), Mutex::default());
+        Ok((Self { journal, applier, syncer, key, path, upkeep, feeder, adjustments, _lock: lock }, recovered))
     }
 
     /// Appends one record; when this returns, the kernel has it. Takes a few microseconds, never waits
@@ -275,7 +277,7 @@ impl Ledger {
     ///
     /// SQLite's.
     pub fn adjusted_after(&self, after: i64) -> Result<Vec<Adjusted>, LedgerError> {
-        balances::adjusted_after(&self.path, after)
+        self.adjustments.lock().unwrap_or_else(PoisonError::into_inner).after(&self.path, after)
     }
 
     /// Feeds a mirror from now on, with what is there and with what changes; without one, forgets what one has.
@@ -335,6 +337,8 @@ impl Ledger {
         let Some(thread) = thread else { return Ok(()) };
         let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take();
         upkeep.into_iter().for_each(Upkeep::stop);
+        // The last connection to be closed is the owner's, which leaves no file of SQLite's behind.
+        *self.adjustments.lock().unwrap_or_else(PoisonError::into_inner) = Adjustments::default();
         self.journal.close();
         let ended = thread.join();
         // Once the tables have everything that is to be sent.

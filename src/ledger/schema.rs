@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ledger::audit;
@@ -254,7 +255,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
         "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000;
          PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;
          PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;",
-    )
+    )?;
+    // Without it, a statement whose plan might be another for other values is planned anew each time that some are bound:
+    // a tenth of the applier's time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {

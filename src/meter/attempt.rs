@@ -253,11 +253,13 @@ impl Attempt {
             (Fate::Failed, _) => Settled::without_usage(fate, Source::Estimated, CostInterval::NOTHING, None),
             (Fate::Completed, Some(usage)) => {
                 self.teach(&usage, call, estimates);
-                self.reported(fate, usage, tier)
+                self.settled_as_reported(fate, usage, tier)
             }
             (Fate::Completed, None) => self.estimated(call, tier, estimates),
             // A total so far is not what will be billed.
-            (Fate::Cut | Fate::Interrupted, Some(usage)) if self.usage_is_final => self.reported(fate, usage, tier),
+            (Fate::Cut | Fate::Interrupted, Some(usage)) if self.usage_is_final => {
+                self.settled_as_reported(fate, usage, tier)
+            }
             (Fate::Cut | Fate::Interrupted, _) => {
                 self.in_doubt(fate, self.charged_apart().unwrap_or(WhyUnknown::Unreported))
             }
@@ -338,7 +340,7 @@ impl Attempt {
         }
     }
 
-    fn reported(&self, fate: Fate, usage: Usage, tier: ServiceTier) -> Settled {
+    fn settled_as_reported(&self, fate: Fate, usage: Usage, tier: ServiceTier) -> Settled {
         let text = usage.as_text();
         let priced = match self.priced(&usage, tier) {
             _ if self.is_silent_of_sound(&usage) => Err(WhyUnknown::OtherTokens),
@@ -471,6 +473,26 @@ impl Attempt {
         }
     }
 
+    /// What is told of its tokens.
+    pub fn reported(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Its tokens as far as they are told, and else as they are estimated.
+    pub fn usage(&self, call: &CallFacts, estimates: &Estimates) -> Usage {
+        self.usage.unwrap_or_else(|| self.guessed(call, estimates).0)
+    }
+
+    /// Its tokens by what went by, and what says so of its input and of its output.
+    fn guessed(&self, call: &CallFacts, estimates: &Estimates) -> (Usage, (&'static str, &'static str)) {
+        let attached = call.view.attachments;
+        let text_bytes = self.bytes.saturating_sub(attached.bytes as u64);
+        let (input_tokens, of_input) =
+            estimates.input(&self.target, self.counting.as_ref(), text_bytes, attached.images);
+        let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);
+        (Usage { input_tokens, output_tokens, ..Usage::default() }, (of_input, of_output))
+    }
+
     /// The provider said nothing of usage: the text that went by, and how many images, are all there is to go on.
     /// What a recording or a file has in it cannot be told from here.
     fn estimated(&self, call: &CallFacts, tier: ServiceTier, estimates: &Estimates) -> Settled {
@@ -481,11 +503,7 @@ impl Attempt {
         if attached.recordings > 0 || attached.references > 0 {
             return self.in_doubt(Fate::Completed, WhyUnknown::Attachments);
         }
-        let text_bytes = self.bytes.saturating_sub(attached.bytes as u64);
-        let (input_tokens, of_input) =
-            estimates.input(&self.target, self.counting.as_ref(), text_bytes, attached.images);
-        let (output_tokens, of_output) = estimates.output(&self.target, self.text_bytes);
-        let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
+        let (usage, (of_input, of_output)) = self.guessed(call, estimates);
         let tokenizer = match (of_input == of_output, attached.images) {
             (true, 0) => Cow::Borrowed(of_input),
             (false, 0) => Cow::Owned(format!("{of_input}, {of_output}")),

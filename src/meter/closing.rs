@@ -1,5 +1,7 @@
 //! The end of a request: its closing row, its metrics, and its one log event.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::{Meter, task_of};
@@ -73,6 +75,9 @@ struct RequestEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble_status: Option<u16>,
     edits: &'a str,
+    /// What a translation left out, in the client's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<String>,
     body_bytes: usize,
     input_tokens: Option<u64>,
     cached_input_tokens: Option<u64>,
@@ -100,21 +105,35 @@ struct RequestEvent<'a> {
     first_byte_ms: Option<u64>,
 }
 
+/// A moment by both clocks, each of which is looked at once.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    pub(super) at_ms: i64,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { at: Instant::now(), at_ms: now_ms() }
+    }
+}
+
 impl Meter {
-    /// The closing of the request as of now.
-    pub(super) fn closing<'a>(&'a self, status: &'a str, http_status: u16) -> Closing<'a> {
+    /// The closing of the request.
+    pub(super) fn closing<'a>(&'a self, (status, http_status): (&'a str, u16), now: Moment) -> Closing<'a> {
         Closing {
             status,
             http_status,
             cost: self.spent,
-            duration_ms: millis(self.call.arrived.elapsed()),
+            duration_ms: millis(now.at.saturating_duration_since(self.call.arrived)),
             first_byte_ms: self.first_byte.map(millis),
             edits: &self.edits,
         }
     }
 
     /// Writes the log event and counts the request.
-    pub(super) fn report(&self, status: &str, http_status: u16, last: Option<&Series>) {
+    pub(super) fn report(&self, (status, http_status): (&str, u16), now: Moment, last: Option<&Series>) {
+        let duration = now.at.saturating_duration_since(self.call.arrived);
         let (call, who, metrics) = (&*self.call, &self.call.who, &self.accounts.metrics);
         let (used, decision) = (self.used, self.decision());
         let apart = |of: fn(&Apart) -> u64| used.map(|used| of(&used.apart)).filter(|tokens| *tokens > 0);
@@ -122,10 +141,10 @@ impl Meter {
             metrics.count_request(who.team.as_str(), call.surface.as_str(), status);
         }
         if let Some(series) = last {
-            series.time(self.first_byte, call.arrived.elapsed());
+            series.time(self.first_byte, duration);
         }
         self.accounts.log.line(&RequestEvent {
-            ts: now_ms(),
+            ts: now.at_ms,
             event: if self.overhead.is_some() { "overhead" } else { "request" },
             purpose: self.overhead.map(|overhead| overhead.cause().purpose),
             caused_by: self.overhead.and_then(|overhead| overhead.cause().request),
@@ -159,6 +178,7 @@ impl Meter {
             trouble: self.trouble.map(|(words, _)| words),
             trouble_status: self.trouble.and_then(|(_, status)| status),
             edits: &self.edits,
+            dropped: self.dropped.as_ref().map(|dropped| dropped.list()),
             body_bytes: call.body_bytes,
             input_tokens: used.map(|used| used.input_tokens),
             cached_input_tokens: used.map(|used| used.cached_input_tokens),
@@ -174,7 +194,7 @@ impl Meter {
             cost_high_usd: self.spent.high.map(NanoUsd::decimal),
             saved_usd: self.saved.map(NanoUsd::decimal),
             estimated: self.estimated,
-            duration_ms: millis(call.arrived.elapsed()),
+            duration_ms: millis(duration),
             first_byte_ms: self.first_byte.map(millis),
         });
     }

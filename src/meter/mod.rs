@@ -37,17 +37,18 @@ use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
 use crate::limits::NAME_BYTES_MAX;
 use crate::money::{CostInterval, NanoUsd};
-use crate::plan::{Arm, ModelRef, Plan};
+use crate::plan::{Arm, ModelRef, Note, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
-use crate::telemetry::log::now_ms;
+use crate::translate::Dropped;
 use crate::wire::errors::Code;
 use crate::wire::responses_reply;
 
 use accounts::Accounts;
 use attempt::{Attempt, Settled};
+use closing::Moment;
 use funds::{Funds, enforced};
 use holds::Running;
 use overhead::Overhead;
@@ -85,6 +86,8 @@ pub struct Meter {
     /// What became of the last attempt that failed, and the provider's status.
     trouble: Option<(&'static str, Option<u16>)>,
     edits: String,
+    /// What a translation left out; `None`: nothing was, or there was none.
+    dropped: Option<Box<Dropped>>,
     first_byte: Option<Duration>,
     /// What counts against limits while the request lasts.
     running: Option<Running>,
@@ -125,6 +128,7 @@ impl Meter {
             last_target: None,
             trouble: None,
             edits: String::new(),
+            dropped: None,
             first_byte: None,
             running: None,
             funds: None,
@@ -181,9 +185,11 @@ impl Meter {
         target: &ModelRef,
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
+        let now = Moment::now();
         if self.attempts == 0 && self.overhead.is_none() {
             let waited = self.funds.as_ref().map(|funds| funds.waited).unwrap_or_default();
-            self.accounts.metrics.overhead.observe(self.call.read.elapsed().saturating_sub(waited).as_secs_f64());
+            let since_read = now.at.saturating_duration_since(self.call.read);
+            self.accounts.metrics.overhead.observe(since_read.saturating_sub(waited).as_secs_f64());
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
@@ -192,22 +198,24 @@ impl Meter {
             .unwrap_or_else(|| Funds::unlimited((&self.call, outbound.bytes()), row, self.price(row, target), None));
         let mut attempt = Attempt::new(id, (row, target), (&self.call, outbound.bytes()), funds);
         let record = if self.attempts == 1 {
-            let (intent, decision) = (attempt.intent(Some(self.request_facts()), now_ms()), self.decision());
+            let (intent, decision) = (attempt.intent(Some(self.request_facts()), now.at_ms), self.decision());
             match self.overhead {
                 None => Record::Planned(intent, decision),
                 Some(overhead) => Record::Caused(intent, decision, overhead.cause()),
             }
         } else {
-            Record::Intent(attempt.intent(None, now_ms()))
+            Record::Intent(attempt.intent(None, now.at_ms))
         };
         self.accounts.commit(&record)?;
         if !outbound.usage_expected && self.call.surface == Surface::ChatCompletions {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
         }
         if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
-            self.accounts.prefixes.sent(&beside.met, Instant::now());
+            self.accounts.prefixes.sent(&beside.met, now.at);
         }
         self.edits.clone_from(&outbound.edits);
+        let dropped = outbound.translated.as_ref().map(|translated| &translated.dropped);
+        self.dropped = dropped.filter(|dropped| !dropped.is_empty()).map(|dropped| Box::new(dropped.clone()));
         self.last_target = Some(target.clone());
         let sent = attempt.sent.clone();
         self.open = Some(attempt);
@@ -355,11 +363,12 @@ impl Meter {
             // It cost nothing and no agent waits for it.
             return;
         }
-        let closing = self.closing(status, http_status);
+        let now = Moment::now();
+        let closing = self.closing((status, http_status), now);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
         drop(self.accounts.commit(&record));
-        self.report(status, http_status, None);
+        self.report((status, http_status), now, None);
     }
 
     /// The request's cost so far.
@@ -387,6 +396,45 @@ impl Meter {
         &self.edits
     }
 
+    /// What a translation left out of the current attempt, and of its answer.
+    pub fn dropped(&self) -> Option<&Dropped> {
+        self.dropped.as_deref()
+    }
+
+    /// Takes note of what a translation left out of an answer.
+    pub fn leaves_out(&mut self, dropped: &Dropped) {
+        if !dropped.is_empty() {
+            let all = self.dropped.get_or_insert_default();
+            dropped.names().for_each(|name| all.note(name.to_owned()));
+        }
+    }
+
+    /// Where it was to go, and why.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// How many attempts have left.
+    pub fn attempts(&self) -> u16 {
+        self.attempts
+    }
+
+    /// Something made the plan differ after it was made.
+    pub fn note(&mut self, note: Note) {
+        Arc::make_mut(&mut self.plan).reason.notes.push(note);
+        self.reason = self.plan.told();
+    }
+
+    /// What is told of the tokens of the open attempt.
+    pub fn reported(&self) -> Option<Usage> {
+        self.open.as_ref()?.reported()
+    }
+
+    /// The tokens of the open attempt as far as they are told, and else as they are estimated.
+    pub fn usage(&self) -> Usage {
+        self.open.as_ref().map(|attempt| attempt.usage(&self.call, &self.accounts.estimates)).unwrap_or_default()
+    }
+
     /// The target of the current attempt.
     pub fn target(&self) -> Option<&ModelRef> {
         self.last_target.as_ref()
@@ -395,18 +443,20 @@ impl Meter {
     /// Settles the open attempt, if there is one, and with `ends` the request as well.
     fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
         let Some(mut attempt) = self.open.take() else { return };
+        let now = Moment::now();
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         let before = self.spent;
         self.spent = before.plus(settled.cost);
         self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
         self.estimated |= settled.is_estimate();
-        let closes = ends.map(|(status, http_status)| self.closing(status, http_status));
+        let closes = ends.map(|ends| self.closing(ends, now));
         let is_compared =
             ends.is_some() && self.overhead.is_none() && (self.beside.is_some() || self.plan.arm.is_some());
         let (drawn, mut loss) = (self.drawn(), None);
         let comparison = is_compared.then(|| {
             let beside = self.beside.as_ref();
-            let compared = beside.map(|beside| self.compare(beside, &attempt, &settled, before)).unwrap_or_default();
+            let compared =
+                beside.map(|beside| self.compare(beside, &attempt, &settled, (before, now))).unwrap_or_default();
             let mut comparison = compared.0;
             loss = compared.1;
             if let (Some(lost), Some(loss)) = (&mut comparison.lost, &loss) {
@@ -419,7 +469,7 @@ impl Meter {
             Box::new(Comparison { arm: self.plan.arm.map(Arm::as_str), ..comparison })
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
-        let outcome = attempt.outcome(&settled, now_ms(), closes);
+        let outcome = attempt.outcome(&settled, now.at_ms, closes);
         let record = match (ends, comparison) {
             (Some(_), comparison) if self.overhead.is_none() && self.call.surface.talks().is_some() => {
                 Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched(drawn)))
@@ -441,9 +491,9 @@ impl Meter {
         attempt.tell_contradiction(&settled, &self.accounts);
         self.saved = saved;
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
-        if let Some((status, http_status)) = ends {
+        if let Some(ends) = ends {
             self.closed = true;
-            self.report(status, http_status, Some(&series));
+            self.report(ends, now, Some(&series));
         }
     }
 
@@ -453,14 +503,14 @@ impl Meter {
         beside: &'b Beside,
         attempt: &Attempt,
         settled: &Settled,
-        before: CostInterval,
+        (before, now): (CostInterval, Moment),
     ) -> (Comparison<'b>, Option<Loss>) {
         let (Some(usage), Some(tier), Some(cost)) = (settled.usage, settled.tier(), settled.cost.exact) else {
             return (beside.unknown(), None);
         };
         let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
         let chain = &self.call.view.outline.chain;
-        let last = self.accounts.prefixes.answered(&beside.met, target, &usage, attempt.caching(), Instant::now());
+        let last = self.accounts.prefixes.answered(&beside.met, target, &usage, attempt.caching(), now.at);
         // What nobody reported was not read from a cache or written to one as far as anybody knows.
         let lost = beside.met.lost(target, usage, last).filter(|_| settled.source == Source::Reported);
         let intact = lost.and_then(|lost| Some((lost.culprit, attempt.priced(&lost.intact, tier).ok()?)));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Meter;
 use super::accounts::Accounts;
+use super::closing::Moment;
 use crate::call::{Attribution, CallFacts};
 use crate::ids::{RequestId, TeamId};
 use crate::ledger::record::{Cause, Closed, Comparison, Record, Transfer};
@@ -127,12 +128,13 @@ impl Meter {
         self.count_saved(&comparison);
         let saved = super::savings::parts(&comparison, self.spent).map(|(saved, _)| saved);
         let transfer = would_have_cost.and_then(|cost| self.accounts.internal.transfer(&self.call.who.team, cost));
-        let closing = self.closing("ok", http_status);
+        let (ends, now) = (("ok", http_status), Moment::now());
+        let closing = self.closing(ends, now);
         let closed = Box::new(Closed { request: self.request_facts(), closing });
         // The ledger keeps what it cannot write and says so itself.
         drop(self.accounts.commit(&Record::Served(closed, self.decision(), Box::new(comparison), transfer)));
         self.saved = saved;
-        self.report("ok", http_status, None);
+        self.report(ends, now, None);
     }
 }
 

@@ -1,7 +1,8 @@
 //! What becomes of the events of a stream on their way to the client, and the words that we write into it ourselves.
 //!
-//! Only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with the cost goes
-//! before the terminator. When which bytes go out is [`relay`](super::relay)'s.
+//! Between equal dialects only two things are ever changed: the usage chunk that we asked for is withheld, and a comment with
+//! the cost goes before the terminator. A stream that is translated is written anew, event by event. When which bytes go
+//! out is [`relay`](super::relay)'s.
 
 use bytes::Bytes;
 
@@ -11,7 +12,10 @@ use crate::money::CostInterval;
 use crate::prompt::json::JsonError;
 use crate::prompt::view::UsageInStream;
 use crate::reply::facts::Facts;
-use crate::wire::errors::ApiError;
+use crate::reply::usage::Usage;
+use crate::translate::stream::{Stream, UsageChunk};
+use crate::translate::{Told, Untranslatable};
+use crate::wire::errors::{ApiError, Retold};
 use crate::wire::sse::{self, Events};
 use crate::wire::tap::Tap;
 use crate::wire::vendors::Habits;
@@ -25,12 +29,76 @@ pub struct Passing {
     cost_comment: bool,
     /// Events with data that have gone by.
     events: u64,
+    translation: Option<Box<Translation>>,
+}
+
+/// A stream that is said in another dialect.
+struct Translation {
+    stream: Stream,
+    to: Dialect,
+    /// What the event at hand became.
+    said: String,
 }
 
 impl Passing {
     /// A stream in `dialect`, of a vendor with these habits.
     pub fn new(dialect: Dialect, habits: Habits, withhold_usage: bool, cost_comment: bool) -> Self {
-        Self { tap: Tap::new(dialect, habits), withhold_usage, cost_comment, events: 0 }
+        Self { tap: Tap::new(dialect, habits), withhold_usage, cost_comment, events: 0, translation: None }
+    }
+
+    /// The same for a client who speaks `to`. What `told` has of usage is what is known before the first event.
+    ///
+    /// # Errors
+    ///
+    /// [`Untranslatable::Pair`] where nobody translates.
+    pub fn said_in(self, to: Dialect, told: &Told<'_>, call: &CallFacts) -> Result<Self, Untranslatable> {
+        let stream = Stream::new(self.dialect(), to, told, usage_chunk(call))?;
+        Ok(Self { translation: Some(Box::new(Translation { stream, to, said: String::new() })), ..self })
+    }
+
+    /// Whether it is said in another dialect.
+    pub(super) fn is_translated(&self) -> bool {
+        self.translation.is_some()
+    }
+
+    /// How many bytes of a translated stream wait for what must come before them.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.translation.as_ref().map_or(0, |translation| translation.stream.waiting_bytes())
+    }
+
+    /// Says the event with this `data` in the client's dialect, if that is another one. `usage` is what has been told of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Untranslatable`] for what is no part of an answer: nothing may follow but an error.
+    pub(super) fn say(&mut self, data: &[u8], usage: Option<Usage>) -> Result<(), Untranslatable> {
+        let Some(translation) = &mut self.translation else { return Ok(()) };
+        translation.said.clear();
+        translation.stream.event(data, usage, &mut translation.said)
+    }
+
+    /// The same of one without data: comments go on.
+    pub(super) fn say_nothing(&mut self, event: &[u8]) {
+        let Some(translation) = &mut self.translation else { return };
+        translation.said.clear();
+        let is_comment = event.split(|byte| *byte == b'\n').all(|line| matches!(line, [] | [b':', ..] | [b'\r']));
+        if is_comment && let Ok(comment) = std::str::from_utf8(event) {
+            translation.said.push_str(comment);
+        }
+    }
+
+    /// What the event that was just judged becomes.
+    pub(super) fn becomes<'e>(&'e self, event: &'e [u8]) -> &'e [u8] {
+        self.translation.as_ref().map_or(event, |translation| translation.said.as_bytes())
+    }
+
+    /// The end of a translated answer that is complete, with `comment` before its terminator; `None` if it is not translated.
+    pub(super) fn ending(&mut self, usage: Usage, comment: &str) -> Option<String> {
+        let translation = self.translation.as_mut()?;
+        let mut text = String::new();
+        // Nothing is read for it that could be wrong.
+        let _ = translation.stream.over(usage, &mut text);
+        Some(before_terminator(text, comment))
     }
 
     /// The dialect of the stream.
@@ -81,8 +149,14 @@ impl Passing {
 
     /// Ends a stream behind `event` as one that has reached its limit: the end of each answer, usage if the client asked for
     /// it, the cost, the terminator.
-    pub(super) fn cut_short(&self, event: &[u8], call: &CallFacts, used: (u64, u64), cost: CostInterval) -> String {
+    pub(super) fn cut_short(&mut self, event: &[u8], call: &CallFacts, used: (u64, u64), cost: CostInterval) -> String {
         let data = sse::data(event).unwrap_or_default();
+        if let Some(translation) = &mut self.translation {
+            let mut text = String::new();
+            let (input_tokens, output_tokens) = used;
+            let _ = translation.stream.cut(Usage { input_tokens, output_tokens, ..Usage::default() }, &mut text);
+            return before_terminator(text, &self.cost_comment(cost, false));
+        }
         let asked = matches!(call.view.usage_in_stream, UsageInStream::Asked);
         let (mut text, terminator) = self.tap.length_ending(&data, call.view.answers_expected(), used, asked);
         text.push_str(&self.cost_comment(cost, false));
@@ -91,10 +165,49 @@ impl Passing {
     }
 
     /// An error of ours as the last event, in the client's dialect.
-    pub(super) fn told(&self, error: &ApiError, call: &CallFacts) -> String {
-        let failed = self.tap.failed_ending(error);
-        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, self.events))
+    pub(super) fn told(&mut self, error: &ApiError, call: &CallFacts) -> String {
+        let (failed, sequence) = match &mut self.translation {
+            None => (self.tap.failed_ending(error), self.events),
+            Some(translation) => {
+                let failed = translation.failed((error.code.as_str(), &error.message));
+                (failed, translation.stream.sequence())
+            }
+        };
+        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, sequence))
     }
+}
+
+impl Passing {
+    /// The provider's error as the last event, in the client's dialect.
+    pub(super) fn retold(&mut self, (data, event): (&[u8], &[u8]), status: u16, call: &CallFacts) -> Bytes {
+        let from = self.dialect();
+        let Some(translation) = &mut self.translation else { return Bytes::copy_from_slice(event) };
+        let retold = Retold::of(data, from, translation.to, status);
+        let failed = translation.failed(retold.words());
+        failed.unwrap_or_else(|| retold.event(call.id, translation.stream.sequence())).into()
+    }
+}
+
+impl Translation {
+    /// The answer as one that failed, where the client's dialect has such.
+    fn failed(&mut self, why: (&str, &str)) -> Option<String> {
+        let mut text = String::new();
+        self.stream.fail(why, &mut text).then_some(text)
+    }
+}
+
+fn usage_chunk(call: &CallFacts) -> UsageChunk {
+    match call.view.usage_in_stream {
+        UsageInStream::Asked => UsageChunk::Asked,
+        UsageInStream::Unsaid | UsageInStream::Declined { .. } => UsageChunk::Unasked,
+    }
+}
+
+/// Writes a comment before the last event of `text`.
+fn before_terminator(mut text: String, comment: &str) -> String {
+    let at = text.trim_end().rfind("\n\n").map_or(0, |at| at + 2);
+    text.insert_str(at, comment);
+    text
 }
 
 /// What a last event lacks to its blank line, without which whatever follows would become part of it.

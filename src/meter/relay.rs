@@ -24,6 +24,7 @@ use crate::memory::{HeldBytes, MemoryFull};
 use crate::providers::inbound::Arriving;
 use crate::providers::{Failure, Refusal, Row};
 use crate::reply::facts::Ending;
+use crate::reply::usage::Usage;
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::sse::{self, Decoder, Events};
 
@@ -176,7 +177,7 @@ impl Relay {
             let decided = first.is_some();
             let passed = self.take(events);
             if held.is_empty() && decided {
-                self.ready = Some(passed);
+                self.ready = (!passed.is_empty()).then_some(passed);
                 return Ok(());
             }
             self.waits_from = self.waits_from.map(|at| at + held.len());
@@ -185,7 +186,7 @@ impl Relay {
                 return Err(Failure::Unreadable { what: "nothing but comments came" });
             }
             if decided {
-                self.ready = Some(held.freeze());
+                self.ready = (!held.is_empty()).then(|| held.freeze());
                 return Ok(());
             }
         }
@@ -193,7 +194,7 @@ impl Relay {
 
     /// Holds the memory of the event that has not ended, and of `more`.
     fn hold(&mut self, more: usize) -> Result<(), MemoryFull> {
-        let bytes = self.decoder.pending_bytes() + more;
+        let bytes = self.decoder.pending_bytes() + self.rules.passing.waiting_bytes() + more;
         if bytes < SSE_EVENT_COUNTED_BYTES && self.held.bytes() == 0 {
             return Ok(());
         }
@@ -202,7 +203,8 @@ impl Relay {
 
     /// Looks at whole events and gives the bytes that go on: the very same memory unless something is changed.
     fn take(&mut self, events: Events) -> Bytes {
-        let mut changed: Option<BytesMut> = None;
+        // Of one that is translated nothing goes on as it is.
+        let mut changed = self.rules.passing.is_translated().then(BytesMut::new);
         for range in &events.ranges {
             if self.stage == Stage::Settled {
                 changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
@@ -212,25 +214,30 @@ impl Relay {
             match self.judge(event) {
                 Verdict::Forward => {
                     if let Some(changed) = &mut changed {
-                        changed.extend_from_slice(event);
+                        changed.extend_from_slice(self.rules.passing.becomes(event));
                     }
                 }
                 Verdict::Withhold => {
                     changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
                 }
                 Verdict::Terminate => {
+                    let usage = self.usage_at_end();
                     let comment = self.settle();
                     self.hold_from(changed.as_ref().map_or(range.start, BytesMut::len));
                     if !comment.is_empty() || changed.is_some() {
                         let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
-                        changed.extend_from_slice(comment.as_bytes());
-                        changed.extend_from_slice(event);
+                        if let Some(ending) = self.rules.passing.ending(usage, &comment) {
+                            changed.extend_from_slice(ending.as_bytes());
+                        } else {
+                            changed.extend_from_slice(comment.as_bytes());
+                            changed.extend_from_slice(event);
+                        }
                     }
                 }
                 Verdict::Cut => {
                     let ending = self.cut_short(event);
                     let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
-                    changed.extend_from_slice(event);
+                    changed.extend_from_slice(self.rules.passing.becomes(event));
                     self.hold_from(changed.len());
                     changed.extend_from_slice(ending.as_bytes());
                     break;
@@ -245,8 +252,17 @@ impl Relay {
             self.overhear(event);
             return Verdict::Withhold;
         }
-        let Some(data) = sse::data(event) else { return Verdict::Forward };
-        let Ok(facts) = self.rules.passing.read(&data) else { return Verdict::Forward };
+        let Some(data) = sse::data(event) else {
+            self.rules.passing.say_nothing(event);
+            return Verdict::Forward;
+        };
+        let Ok(facts) = self.rules.passing.read(&data) else {
+            if self.rules.passing.is_translated() {
+                self.break_off();
+                return Verdict::Withhold;
+            }
+            return Verdict::Forward;
+        };
         if facts.error {
             if facts.usage.is_some() {
                 self.meter.saw_whole(&facts);
@@ -257,7 +273,7 @@ impl Relay {
                 let ours = Failure::Refused(refusal).to_error();
                 (ours.code, self.rules.passing.told(&ours, self.meter.call()).into())
             } else {
-                (Code::ProviderError, Bytes::copy_from_slice(event))
+                (Code::ProviderError, self.rules.passing.retold((&data, event), refusal.status, self.meter.call()))
             });
             self.stage = Stage::Failed;
             self.wait_at_most(LAST_WORDS);
@@ -270,10 +286,27 @@ impl Relay {
         if facts.ending == Ending::Over {
             return Verdict::Terminate;
         }
+        if self.rules.passing.say(&data, self.meter.reported()).is_err() {
+            self.break_off();
+            return Verdict::Forward;
+        }
         if self.meter.is_spent() {
             return Verdict::Cut;
         }
         if self.rules.passing.withholds(&facts) { Verdict::Withhold } else { Verdict::Forward }
+    }
+
+    /// Ends a stream that cannot be said in the client's dialect, as one that breaks.
+    fn break_off(&mut self) {
+        let error = ApiError::new(Code::ProviderError, "the provider sent what is no event of its protocol");
+        self.error = Some((error.code, self.rules.passing.told(&error, self.meter.call()).into()));
+        self.stage = Stage::Failed;
+        self.wait_at_most(LAST_WORDS);
+    }
+
+    /// What a translated answer used, now that it ends.
+    fn usage_at_end(&self) -> Usage {
+        if self.rules.passing.is_translated() { self.meter.usage() } else { Usage::default() }
     }
 
     /// An event that is an error, as the row reads it.
@@ -350,14 +383,18 @@ impl Relay {
             last.extend_from_slice(&event);
         } else if self.stage == Stage::Running {
             if self.rules.passing.is_complete(self.meter.call()) {
-                self.settle();
+                let usage = self.usage_at_end();
+                let comment = self.settle();
+                if let Some(ending) = self.rules.passing.ending(usage, &comment) {
+                    last.extend_from_slice(ending.as_bytes());
+                }
             } else {
                 let cut =
                     || ApiError::new(Code::ProviderError, "the provider's stream ended before its answer was complete");
                 let error = trouble.unwrap_or_else(cut);
                 self.meter.broke(error.code);
                 self.secure();
-                if !last.is_empty() {
+                if !last.is_empty() && !last.ends_with(b"\n\n") {
                     last.extend_from_slice(missing_end(&last));
                 }
                 last.extend_from_slice(self.rules.passing.told(&error, self.meter.call()).as_bytes());

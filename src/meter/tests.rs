@@ -27,7 +27,7 @@ use crate::money::NanoUsd;
 use crate::plan::{Reason, Why};
 use crate::providers::Providers;
 use crate::reply::usage::{ServiceTier, Source, WhyUnknown};
-use crate::telemetry::log::Log;
+use crate::telemetry::log::{Log, now_ms};
 use crate::telemetry::metrics::Metrics;
 use crate::wire::openai_chat;
 

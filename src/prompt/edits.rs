@@ -13,6 +13,8 @@ pub enum EditName {
     Usage,
     /// The output limit was lowered, or given.
     OutputLimit,
+    /// The body was written in the words of another protocol.
+    Translate,
 }
 
 impl EditName {
@@ -22,6 +24,7 @@ impl EditName {
             Self::Model => "model",
             Self::Usage => "usage",
             Self::OutputLimit => "output_limit",
+            Self::Translate => "translate",
         }
     }
 }
@@ -55,7 +58,12 @@ pub fn splice(body: &Bytes, edits: &mut [Edit]) -> Vec<Bytes> {
 
 /// The names of `edits`, each once, as `x-farthing-edits` lists them.
 pub fn names(edits: &[Edit]) -> String {
-    let mut words: Vec<&str> = edits.iter().map(|edit| edit.name.as_str()).collect();
+    listed(edits.iter().map(|edit| edit.name).collect())
+}
+
+/// The same of bare names.
+pub fn listed(names: Vec<EditName>) -> String {
+    let mut words: Vec<&str> = names.into_iter().map(EditName::as_str).collect();
     words.sort_unstable();
     words.dedup();
     words.join(",")

@@ -65,13 +65,14 @@ pub struct Attempts<'a> {
     targets: std::slice::Iter<'a, ModelRef>,
     current: Option<&'a ModelRef>,
     tries: u32,
-    called: bool,
+    /// How many calls there have been.
+    calls: u32,
 }
 
 impl<'a> Attempts<'a> {
     /// Starts before the first target.
     pub fn new(targets: &'a [ModelRef]) -> Self {
-        Self { targets: targets.iter(), current: None, tries: 0, called: false }
+        Self { targets: targets.iter(), current: None, tries: 0, calls: 0 }
     }
 
     /// The target of the next call: the current one, or the next that is up. `None` when all have been used,
@@ -86,7 +87,7 @@ impl<'a> Attempts<'a> {
             self.tries = 0;
             while let Some(target) = self.targets.next() {
                 let Some(rules) = rules(target) else { continue };
-                let last_hope = !self.called && self.targets.len() == 0;
+                let last_hope = self.calls == 0 && self.targets.len() == 0;
                 if health.admits(target, rules.circuit, now) || last_hope {
                     self.current = Some(target);
                     break;
@@ -94,13 +95,19 @@ impl<'a> Attempts<'a> {
             }
         }
         self.tries += 1;
-        self.called |= self.current.is_some();
+        self.calls += u32::from(self.current.is_some());
         self.current
     }
 
     /// How often the current target was called.
     pub fn tries(&self) -> u32 {
         self.tries
+    }
+
+    /// Leaves the current target without having called it.
+    pub fn pass_over(&mut self) {
+        self.current = None;
+        self.calls -= 1;
     }
 
     /// Leaves the current target.
@@ -115,6 +122,7 @@ mod tests {
 
     use super::super::failure::Refusal;
     use super::*;
+    use crate::dialect::Dialect;
 
     const RULES: Dispatch = Dispatch {
         retries: 2,
@@ -138,6 +146,7 @@ mod tests {
             credential: status == 401,
             in_stream: false,
             used: None,
+            dialect: Dialect::Chat,
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::dialect::Dialect;
 use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
 
@@ -46,6 +47,8 @@ pub struct Refusal {
     pub status: u16,
     /// The headers that may be passed on.
     pub headers: HeaderMap,
+    /// The dialect that it is in.
+    pub dialect: Dialect,
     /// Its body, if that is JSON of the protocol's own error shape.
     pub json: Option<Bytes>,
     /// The wait that it asked for.

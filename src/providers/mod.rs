@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
-pub use prepare::{Elsewhere, Outbound, Worded};
+pub use prepare::{Elsewhere, Outbound, Translated, Worded};
 pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;

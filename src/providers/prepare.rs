@@ -1,9 +1,11 @@
 //! The request that leaves: declared edits spliced into the original bytes, our credential, the headers that may pass.
 //!
 //! Bytes that need no edit are the client's own, in the client's own memory. What is edited, and under which name it is
-//! declared, is here and nowhere else.
+//! declared, is here and nowhere else. A call that is translated leaves in a body that was written for it; what is spliced
+//! into that is a lower output limit, if anything.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -18,8 +20,11 @@ use crate::dialect::Dialect;
 use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::{UsageInStream, View};
+use crate::translate::Dropped;
+use crate::wire::body::BodyError;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::vendors::output_limit_member;
+use crate::wire::{messages_request, openai_chat, responses_request};
 
 /// What is asked for of Anthropic's where the client names no version; its API wants one.
 /// <https://platform.claude.com/docs/en/api/versioning>
@@ -32,12 +37,40 @@ pub struct Worded {
     edits: Vec<Edit>,
     withhold_usage: bool,
     bytes: usize,
+    translated: Option<Arc<Translated>>,
+}
+
+/// What leaves of a call to a target that speaks another dialect than the client. Made once for all tries of the target.
+#[derive(Debug)]
+pub struct Translated {
+    /// The target's dialect.
+    pub dialect: Dialect,
+    /// The body.
+    pub body: Bytes,
+    /// The client's own, which answers of some dialects repeat.
+    pub request: Bytes,
+    /// What of the client's is not in it.
+    pub dropped: Dropped,
+    /// The output limit that it has for want of one of the client's.
+    pub given_limit: Option<u64>,
+    /// A stream's provider is asked for its usage, or tells it unasked.
+    pub usage_expected: bool,
 }
 
 impl Worded {
     /// Length of the body that leaves: what bounds its tokens.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The output limit that it has for want of one of the client's.
+    pub fn given_limit(&self) -> Option<u64> {
+        self.translated.as_ref()?.given_limit
+    }
+
+    /// The body whose tokens are the call's.
+    pub fn text<'c>(&'c self, call: &'c Call) -> &'c Bytes {
+        self.translated.as_ref().map_or(&call.body, |translated| &translated.body)
     }
 }
 
@@ -71,6 +104,8 @@ pub struct Outbound {
     pub withhold_usage: bool,
     /// A provider that does as it is asked will report usage.
     pub usage_expected: bool,
+    /// Its answer is to be said in the client's dialect.
+    pub translated: Option<Arc<Translated>>,
 }
 
 impl Outbound {
@@ -108,16 +143,20 @@ impl Row {
         edits.extend(usage);
         let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
         let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
-        // Nobody translates: it leaves as it came.
+        // It leaves as it came.
         let dialect = call.facts.surface.speaks().unwrap_or(self.dialect());
-        Worded { dialect, withhold_usage, bytes: (call.body.len() + added).saturating_sub(taken), edits }
+        let bytes = (call.body.len() + added).saturating_sub(taken);
+        Worded { dialect, withhold_usage, bytes, edits, translated: None }
     }
 
     /// Makes the request that leaves of a call that has been worded: declared edits, our credential, the headers that may
     /// pass. `output_limit` is what the provider is to keep, where that is less than the client or the model allows.
     pub fn finish(&self, worded: Worded, call: &Call, output_limit: Option<u64>) -> Outbound {
         let view = &call.facts.view;
-        let Worded { dialect, mut edits, withhold_usage, bytes } = worded;
+        let Worded { dialect, mut edits, withhold_usage, bytes, translated } = worded;
+        if let Some(translated) = translated {
+            return self.finish_translated(translated, call, output_limit);
+        }
         if let Some(limit) = output_limit {
             let member = match call.facts.surface {
                 Surface::Completions => "max_tokens",
@@ -133,9 +172,37 @@ impl Row {
             beta: call.beta,
             endpoint: Endpoint::of(call.facts.surface),
             elsewhere: None,
-            headers: self.headers_for(call),
+            headers: self.headers_for(call, passes_to(dialect)),
             withhold_usage,
             usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+            translated: None,
+        }
+    }
+
+    fn finish_translated(&self, translated: Arc<Translated>, call: &Call, output_limit: Option<u64>) -> Outbound {
+        let Translated { dialect, body, given_limit, usage_expected, .. } = &*translated;
+        let mut edits = Vec::new();
+        // Where its limit stands is read only if another one is to stand there.
+        if let Some((limit, view)) = output_limit.and_then(|limit| Some((limit, read(*dialect, body).ok()?))) {
+            let member = output_limit_member(*dialect, self.vendor());
+            edits.extend(limit_edits(body, (&view, member), limit));
+        }
+        let mut names: Vec<EditName> = edits.iter().map(|edit: &Edit| edit.name).collect();
+        names.push(EditName::Translate);
+        names.extend(given_limit.map(|_| EditName::OutputLimit));
+        Outbound {
+            dialect: *dialect,
+            edits: edits::listed(names),
+            pieces: edits::splice(body, &mut edits),
+            bytes: body.len(),
+            beta: false,
+            endpoint: Endpoint::Conversation,
+            elsewhere: None,
+            // Versions and betas are those of the client's words, not of ours.
+            headers: self.headers_for(call, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
+            withhold_usage: false,
+            usage_expected: *usage_expected,
+            translated: Some(translated),
         }
     }
 
@@ -154,25 +221,47 @@ impl Row {
         self.finish(self.word(call, target), call, output_limit)
     }
 
-    /// The row's own headers win over the caller's of the same name.
-    fn headers_for(&self, call: &Call) -> HeaderMap {
+    /// A translated call as it leaves, but for a lower output limit.
+    pub fn word_translated(&self, translated: &Arc<Translated>) -> Worded {
+        Worded {
+            dialect: translated.dialect,
+            edits: Vec::new(),
+            withhold_usage: false,
+            bytes: translated.body.len(),
+            translated: Some(Arc::clone(translated)),
+        }
+    }
+
+    /// Those of the caller's headers that pass, and the row's own, which win over the caller's of the same name.
+    fn headers_for(&self, call: &Call, passes: impl Fn(&str) -> bool) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
-        let is_messages = self.dialect() == Dialect::Messages;
-        for (name, value) in &call.headers {
-            // What OpenAI's clients try out is nothing to Anthropic.
-            if !is_messages || name != "openai-beta" {
-                headers.append(name.clone(), value.clone());
-            }
+        for (name, value) in call.headers.iter().filter(|(name, _)| passes(name.as_str())) {
+            headers.append(name.clone(), value.clone());
         }
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }
-        if is_messages {
+        if self.dialect() == Dialect::Messages {
             headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
         }
         headers
+    }
+}
+
+/// What the one vendor's clients try out is nothing to the other.
+fn passes_to(dialect: Dialect) -> impl Fn(&str) -> bool {
+    let others = if dialect == Dialect::Messages { "openai-" } else { "anthropic-" };
+    move |name| !name.starts_with(others)
+}
+
+/// Reads a body of ours.
+fn read(dialect: Dialect, body: &[u8]) -> Result<View, BodyError> {
+    match dialect {
+        Dialect::Chat => openai_chat::read(body),
+        Dialect::Responses => responses_request::read(body),
+        Dialect::Messages => messages_request::read(body),
     }
 }
 

@@ -24,6 +24,7 @@ pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>, dialect: Diale
     let says = |wanted: &[&str]| said.words().any(|word| wanted.contains(&word));
     let refusal = Refusal {
         status,
+        dialect,
         retry_after: retry_after(&headers, SystemTime::now()),
         should_retry: text_of(&headers, "x-should-retry").map(|word| word == "true"),
         headers,

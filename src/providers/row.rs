@@ -23,6 +23,8 @@ use crate::limits::{
 use crate::memory::HeldBytes;
 use crate::prompt::json::JsonError;
 use crate::reply::facts::Facts;
+use crate::translate::effort::is_openai_reasoner;
+use crate::translate::stream::UsageChunk;
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
 use crate::wire::tap;
@@ -109,6 +111,18 @@ impl Row {
         dialect == self.dialect || (dialect, self.dialect) == (Dialect::Responses, Dialect::Chat)
     }
 
+    /// The dialect in which a model of its is called for a client who speaks `client`: the client's own wherever it has that.
+    /// OpenAI's models that reason keep their thoughts, and take tools beside them, in Responses alone; everybody else is
+    /// called as the row's protocol has it. <https://platform.openai.com/docs/guides/reasoning>
+    pub fn called_in(&self, client: Dialect, model: &str) -> Dialect {
+        let is_openai = matches!(&*self.vendor, "openai" | "azure");
+        match self.dialect {
+            _ if self.speaks(client) => client,
+            Dialect::Chat if is_openai && is_openai_reasoner(model) => Dialect::Responses,
+            dialect => dialect,
+        }
+    }
+
     /// The dialect of its protocol.
     pub fn dialect(&self) -> Dialect {
         self.dialect
@@ -127,6 +141,14 @@ impl Row {
     /// Whether usage may be asked for by an edit.
     pub(super) fn metering(&self) -> Metering {
         self.metering
+    }
+
+    /// Whether a stream that was written for it asks for its usage.
+    pub fn usage_of_streams(&self) -> UsageChunk {
+        match self.metering {
+            Metering::Inject => UsageChunk::Asked,
+            Metering::Observe => UsageChunk::Unasked,
+        }
     }
 
     /// The headers of every call.

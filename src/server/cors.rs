@@ -17,7 +17,7 @@ use crate::config::Cors;
 /// older browsers, and says less.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, request-id, x-farthing-model, x-farthing-tier, x-farthing-task, x-farthing-confidence, x-farthing-policy, \
-     x-farthing-reason, x-farthing-edits, x-farthing-dropped, x-farthing-cache, x-farthing-tokens-saved, \
+     x-farthing-reason, x-farthing-edits, x-farthing-dropped, x-farthing-tokens-source, x-farthing-cache, x-farthing-tokens-saved, \
      x-farthing-cost-usd, x-farthing-cost-source, x-farthing-saved-usd, x-farthing-provider-request-id, \
      retry-after, x-should-retry",
 );

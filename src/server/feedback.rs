@@ -280,8 +280,8 @@ mod tests {
         let got = read(body.as_bytes());
         let got = got.map(|said| (said.score_ppm, said.resolved_incidents, said.saved_milli_hours));
         assert_eq!(
-            got.as_ref().map_err(|error| error.param.unwrap_or("body")),
-            expected.as_ref().map_err(|e| *e),
+            got.as_ref().map_err(|error| error.param.as_deref().unwrap_or("body").to_owned()),
+            expected.as_ref().map_err(|e| (*e).to_owned()),
             "{body}"
         );
         if let Err(error) = got {

@@ -282,10 +282,10 @@ fn wrong_method(method: &Method, served: &'static str) -> ApiError {
 fn refusal_of(error: BodyError) -> ApiError {
     match &error {
         BodyError::DuplicateKey(key) | BodyError::Respelt(key) => {
-            ApiError::new(Code::DuplicateKey, error.to_string()).param(key)
+            ApiError::new(Code::DuplicateKey, error.to_string()).param(*key)
         }
         BodyError::Wrong { key, .. } | BodyError::NotServed(key) => {
-            ApiError::new(Code::InvalidBody, error.to_string()).param(key)
+            ApiError::new(Code::InvalidBody, error.to_string()).param(*key)
         }
         BodyError::Json(_) => ApiError::new(Code::InvalidBody, error.to_string()),
     }

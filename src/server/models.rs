@@ -71,10 +71,10 @@ pub fn list(gateway: &Gateway, key: Option<&Key>, dialect: Dialect) -> List {
     let mut names = gateway.routing().known_models(&gateway.accounts().book.load());
     if dialect != Dialect::Messages {
         let names = names.into_iter();
-        let data = names.filter_map(|name| plan(gateway, key, &name, dialect).map(|plan| model(name, &plan, dialect)));
+        let data = names.filter_map(|name| plan(gateway, key, &name).map(|plan| model(name, &plan, dialect)));
         return List::OpenAi { object: "list", data: data.collect() };
     }
-    names.retain(|name| plan(gateway, key, name, dialect).is_some());
+    names.retain(|name| plan(gateway, key, name).is_some());
     let names: Vec<String> = names.into_iter().collect();
     List::Anthropic {
         has_more: false,
@@ -87,7 +87,7 @@ pub fn list(gateway: &Gateway, key: Option<&Key>, dialect: Dialect) -> List {
 /// One of them by name, which may be percent-encoded and may begin with the provider's.
 pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str, dialect: Dialect) -> Option<Model> {
     let asked = decode(asked);
-    let plan = plan(gateway, key, &asked, dialect)?;
+    let plan = plan(gateway, key, &asked)?;
     let candidates = gateway.routing().known_models(&gateway.accounts().book.load());
     let known = candidates.contains(&asked)
         || plan.targets.iter().any(|target| target.to_string() == asked && candidates.contains(target.model.as_str()));
@@ -95,10 +95,9 @@ pub fn one(gateway: &Gateway, key: Option<&Key>, asked: &str, dialect: Dialect) 
 }
 
 /// What a request for this name would get: whatever would be refused is not listed either.
-fn plan(gateway: &Gateway, key: Option<&Key>, name: &str, dialect: Dialect) -> Option<Plan> {
+fn plan(gateway: &Gateway, key: Option<&Key>, name: &str) -> Option<Plan> {
     let team = key.map_or(DEFAULT_TEAM, |key| key.team.as_str());
-    let plan = gateway.routing().may_ask(name, team, key);
-    plan.filter(|plan| dialect != Dialect::Messages || gateway.can_answer(plan, dialect))
+    gateway.routing().may_ask(name, team, key)
 }
 
 fn model(id: String, plan: &Plan, dialect: Dialect) -> Model {

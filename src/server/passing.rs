@@ -112,7 +112,7 @@ impl Server {
         let fate = upload.as_ref().map(|upload| upload.fate());
         let path = routes::below_version(head.uri.path());
         let path = head.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let content_type = content_type.or_else(|| (!bytes.is_empty()).then(|| JSON));
+        let content_type = content_type.or_else(|| (!bytes.is_empty()).then_some(JSON));
         let passage = Passage {
             elsewhere: Elsewhere { method: head.method, path, content_type, upload },
             target: target.clone(),

@@ -43,6 +43,7 @@ const WOULD_TIER: HeaderName = HeaderName::from_static("x-farthing-would-tier");
 const WOULD_MODEL: HeaderName = HeaderName::from_static("x-farthing-would-model");
 const WOULD_REASON: HeaderName = HeaderName::from_static("x-farthing-would-reason");
 const REASON: HeaderName = HeaderName::from_static("x-farthing-reason");
+const DROPPED: HeaderName = HeaderName::from_static("x-farthing-dropped");
 const EDITS: HeaderName = HeaderName::from_static("x-farthing-edits");
 const COST: HeaderName = HeaderName::from_static("x-farthing-cost-usd");
 const BUDGET_RESETS: HeaderName = HeaderName::from_static("x-farthing-budget-resets");
@@ -311,6 +312,9 @@ fn describe(headers: &mut HeaderMap, decision: Decision, asides: &str) {
     describe_reason(headers, REASON, &plan.reason, asides);
     if !decision.edits.is_empty() {
         set_owned(headers, EDITS, decision.edits);
+    }
+    if let Some(dropped) = decision.dropped {
+        set_owned(headers, DROPPED, dropped);
     }
     if let Some(cost) = decision.cost {
         match cost.exact {

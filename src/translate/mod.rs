@@ -16,11 +16,15 @@ pub mod effort;
 pub mod ids;
 pub mod messages;
 mod read;
+pub mod responses;
 pub mod said;
+pub mod seals;
 pub mod stream;
 pub mod talk;
+pub mod unwrap;
 pub mod write;
 
+use stream::UsageChunk;
 use talk::Talk;
 
 /// How many names of what was left out are kept.
@@ -100,6 +104,11 @@ impl Dropped {
         self.0.iter().map(AsRef::as_ref)
     }
 
+    /// The same, as a header has them.
+    pub fn list(&self) -> String {
+        self.0.join(", ")
+    }
+
     /// Whether nothing was left out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -117,6 +126,8 @@ pub struct Terms<'t> {
     pub output_limit: u64,
     /// Whether a target that caches what it is told to is told to.
     pub caching: Caching,
+    /// Whether a stream is asked for its usage, where the dialect wants to be asked.
+    pub usage: UsageChunk,
 }
 
 /// Whether a provider is told what to cache where the client's dialect has no words for it.
@@ -152,18 +163,20 @@ pub fn request(from: Dialect, to: Dialect, body: &[u8], terms: &Terms<'_>) -> Re
     let talk = match from {
         Dialect::Chat => chat::read_request::read(text)?,
         Dialect::Messages => messages::read_request::read(text)?,
-        Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::read_request::read(text)?,
     };
     match to {
         Dialect::Chat => chat::write_request::write(&talk, terms),
         Dialect::Messages => messages::write_request::write(&talk, terms),
-        Dialect::Responses => Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::write_request::write(&talk, terms),
     }
 }
 
-/// What a whole answer does not say by itself, or not as everybody counts.
+/// What an answer does not say by itself, or not as everybody counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct Told<'t> {
+    /// The client's request, which answers in some dialects repeat.
+    pub request: &'t [u8],
     /// When it was made, in seconds since 1970.
     pub created_seconds: u64,
     /// What it used, as it was settled: an answer without figures has estimates.
@@ -175,17 +188,17 @@ pub struct Told {
 /// # Errors
 ///
 /// [`Untranslatable`] for what is no answer in its dialect; an error is none.
-pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told) -> Result<Written, Untranslatable> {
+pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told<'_>) -> Result<Written, Untranslatable> {
     let text = text_of(body)?;
     let reply = match from {
         Dialect::Chat => chat::read_reply::read(text)?,
         Dialect::Messages => messages::read_reply::read(text)?,
-        Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::read_reply::read(text)?,
     };
     match to {
         Dialect::Chat => Ok(chat::write_reply::write(&reply, told)),
         Dialect::Messages => Ok(messages::write_reply::write(&reply, told)),
-        Dialect::Responses => Err(Untranslatable::Pair { from, to }),
+        Dialect::Responses => responses::write_reply::write(&reply, told),
     }
 }
 
@@ -203,7 +216,7 @@ impl<'b> Talk<'b> {
         match self.from {
             Dialect::Chat => chat::read_turns::read(self.turns, each),
             Dialect::Messages => messages::read_turns::read(self.turns, each),
-            Dialect::Responses => Err(Untranslatable::Pair { from: self.from, to: self.from }),
+            Dialect::Responses => responses::read_turns::read(self.turns, each),
         }
     }
 }

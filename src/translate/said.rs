@@ -2,7 +2,7 @@
 
 use crate::prompt::json::RawStr;
 
-use super::talk::Call;
+use super::talk::{Call, Reasoning};
 
 /// A whole answer.
 #[derive(Debug)]
@@ -19,13 +19,15 @@ pub struct Reply<'b> {
     pub left: Vec<&'static str>,
 }
 
-/// A piece of an answer. Thoughts are none: without their signature nobody takes them back.
+/// A piece of an answer.
 #[derive(Debug)]
 pub enum Said<'b> {
     /// A text.
     Text(RawStr<'b>),
     /// Why the model will not answer.
     Refusal(RawStr<'b>),
+    /// What the model thought.
+    Reasons(Reasoning<'b>),
     /// A call of a tool.
     Calls(Call<'b>),
 }

@@ -7,7 +7,8 @@ use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 
 use super::said::Why;
-use super::{Told, Untranslatable, chat, messages, text_of};
+use super::talk::Sealed;
+use super::{Told, Untranslatable, chat, messages, responses, text_of};
 
 /// What one event says, in nobody's dialect. Parts are told apart by the numbers that the provider gives them.
 #[derive(Debug)]
@@ -23,6 +24,16 @@ pub enum Event<'e> {
     Text(RawStr<'e>),
     /// More of why the model will not answer.
     Refusal(RawStr<'e>),
+    /// The model begins to think.
+    ThoughtBegins,
+    /// More of what may be read of its thoughts.
+    Thought(RawStr<'e>),
+    /// What follows is another part of them.
+    ThoughtBreaks,
+    /// The thoughts themselves.
+    Sealed(Sealed<'e>),
+    /// That was the thought.
+    ThoughtEnds,
     /// A call of a tool begins.
     CallBegins {
         /// Its number.
@@ -46,6 +57,8 @@ pub enum Event<'e> {
     },
     /// The answer is complete but for its figures.
     Ends(Why<'e>),
+    /// The answer goes on, and says nothing yet.
+    Ping,
     /// Nothing follows.
     Over,
 }
@@ -73,12 +86,14 @@ pub struct Stream {
 enum Reader {
     Chat(chat::read_stream::Reader),
     Messages(messages::read_stream::Reader),
+    Responses(responses::read_stream::Reader),
 }
 
 #[derive(Debug)]
 enum Writer {
     Chat(chat::write_stream::Writer),
     Messages(messages::write_stream::Writer),
+    Responses(Box<responses::write_stream::Writer>),
 }
 
 impl Stream {
@@ -87,16 +102,16 @@ impl Stream {
     /// # Errors
     ///
     /// [`Untranslatable::Pair`] if one of the dialects has no streams here.
-    pub fn new(from: Dialect, to: Dialect, told: &Told, chunk: UsageChunk) -> Result<Self, Untranslatable> {
+    pub fn new(from: Dialect, to: Dialect, told: &Told<'_>, chunk: UsageChunk) -> Result<Self, Untranslatable> {
         let reader = match from {
             Dialect::Chat => Reader::Chat(chat::read_stream::Reader::default()),
             Dialect::Messages => Reader::Messages(messages::read_stream::Reader::default()),
-            Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+            Dialect::Responses => Reader::Responses(responses::read_stream::Reader::default()),
         };
         let writer = match to {
             Dialect::Chat => Writer::Chat(chat::write_stream::Writer::new(told, chunk)),
             Dialect::Messages => Writer::Messages(messages::write_stream::Writer::new(told)),
-            Dialect::Responses => return Err(Untranslatable::Pair { from, to }),
+            Dialect::Responses => Writer::Responses(Box::new(responses::write_stream::Writer::new(told)?)),
         };
         Ok(Self { reader, writer })
     }
@@ -111,16 +126,69 @@ impl Stream {
     pub fn event(&mut self, data: &[u8], usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
         let text = text_of(data)?;
         let Self { reader, writer } = self;
-        let mut each = |event: Event<'_>| match writer {
-            Writer::Chat(writer) => {
-                writer.event(event, usage, out);
-                Ok(())
-            }
-            Writer::Messages(writer) => writer.event(event, usage, out),
-        };
+        let mut each = |event: Event<'_>| writer.event(event, usage, out);
         match reader {
             Reader::Chat(reader) => reader.read(text, &mut each),
             Reader::Messages(reader) => reader.read(text, &mut each),
+            Reader::Responses(reader) => reader.read(text, &mut each),
+        }
+    }
+
+    /// Writes behind `out` what a provider's stream lacks that ended without its terminator.
+    ///
+    /// # Errors
+    ///
+    /// As [`event`](Self::event).
+    pub fn over(&mut self, usage: Usage, out: &mut String) -> Result<(), Untranslatable> {
+        self.writer.event(Event::Over, Some(usage), out)
+    }
+
+    /// How many bytes wait for what must come before them.
+    pub fn waiting_bytes(&self) -> usize {
+        match &self.writer {
+            Writer::Chat(_) => 0,
+            Writer::Messages(writer) => writer.waiting_bytes(),
+            Writer::Responses(writer) => writer.kept_bytes(),
+        }
+    }
+
+    /// Writes behind `out` the answer as one that failed, where the client's dialect ends so and it has begun; says whether it
+    /// does. `code` and `message` say why.
+    pub fn fail(&mut self, (code, message): (&str, &str), out: &mut String) -> bool {
+        match &mut self.writer {
+            Writer::Chat(_) | Writer::Messages(_) => false,
+            Writer::Responses(writer) => writer.fail((code, message), out),
+        }
+    }
+
+    /// The number of the client's next event, where its dialect counts them.
+    pub fn sequence(&self) -> u64 {
+        match &self.writer {
+            Writer::Chat(_) | Writer::Messages(_) => 0,
+            Writer::Responses(writer) => writer.sequence(),
+        }
+    }
+
+    /// Writes behind `out` what ends the answer here, at its limit of tokens: the end of what is open, usage, the terminator.
+    ///
+    /// # Errors
+    ///
+    /// As [`event`](Self::event).
+    pub fn cut(&mut self, usage: Usage, out: &mut String) -> Result<(), Untranslatable> {
+        self.writer.event(Event::Ends(Why::Length), Some(usage), out)?;
+        self.writer.event(Event::Over, Some(usage), out)
+    }
+}
+
+impl Writer {
+    fn event(&mut self, event: Event<'_>, usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
+        match self {
+            Self::Chat(writer) => {
+                writer.event(event, usage, out);
+                Ok(())
+            }
+            Self::Messages(writer) => writer.event(event, usage, out),
+            Self::Responses(writer) => writer.event(event, usage, out),
         }
     }
 }

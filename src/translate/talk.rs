@@ -48,6 +48,8 @@ pub struct Head<'b> {
     pub top_k: Option<&'b str>,
     /// How long to think.
     pub effort: Option<Effort>,
+    /// What of its thoughts the client wants to read, if it says so.
+    pub thoughts: Option<Thoughts>,
     /// What the answer must look like.
     pub format: Option<Format<'b>>,
     /// Whether the answer is to come as a stream.
@@ -116,13 +118,22 @@ pub enum Weight {
     Meaning,
 }
 
+/// What a client wants to read of a model's thoughts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Thoughts {
+    /// A summary.
+    Summary,
+    /// Nothing; only their seal.
+    Nothing,
+}
+
 /// A tool that the client runs.
 #[derive(Debug)]
 pub struct Tool<'b> {
-    /// Its name.
-    pub name: RawStr<'b>,
+    /// Its name, as it is spelt between its quotes.
+    pub name: Cow<'b, str>,
     /// What it is for.
-    pub description: Option<RawStr<'b>>,
+    pub description: Option<Text<'b>>,
     /// What its input looks like.
     pub input: Input<'b>,
     /// Whether the schema binds.
@@ -143,14 +154,14 @@ pub enum Input<'b> {
 }
 
 /// Whether tools must be called.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Choice<'b> {
     /// As the model likes.
     Auto,
     /// At least one.
     Any,
-    /// This one.
-    Tool(RawStr<'b>),
+    /// This one, by its name as it is spelt.
+    Tool(Cow<'b, str>),
     /// None.
     Never,
 }
@@ -198,6 +209,8 @@ pub enum Item<'b> {
     Turn(Who),
     /// Something is said.
     Says(Part<'b>),
+    /// The model thinks.
+    Reasons(Reasoning<'b>),
     /// The model calls a tool.
     Calls(Call<'b>),
     /// A tool has answered.
@@ -206,13 +219,38 @@ pub enum Item<'b> {
     Left(&'static str),
 }
 
+/// Thoughts of a model. What may be read of them is for people; the model itself goes on from what its vendor sealed.
+#[derive(Debug)]
+pub struct Reasoning<'b> {
+    /// What may be read, part by part.
+    pub texts: Vec<Text<'b>>,
+    /// The thoughts themselves.
+    pub sealed: Option<Sealed<'b>>,
+}
+
+/// Thoughts as their vendor has sealed them: nobody else can read them, and nobody takes others'.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Sealed<'b> {
+    /// By OpenAI.
+    OpenAi {
+        /// The item's id.
+        id: Cow<'b, str>,
+        /// Its encrypted content.
+        content: Cow<'b, str>,
+    },
+    /// By Anthropic, beside what may be read.
+    Signature(Cow<'b, str>),
+    /// By Anthropic, and nothing may be read.
+    Redacted(Cow<'b, str>),
+}
+
 /// A call of a tool.
 #[derive(Debug)]
 pub struct Call<'b> {
     /// Its id in the client's words.
     pub id: Cow<'b, str>,
-    /// The tool's name.
-    pub name: RawStr<'b>,
+    /// The tool's name, as it is spelt between its quotes.
+    pub name: Cow<'b, str>,
     /// What it is called with.
     pub arguments: Arguments<'b>,
 }
@@ -296,6 +334,14 @@ impl<'b> From<RawStr<'b>> for Text<'b> {
 }
 
 impl Text<'_> {
+    /// Its characters.
+    pub fn decode(&self) -> Cow<'_, str> {
+        match self {
+            Self::Spelt(raw) => RawStr { raw, escaped: raw.contains('\\') }.decode(),
+            Self::Plain(text) => Cow::Borrowed(text),
+        }
+    }
+
     /// Whether nothing stands in it.
     pub fn is_empty(&self) -> bool {
         match self {

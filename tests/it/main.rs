@@ -60,4 +60,5 @@ mod starting;
 mod support;
 mod tls;
 mod tokens;
+mod translated;
 mod vendors;

@@ -4,7 +4,7 @@ use farthing::simulator::{BillsAfterCut, Provider, Reply};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ASK, Events, Got, Setup, World, luna, script, whole};
+use crate::support::{Events, Got, Setup, World, luna, script, whole};
 
 const OPUS: &str = "claude-opus-5-5";
 const VERSION: (&str, &str) = ("anthropic-version", "2026-10-21");
@@ -195,18 +195,6 @@ async fn refusals_of_ours_are_in_anthropic_s_words() {
 }
 
 #[tokio::test]
-async fn nobody_translates_between_protocols() {
-    let mixed = world([Reply::text("ok")]).await;
-    let got = mixed.chat(json!({"model": OPUS, "messages": [{"role": "user", "content": "hi"}]}).to_string()).await;
-    assert_eq!((got.status, &*got.code()), (404, "model_not_found"), "{}", got.text());
-    let chat = World::new(luna([Reply::text("ok")]), "").await;
-    let got = send(&chat, ASK, &[VERSION]).await;
-    check_error(&got, 404, "not_found_error", "model_not_found");
-    assert!(got.text().contains("protocol: anthropic"), "{}", got.text());
-    assert_eq!((mixed.provider.arrivals(), chat.provider.arrivals()), (0, 0));
-}
-
-#[tokio::test]
 async fn tokens_are_counted_by_the_row_that_would_answer_and_cost_nothing() {
     let world = setup([Reply::text("ok")])
         .more("teams: { default: { budget: { usd: 0.00001, every: day }, limits: { requests_per_minute: 2 } } }")
@@ -234,10 +222,6 @@ async fn a_count_that_the_provider_refuses_is_told_in_its_words() {
     let body = json!({"model": OPUS, "messages": []}).to_string();
     let got = whole(world.send(Method::POST, "/v1/messages/count_tokens", &[VERSION], body.into()).await).await;
     assert_eq!((got.status, &got.json()["error"]["type"]), (400, &json!("invalid_request_error")), "{}", got.text());
-    let chat = World::new(luna([Reply::text("ok")]), "").await;
-    let body = json!({"model": "gpt-5.6-luna", "messages": [{"role": "user", "content": "hi"}]}).to_string();
-    let got = whole(chat.send(Method::POST, "/v1/messages/count_tokens", &[VERSION], body.into()).await).await;
-    check_error(&got, 404, "not_found_error", "model_not_found");
 }
 
 #[tokio::test]
@@ -255,7 +239,8 @@ async fn models_are_told_in_anthropic_s_words_to_its_clients() {
     assert_eq!(world.get("/v1/models", &[]).await.json()["object"], "list", "others are told as before");
     check_error(&world.get("/v1/models/nobody-knows", &[VERSION]).await, 404, "not_found_error", "model_not_found");
     let chat = World::new(luna([Reply::text("ok")]), "").await;
-    assert_eq!(chat.get("/v1/models", &[VERSION]).await.json()["data"], json!([]), "what nobody could ask for");
+    let list = chat.get("/v1/models", &[VERSION]).await.json();
+    assert!(list["data"].to_string().contains("gpt-5.6-luna"), "rows of another protocol answer too: {list}");
 }
 
 #[tokio::test]

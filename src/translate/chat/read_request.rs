@@ -131,7 +131,7 @@ fn read_tool<'b>(value: &'b str, extras: &mut Vec<Extra<'b>>) -> Result<Tool<'b>
     members("tools", said.ok_or(Untranslatable::field("tools.function", "must be given"))?, |key, value| {
         match key {
             "name" => name = Some(value),
-            "description" => description = Some(text("tools.function.description", value)?),
+            "description" => description = Some(text("tools.function.description", value)?.into()),
             "parameters" => schema = Some(value),
             "strict" => strict = Some(switch("tools.function.strict", value)?),
             "format" if is_text => {
@@ -142,7 +142,7 @@ fn read_tool<'b>(value: &'b str, extras: &mut Vec<Extra<'b>>) -> Result<Tool<'b>
         Ok(())
     })?;
     let input = if is_text { Input::Text } else { schema.map_or(Input::Unsaid, Input::Schema) };
-    Ok(Tool { name: given("tools.function.name", name)?, description, input, strict, mark })
+    Ok(Tool { name: given("tools.function.name", name)?.raw.into(), description, input, strict, mark })
 }
 
 fn read_choice(value: &str) -> Result<Choice<'_>, Untranslatable> {
@@ -173,7 +173,7 @@ fn read_choice(value: &str) -> Result<Choice<'_>, Untranslatable> {
         // Fewer tools would be another prompt.
         return Err(Untranslatable::field(FIELD, "allows some of the tools, for which the target has no words"));
     }
-    Ok(Choice::Tool(given(FIELD, name)?))
+    Ok(Choice::Tool(given(FIELD, name)?.raw.into()))
 }
 
 fn read_format(value: &str) -> Result<Option<Format<'_>>, Untranslatable> {

@@ -169,7 +169,7 @@ pub(super) fn read_call(json: &str) -> Result<Call<'_>, Untranslatable> {
     };
     Ok(Call {
         id: given("messages.tool_calls.id", id)?.decode(),
-        name: given("messages.tool_calls.function.name", name)?,
+        name: given("messages.tool_calls.function.name", name)?.raw.into(),
         arguments: if function.is_some() { Arguments::Quoted(input) } else { Arguments::Text(input) },
     })
 }
@@ -232,7 +232,10 @@ fn read_file(said: Option<&str>) -> Result<Kind<'_>, Untranslatable> {
 }
 
 /// What stands in a data URL; nothing if it is another one. <https://www.rfc-editor.org/rfc/rfc2397>
-fn read_data<'b>(field: &'static str, url: RawStr<'b>) -> Result<Option<Source<'b>>, Untranslatable> {
+pub(in super::super) fn read_data<'b>(
+    field: &'static str,
+    url: RawStr<'b>,
+) -> Result<Option<Source<'b>>, Untranslatable> {
     const SCHEME: &str = "data:";
     let url = url.decode();
     if !url.starts_with(SCHEME) {

@@ -9,7 +9,7 @@ use super::super::{Dropped, Told, Written};
 use super::write_request::write_call;
 
 /// Writes an answer. Keys that may be `null` are there all the same: clients of typed languages want them.
-pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
+pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     let mut out = Out::default();
     out.object().key("id").pieces(&[Text::Plain("chatcmpl-".into()), reply.id.into()]);
     out.key("object").string("chat.completion").key("created").number(told.created_seconds);

@@ -12,6 +12,7 @@ use crate::wire::vendors::output_limit_member;
 use super::super::effort::reasons;
 use super::super::messages::write_request::NO_OBJECT;
 use super::super::read::{members, string};
+use super::super::stream::UsageChunk;
 use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Source, Talk, Text, Tier, Who,
 };
@@ -22,7 +23,7 @@ use super::read_turns::TOOL_ERROR;
 /// The most texts that may end an answer.
 const STOP_MAX: usize = 4;
 /// The longest name of a user, in characters; longer ones are hashed.
-const USER_CHARACTERS_MAX: usize = 64;
+pub(in super::super) const USER_CHARACTERS_MAX: usize = 64;
 
 /// Writes a request.
 ///
@@ -77,7 +78,10 @@ impl<'b> Writer<'b> {
             self.out.key(output_limit_member(Dialect::Chat, terms.vendor)).number(limit);
         }
         if head.stream {
-            self.out.key("stream").raw("true").key("stream_options").raw(r#"{"include_usage":true}"#);
+            self.out.key("stream").raw("true");
+            if terms.usage == UsageChunk::Asked {
+                self.out.key("stream_options").raw(r#"{"include_usage":true}"#);
+            }
         }
         let is_reasoner = self.is_openai && reasons(terms.vendor, terms.model);
         self.stop(&head.stop, is_reasoner)?;
@@ -165,23 +169,23 @@ impl<'b> Writer<'b> {
         if head.tools.is_empty() {
             return;
         }
-        match head.choice {
+        match &head.choice {
             None => {}
             Some(Choice::Auto) => _ = self.out.key("tool_choice").string("auto"),
             Some(Choice::Any) => _ = self.out.key("tool_choice").string("required"),
             Some(Choice::Never) => _ = self.out.key("tool_choice").string("none"),
             Some(Choice::Tool(name)) => {
                 self.out.key("tool_choice").object().key("type").string("function").key("function").object();
-                self.out.key("name").spelt(name.raw).end_object().end_object();
+                self.out.key("name").spelt(name).end_object().end_object();
             }
         }
         self.switch("parallel_tool_calls", head.parallel);
         self.out.key("tools").array();
         for tool in &head.tools {
             self.out.object().key("type").string("function").key("function").object();
-            self.out.key("name").spelt(tool.name.raw);
-            if let Some(description) = tool.description {
-                self.out.key("description").spelt(description.raw);
+            self.out.key("name").spelt(&tool.name);
+            if let Some(description) = &tool.description {
+                self.out.key("description").pieces(std::slice::from_ref(description));
             }
             match tool.input {
                 Input::Schema(schema) => _ = self.out.key("parameters").raw(schema),
@@ -207,6 +211,8 @@ impl<'b> Writer<'b> {
                 self.message.who = Some(who);
             }
             Item::Left(name) => self.dropped.note(name),
+            // The dialect has no thoughts.
+            Item::Reasons(_) => {}
             Item::Says(part) => self.message.parts.push(part),
             Item::Calls(call) => self.message.calls.push(call),
             Item::Answers(answer) => self.answer(answer)?,
@@ -326,7 +332,7 @@ impl<'b> Writer<'b> {
 /// Writes a call of a tool.
 pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
     out.object().key("id").string(&ids::from_messages(&call.id)).key("type").string("function");
-    out.key("function").object().key("name").spelt(call.name.raw).key("arguments");
+    out.key("function").object().key("name").spelt(&call.name).key("arguments");
     match call.arguments {
         Arguments::Json(json) => match wrapped(json) {
             Some(text) => _ = out.spelt(text.raw),
@@ -362,7 +368,7 @@ fn takes_top_k(vendor: &str) -> bool {
 }
 
 /// The text that stands in arguments which were no object.
-fn wrapped(json: &str) -> Option<RawStr<'_>> {
+pub(in super::super) fn wrapped(json: &str) -> Option<RawStr<'_>> {
     if !json.get(1..)?.trim_start().starts_with("\"_raw\"") {
         return None;
     }

@@ -25,8 +25,8 @@ pub struct Writer {
 
 impl Writer {
     /// Begins.
-    pub fn new(told: &Told, chunk: UsageChunk) -> Self {
-        let Told { created_seconds, usage } = *told;
+    pub fn new(told: &Told<'_>, chunk: UsageChunk) -> Self {
+        let Told { created_seconds, usage, .. } = *told;
         let (id, model) = (String::new(), String::new());
         Self { created_seconds, chunk, usage, id, model, calls: Vec::new(), has_arguments: false }
     }
@@ -42,6 +42,9 @@ impl Writer {
                 });
             }
             Event::Text(text) => self.delta(out, |out| _ = out.key("content").spelt(text.raw)),
+            // The dialect has no thoughts.
+            Event::ThoughtBegins | Event::Thought(_) | Event::ThoughtBreaks | Event::Sealed(_) | Event::ThoughtEnds => {
+            }
             Event::Refusal(text) => self.delta(out, |out| _ = out.key("refusal").spelt(text.raw)),
             Event::CallBegins { index, id, name } => {
                 let place = self.calls.len() as u64;
@@ -62,6 +65,8 @@ impl Writer {
                 out.key("choices").array().object().key("index").number(0).key("delta").object().end_object();
                 out.key("logprobs").raw("null").key("finish_reason").string(reason(why)).end_object().end_array();
             }),
+            // No chunk says nothing; a comment keeps a connection busy as well.
+            Event::Ping => out.push_str(": ping\n\n"),
             Event::Over => {
                 if self.chunk == UsageChunk::Asked {
                     let usage = self.usage;

@@ -45,10 +45,10 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
             }
             "tool_use" => parts.push(Said::Calls(Call {
                 id: given("content.id", block.id)?.decode(),
-                name: given("content.name", block.name)?,
+                name: given("content.name", block.name)?.raw.into(),
                 arguments: Arguments::Json(block.input.unwrap_or("{}")),
             })),
-            "thinking" | "redacted_thinking" => {}
+            "thinking" | "redacted_thinking" => parts.extend(block.reasoning()?.map(Said::Reasons)),
             // What ran at Anthropic: the text that came of it stays.
             _ => left.push("content.server_tool_use"),
         }

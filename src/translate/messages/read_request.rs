@@ -2,11 +2,12 @@
 //! <https://platform.claude.com/docs/en/api/messages/create>
 
 use crate::dialect::Dialect;
+use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
 use super::super::effort::Effort;
 use super::super::read::{given, items, members, string, switch, text};
-use super::super::talk::{Choice, Extra, Format, Head, Input, Part, Talk, Tier, Tool, Weight};
+use super::super::talk::{Choice, Extra, Format, Head, Input, Part, Talk, Thoughts, Tier, Tool, Weight};
 use super::read_turns;
 
 /// What Claude Code puts before its system prompt. Anthropic reads it as a header; it changes where the prompt does
@@ -111,22 +112,28 @@ impl<'b> Reader<'b> {
             "auto" => Choice::Auto,
             "any" => Choice::Any,
             "none" => Choice::Never,
-            "tool" => Choice::Tool(given("tool_choice.name", name)?),
+            "tool" => Choice::Tool(given("tool_choice.name", name)?.raw.into()),
             _ => return Err(Untranslatable::field("tool_choice.type", "is not known")),
         });
         Ok(())
     }
 
     fn thinking(&mut self, value: &'b str) -> Result<(), Untranslatable> {
-        let (mut kind, mut budget) = (None, None);
+        let (mut kind, mut budget, mut display) = (None, None, None);
         members("thinking", value, |key, value| {
             match key {
                 "type" => kind = Some(value),
                 "budget_tokens" => budget = value.parse().ok(),
+                "display" => display = string(value),
                 _ => {}
             }
             Ok(())
         })?;
+        self.head.thoughts = match display.map(RawStr::decode).as_deref() {
+            Some("summarized") => Some(Thoughts::Summary),
+            Some("omitted") => Some(Thoughts::Nothing),
+            _ => None,
+        };
         self.thinking = match &*given("thinking.type", kind)?.decode() {
             "enabled" => budget.map(Effort::of_budget),
             "disabled" => Some(Effort::None),
@@ -180,7 +187,7 @@ fn read_tool<'b>(value: &'b str, extras: &mut Vec<Extra<'b>>) -> Result<Tool<'b>
         match key {
             "type" => kind = Some(text("tools.type", value)?),
             "name" => name = Some(value),
-            "description" => description = Some(text("tools.description", value)?),
+            "description" => description = Some(text("tools.description", value)?.into()),
             "input_schema" => schema = Some(value),
             "strict" => strict = Some(switch("tools.strict", value)?),
             "cache_control" => mark = Some(value),
@@ -196,5 +203,5 @@ fn read_tool<'b>(value: &'b str, extras: &mut Vec<Extra<'b>>) -> Result<Tool<'b>
         return Err(Untranslatable::field("tools.type", "names a tool that only Anthropic's models have"));
     }
     let input = schema.map_or(Input::Unsaid, Input::Schema);
-    Ok(Tool { name: given("tools.name", name)?, description, input, strict, mark })
+    Ok(Tool { name: given("tools.name", name)?.raw.into(), description, input, strict, mark })
 }

@@ -3,6 +3,7 @@
 use super::super::Untranslatable;
 use super::super::read::{given, members, string};
 use super::super::stream::{Each, Event};
+use super::super::talk::Sealed;
 use super::read_reply::why;
 
 /// Reads one stream.
@@ -10,6 +11,8 @@ use super::read_reply::why;
 pub struct Reader {
     /// The number of the call that is open: blocks never interleave.
     call: Option<u64>,
+    /// Whether a thought is open.
+    thinks: bool,
     has_ended: bool,
 }
 
@@ -46,9 +49,11 @@ impl Reader {
             }
             ("content_block_start", Some(block), Some(index)) => self.start(block, index, each),
             ("content_block_delta", Some(delta), Some(index)) => self.delta(delta, index, each),
+            ("content_block_stop", _, _) if std::mem::take(&mut self.thinks) => each(Event::ThoughtEnds),
             ("content_block_stop", _, _) => self.call.take().map_or(Ok(()), |index| each(Event::CallEnds { index })),
             ("message_delta", Some(delta), _) => self.end(delta, each),
             ("message_stop", ..) => each(Event::Over),
+            ("ping", ..) => each(Event::Ping),
             ("error", ..) => Err(Untranslatable::field("error", "is no part of an answer")),
             // New kinds come without notice.
             _ => Ok(()),
@@ -56,13 +61,14 @@ impl Reader {
     }
 
     fn start<'e>(&mut self, block: &'e str, index: u64, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
-        let (mut kind, mut id, mut name, mut text) = (None, None, None, None);
+        let (mut kind, mut id, mut name, mut text, mut data) = (None, None, None, None, None);
         members("content_block", block, |key, value| {
             match key {
                 "type" => kind = Some(value),
                 "id" => id = Some(value),
                 "name" => name = Some(value),
                 "text" => text = string(value),
+                "data" => data = string(value),
                 _ => {}
             }
             Ok(())
@@ -74,6 +80,15 @@ impl Reader {
                 let id = given("content_block.id", id)?.decode();
                 each(Event::CallBegins { index, id, name: given("content_block.name", name)? })
             }
+            ("thinking", _) => {
+                self.thinks = true;
+                each(Event::ThoughtBegins)
+            }
+            ("redacted_thinking", _) => {
+                self.thinks = true;
+                each(Event::ThoughtBegins)?;
+                data.map_or(Ok(()), |data| each(Event::Sealed(Sealed::Redacted(data.decode()))))
+            }
             ("text", Some(text)) if !text.raw.is_empty() => each(Event::Text(text)),
             _ => Ok(()),
         }
@@ -82,6 +97,10 @@ impl Reader {
     fn delta<'e>(&mut self, delta: &'e str, index: u64, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
         members("delta", delta, |key, value| match (key, string(value)) {
             ("text", Some(text)) => each(Event::Text(text)),
+            ("thinking", Some(text)) if !text.raw.is_empty() => each(Event::Thought(text)),
+            ("signature", Some(signature)) if !signature.raw.is_empty() => {
+                each(Event::Sealed(Sealed::Signature(signature.decode())))
+            }
             ("partial_json", Some(piece)) if !piece.raw.is_empty() && self.call == Some(index) => {
                 each(Event::Arguments { index, piece })
             }

@@ -1,9 +1,9 @@
 //! What was said in a request of Messages, block by block.
 //! <https://platform.claude.com/docs/en/api/messages/create#body-messages>
 
-use super::super::Untranslatable;
 use super::super::read::{given, items, members, string, text};
-use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Source, Text, Who};
+use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Reasoning, Source, Text, Who};
+use super::super::{Untranslatable, seals};
 use crate::prompt::json::RawStr;
 
 /// Reads the array `messages`.
@@ -39,11 +39,11 @@ pub fn read<'b>(messages: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untran
 fn read_block<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
     let block = Block::read("messages.content", json)?;
     match &*given("messages.content.type", block.kind)?.decode() {
-        // Signed for Anthropic; nobody else reads it, and it is no text of the answer.
-        "thinking" | "redacted_thinking" => Ok(()),
+        // For whoever sealed it; it is no text of the answer.
+        "thinking" | "redacted_thinking" => block.reasoning()?.map_or(Ok(()), |thought| each(Item::Reasons(thought))),
         "tool_use" => each(Item::Calls(Call {
             id: given("messages.content.id", block.id)?.decode(),
-            name: given("messages.content.name", block.name)?,
+            name: given("messages.content.name", block.name)?.raw.into(),
             arguments: Arguments::Json(block.input.unwrap_or("{}")),
         })),
         "tool_result" => {
@@ -90,6 +90,9 @@ pub(super) struct Block<'b> {
     tool_use_id: Option<&'b str>,
     content: Option<&'b str>,
     is_error: Option<&'b str>,
+    thinking: Option<&'b str>,
+    signature: Option<&'b str>,
+    data: Option<&'b str>,
     title: Option<&'b str>,
     context: Option<&'b str>,
     citations: Option<&'b str>,
@@ -110,6 +113,9 @@ impl<'b> Block<'b> {
                 "tool_use_id" => &mut block.tool_use_id,
                 "content" => &mut block.content,
                 "is_error" => &mut block.is_error,
+                "thinking" => &mut block.thinking,
+                "signature" => &mut block.signature,
+                "data" => &mut block.data,
                 "title" => &mut block.title,
                 "context" => &mut block.context,
                 "citations" => &mut block.citations,
@@ -124,6 +130,17 @@ impl<'b> Block<'b> {
 
     pub(super) fn has_citations(&self) -> bool {
         self.citations.is_some_and(|citations| citations.starts_with('[') && citations.len() > 2)
+    }
+
+    /// What a block of thinking says; nothing if nobody sealed it.
+    pub(super) fn reasoning(&self) -> Result<Option<Reasoning<'b>>, Untranslatable> {
+        let sealed = match (self.signature, self.data) {
+            (Some(signature), _) => (text("signature", signature)?, false),
+            (None, Some(data)) => (text("data", data)?, true),
+            (None, None) => return Ok(None),
+        };
+        let thinking = self.thinking.and_then(string).unwrap_or(RawStr { raw: "", escaped: false });
+        Ok(seals::read_messages(thinking, sealed.0, sealed.1))
     }
 
     pub(super) fn text(&self) -> Result<RawStr<'b>, Untranslatable> {

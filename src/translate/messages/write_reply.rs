@@ -7,10 +7,10 @@ use super::super::said::{Reply, Said, Why};
 use super::super::talk::Text;
 use super::super::write::Out;
 use super::super::{Dropped, Told, Written};
-use super::write_request::write_call;
+use super::write_request::{write_call, write_thought};
 
 /// Writes an answer.
-pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
+pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     let mut out = Out::default();
     out.object().key("id").pieces(&[Text::Plain("msg_".into()), reply.id.into()]);
     out.key("type").string("message").key("role").string("assistant").key("model").spelt(reply.model.raw);
@@ -26,6 +26,7 @@ pub fn write(reply: &Reply<'_>, told: &Told) -> Written {
                 out.object().key("type").string("text").key("text").spelt(text.raw);
                 out.key("citations").raw("null").end_object();
             }
+            Said::Reasons(thought) => write_thought(&mut out, thought),
             Said::Calls(call) => {
                 has_calls = true;
                 write_call(&mut out, call);

@@ -9,10 +9,11 @@ use crate::prompt::json::RawStr;
 use super::super::effort::{BUDGET_MIN, Claude, Effort};
 use super::super::read::{is_blank, is_object};
 use super::super::talk::{
-    Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Source, Talk, Text, Tier, Who,
+    Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Reasoning, Sealed, Source, Talk,
+    Text, Thoughts, Tier, Who,
 };
 use super::super::write::Out;
-use super::super::{Caching, Dropped, Terms, Untranslatable, Written, ids};
+use super::super::{Caching, Dropped, Terms, Untranslatable, Written, ids, seals};
 
 /// The member under which arguments stand that are no object: a model wrote what nobody asked for, and a conversation
 /// must not end of it.
@@ -116,7 +117,14 @@ impl Writer {
             // Those before think when they are told to.
             (Some(Effort::None), claude) => (false, claude.is_none()),
             (Some(effort), Some(claude)) if claude.is_adaptive() => {
-                self.out.key("thinking").raw(r#"{"type":"adaptive"}"#);
+                self.out.key("thinking").object().key("type").string("adaptive");
+                if let Some(thoughts) = head.thoughts {
+                    self.out.key("display").string(match thoughts {
+                        Thoughts::Summary => "summarized",
+                        Thoughts::Nothing => "omitted",
+                    });
+                }
+                self.out.end_object();
                 word = effort.messages_word(claude);
                 (true, false)
             }
@@ -197,16 +205,16 @@ impl Writer {
             return;
         }
         let is_alone = head.parallel == Some(false) && !matches!(head.choice, Some(Choice::Never));
-        let choice = head.choice.or(is_alone.then_some(Choice::Auto));
+        let choice = head.choice.clone().or(is_alone.then_some(Choice::Auto));
         if let Some(choice) = choice {
-            self.out.key("tool_choice").object().key("type").string(match choice {
+            self.out.key("tool_choice").object().key("type").string(match &choice {
                 Choice::Auto => "auto",
                 Choice::Any => "any",
                 Choice::Tool(_) => "tool",
                 Choice::Never => "none",
             });
             if let Choice::Tool(name) = choice {
-                self.out.key("name").spelt(name.raw);
+                self.out.key("name").spelt(&name);
             }
             if is_alone {
                 self.out.key("disable_parallel_tool_use").raw("true");
@@ -215,9 +223,9 @@ impl Writer {
         }
         self.out.key("tools").array();
         for tool in &head.tools {
-            self.out.object().key("name").spelt(tool.name.raw);
-            if let Some(description) = tool.description {
-                self.out.key("description").spelt(description.raw);
+            self.out.object().key("name").spelt(&tool.name);
+            if let Some(description) = &tool.description {
+                self.out.key("description").pieces(std::slice::from_ref(description));
             }
             self.out.key("input_schema").raw(match tool.input {
                 Input::Schema(schema) => schema,
@@ -258,6 +266,12 @@ impl Writer {
                 }
                 _ => return Err(Untranslatable::field("messages.content", "has an image where only users show any")),
             },
+            // What another vendor sealed is none of the target's business.
+            Item::Reasons(Reasoning { sealed: None | Some(Sealed::OpenAi { .. }), .. }) => {}
+            Item::Reasons(thought) => {
+                self.speak("assistant");
+                write_thought(&mut self.out, &thought);
+            }
             Item::Calls(call) => {
                 self.speak("assistant");
                 write_call(&mut self.out, &call);
@@ -330,10 +344,28 @@ impl Writer {
     }
 }
 
+/// Writes a thought that is sealed.
+pub(super) fn write_thought(out: &mut Out, thought: &Reasoning<'_>) {
+    match &thought.sealed {
+        None => {}
+        Some(Sealed::Redacted(data)) => {
+            out.object().key("type").string("redacted_thinking").key("data").string(data).end_object();
+        }
+        Some(sealed) if thought.texts.iter().all(Text::is_empty) && matches!(sealed, Sealed::OpenAi { .. }) => {
+            out.object().key("type").string("redacted_thinking");
+            out.key("data").string(&seals::for_messages(sealed, &thought.texts)).end_object();
+        }
+        Some(sealed) => {
+            out.object().key("type").string("thinking").key("thinking").pieces(&seals::joined(&thought.texts));
+            out.key("signature").string(&seals::for_messages(sealed, &thought.texts)).end_object();
+        }
+    }
+}
+
 /// Writes a call of a tool.
 pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
     out.object().key("type").string("tool_use").key("id").string(&ids::to_messages(&call.id));
-    out.key("name").spelt(call.name.raw).key("input");
+    out.key("name").spelt(&call.name).key("input");
     match call.arguments {
         Arguments::Json(json) => _ = out.raw(json),
         Arguments::Text(text) => _ = out.object().key("input").spelt(text.raw).end_object(),

@@ -9,9 +9,9 @@ use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 
 use super::super::stream::Event;
-use super::super::talk::Text;
-use super::super::write::Out;
-use super::super::{Told, Untranslatable, ids};
+use super::super::talk::{Sealed, Text};
+use super::super::write::{Out, escape};
+use super::super::{Told, Untranslatable, ids, seals};
 use super::write_reply::{reason, write_usage};
 
 /// The most that waits of calls, in bytes.
@@ -26,6 +26,8 @@ pub struct Writer {
     next: u64,
     waiting: Vec<Call>,
     waiting_bytes: usize,
+    /// What may be read of the thought that is under way, part by part, in bytes: its seal is written for it.
+    thought_parts: Vec<usize>,
     has_calls: bool,
     has_refusal: bool,
     /// Why it ended, and at which of the client's texts, as that is spelt.
@@ -36,6 +38,7 @@ pub struct Writer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Open {
     Text,
+    Thought,
     Call(u64),
 }
 
@@ -50,13 +53,14 @@ struct Call {
 
 impl Writer {
     /// Begins.
-    pub fn new(told: &Told) -> Self {
+    pub fn new(told: &Told<'_>) -> Self {
         Self {
             usage: told.usage,
             open: None,
             next: 0,
             waiting: Vec::new(),
             waiting_bytes: 0,
+            thought_parts: Vec::new(),
             has_calls: false,
             has_refusal: false,
             ended: None,
@@ -77,6 +81,19 @@ impl Writer {
                 self.text(text, out);
             }
             Event::Text(text) => self.text(text, out),
+            Event::ThoughtBegins => self.thought_parts.clear(),
+            Event::Thought(text) => self.thought(text, out),
+            Event::ThoughtBreaks if self.open == Some(Open::Thought) => {
+                self.delta("thinking_delta", "thinking", seals::BREAK_SPELT, out);
+                self.thought_parts.push(0);
+            }
+            Event::ThoughtBreaks => {}
+            Event::Sealed(sealed) => self.seal(&sealed, out),
+            Event::ThoughtEnds => {
+                if self.open == Some(Open::Thought) {
+                    self.close(out);
+                }
+            }
             Event::CallBegins { index, id, name } => {
                 self.has_calls = true;
                 if matches!(self.open, Some(Open::Call(_))) {
@@ -102,6 +119,7 @@ impl Writer {
             }
             Event::Ends(why) => {
                 self.close(out);
+                self.waiting_bytes = 0;
                 for call in std::mem::take(&mut self.waiting) {
                     self.call(call.index, &call.id, &call.name, out);
                     self.piece(&call.arguments, out);
@@ -110,9 +128,15 @@ impl Writer {
                 let (reason, stop) = reason(why, self.has_calls, self.has_refusal);
                 self.ended = Some((reason, stop.map(|text| text.raw.to_owned())));
             }
+            Event::Ping => write("ping", out, |_| {}),
             Event::Over => self.end(out),
         }
         Ok(())
+    }
+
+    /// What waits of calls, in bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     fn waits(&mut self, bytes: usize) -> Result<(), Untranslatable> {
@@ -141,6 +165,40 @@ impl Writer {
             self.start(Open::Text, block, to);
         }
         self.delta("text_delta", "text", text.raw, to);
+    }
+
+    fn thought(&mut self, text: RawStr<'_>, to: &mut String) {
+        if self.open != Some(Open::Thought) {
+            self.close(to);
+            let block =
+                |out: &mut Out| _ = out.string("thinking").key("thinking").string("").key("signature").string("");
+            self.start(Open::Thought, block, to);
+            self.thought_parts.push(0);
+        }
+        if let Some(part) = self.thought_parts.last_mut() {
+            *part += text.decode().len();
+        }
+        self.delta("thinking_delta", "thinking", text.raw, to);
+    }
+
+    /// A thought of which nothing may be read is a block of its own.
+    fn seal(&mut self, sealed: &Sealed<'_>, to: &mut String) {
+        let seal = seals::for_messages_of(sealed, &self.thought_parts);
+        let mut spelt = String::new();
+        escape(&seal, &mut spelt);
+        if self.open == Some(Open::Thought) {
+            self.delta("signature_delta", "signature", &spelt, to);
+        } else if matches!(sealed, Sealed::Signature(_)) {
+            self.close(to);
+            let block =
+                |out: &mut Out| _ = out.string("thinking").key("thinking").string("").key("signature").string("");
+            self.start(Open::Thought, block, to);
+            self.delta("signature_delta", "signature", &spelt, to);
+        } else {
+            self.close(to);
+            self.start(Open::Thought, |out| _ = out.string("redacted_thinking").key("data").spelt(&spelt), to);
+            self.close(to);
+        }
     }
 
     fn call(&mut self, index: u64, id: &str, name: &str, to: &mut String) {

@@ -2,14 +2,18 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod from_responses;
 mod prefixes;
 mod replies;
+mod responses_replies;
+mod responses_streams;
 mod streams;
 mod to_chat;
 mod to_messages;
+mod to_responses;
 
 fn terms<'t>(vendor: &'t str, model: &'t str) -> Terms<'t> {
-    Terms { vendor, model, output_limit: 4_096, caching: Caching::AsMarked }
+    Terms { vendor, model, output_limit: 4_096, caching: Caching::AsMarked, usage: UsageChunk::Asked }
 }
 
 /// What a body becomes and what is left out of it.
@@ -37,11 +41,4 @@ fn names_of_what_was_left_out_are_few_and_plain() {
     assert_eq!(dropped.names().collect::<Vec<_>>(), ["a", "other", "c.d_e-f"]);
     (0..100).for_each(|number| dropped.note(format!("n{number}")));
     assert_eq!(dropped.names().count(), DROPPED_MAX);
-}
-
-#[test]
-fn a_pair_without_a_translation_is_refused() {
-    let body = br#"{"model":"m","messages":[]}"#;
-    let error = request(Dialect::Chat, Dialect::Responses, body, &terms("openai", "m")).unwrap_err();
-    assert_eq!(error.to_string(), "no translation from `chat.completions` to `responses`");
 }

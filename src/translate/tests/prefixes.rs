@@ -4,7 +4,11 @@ use super::*;
 
 /// The text of a body up to where the next message would stand, in the open message if that stays open.
 fn stem(from: Dialect, to: Dialect, body: &Value) -> String {
-    let (vendor, model) = if to == Dialect::Chat { ("openai", "gpt-4.1") } else { ("anthropic", "claude-opus-4-6") };
+    let (vendor, model) = match to {
+        Dialect::Chat => ("openai", "gpt-4.1"),
+        Dialect::Responses => ("openai", "gpt-5.6"),
+        Dialect::Messages => ("anthropic", "claude-opus-4-6"),
+    };
     let written = request(from, to, body.to_string().as_bytes(), &terms(vendor, model)).unwrap().body;
     serde_json::from_str::<Value>(&written).unwrap();
     let open = if to == Dialect::Messages && !written.ends_with(r#""messages":[]}"#) { "]}]}" } else { "]}" };
@@ -43,11 +47,46 @@ fn messages_message() -> impl Strategy<Value = Value> {
     let call = (words(), "[a-z_]{1,6}")
         .prop_map(|(text, id)| json!({"type": "tool_use", "id": id, "name": "f", "input": {"t": text}}));
     let said = words().prop_map(|text| json!({"type": "text", "text": text}));
+    let thought = words().prop_map(
+        |text| json!({"type": "thinking", "thinking": text, "signature": format!("fx1.openai.rs_1.{}.gA", text.len())}),
+    );
     prop_oneof![
         words().prop_map(|text| json!({"role": "user", "content": text})),
         prop::collection::vec(block(), 0..4).prop_map(|content| json!({"role": "user", "content": content})),
-        prop::collection::vec(prop_oneof![call, said], 0..4)
+        prop::collection::vec(prop_oneof![call, said, thought], 0..4)
             .prop_map(|content| json!({"role": "assistant", "content": content})),
+    ]
+}
+
+/// Items of Responses that are sent together: a message, or a step with what its calls gave.
+fn step() -> impl Strategy<Value = Vec<Value>> {
+    let message = |role: &str, kind: &str, text: String| json!({"type": "message", "role": role, "content": [{"type": kind, "text": text}]});
+    let answered = (words(), words(), "[a-z.:]{1,6}", any::<bool>(), any::<bool>()).prop_map(
+        move |(text, arguments, id, is_custom, has_image)| {
+            let image = json!({"type": "input_image", "image_url": "https://e.x/a"});
+            let output = if has_image { json!([{"type": "input_text", "text": text}, image]) } else { json!(text) };
+            let (call, kind, key) = match is_custom {
+                true => ("custom_tool_call", "custom_tool_call_output", "input"),
+                false => ("function_call", "function_call_output", "arguments"),
+            };
+            vec![
+                json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "fx1.anthropic.s"}),
+                message("assistant", "output_text", text),
+                json!({"type": call, "call_id": id, "name": "f", "namespace": "n", key: arguments}),
+                json!({"type": call, "call_id": format!("{id}2"), "name": "g", key: arguments}),
+                json!({"type": kind, "call_id": id, "output": output}),
+                json!({"type": kind, "call_id": format!("{id}2"), "output": ""}),
+            ]
+        },
+    );
+    prop_oneof![
+        words().prop_map(move |text| vec![message("user", "input_text", text)]),
+        words().prop_map(|text| vec![json!({"role": "developer", "content": text})]),
+        words().prop_map(move |text| vec![
+            message("assistant", "output_text", text),
+            json!({"role": "user", "content": "u"})
+        ]),
+        answered,
     ]
 }
 
@@ -61,7 +100,7 @@ proptest! {
         let body = |messages: &[Value]| json!({"model": "m", "messages": messages, "temperature": 0.5});
         let shorter = &messages[..messages.len().min(2 + cut)];
         let (shorter, longer) = (body(shorter), body(&messages));
-        for to in [Dialect::Messages, Dialect::Chat] {
+        for to in [Dialect::Messages, Dialect::Chat, Dialect::Responses] {
             let (shorter, longer) = (stem(Dialect::Chat, to, &shorter), stem(Dialect::Chat, to, &longer));
             prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
         }
@@ -71,9 +110,25 @@ proptest! {
     fn messages_that_go_on_begin_as_before(messages in prop::collection::vec(messages_message(), 0..8), cut in 0usize..8) {
         let body = |messages: &[Value]| json!({"model": "m", "max_tokens": 9, "system": "s", "messages": messages});
         let (shorter, longer) = (body(&messages[..messages.len().min(cut)]), body(&messages));
-        let (shorter, longer) =
-            (stem(Dialect::Messages, Dialect::Chat, &shorter), stem(Dialect::Messages, Dialect::Chat, &longer));
-        prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
+        for to in [Dialect::Chat, Dialect::Responses] {
+            let (shorter, longer) = (stem(Dialect::Messages, to, &shorter), stem(Dialect::Messages, to, &longer));
+            prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
+        }
+    }
+
+    #[test]
+    fn responses_that_go_on_begin_as_before(steps in prop::collection::vec(step(), 0..6), cut in 0usize..6) {
+        let body = |steps: &[Vec<Value>]| {
+            let input: Vec<&Value> = steps.iter().flatten().collect();
+            json!({"model": "m", "instructions": "s", "input": input})
+        };
+        let mut all = vec![vec![json!({"role": "user", "content": "u"})]];
+        all.extend(steps);
+        let (shorter, longer) = (body(&all[..all.len().min(1 + cut)]), body(&all));
+        for to in [Dialect::Messages, Dialect::Chat] {
+            let (shorter, longer) = (stem(Dialect::Responses, to, &shorter), stem(Dialect::Responses, to, &longer));
+            prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
+        }
     }
 
     #[test]

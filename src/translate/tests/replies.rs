@@ -1,7 +1,8 @@
 use super::*;
 use crate::reply::usage::Usage;
 
-pub(super) const TOLD: Told = Told {
+pub(super) const TOLD: Told<'static> = Told {
+    request: b"{}",
     created_seconds: 1_700_000_000,
     usage: Usage {
         input_tokens: 100,

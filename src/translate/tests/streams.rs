@@ -3,7 +3,7 @@ use super::*;
 use crate::translate::stream::{Stream, UsageChunk};
 
 /// What a stream becomes: the data of each event, after its name where it has one.
-fn streamed(from: Dialect, to: Dialect, events: &[Value], last: &str) -> Vec<(String, Value)> {
+pub(super) fn streamed(from: Dialect, to: Dialect, events: &[Value], last: &str) -> Vec<(String, Value)> {
     let mut stream = Stream::new(from, to, &TOLD, UsageChunk::Asked).unwrap();
     let mut out = String::new();
     let events: Vec<String> = events.iter().map(Value::to_string).chain([last.to_owned()]).collect();
@@ -12,6 +12,7 @@ fn streamed(from: Dialect, to: Dialect, events: &[Value], last: &str) -> Vec<(St
     }
     let data = |data: &str| serde_json::from_str(data).unwrap_or(Value::String(data.to_owned()));
     out.split_terminator("\n\n")
+        .filter(|event| !event.starts_with(':'))
         .map(|event| match event.split_once("\ndata: ") {
             Some((name, rest)) => (name.strip_prefix("event: ").unwrap().to_owned(), data(rest)),
             None => (String::new(), data(event.strip_prefix("data: ").unwrap())),
@@ -19,12 +20,12 @@ fn streamed(from: Dialect, to: Dialect, events: &[Value], last: &str) -> Vec<(St
         .collect()
 }
 
-fn chunk(delta: Value, reason: Value) -> Value {
+pub(super) fn chunk(delta: Value, reason: Value) -> Value {
     json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "gpt-x",
         "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
 }
 
-fn call(index: u64, id: Value, name: Value, arguments: &str) -> Value {
+pub(super) fn call(index: u64, id: Value, name: Value, arguments: &str) -> Value {
     let call = json!({"index": index, "id": id, "function": {"name": name, "arguments": arguments}});
     chunk(json!({ "tool_calls": [call] }), Value::Null)
 }

@@ -47,7 +47,7 @@ pub(super) fn status(word: &str) -> Option<u16> {
         "insufficient_quota" | "rate_limit_exceeded" | "rate_limit_error" => Some(429),
         "context_length_exceeded" | "invalid_request_error" => Some(400),
         "server_error" | "internal_error" => Some(500),
-        "overloaded" | "overloaded_error" | "service_unavailable" => Some(503),
+        "overloaded" | "overloaded_error" | "server_overloaded" | "service_unavailable" | "slow_down" => Some(503),
         number => number.parse().ok().filter(|status| (400..=599).contains(status)),
     }
 }

@@ -4,6 +4,11 @@
 mod chat;
 mod messages;
 mod responses;
+mod retold;
+
+pub use retold::Retold;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -20,6 +25,8 @@ pub enum Code {
     InvalidBody,
     /// A deciding key stands twice.
     DuplicateKey,
+    /// A field says what the protocol of whoever could answer has no words for.
+    UnsupportedParameter,
     /// A dollar limit applies and the model has no price.
     UnpricedModel,
     /// A dollar limit applies and nothing bounds what the request may cost.
@@ -93,6 +100,7 @@ impl Code {
             Self::InvalidRequest => ("invalid_request", 400, "caller_invalid_request"),
             Self::InvalidBody => ("invalid_body", 400, "caller_invalid_body"),
             Self::DuplicateKey => ("duplicate_key", 400, "caller_duplicate_key"),
+            Self::UnsupportedParameter => ("unsupported_parameter", 400, "caller_unsupported_parameter"),
             Self::UnpricedModel => ("unpriced_model", 400, "policy_unpriced_model"),
             Self::UnboundedCost => ("unbounded_cost", 400, "policy_unbounded_cost"),
             Self::BudgetExhausted => ("budget_exhausted", 429, "policy_budget_exhausted"),
@@ -132,7 +140,7 @@ pub struct ApiError {
     /// For people.
     pub message: String,
     /// The parameter at fault.
-    pub param: Option<&'static str>,
+    pub param: Option<Cow<'static, str>>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u64>,
     /// When a budget is whole again, in milliseconds since the Unix epoch.
@@ -163,8 +171,8 @@ impl ApiError {
 
     /// Names the parameter at fault.
     #[must_use]
-    pub fn param(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    pub fn param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
         self
     }
 

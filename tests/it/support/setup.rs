@@ -17,7 +17,7 @@ use super::World;
 /// A world that is not running yet. The first row is `sim`; all of them are OpenAI's as far as prices go, unless
 /// another vendor is named.
 pub struct Setup {
-    rows: Vec<(&'static str, Provider)>,
+    rows: Vec<(&'static str, Provider, Option<&'static str>)>,
     models: String,
     vendor: String,
     protocol: &'static str,
@@ -33,7 +33,7 @@ impl Setup {
     /// One row; one retry; timeouts that no test reaches.
     pub fn of(provider: Provider) -> Self {
         Self {
-            rows: vec![("sim", provider)],
+            rows: vec![("sim", provider, None)],
             models: "*".to_owned(),
             vendor: "openai".to_owned(),
             protocol: "openai",
@@ -49,7 +49,13 @@ impl Setup {
 
     /// A further row.
     pub fn and(mut self, name: &'static str, provider: Provider) -> Self {
-        self.rows.push((name, provider));
+        self.rows.push((name, provider, None));
+        self
+    }
+
+    /// A further row that speaks another protocol, such as `anthropic`, which is also its vendor's name.
+    pub fn and_speaking(mut self, protocol: &'static str, name: &'static str, provider: Provider) -> Self {
+        self.rows.push((name, provider, Some(protocol)));
         self
     }
 
@@ -118,12 +124,12 @@ impl Setup {
         }
         let mut providers = Vec::new();
         let mut rows = String::new();
-        for (name, provider) in self.rows {
+        for (name, provider, protocol) in self.rows {
             let running = provider.start().await.expect("the simulator starts on a free port");
             rows.push_str(&format!(
                 "  {name}: {{ protocol: {}, vendor: {}, base_url: {}, models: [\"{}\"]{} }}\n",
-                self.protocol,
-                self.vendor,
+                protocol.unwrap_or(self.protocol),
+                protocol.unwrap_or(&self.vendor),
                 running.base_url(),
                 self.models,
                 self.row

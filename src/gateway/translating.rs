@@ -1,0 +1,140 @@
+//! *call*, where the target speaks another dialect than the client: the request is said in the target's words before money is
+//! held for it, and the answer in the client's before it goes out. Large ones are said away from the threads that serve.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use super::{Gateway, ratelimits};
+use crate::call::{Call, CallFacts};
+use crate::config;
+use crate::dialect::Dialect;
+use crate::limits::{DECIDED_AT_ONCE_BYTES_MAX, OUTPUT_TOKENS_GIVEN};
+use crate::memory::HeldBytes;
+use crate::meter::Meter;
+use crate::meter::passing::Passing;
+use crate::plan::ModelRef;
+use crate::prompt::json::WholeNumber;
+use crate::providers::{Failure, Row, Translated};
+use crate::translate::{self, Caching, Terms, Told, Untranslatable, Written, stream::UsageChunk};
+use crate::wire::errors::{ApiError, Code};
+
+/// What a body takes in memory beside what it was made from, in bytes.
+const ADDED_BYTES: usize = 64 << 10;
+
+/// The dialect that a call is to be translated to for a row; `None`: it is called in the client's own.
+pub(super) fn dialect_for(call: &Call, row: &Row, target: &ModelRef) -> Option<Dialect> {
+    let client = call.facts.surface.speaks()?;
+    if row.speaks(client) { None } else { Some(row.called_in(client, target.model.as_str())) }
+}
+
+impl Gateway {
+    /// Says a call in the dialect of a target.
+    pub(super) async fn translate(
+        &self,
+        call: &Call,
+        (row, target): (&Arc<Row>, &ModelRef),
+        dialect: Dialect,
+        meter: &Meter,
+    ) -> Result<Arc<Translated>, ApiError> {
+        let from = call.facts.surface.speaks().unwrap_or(dialect);
+        let view = &call.facts.view;
+        let of_model = meter.price(row, target).and_then(|price| price.limits.output);
+        let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
+        let usage = row.usage_of_streams();
+        let mut held = call.held.another();
+        let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
+        held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
+        let (row, target, body) = (Arc::clone(row), target.clone(), call.body.clone());
+        let write = move || {
+            let (vendor, model) = (row.vendor(), target.model.as_str());
+            let terms = Terms { vendor, model, output_limit, caching: Caching::AsMarked, usage };
+            translate::request(from, dialect, &body, &terms).map_err(|error| untranslatable(&error, &target))
+        };
+        let Written { body, dropped } =
+            if call.body.len() <= DECIDED_AT_ONCE_BYTES_MAX { write()? } else { aside(&call.held, write).await?? };
+        // It fits, since no more was held than before.
+        let _ = held.resize(body.len());
+        let is_given = dialect == Dialect::Messages && view.output_limit == WholeNumber::Absent;
+        Ok(Arc::new(Translated {
+            dialect,
+            body: held.around(body.into()),
+            request: call.body.clone(),
+            dropped,
+            given_limit: is_given.then_some(output_limit),
+            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+        }))
+    }
+}
+
+/// Does what may hold a thread for long where nobody waits for it, in one of the places for that.
+async fn aside<T: Send + 'static>(held: &HeldBytes, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let place = held.decoders().acquire_owned().await;
+    let work = move || {
+        let done = work();
+        drop(place);
+        done
+    };
+    let broke_off = |_| ApiError::new(Code::Internal, "translating broke off");
+    tokio::task::spawn_blocking(work).await.map_err(broke_off)
+}
+
+fn untranslatable(error: &Untranslatable, target: &ModelRef) -> ApiError {
+    let model = config::quoted(target.model.as_str());
+    match error {
+        Untranslatable::Field { field, .. } => {
+            let message = format!("{error}: `{model}` is served in the words of another protocol");
+            ApiError::new(Code::UnsupportedParameter, message).param(field.clone())
+        }
+        Untranslatable::Json(_) | Untranslatable::Pair { .. } => ApiError::new(Code::InvalidBody, error.to_string()),
+    }
+}
+
+/// A stream that is passed on in the client's dialect.
+pub(super) fn passing(passing: Passing, translated: &Translated, meter: &Meter) -> Result<Passing, Untranslatable> {
+    let call = meter.call();
+    let to = call.surface.errors();
+    passing.said_in(to, &told(&translated.request, meter), call)
+}
+
+/// Says a whole answer in the client's dialect, and takes note of what is left out.
+pub(super) async fn retell(
+    json: Bytes,
+    mut held: HeldBytes,
+    translated: &Translated,
+    meter: &mut Meter,
+) -> Result<Bytes, Failure> {
+    let (from, to, request) = (translated.dialect, meter.call().surface.errors(), translated.request.clone());
+    let (created_seconds, usage) = (created_seconds(meter), meter.usage());
+    held.resize(2 * json.len() + ADDED_BYTES).map_err(|_| Failure::NoRoom)?;
+    let is_small = json.len() <= DECIDED_AT_ONCE_BYTES_MAX;
+    let write = move || translate::reply(from, to, &json, &Told { request: &request, created_seconds, usage });
+    let written = if is_small {
+        write()
+    } else {
+        aside(&held, write).await.map_err(|_| Failure::Unreadable { what: "translating it broke off" })?
+    };
+    let Written { body, dropped } =
+        written.map_err(|_| Failure::Unreadable { what: "it is no answer of its protocol" })?;
+    meter.leaves_out(&dropped);
+    let _ = held.resize(body.len());
+    Ok(held.around(body.into()))
+}
+
+fn told<'r>(request: &'r [u8], meter: &Meter) -> Told<'r> {
+    Told { request, created_seconds: created_seconds(meter), usage: meter.usage() }
+}
+
+fn created_seconds(meter: &Meter) -> u64 {
+    u64::try_from(meter.call().at_ms / 1000).unwrap_or_default()
+}
+
+/// The headers of an answer that are for clients of another dialect too.
+pub(super) fn headers(mut headers: HeaderMap, from: Dialect, call: &CallFacts) -> HeaderMap {
+    if call.surface.errors() != from {
+        ratelimits::retell(&mut headers, from, Timestamp::now());
+    }
+    headers
+}
