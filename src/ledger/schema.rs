@@ -14,6 +14,7 @@ use crate::ledger::balances;
 use crate::ledger::error::{LedgerError, a_folder, database_error};
 use crate::ledger::feedback;
 use crate::ledger::migrate;
+use crate::ledger::objects;
 use crate::ledger::rollup;
 use crate::ledger::statements;
 use crate::ledger::{is_owned, segment};
@@ -21,7 +22,7 @@ use crate::ledger::{is_owned, segment};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 11;
+pub(super) const SCHEMA_VERSION: u32 = 12;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -281,13 +282,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} {INDICES} {} {} {} {} {}
+        "BEGIN IMMEDIATE; {TABLES} {INDICES} {} {} {} {} {} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
         statements::TABLES,
         feedback::tables!(),
         rollup::added!(),
         statements::guards!(),
-        audit::tables!()
+        audit::tables!(),
+        objects::tables!()
     ))
 }

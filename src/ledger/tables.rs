@@ -19,6 +19,7 @@ use crate::ledger::feedback::Said;
 use crate::ledger::journal::Position;
 use crate::ledger::migrate;
 use crate::ledger::mirror;
+use crate::ledger::objects;
 use crate::ledger::record::{Amended, Reconciled};
 use crate::ledger::recover::{self, Damage, Left};
 use crate::ledger::retention::{self, Forgotten};
@@ -104,6 +105,7 @@ impl Tables {
             for said in &batch.feedback {
                 writer.feedback.write(said)?;
             }
+            objects::write(&transaction, &batch.kept)?;
             writer.sums.write(&transaction)?;
         }
         noting.end(&transaction, || batch.changed())?;

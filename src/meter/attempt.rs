@@ -514,6 +514,9 @@ impl Attempt {
     /// What a recording or a file has in it cannot be told from here.
     fn estimated(&self, call: &CallFacts, tier: ServiceTier, estimates: &Estimates) -> Settled {
         let attached = call.view.attachments;
+        if call.view.background || call.view.continues {
+            return self.in_doubt(Fate::Completed, WhyUnknown::Unreported);
+        }
         if attached.recordings > 0 || attached.references > 0 {
             return self.in_doubt(Fate::Completed, WhyUnknown::Attachments);
         }

@@ -11,6 +11,7 @@ mod closing;
 pub mod estimates;
 pub mod funds;
 pub mod holds;
+pub mod opaque;
 pub mod overhead;
 pub mod passing;
 pub mod prefixes;
@@ -29,11 +30,12 @@ use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::call::CallFacts;
+use crate::call::{CallFacts, Surface};
 use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
+use crate::limits::NAME_BYTES_MAX;
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Note, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
@@ -42,6 +44,7 @@ use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
 use crate::translate::Dropped;
 use crate::wire::errors::Code;
+use crate::wire::responses_reply;
 
 use accounts::Accounts;
 use attempt::{Attempt, Settled};
@@ -163,6 +166,9 @@ impl Meter {
 
     /// Has a sketch drawn of the request's texts, behind its back.
     pub fn sketch(&mut self, body: &Bytes) {
+        if self.call.surface.talks().is_none() {
+            return;
+        }
         let sides = self.beside.as_ref().and_then(|beside| beside.met.sides());
         self.sketch = self.accounts.sketches.ask(&self.call, body, sides);
     }
@@ -202,7 +208,7 @@ impl Meter {
             Record::Intent(attempt.intent(None, now.at_ms))
         };
         self.accounts.commit(&record)?;
-        if !outbound.usage_expected {
+        if !outbound.usage_expected && self.call.surface == Surface::ChatCompletions {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
         }
         if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
@@ -262,6 +268,13 @@ impl Meter {
         if let Some(attempt) = &mut self.open {
             attempt.saw_whole(facts);
         }
+    }
+
+    /// Takes note of a response that the provider keeps, before its id goes to the client: it belongs to the team.
+    pub fn keep(&self, json: &[u8]) {
+        let Some(target) = self.last_target.as_ref().filter(|_| self.call.view.stores) else { return };
+        let Some(id) = responses_reply::kept(json).filter(|id| id.len() <= NAME_BYTES_MAX) else { return };
+        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id));
     }
 
     /// The first byte of the answer goes to the client.
@@ -332,6 +345,14 @@ impl Meter {
     /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
     pub fn counted(&mut self, http_status: u16) {
         self.close_without_attempt("counted", http_status);
+    }
+
+    /// Closes a request that was passed on as it came, and settles what it was charged for, if it was.
+    pub fn passed(&mut self, http_status: u16) {
+        match self.open.is_some() {
+            true => drop(self.complete(http_status)),
+            false => self.close_without_attempt("passed", http_status),
+        }
     }
 
     fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {
@@ -450,10 +471,11 @@ impl Meter {
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now.at_ms, closes);
-        let record = match ends {
-            Some(_) if self.overhead.is_none() => {
+        let record = match (ends, comparison) {
+            (Some(_), comparison) if self.overhead.is_none() && self.call.surface.talks().is_some() => {
                 Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched(drawn)))
             }
+            (Some(_), Some(comparison)) => Record::Compared(outcome, settled.pricing(), comparison),
             _ => Record::Priced(outcome, settled.pricing()),
         };
         if let Some(apart) = settled.usage.map(|usage| usage.apart).filter(|apart| *apart != Apart::NONE) {

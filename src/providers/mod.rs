@@ -22,12 +22,13 @@ mod refusal;
 mod row;
 mod signer;
 mod sigv4;
+pub mod upload;
 
 use std::sync::Arc;
 
 pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
-pub use prepare::{Outbound, Translated, Worded};
+pub use prepare::{Elsewhere, Outbound, Translated, Worded};
 pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;

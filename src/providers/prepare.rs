@@ -8,10 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
 
+use super::paths::Endpoint;
 use super::row::Row;
+use super::upload::Upload;
 use crate::call::{Call, Surface};
 use crate::config::Metering;
 use crate::dialect::Dialect;
@@ -81,6 +83,19 @@ impl Worded {
     }
 }
 
+/// Where a call goes that is passed on as it comes.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// How it asks.
+    pub method: Method,
+    /// The path below the version, with its query.
+    pub path: String,
+    /// What its body is.
+    pub content_type: Option<HeaderValue>,
+    /// A body that goes on as it arrives.
+    pub upload: Option<Box<Upload>>,
+}
+
 /// A request that is ready to leave.
 pub struct Outbound {
     /// The language that it is in, and its answer.
@@ -91,8 +106,9 @@ pub struct Outbound {
     /// The way into the provider that it takes, of several.
     pub access: usize,
     pub(super) beta: bool,
-    /// Its tokens are to be counted; it is not to be answered.
-    pub(super) counts: bool,
+    pub(super) endpoint: Endpoint,
+    /// It goes somewhere else.
+    pub(super) elsewhere: Option<Box<Elsewhere>>,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -159,7 +175,10 @@ impl Row {
             return self.finish_translated(translated, call, output_limit);
         }
         if let Some(limit) = output_limit {
-            let member = output_limit_member(dialect, self.vendor());
+            let member = match call.facts.surface {
+                Surface::Completions => "max_tokens",
+                _ => output_limit_member(dialect, self.vendor()),
+            };
             edits.extend(limit_edits(&call.body, (view, member), limit));
         }
         Outbound {
@@ -169,7 +188,8 @@ impl Row {
             bytes,
             access: 0,
             beta: call.beta,
-            counts: call.facts.surface == Surface::CountTokens,
+            endpoint: Endpoint::of(call.facts.surface),
+            elsewhere: None,
             headers: self.headers_for(call, dialect, passes_to(dialect)),
             withhold_usage,
             usage_expected: !view.stream
@@ -199,7 +219,8 @@ impl Row {
             bytes: body.len(),
             access: 0,
             beta: false,
-            counts: false,
+            endpoint: Endpoint::Conversation,
+            elsewhere: None,
             // Versions and betas are those of the client's words, not of ours.
             headers: self
                 .headers_for(call, *dialect, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
@@ -207,6 +228,16 @@ impl Row {
             usage_expected: *usage_expected,
             translated: Some(translated),
         }
+    }
+
+    /// Makes the request that leaves of a call that is passed on as it comes, but for the row's name before a model's.
+    pub fn send_on(&self, call: &Call, target: &ModelRef, elsewhere: Elsewhere) -> Outbound {
+        let mut outbound = self.prepare(call, target, None);
+        outbound.headers.remove(CONTENT_TYPE);
+        if let Some(content_type) = &elsewhere.content_type {
+            outbound.headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        Outbound { elsewhere: Some(Box::new(elsewhere)), ..outbound }
     }
 
     /// Both at once, where nothing is held for it.

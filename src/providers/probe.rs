@@ -95,7 +95,7 @@ impl Row {
         let (head, body) = response.into_parts();
         let status = Some(head.status.as_u16());
         let held = Memory::new(2 * REPLY_BYTES_MAX).hold();
-        let read = inbound::read(Arriving::new(body, place), Encoding::of(&head.headers), REPLY_BYTES_MAX, held).await;
+        let read = inbound::read(Arriving::new(body, place, REPLY_BYTES_MAX), Encoding::of(&head.headers), held).await;
         let Ok(json) = read else { return failed(status, "its answer cannot be read") };
         if !head.status.is_success() {
             return failed(status, &self.kind_of(&json));

@@ -11,14 +11,18 @@ use super::body::{OutBody, Sent};
 use super::connect::{broken_head, was_refused, why};
 use super::failure::{Failure, Refusal};
 use super::inbound::{self, Arriving, Encoded};
+use super::paths::Endpoint;
 use super::places::{Places, none_left};
 use super::prepare::Outbound;
 use super::refusal::{self, read_error};
 use crate::config::{AfterCut, Dispatch, Metering, ProviderConfig};
 use crate::dialect::Dialect;
 use crate::ids::{AttemptId, ProviderId};
-use crate::limits::{NAME_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::limits::{
+    EMBEDDINGS_BYTES_MAX, NAME_BYTES_MAX, PROVIDER_ERROR_BYTES_MAX, READ_AT_ONCE_BYTES_MAX, REPLY_BYTES_MAX,
+};
 use crate::memory::HeldBytes;
+use crate::prompt::json::JsonError;
 use crate::reply::facts::Facts;
 use crate::translate::effort::is_openai_reasoner;
 use crate::translate::stream::UsageChunk;
@@ -190,13 +194,13 @@ impl Row {
         held: HeldBytes,
     ) -> Result<Answer, Failure> {
         let access = self.accesses.get(outbound.access);
-        let uri = uri(access, outbound);
+        let (method, uri) = place(access, outbound);
         if let Some(signer) = &access.signer {
-            let signing = Box::pin(signer.sign(&Method::POST, uri, &mut outbound.headers, &outbound.pieces));
+            let signing = Box::pin(signer.sign(&method, &uri, &mut outbound.headers, &outbound.pieces));
             tokio::time::timeout_at(deadline, signing).await.unwrap_or(Err(Failure::Timeout { sent: false }))?;
         }
         access.show_key(&mut outbound.headers);
-        let request = request(uri.clone(), outbound, attempt, sent.clone());
+        let request = request((method, uri), outbound, attempt, sent.clone());
         let (client, place) = access.connect();
         let began = access.begins();
         let response = match tokio::time::timeout_at(deadline, client.request(request)).await {
@@ -211,7 +215,12 @@ impl Row {
             Ok(Ok(response)) => response,
         };
         let (head, body) = response.into_parts();
-        let body = Arriving::new(body, place);
+        let bytes_max = match (head.status.is_success(), outbound.endpoint) {
+            (false, _) => PROVIDER_ERROR_BYTES_MAX,
+            (true, Endpoint::Embeddings) => EMBEDDINGS_BYTES_MAX,
+            (true, _) => REPLY_BYTES_MAX,
+        };
+        let body = Arriving::new(body, place, bytes_max);
         if !head.status.is_success() {
             let json =
                 tokio::time::timeout_at(deadline, read_error(&head.headers, body, held)).await.unwrap_or_default();
@@ -254,13 +263,16 @@ impl Row {
         held: HeldBytes,
         seen: impl FnOnce(&Facts),
     ) -> Result<Bytes, Failure> {
-        let read = inbound::read(body, encoded, REPLY_BYTES_MAX, held);
+        let read = inbound::read(body, encoded, held);
         let json = match tokio::time::timeout_at(deadline, read).await {
             Err(_) => return Err(Failure::Timeout { sent: true }),
             Ok(read) => read?,
         };
-        let facts = tap::whole(&json, dialect, self.habits)
-            .map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
+        let facts = match json.len() <= READ_AT_ONCE_BYTES_MAX {
+            true => tap::whole(&json, dialect, self.habits),
+            false => Box::pin(read_aside(json.clone(), dialect, self.habits)).await,
+        };
+        let facts = facts.map_err(|_| Failure::Unreadable { what: "it is not a JSON object" })?;
         seen(&facts);
         match facts {
             Facts { error: false, .. } => Ok(json),
@@ -329,24 +341,32 @@ impl Row {
     }
 }
 
-/// Where a call goes.
-fn uri<'a>(access: &'a Access, outbound: &Outbound) -> &'a Uri {
-    match outbound.counts {
-        true => access.paths.count(outbound.beta),
-        false => access.paths.conversation(outbound.dialect, outbound.beta),
+/// How and where a call goes.
+fn place(access: &Access, outbound: &Outbound) -> (Method, Uri) {
+    match &outbound.elsewhere {
+        None => (Method::POST, access.paths.to(outbound.endpoint, outbound.dialect, outbound.beta).clone()),
+        Some(elsewhere) => (elsewhere.method.clone(), access.paths.elsewhere(&elsewhere.path)),
     }
 }
 
 /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
-fn request(uri: Uri, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
+fn request((method, uri): (Method, Uri), outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
     let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
+    (*request.method_mut(), *request.uri_mut()) = (method, uri);
+    if let Some(elsewhere) = outbound.elsewhere.take() {
+        request.body_mut().upload(elsewhere.upload);
+    }
     *request.headers_mut() = std::mem::take(&mut outbound.headers);
     if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
         request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
     }
     request
+}
+
+/// Reads what would hold a thread that serves for too long.
+async fn read_aside(json: Bytes, dialect: Dialect, habits: Habits) -> Result<Facts, JsonError> {
+    let read = tokio::task::spawn_blocking(move || tap::whole(&json, dialect, habits));
+    read.await.unwrap_or(Err(JsonError { what: "reading broke off", at: 0 }))
 }
 
 pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
