@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::dialect::Dialect;
-use crate::ids::{KeyId, RequestId, TeamId};
+use crate::ids::{KeyId, ProviderId, RequestId, TeamId};
 use crate::memory::HeldBytes;
 use crate::prompt::view::View;
 use crate::task::Tier;
@@ -29,6 +29,8 @@ pub enum Surface {
     CountTokens,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// Whatever is passed on as it comes.
+    Passthrough,
 }
 
 impl Surface {
@@ -42,6 +44,21 @@ impl Surface {
             Self::Messages => "messages",
             Self::CountTokens => "messages.count_tokens",
             Self::Embeddings => "embeddings",
+            Self::Passthrough => "passthrough",
+        }
+    }
+
+    /// Its path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Responses => "/v1/responses",
+            Self::InputTokens => "/v1/responses/input_tokens",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Passthrough => "/v1",
         }
     }
 
@@ -50,7 +67,7 @@ impl Surface {
         match self {
             Self::Messages | Self::CountTokens => Dialect::Messages,
             Self::Responses | Self::InputTokens => Dialect::Responses,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings => Dialect::Chat,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Passthrough => Dialect::Chat,
         }
     }
 
@@ -58,8 +75,15 @@ impl Surface {
     pub fn speaks(self) -> Option<Dialect> {
         match self {
             Self::CountTokens => Some(Dialect::Messages),
+            Self::InputTokens => Some(Dialect::Responses),
+            Self::Completions | Self::Embeddings | Self::Passthrough => Some(Dialect::Chat),
             surface => surface.talks(),
         }
+    }
+
+    /// Whether a model is asked for by its own name only: what is asked of it is no conversation, and policies know nothing of it.
+    pub fn asks_by_name(self) -> bool {
+        matches!(self, Self::Completions | Self::Embeddings)
     }
 
     /// The dialect of its body, if that is a conversation that is to be continued.
@@ -68,7 +92,7 @@ impl Surface {
             Self::ChatCompletions => Some(Dialect::Chat),
             Self::Responses => Some(Dialect::Responses),
             Self::Messages => Some(Dialect::Messages),
-            Self::Completions | Self::InputTokens | Self::CountTokens | Self::Embeddings => None,
+            Self::Completions | Self::InputTokens | Self::CountTokens | Self::Embeddings | Self::Passthrough => None,
         }
     }
 }
@@ -172,6 +196,8 @@ pub struct Call {
     pub facts: Arc<CallFacts>,
     /// The bytes as they came.
     pub body: Bytes,
+    /// The provider row that keeps what the body names: no other can answer.
+    pub kept_at: Option<ProviderId>,
     /// Anthropic's clients ask for what is not settled yet in the query too (`?beta=true`); no other query goes on.
     pub beta: bool,
     /// The headers that may reach a provider, in the order in which they came.

@@ -13,6 +13,7 @@ mod counting;
 pub mod hold;
 pub mod live;
 mod names;
+pub mod passing;
 mod ratelimits;
 pub mod recall;
 mod refusals;
@@ -21,6 +22,7 @@ pub mod standings;
 pub mod state;
 mod timing;
 mod translating;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -32,10 +34,12 @@ use tokio::time::Instant;
 use crate::call::{Call, CallFacts};
 use crate::config::{Config, Key, Payers};
 use crate::cost::Book;
-use crate::ids::RequestId;
+use crate::dialect::Dialect;
+use crate::ids::{ProviderId, RequestId};
 use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
+use crate::meter::opaque::Opaque;
 use crate::meter::passing::Passing;
 use crate::meter::relay::{Relay, Rules, Unread};
 use crate::money::{CostInterval, NanoUsd};
@@ -50,10 +54,11 @@ use crate::wire::errors::{ApiError, Code};
 
 use hold::Purse;
 use live::Live;
-use refusals::{failed_reply, status_of};
+use refusals::{failed_reply, keep_at, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
+use ways::way;
 
 /// Everything that requests pass through.
 pub struct Gateway {
@@ -100,6 +105,8 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// Events, as they arrive.
     Stream(Box<Relay>),
+    /// As it arrives, and not read.
+    Opaque(Box<Opaque>),
     /// An error of ours, to be written in the caller's dialect.
     Error(ApiError),
 }
@@ -181,6 +188,9 @@ impl Gateway {
             Err(error) => return self.turn_away(&facts, error),
         };
         self.prefer_speaking(&facts, &mut plan);
+        if let Err(error) = self.keep_able(&call, &mut plan) {
+            return self.turn_away(&facts, error);
+        }
         plan.state = State::of(remembered.held(), self.resting(&plan));
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
@@ -225,6 +235,20 @@ impl Gateway {
         };
         let broke_off = |_| Err(ApiError::new(Code::Internal, "deciding where the request goes broke off"));
         tokio::task::spawn_blocking(decide).await.unwrap_or_else(broke_off)
+    }
+
+    /// Leaves only the targets in a plan that can answer at all: what is no conversation is not translated, and what a
+    /// provider keeps is nowhere else.
+    fn keep_able(&self, call: &Call, plan: &mut Plan) -> Result<(), ApiError> {
+        let surface = call.facts.surface;
+        if surface.asks_by_name() {
+            let speaks = |id: &ProviderId| self.providers.row(id).is_some_and(|row| row.speaks(Dialect::Chat));
+            plan.targets.retain(|target| speaks(&target.provider));
+            if plan.targets.is_empty() {
+                return Err(unspoken(surface));
+            }
+        }
+        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(keeper, plan))
     }
 
     /// Among rows of one model, has those come first that speak as the client does: what need not be translated is not.
@@ -282,6 +306,7 @@ impl Gateway {
                 Err(error) => return Outcome::Denied { error, meter },
             };
             let mut outbound = row.finish(worded, &call, funds.output_limit);
+            outbound.access = way(&call.facts, (row, target), &attempts);
             meter.fund(funds);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
@@ -301,6 +326,7 @@ impl Gateway {
             match read {
                 Ok(outcome) => {
                     self.health.succeeded(target);
+                    row.accesses().succeeded(outbound.access, &target.model);
                     return outcome;
                 }
                 Err(failed) => (meter, failure) = *failed,
@@ -309,6 +335,10 @@ impl Gateway {
             let ill = failure.is_ill_health() && !timing.was_ended_by_caller(&failure);
             if ill && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
                 self.accounts.log.event("circuit_opened", &serde_json::json!({ "target": target.to_string() }));
+            }
+            let another_way = self.goes_another_way((row, target), outbound.access, &failure, &mut attempts);
+            if another_way && Instant::now() < timing.deadline {
+                continue;
             }
             match after(&failure, attempts.tries(), row.dispatch(), fastrand::f64()) {
                 Next::Retry(pause) if Instant::now() + pause < timing.deadline => tokio::time::sleep(pause).await,
@@ -363,11 +393,16 @@ impl Gateway {
                 let json = row
                     .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
                     .await;
+                if let Ok(json) = &json
+                    && outbound.dialect == Dialect::Responses
+                {
+                    meter.keep(json);
+                }
                 let (status, mut headers) = (answer.status, answer.headers);
                 let json = match (json, translated) {
                     (Ok(json), Some((translated, held))) => {
                         headers = translating::headers(headers, outbound.dialect, meter.call());
-                        Box::pin(translating::retell(json, held, translated, &mut meter)).await
+                        Box::pin(translating::retell((json, held), translated, &mut meter)).await
                     }
                     (json, _) => json,
                 };

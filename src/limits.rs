@@ -90,8 +90,32 @@ pub const JSON_DEPTH_MAX: usize = 512;
 pub const SSE_EVENT_BYTES_MAX: usize = 8 << 20;
 /// An unfinished event is counted in `memory_bytes` from this size on, in bytes: most are far smaller.
 pub const SSE_EVENT_COUNTED_BYTES: usize = 64 << 10;
+/// Requests that ask the ledger at once whose objects are.
+pub const OBJECT_LOOKUPS_MAX: usize = 32;
+/// How long is waited for an object to stand in the tables that was just made.
+pub const OBJECT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a provider keeps responses, in milliseconds: OpenAI's word, and a day more.
+pub const RESPONSES_KEPT_MS: i64 = 31 * 24 * 3600 * 1000;
+/// How much of an upload is looked at for the model that it names, in bytes.
+pub const UPLOAD_BEGINNING_BYTES: usize = 64 << 10;
+/// Most objects that one request may name of those that providers keep.
+pub const NAMED_OBJECTS_MAX: usize = 100;
 /// Largest reply that is not a stream, in bytes.
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
+/// How long a provider's key rests that is not valid or has no money, the first time; twice as long each further time.
+pub const DEAD_KEY_REST: Duration = Duration::from_secs(5 * 60);
+/// The longest that one rests.
+pub const DEAD_KEY_REST_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a provider's key rests at least for a model for which it is limited.
+pub const LIMITED_KEY_REST: Duration = Duration::from_secs(1);
+/// The longest that one rests, whatever wait is asked for.
+pub const LIMITED_KEY_REST_MAX: Duration = Duration::from_secs(10 * 60);
+/// Most models for which it is remembered of one key that it rests.
+pub const RESTING_MODELS_MAX: usize = 256;
+/// Largest reply with embeddings, in bytes: 2,048 vectors of 3,072 numbers, spelt as text.
+pub const EMBEDDINGS_BYTES_MAX: usize = 160 << 20;
+/// A whole reply is read on the threads that serve up to this size, in bytes: that takes about a millisecond.
+pub const READ_AT_ONCE_BYTES_MAX: usize = 1 << 20;
 /// Largest error body of a provider that is read and passed on, in bytes.
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.

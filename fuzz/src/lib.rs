@@ -406,7 +406,14 @@ fn call_of(body: &[u8], view: &View) -> Call {
         on_short: None,
     };
     let held = Memory::new(usize::MAX).hold();
-    Call { facts: Arc::new(facts), body: Bytes::copy_from_slice(body), beta: false, headers: Vec::new(), held }
+    Call {
+        facts: Arc::new(facts),
+        body: Bytes::copy_from_slice(body),
+        kept_at: None,
+        beta: false,
+        headers: Vec::new(),
+        held,
+    }
 }
 
 /// How many lines a text has for YAML, which ends them at LF, CRLF and CR; the one behind the last end included.

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::refusals::{failed_reply, status_of};
 use super::timing::Timing;
+use super::ways::way;
 use super::{Decision, Gateway, Reply, ReplyBody, translating};
-use crate::call::Call;
+use crate::call::{Call, Surface};
 use crate::config::Key;
 use crate::dialect::Dialect;
 use crate::ids::AttemptId;
@@ -43,6 +44,9 @@ impl Gateway {
             Err(error) => return self.turn_away(&facts, error),
         };
         self.prefer_speaking(&facts, &mut plan);
+        if let Err(error) = self.keep_able(&call, &mut plan) {
+            return self.turn_away(&facts, error);
+        }
         let plan = Arc::new(plan);
         let mut meter = Meter::open(&self.accounts, book, &facts, &plan);
         meter.count_as(running);
@@ -69,7 +73,8 @@ impl Gateway {
                 }
             }
             ordinal += 1;
-            let outbound = row.prepare(&call, target, None);
+            let mut outbound = row.prepare(&call, target, None);
+            outbound.access = way(&facts, (row, target), &attempts);
             let edits = outbound.edits.clone();
             let timing = Timing::new(row, &meter);
             match asked(row, outbound, (&call, AttemptId { request: facts.id, ordinal }), timing).await {
@@ -123,12 +128,14 @@ impl Gateway {
         };
         let text_bytes = translated.body.len().saturating_sub(attached.bytes) as u64;
         let estimated = || estimates.input(target, None, text_bytes, attached.images).0;
+        let from_responses = call.facts.surface == Surface::InputTokens;
         let source = if counted.is_some() { "counted" } else { "estimated" };
         let tokens = counted.unwrap_or_else(estimated).max(1);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(TOKENS_SOURCE, HeaderValue::from_static(source));
-        let body = ReplyBody::Whole(format!("{{\"input_tokens\":{tokens}}}").into());
+        let object = if from_responses { "\"object\":\"response.input_tokens\"," } else { "" };
+        let body = ReplyBody::Whole(format!("{{{object}\"input_tokens\":{tokens}}}").into());
         let dropped = Some(translated.dropped.list()).filter(|names| !names.is_empty());
         Ok((Reply { status: StatusCode::OK, headers, decision: None, body }, dropped))
     }

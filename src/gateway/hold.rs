@@ -256,6 +256,14 @@ impl Gateway {
         self.accounts.holds.hold(&ask, Duration::ZERO).await.ok()
     }
 
+    /// Whether a call may be made that nothing bounds.
+    pub(super) fn may_be_unbounded(&self, purse: &Purse, at: (&Row, &ModelRef)) -> Result<(), ApiError> {
+        match purse.charges.is_empty() || purse.unbounded {
+            true => Ok(()),
+            false => self.refuse(purse, Code::UnboundedCost, at),
+        }
+    }
+
     /// Refuses, or counts that it would have.
     fn refuse(&self, purse: &Purse, code: Code, (row, target): (&Row, &ModelRef)) -> Result<(), ApiError> {
         let payer = &purse.charges[0].payer;
@@ -279,7 +287,7 @@ impl Gateway {
                 code,
                 format!(
                     "{payer} has a budget, and nothing bounds what this request may cost; wanted an output limit such as \
-                     `max_completion_tokens`, and no tools, files or recordings that the provider bills by itself, or a key with \
+                     `max_completion_tokens`, and no tools, files, recordings or earlier responses that the provider bills by itself, or a key with \
                      `may: {{ unbounded: true }}`"
                 ),
             ),

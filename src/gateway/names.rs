@@ -9,6 +9,13 @@ use crate::problem::{nearest, shown_name};
 use crate::task::Tier;
 use crate::wire::errors::{ApiError, Code};
 
+/// The refusal of a word that stands for our choice, where none is to be made.
+pub(super) fn nobody_chooses(name: &str) -> ApiError {
+    let message =
+        format!("`{name}` stands for models of conversations; at this path a model is asked for by its own name");
+    ApiError::new(Code::ModelNotFound, message).param("model")
+}
+
 impl Routing {
     /// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match, before grants.
     pub fn known_models(&self, book: &Book) -> BTreeSet<String> {

@@ -3,8 +3,10 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{ReplyBody, translating};
-use crate::call::CallFacts;
+use crate::call::{CallFacts, Surface};
 use crate::dialect::Dialect;
+use crate::ids::ProviderId;
+use crate::plan::Plan;
 use crate::providers::Failure;
 use crate::route::NoPlan;
 use crate::wire::errors::{ApiError, Code, Retold};
@@ -37,6 +39,28 @@ pub(super) fn failed_reply(failure: Failure, call: &CallFacts) -> (StatusCode, H
 
 pub(super) fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Leaves only the row in a plan that keeps what the request names.
+pub(super) fn keep_at(keeper: &ProviderId, plan: &mut Plan) -> Result<(), ApiError> {
+    plan.targets.retain(|target| target.provider == *keeper);
+    match plan.targets.is_empty() {
+        false => Ok(()),
+        true => {
+            let message = "what the request names is kept by a provider that this model would not be asked of; wanted a model \
+                           of the one that keeps it";
+            Err(ApiError::new(Code::InvalidBody, message).param("model"))
+        }
+    }
+}
+
+/// Nobody who serves the model has what is asked for, which is not translated.
+pub(super) fn unspoken(surface: Surface) -> ApiError {
+    let message = format!(
+        "no provider row that serves this model answers at `{}`; wanted one with `protocol: openai`",
+        surface.path()
+    );
+    ApiError::new(Code::ModelNotFound, message).param("model")
 }
 
 pub(super) fn refusal_of(why: NoPlan) -> ApiError {

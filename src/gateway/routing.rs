@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::conversations::{Conversations, Place};
 use super::live::{InForce, Live};
+use super::names::nobody_chooses;
 use super::refusals::refusal_of;
 use crate::call::CallFacts;
 use crate::classify::{Classified, Explanation, Memo, Request};
@@ -109,9 +110,15 @@ impl Routing {
         let Asking { call, key, .. } = asking;
         let policy = place.policy().map_or_else(|| self.live.load().select(whose(call)), Arc::clone);
         let name = &*call.view.model;
-        let written = self.asked(name, call.pinned_tier);
-        let as_auto = matches!(&written, Asked::Exact(_)) && policy.policy.treats_as_auto(name, bare(&written, name));
-        let mode = self.mode(call, key);
+        let by_name = call.surface.asks_by_name();
+        if by_name && (name == "auto" || Tier::parse(name).is_some()) {
+            return Err(nobody_chooses(name));
+        }
+        let written = if by_name { Asked::Exact(self.serving(name)) } else { self.asked(name, call.pinned_tier) };
+        let as_auto =
+            !by_name && matches!(&written, Asked::Exact(_)) && policy.policy.treats_as_auto(name, bare(&written, name));
+        // Who names a model outright, and nothing else could answer, goes there whoever watches.
+        let mode = if by_name { Mode::Enforce } else { self.mode(call, key) };
         let routed = match &written {
             Asked::Exact(_) if as_auto => call.pinned_tier.map_or(Asked::Auto, Asked::Tier),
             written => written.clone(),

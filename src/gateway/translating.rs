@@ -45,6 +45,7 @@ impl Gateway {
         let of_model = meter.price(row, target).and_then(|price| price.limits.output);
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
+        let is_told = usage == UsageChunk::Asked || row.reports_unasked();
         let caches = dialect == Dialect::Messages && row.vendor() == "anthropic" && goes_on(call);
         let caching = if caches { Caching::Automatic } else { Caching::AsMarked };
         let mut held = call.held.another();
@@ -67,11 +68,17 @@ impl Gateway {
             dropped,
             given_limit: is_given.then_some(output_limit),
             caches,
-            request: call.body.clone(),
+            request: if from == Dialect::Responses { call.body.clone() } else { Bytes::new() },
             view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
-            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+            usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
+}
+
+/// Nobody translates a tool that a provider runs: those that are not refused are left out.
+fn without_server_tools(view: &View) -> Box<View> {
+    let attachments = Attachments { server_tools: 0, ..view.attachments };
+    Box::new(View { attachments, ..view.clone() })
 }
 
 /// Whether a conversation will probably be continued, so that what Anthropic caches of it is read again: it has tools, or has
@@ -80,12 +87,6 @@ fn goes_on(call: &Call) -> bool {
     let view = &call.facts.view;
     let has_marks = memchr::memmem::find(&call.body, b"\"cache_control\"").is_some();
     !has_marks && (view.outline.tools_at.is_some() || view.messages > 2)
-}
-
-/// Nobody translates a tool that a provider runs: those that are not refused are left out.
-fn without_server_tools(view: &View) -> Box<View> {
-    let attachments = Attachments { server_tools: 0, ..view.attachments };
-    Box::new(View { attachments, ..view.clone() })
 }
 
 /// Does what may hold a thread for long where nobody waits for it, in one of the places for that.
@@ -115,21 +116,24 @@ fn untranslatable(error: &Untranslatable, target: &ModelRef) -> ApiError {
 pub(super) fn passing(passing: Passing, translated: &Translated, meter: &Meter) -> Result<Passing, Untranslatable> {
     let call = meter.call();
     let to = call.surface.errors();
-    passing.said_in(to, &told(&translated.request, meter), call)
+    let told = Told { request: &translated.request, created_seconds: seconds(call), usage: meter.usage() };
+    passing.said_in(to, &told, call)
 }
 
 /// Says a whole answer in the client's dialect, and takes note of what is left out.
 pub(super) async fn retell(
-    json: Bytes,
-    mut held: HeldBytes,
+    (json, mut held): (Bytes, HeldBytes),
     translated: &Translated,
     meter: &mut Meter,
 ) -> Result<Bytes, Failure> {
-    let (from, to, request) = (translated.dialect, meter.call().surface.errors(), translated.request.clone());
-    let (created_seconds, usage) = (created_seconds(meter), meter.usage());
+    let (from, request) = (translated.dialect, translated.request.clone());
+    let (to, created_seconds, usage) = (meter.call().surface.errors(), seconds(meter.call()), meter.usage());
     held.resize(2 * json.len() + ADDED_BYTES).map_err(|_| Failure::NoRoom)?;
     let is_small = json.len() <= DECIDED_AT_ONCE_BYTES_MAX;
-    let write = move || translate::reply(from, to, &json, &Told { request: &request, created_seconds, usage });
+    let write = move || {
+        let told = Told { request: &request, created_seconds, usage };
+        translate::reply(from, to, &json, &told)
+    };
     let written = if is_small {
         write()
     } else {
@@ -142,12 +146,9 @@ pub(super) async fn retell(
     Ok(held.around(body.into()))
 }
 
-fn told<'r>(request: &'r [u8], meter: &Meter) -> Told<'r> {
-    Told { request, created_seconds: created_seconds(meter), usage: meter.usage() }
-}
-
-fn created_seconds(meter: &Meter) -> u64 {
-    u64::try_from(meter.call().at_ms / 1000).unwrap_or_default()
+/// When a call came, in seconds since 1970.
+fn seconds(call: &CallFacts) -> u64 {
+    u64::try_from(call.at_ms / 1000).unwrap_or_default()
 }
 
 /// The headers of an answer that are for clients of another dialect too.

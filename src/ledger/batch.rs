@@ -8,8 +8,8 @@ use foldhash::HashMap;
 
 use crate::ids::{AttemptId, RequestId};
 use crate::ledger::record::{
-    Amended, Cause, Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Outcome, Pricing, Reconciled,
-    Record, RequestFacts, Sketch, Transfer,
+    Amended, Cause, Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Kept, Outcome, Pricing,
+    Reconciled, Record, RequestFacts, Sketch, Transfer,
 };
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::{Apart, Source};
@@ -85,6 +85,8 @@ pub(super) struct Batch<'a> {
     pub(super) amended: Vec<Amended<'a>>,
     /// What is priced apart from text, of attempts that begin before or in this batch.
     pub(super) apart: Vec<(AttemptId, Apart)>,
+    /// What providers keep, in the journal's order.
+    pub(super) kept: Vec<Kept<'a>>,
     records: u64,
 }
 
@@ -127,6 +129,7 @@ impl<'a> Batch<'a> {
             Record::Feedback(feedback) => self.feedback.push(*feedback),
             Record::Amended(amended) => self.amend(*amended),
             Record::Apart(attempt, apart) => self.apart.push((attempt, apart)),
+            Record::Kept(kept) => self.kept.push(*kept),
         }
     }
 

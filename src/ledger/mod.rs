@@ -26,6 +26,7 @@ mod journal;
 pub mod losses;
 mod migrate;
 pub mod mirror;
+pub mod objects;
 mod preview;
 pub mod reads;
 pub mod reconcile;
@@ -181,6 +182,7 @@ impl Ledger {
             | Record::Closed(_)
             | Record::Refused(..)
             | Record::Apart(..)
+            | Record::Kept(_)
             | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {

@@ -59,6 +59,9 @@ pub enum Record<'a> {
     Amended(Box<Amended<'a>>),
     /// What of an attempt's usage is priced apart from text; before its end, and only where there is any.
     Apart(AttemptId, Apart),
+    /// A provider keeps an object for a team, or no longer does.
+    #[serde(borrow)]
+    Kept(Box<Kept<'a>>),
 }
 
 /// Who asked for what.
@@ -360,6 +363,25 @@ pub struct Closed<'a> {
     /// Its end.
     #[serde(borrow)]
     pub closing: Closing<'a>,
+}
+
+/// An object that a provider keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Kept<'a> {
+    /// The provider's id of it.
+    pub id: &'a str,
+    /// What it is, in one word.
+    pub kind: &'a str,
+    /// The provider row that keeps it.
+    pub provider: &'a str,
+    /// The team that it belongs to.
+    pub team: &'a str,
+    /// When that was told, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// When the provider lets go of it by itself; `None`: not that anybody knows.
+    pub expires_ms: Option<i64>,
+    /// It has been deleted.
+    pub is_gone: bool,
 }
 
 /// What a request or a run was worth, in the words of whoever used it.

@@ -23,6 +23,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 9, sql: BREAKS },
     Step { to: 10, sql: GUARDS },
     Step { to: 11, sql: APART },
+    Step { to: 12, sql: OBJECTS },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -370,4 +371,13 @@ CREATE VIEW attempts_v1 AS SELECT
     audio_input_tokens, cached_audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens,
     web_search_calls, web_fetch_calls, code_interpreter_calls, file_search_calls
 FROM attempts;
+";
+
+/// What providers keep, and for whom.
+const OBJECTS: &str = "
+CREATE TABLE objects (
+    id TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, provider TEXT NOT NULL, team TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, expires_ms INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX objects_by_end ON objects (expires_ms) WHERE expires_ms IS NOT NULL;
 ";

@@ -10,9 +10,11 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cost::Book;
-use crate::ledger::record::Record;
+use crate::ids::{ProviderId, TeamId};
+use crate::ledger::record::{Kept, Record};
 use crate::ledger::{Ledger, LedgerError};
-use crate::telemetry::log::Log;
+use crate::limits::RESPONSES_KEPT_MS;
+use crate::telemetry::log::{Log, now_ms};
 use crate::telemetry::metrics::Metrics;
 use crate::wire::errors::Code;
 
@@ -89,6 +91,23 @@ impl Accounts {
             self.tell_unavailable(error);
         }
         committed
+    }
+
+    /// Takes note of an object, by its kind and id, that a provider keeps for a team. What cannot be written now is tried
+    /// again.
+    pub fn keep(&self, team: &TeamId, provider: &ProviderId, (kind, id): (&str, &str)) {
+        let (team, provider, at_ms) = (team.as_str(), provider.as_str(), now_ms());
+        // Responses go by themselves: <https://platform.openai.com/docs/guides/conversation-state>
+        let expires_ms = (kind == "response").then(|| at_ms.saturating_add(RESPONSES_KEPT_MS));
+        let kept = Kept { id, kind, provider, team, at_ms, expires_ms, is_gone: false };
+        drop(self.commit(&Record::Kept(Box::new(kept))));
+    }
+
+    /// Takes note that it is gone.
+    pub fn forget(&self, team: &TeamId, provider: &ProviderId, (kind, id): (&str, &str)) {
+        let (team, provider) = (team.as_str(), provider.as_str());
+        let gone = Kept { id, kind, provider, team, at_ms: now_ms(), expires_ms: None, is_gone: true };
+        drop(self.commit(&Record::Kept(Box::new(gone))));
     }
 
     /// What waits until everything committed so far is on the disk, and times that; `None` if the kernel's word

@@ -11,6 +11,7 @@ mod closing;
 pub mod estimates;
 pub mod funds;
 pub mod holds;
+pub mod opaque;
 pub mod overhead;
 pub mod passing;
 pub mod prefixes;
@@ -19,7 +20,6 @@ pub mod savings;
 pub mod sketches;
 #[cfg(test)]
 pub(crate) mod tests;
-mod translated;
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -30,13 +30,13 @@ use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::call::CallFacts;
+use crate::call::{CallFacts, Surface};
 use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
 use crate::money::{CostInterval, NanoUsd};
-use crate::plan::{Arm, ModelRef, Plan};
+use crate::plan::{Arm, ModelRef, Note, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, Source, Usage};
@@ -164,6 +164,9 @@ impl Meter {
 
     /// Has a sketch drawn of the request's texts, behind its back.
     pub fn sketch(&mut self, body: &Bytes) {
+        if self.call.surface.talks().is_none() {
+            return;
+        }
         let sides = self.beside.as_ref().and_then(|beside| beside.met.sides());
         self.sketch = self.accounts.sketches.ask(&self.call, body, sides);
     }
@@ -203,7 +206,7 @@ impl Meter {
             Record::Intent(attempt.intent(None, now.at_ms))
         };
         self.accounts.commit(&record)?;
-        if !outbound.usage_expected {
+        if !outbound.usage_expected && self.call.surface == Surface::ChatCompletions {
             attempt.counting = self.accounts.estimates.count(row.vendor(), target.model.as_str(), outbound.pieces());
         }
         if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
@@ -377,6 +380,45 @@ impl Meter {
         &self.edits
     }
 
+    /// What a translation left out of the current attempt, and of its answer.
+    pub fn dropped(&self) -> Option<&Dropped> {
+        self.dropped.as_deref()
+    }
+
+    /// Takes note of what a translation left out of an answer.
+    pub fn leaves_out(&mut self, dropped: &Dropped) {
+        if !dropped.is_empty() {
+            let all = self.dropped.get_or_insert_default();
+            dropped.names().for_each(|name| all.note(name.to_owned()));
+        }
+    }
+
+    /// Where it was to go, and why.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// How many attempts have left.
+    pub fn attempts(&self) -> u16 {
+        self.attempts
+    }
+
+    /// Something made the plan differ after it was made.
+    pub fn note(&mut self, note: Note) {
+        Arc::make_mut(&mut self.plan).reason.notes.push(note);
+        self.reason = self.plan.told();
+    }
+
+    /// What is told of the tokens of the open attempt.
+    pub fn reported(&self) -> Option<Usage> {
+        self.open.as_ref()?.reported()
+    }
+
+    /// The tokens of the open attempt as far as they are told, and else as they are estimated.
+    pub fn usage(&self) -> Usage {
+        self.open.as_ref().map(|attempt| attempt.usage(&self.call, &self.accounts.estimates)).unwrap_or_default()
+    }
+
     /// The target of the current attempt.
     pub fn target(&self) -> Option<&ModelRef> {
         self.last_target.as_ref()
@@ -412,10 +454,11 @@ impl Meter {
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
         let outcome = attempt.outcome(&settled, now.at_ms, closes);
-        let record = match ends {
-            Some(_) if self.overhead.is_none() => {
+        let record = match (ends, comparison) {
+            (Some(_), comparison) if self.overhead.is_none() && self.call.surface.talks().is_some() => {
                 Record::Sketched(outcome, settled.pricing(), comparison, Box::new(self.sketched(drawn)))
             }
+            (Some(_), Some(comparison)) => Record::Compared(outcome, settled.pricing(), comparison),
             _ => Record::Priced(outcome, settled.pricing()),
         };
         if let Some(apart) = settled.usage.map(|usage| usage.apart).filter(|apart| *apart != Apart::NONE) {

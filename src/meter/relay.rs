@@ -280,6 +280,9 @@ impl Relay {
             return Verdict::Withhold;
         }
         self.meter.saw(&facts);
+        if facts.begins {
+            self.meter.keep(&data);
+        }
         if facts.ending == Ending::Over {
             return Verdict::Terminate;
         }

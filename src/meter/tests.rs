@@ -101,7 +101,14 @@ fn call_of(body: &'static [u8]) -> Call {
         deadline: None,
         on_short: None,
     };
-    Call { facts: Arc::new(facts), body, beta: false, headers: Vec::new(), held: Memory::new(usize::MAX).hold() }
+    Call {
+        facts: Arc::new(facts),
+        body,
+        kept_at: None,
+        beta: false,
+        headers: Vec::new(),
+        held: Memory::new(usize::MAX).hold(),
+    }
 }
 
 /// The target of [`call`], of a provider row that asks for no usage in streams.

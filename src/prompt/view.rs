@@ -24,6 +24,8 @@ pub struct View {
     pub predicted_bytes: usize,
     /// Answers asked for.
     pub answers: WholeNumber,
+    /// Inputs that are read apart from each other, each within the model's context: 0 and 1 are one.
+    pub inputs: u64,
     /// The price class asked for.
     pub service_tier: Option<String>,
     /// Attribution that travelled in the body.
@@ -32,6 +34,14 @@ pub struct View {
     pub messages: usize,
     /// The text of the first system or developer message, as a range of raw JSON.
     pub system_at: Option<Range<usize>>,
+    /// Objects by name that a provider keeps.
+    pub named: Vec<Named>,
+    /// It goes on from one of them, so that more is read than is sent.
+    pub continues: bool,
+    /// The provider is to keep the answer, as far as the request says.
+    pub stores: bool,
+    /// The answer is made after the reply.
+    pub background: bool,
     /// What cannot be bounded by counting the body's bytes.
     pub attachments: Attachments,
     /// `prompt_cache_key`: requests with the same one share a prefix.
@@ -53,6 +63,15 @@ impl View {
             WholeNumber::Absent | WholeNumber::Odd => 1,
         }
     }
+}
+
+/// An object that a provider keeps, by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// The member that names it.
+    pub key: &'static str,
+    /// Its id.
+    pub id: String,
 }
 
 /// Usage in streams: OpenAI sends it only when asked (`stream_options.include_usage`).

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::upload::Upload;
+
 const UNDECIDED: u8 = 0;
 const SENT: u8 = 1;
 const WITHHELD: u8 = 2;
@@ -31,9 +33,9 @@ impl Sent {
     }
 }
 
-/// The call was given up before its body left; the connection breaks off.
+/// The call was given up before its body left, or its client did not send all of it; the connection breaks off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the call was given up before its body left")]
+#[error("the call was given up before its body had left")]
 pub struct Withheld;
 
 /// The body that leaves.
@@ -42,13 +44,19 @@ pub struct OutBody {
     pieces: VecDeque<Bytes>,
     left: u64,
     sent: Sent,
+    upload: Option<Box<Upload>>,
 }
 
 impl OutBody {
     /// A body of `pieces`; `sent` is decided when the first is asked for.
     pub fn new(pieces: Vec<Bytes>, sent: Sent) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into(), left, sent }
+        Self { pieces: pieces.into(), left, sent, upload: None }
+    }
+
+    /// Adds what goes on as it arrives.
+    pub(super) fn upload(&mut self, upload: Option<Box<Upload>>) {
+        self.upload = upload;
     }
 }
 
@@ -56,9 +64,15 @@ impl http_body::Body for OutBody {
     type Data = Bytes;
     type Error = Withheld;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Withheld>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Withheld>>> {
         if !self.sent.decide(SENT) {
             return Poll::Ready(Some(Err(Withheld)));
+        }
+        if let Some(upload) = &mut self.upload {
+            return upload.poll_piece(cx).map(|piece| match piece {
+                Ok(piece) => piece.map(|piece| Ok(Frame::data(piece))),
+                Err(_) => Some(Err(Withheld)),
+            });
         }
         let piece = self.pieces.pop_front();
         self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
@@ -66,11 +80,14 @@ impl http_body::Body for OutBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && self.upload.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        match &self.upload {
+            None => SizeHint::with_exact(self.left),
+            Some(upload) => upload.length().map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
     }
 }
 

@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::connect::Place;
 use super::failure::Failure;
+use super::row::is_type;
 use crate::decoding::decode;
 use crate::memory::{HeldBytes, MemoryFull, Pieces};
 use crate::wire::encoding::{DecodeError, Encoding, UnknownEncoding};
@@ -19,13 +21,23 @@ use crate::wire::encoding::{DecodeError, Encoding, UnknownEncoding};
 #[derive(Debug)]
 pub struct Arriving {
     body: Incoming,
+    /// Most bytes that are read of it where it is read whole.
+    bytes_max: usize,
     _place: Place,
 }
 
 impl Arriving {
-    /// The body of the call that has this place.
-    pub fn new(body: Incoming, place: Place) -> Self {
-        Self { body, _place: place }
+    /// The body of the call that has this place; of which at most so many bytes are read where it is read whole.
+    pub fn new(body: Incoming, place: Place, bytes_max: usize) -> Self {
+        Self { body, bytes_max, _place: place }
+    }
+}
+
+impl Arriving {
+    /// Whether headers call it JSON, and it is not too large to be read whole.
+    pub fn is_json(&self, headers: &HeaderMap) -> bool {
+        let is_short = self.body.size_hint().exact().is_none_or(|length| length <= self.bytes_max as u64);
+        is_short && is_type(headers, "application/json")
     }
 }
 
@@ -54,7 +66,8 @@ pub type Encoded = Result<Option<Encoding>, UnknownEncoding>;
 /// # Errors
 ///
 /// [`Failure::Unreadable`] or [`Failure::NoRoom`]. An answer that breaks off has begun: asking again could be billed again.
-pub async fn read(mut body: Arriving, encoded: Encoded, bytes_max: usize, held: HeldBytes) -> Result<Bytes, Failure> {
+pub async fn read(mut body: Arriving, encoded: Encoded, held: HeldBytes) -> Result<Bytes, Failure> {
+    let bytes_max = body.bytes_max;
     let encoding = encoded.map_err(|_| Failure::Unreadable { what: "it is encoded in a way that is not known" })?;
     let expected = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut pieces = Pieces::new(held, expected.filter(|length| *length <= bytes_max));

@@ -4,24 +4,31 @@
 //! credential, the headers that may pass) and a reply into an [`Answer`] or a [`Failure`] that says
 //! what may be done next. Which target is tried when is [`dispatch`]'s; which are up is [`health`]'s.
 
+mod accesses;
 mod auth;
+mod balance;
 pub mod body;
 pub mod connect;
 pub mod dispatch;
 pub mod failure;
+mod google;
 pub mod health;
 pub mod inbound;
 mod paths;
 pub mod places;
 mod prepare;
+pub mod probe;
 mod refusal;
 mod row;
+mod signer;
+mod sigv4;
+pub mod upload;
 
 use std::sync::Arc;
 
 pub use connect::plain_client;
 pub use failure::{Failure, Refusal};
-pub use prepare::{Outbound, Translated, Worded};
+pub use prepare::{Elsewhere, Outbound, Translated, Worded};
 pub use row::{Answer, Answered, Row};
 
 use crate::config::ProviderConfig;

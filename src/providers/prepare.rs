@@ -8,10 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
 
+use super::paths::Endpoint;
 use super::row::Row;
+use super::upload::Upload;
 use crate::call::{Call, Surface};
 use crate::config::Metering;
 use crate::dialect::Dialect;
@@ -26,7 +28,7 @@ use crate::wire::{messages_request, openai_chat, responses_request};
 
 /// What is asked for of Anthropic's where the client names no version; its API wants one.
 /// <https://platform.claude.com/docs/en/api/versioning>
-const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+pub(super) const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.
@@ -53,7 +55,7 @@ pub struct Translated {
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
-    /// The client's own body, which answers of some dialects repeat.
+    /// The client's own body, where its answer repeats some of it.
     pub request: Bytes,
     /// What it is bound by and charged for, where tools that the client's provider would run are left out.
     pub view: Option<Box<View>>,
@@ -81,16 +83,32 @@ impl Worded {
     }
 }
 
+/// Where a call goes that is passed on as it comes.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// How it asks.
+    pub method: Method,
+    /// The path below the version, with its query.
+    pub path: String,
+    /// What its body is.
+    pub content_type: Option<HeaderValue>,
+    /// A body that goes on as it arrives.
+    pub upload: Option<Box<Upload>>,
+}
+
 /// A request that is ready to leave.
 pub struct Outbound {
     /// The language that it is in, and its answer.
     pub dialect: Dialect,
-    pieces: Vec<Bytes>,
+    pub(super) pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
+    /// The way into the provider that it takes, of several.
+    pub access: usize,
     pub(super) beta: bool,
-    /// Its tokens are to be counted; it is not to be answered.
-    pub(super) counts: bool,
+    pub(super) endpoint: Endpoint,
+    /// It goes somewhere else.
+    pub(super) elsewhere: Option<Box<Elsewhere>>,
     /// The names of the edits made, as in `x-farthing-edits`; empty when the bytes are untouched.
     pub edits: String,
     /// The usage chunk that the edit causes is to be withheld from the client.
@@ -157,7 +175,10 @@ impl Row {
             return self.finish_translated(translated, call, output_limit);
         }
         if let Some(limit) = output_limit {
-            let member = output_limit_member(dialect, self.vendor());
+            let member = match call.facts.surface {
+                Surface::Completions => "max_tokens",
+                _ => output_limit_member(dialect, self.vendor()),
+            };
             edits.extend(limit_edits(&call.body, (view, member), limit));
         }
         Outbound {
@@ -165,11 +186,16 @@ impl Row {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
+            access: 0,
             beta: call.beta,
-            counts: call.facts.surface == Surface::CountTokens,
-            headers: self.headers_for(call, passes_to(dialect)),
+            endpoint: Endpoint::of(call.facts.surface),
+            elsewhere: None,
+            headers: self.headers_for(call, dialect, passes_to(dialect)),
             withhold_usage,
-            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+            usage_expected: !view.stream
+                || withhold_usage
+                || self.reports_unasked()
+                || matches!(view.usage_in_stream, UsageInStream::Asked),
             translated: None,
         }
     }
@@ -191,14 +217,27 @@ impl Row {
             edits: edits::listed(names),
             pieces: edits::splice(body, &mut edits),
             bytes: body.len(),
+            access: 0,
             beta: false,
-            counts: false,
+            endpoint: Endpoint::Conversation,
+            elsewhere: None,
             // Versions and betas are those of the client's words, not of ours.
-            headers: self.headers_for(call, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
+            headers: self
+                .headers_for(call, *dialect, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
             withhold_usage: false,
             usage_expected: *usage_expected,
             translated: Some(translated),
         }
+    }
+
+    /// Makes the request that leaves of a call that is passed on as it comes, but for the row's name before a model's.
+    pub fn send_on(&self, call: &Call, target: &ModelRef, elsewhere: Elsewhere) -> Outbound {
+        let mut outbound = self.prepare(call, target, None);
+        outbound.headers.remove(CONTENT_TYPE);
+        if let Some(content_type) = &elsewhere.content_type {
+            outbound.headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        Outbound { elsewhere: Some(Box::new(elsewhere)), ..outbound }
     }
 
     /// Both at once, where nothing is held for it.
@@ -218,7 +257,7 @@ impl Row {
     }
 
     /// Those of the caller's headers that pass, and the row's own, which win over the caller's of the same name.
-    fn headers_for(&self, call: &Call, passes: impl Fn(&str) -> bool) -> HeaderMap {
+    fn headers_for(&self, call: &Call, dialect: Dialect, passes: impl Fn(&str) -> bool) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
         for (name, value) in call.headers.iter().filter(|(name, _)| passes(name.as_str())) {
@@ -228,7 +267,7 @@ impl Row {
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }
-        if self.dialect() == Dialect::Messages {
+        if dialect == Dialect::Messages {
             headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
         }
         headers

@@ -9,7 +9,6 @@ use super::failure::Refusal;
 use super::inbound::{self, Arriving};
 use super::row::{is_type, text_of};
 use crate::dialect::Dialect;
-use crate::limits::PROVIDER_ERROR_BYTES_MAX;
 use crate::memory::HeldBytes;
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
@@ -56,7 +55,7 @@ pub async fn read_error(headers: &HeaderMap, body: Arriving, held: HeldBytes) ->
     if !is_type(headers, "application/json") {
         return None;
     }
-    inbound::read(body, Encoding::of(headers), PROVIDER_ERROR_BYTES_MAX, held).await.ok()
+    inbound::read(body, Encoding::of(headers), held).await.ok()
 }
 
 /// `retry-after-ms`, else `retry-after` in seconds or as a date; what has passed at `now` asks for no wait. A wait that

@@ -27,6 +27,8 @@ pub struct Facts {
     pub words: u64,
     /// Whether it is an error object instead of an answer.
     pub error: bool,
+    /// It is what a response begins with in a stream: its id is told for the first time.
+    pub begins: bool,
     /// What it means for the end of its stream.
     pub ending: Ending,
 }

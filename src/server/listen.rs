@@ -78,7 +78,7 @@ pub async fn serve<S, F, B>(at: Listener, service: S, closing: watch::Receiver<b
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
 {
     let Listener { listener, tls, connections_max, log } = at;
     let (streams, owner) = streams(CLIENT_STALL_TIMEOUT);
@@ -193,7 +193,7 @@ async fn connection<S, F, B>(stream: TcpStream, door: Door<S>, closing: Option<w
 where
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
 {
     // An event must leave when it is there, not when a packet is full.
     drop(stream.set_nodelay(true));
@@ -242,7 +242,7 @@ async fn speak<I, S, F, B>(
     I: Read + Write + Unpin + Send + 'static,
     S: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + 'static,
 {
     let Door { service, streams, .. } = door;
     let requests = Requests::default();

@@ -4,6 +4,7 @@
 //! Only this room chooses HTTP statuses and writes errors in the caller's dialect.
 
 mod admission;
+mod allowed;
 mod attribute;
 mod authenticate;
 mod cors;
@@ -14,7 +15,9 @@ mod in_force;
 mod intake;
 pub mod listen;
 mod models;
+mod objects;
 mod opening;
+mod passing;
 mod patience;
 mod repeats;
 mod requests;
@@ -40,7 +43,7 @@ use crate::ids::RequestId;
 use crate::telemetry::log::now_ms;
 use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
-use crate::wire::{messages_request, openai_chat, responses_request};
+use crate::wire::{messages_request, openai_chat, openai_prompts, responses_request};
 
 pub use admission::Admission;
 pub use attribute::attribute;
@@ -157,6 +160,11 @@ impl Server {
                 // By itself: what waits around it, in layers, is moved several times.
                 Box::pin(self.call(to, surface, request, key.as_deref(), request_body)).await
             }
+            (_, Some(Door::Passing(allowed, object))) => {
+                self.admission.has_room()?;
+                let object = object.map(str::to_owned);
+                Box::pin(self.pass(to, (allowed, object), request, key.as_deref(), request_body)).await
+            }
             (&Method::POST, Some(Door::Feedback)) => {
                 self.admission.has_room()?;
                 Box::pin(self.feedback(id, request, key.as_deref(), request_body)).await
@@ -173,7 +181,7 @@ impl Server {
                 let method = if for_head { &Method::HEAD } else { method };
                 Err(wrong_method(method, door.methods()))
             }
-            (_, None) => Err(not_served(path)),
+            (_, None) => Err(not_served()),
         }
     }
 
@@ -208,8 +216,10 @@ impl Server {
         let read = Instant::now();
         let view = match surface {
             Surface::Messages | Surface::CountTokens => messages_request::read(&body),
-            Surface::Responses => responses_request::read(&body),
-            _ => openai_chat::read(&body),
+            Surface::Responses | Surface::InputTokens => responses_request::read(&body),
+            Surface::Completions => openai_prompts::completion(&body),
+            Surface::Embeddings => openai_prompts::embeddings(&body),
+            Surface::ChatCompletions | Surface::Passthrough => openai_chat::read(&body),
         };
         let view = view.map_err(refusal_of)?;
         let said = headers::read(head.headers);
@@ -232,9 +242,19 @@ impl Server {
             deadline: said.deadline,
             on_short: said.on_short,
         };
+        let kept_at = match facts.view.named.is_empty() {
+            true => None,
+            false => match Box::pin(self.keeper(&facts.who.team, &facts.view.named)).await {
+                Ok(keeper) => keeper,
+                Err(error) => {
+                    let reply = self.gateway.turn_away(&Arc::new(facts), error);
+                    return Ok(respond::reply(to, reply, &asides, permit));
+                }
+            },
+        };
         let repeat = Repeat::of(&said.repeats, &facts, &body)?;
-        let call = Call { facts: Arc::new(facts), body, beta, headers: said.forward, held };
-        if surface == Surface::CountTokens {
+        let call = Call { facts: Arc::new(facts), body, kept_at, beta, headers: said.forward, held };
+        if matches!(surface, Surface::CountTokens | Surface::InputTokens) {
             // It costs nothing to ask again.
             let reply = Box::pin(self.gateway.count(call, key)).await;
             return Ok(respond::reply(to, reply, &asides, permit));
@@ -247,14 +267,11 @@ impl Server {
     }
 }
 
-fn not_served(path: &str) -> ApiError {
-    let message = match path {
-        "/chat/completions" | "/models" => "nothing is served at this path; a base URL ends in `/v1`",
-        _ => {
-            "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/responses`, \
-             `POST /v1/messages[/count_tokens]`, `GET /v1/models` and `POST /v1/feedback`"
-        }
-    };
+fn not_served() -> ApiError {
+    let message = "nothing is served at this path; this version serves `POST /v1/chat/completions`, `POST /v1/completions`, \
+                   `POST /v1/embeddings`, `POST /v1/responses[/input_tokens]`, `POST /v1/messages[/count_tokens]`, \
+                   `GET /v1/models`, `POST /v1/feedback`, and by the provider's own paths stored responses, conversations, files, \
+                   batches, audio, images and moderations";
     ApiError::new(Code::NotFound, message)
 }
 

@@ -18,6 +18,7 @@ use crate::call::Attribution;
 use crate::dialect::Dialect;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
+use crate::meter::opaque::{Opaque, Torn};
 use crate::meter::relay::Relay;
 use crate::money::NanoUsd;
 use crate::plan::Reason;
@@ -62,26 +63,29 @@ enum Kind {
     Relay(Box<Relay>),
     /// A stream that is written down as it goes by.
     Recorded(Box<Relay>, Option<Box<Recording>>),
+    /// What nobody here reads.
+    Opaque(Box<Opaque>),
 }
 
 impl Kind {
     fn is_stream(&self) -> bool {
-        !matches!(self, Self::Whole(_))
+        !matches!(self, Self::Whole(_) | Self::Opaque(_))
     }
 }
 
 impl Body for ReplyStream {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Torn;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
         match &mut self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => {
                 let length = bytes.len().min(WHOLE_FRAME_BYTES);
                 Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
             }
-            Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx),
+            Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx).map_err(never),
+            Kind::Opaque(opaque) => Pin::new(&mut **opaque).poll_frame(cx),
             Kind::Recorded(relay, recording) => {
                 let frame = ready!(Pin::new(&mut **relay).poll_frame(cx));
                 let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
@@ -94,21 +98,30 @@ impl Body for ReplyStream {
                 {
                     recording.keep();
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map_err(never)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.kind, Kind::Whole(bytes) if bytes.is_empty())
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Opaque(opaque) => opaque.is_end_stream(),
+            Kind::Relay(_) | Kind::Recorded(..) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Opaque(opaque) => opaque.size_hint(),
             Kind::Relay(_) | Kind::Recorded(..) => SizeHint::default(),
         }
     }
+}
+
+fn never(impossible: Infallible) -> Torn {
+    match impossible {}
 }
 
 /// Whom a reply is for.
@@ -139,6 +152,7 @@ pub fn reply(to: To, reply: Reply, asides: &str, permit: Permit) -> Response<Rep
     let (kind, error) = match body {
         ReplyBody::Whole(json) => (Kind::Whole(json), None),
         ReplyBody::Stream(relay) => (Kind::Relay(relay), None),
+        ReplyBody::Opaque(opaque) => (Kind::Opaque(opaque), None),
         ReplyBody::Error(error) => (Kind::Whole(to.error(&error)), Some(error)),
     };
     let is_stream = kind.is_stream();
@@ -174,7 +188,7 @@ pub fn first_reply(to: To, reply: Reply, asides: &str, permit: Permit, lead: Lea
             lead.keep(Told { id: to.id, status, headers, body: Bytes::copy_from_slice(&body) });
             Kind::Whole(body)
         }
-        recorded @ Kind::Recorded(..) => recorded,
+        kept @ (Kind::Recorded(..) | Kind::Opaque(_)) => kept,
     };
     response
 }

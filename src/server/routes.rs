@@ -5,6 +5,7 @@
 
 use http::{HeaderMap, Uri};
 
+use super::allowed::{Allowed, allowed};
 use crate::call::Surface;
 use crate::dialect::Dialect;
 
@@ -19,6 +20,8 @@ pub enum Door<'p> {
     Call(Surface),
     /// What somebody says of an answer.
     Feedback,
+    /// What is passed on as it comes, and the object that it is about.
+    Passing(&'static Allowed, Option<&'p str>),
     /// The models there are.
     Models,
     /// One of them.
@@ -31,34 +34,49 @@ impl Door<'_> {
         match self {
             Self::Alive | Self::Ready | Self::Models | Self::Model(_) => "GET, HEAD",
             Self::Call(_) | Self::Feedback => "POST",
+            Self::Passing(allowed, _) => allowed.methods,
         }
     }
 }
 
 /// What is served at a path; `None`: nothing.
 pub fn door(path: &str) -> Option<Door<'_>> {
-    Some(match path {
-        "/v1/chat/completions" => Door::Call(Surface::ChatCompletions),
-        "/v1/responses" => Door::Call(Surface::Responses),
-        "/v1/messages" => Door::Call(Surface::Messages),
-        "/v1/messages/count_tokens" => Door::Call(Surface::CountTokens),
-        "/v1/models" => Door::Models,
-        "/v1/feedback" => Door::Feedback,
+    Some(match below_version(path) {
+        "/chat/completions" => Door::Call(Surface::ChatCompletions),
+        "/responses" => Door::Call(Surface::Responses),
+        "/messages" => Door::Call(Surface::Messages),
+        "/embeddings" => Door::Call(Surface::Embeddings),
+        "/completions" => Door::Call(Surface::Completions),
+        "/messages/count_tokens" => Door::Call(Surface::CountTokens),
+        "/responses/input_tokens" => Door::Call(Surface::InputTokens),
+        "/models" => Door::Models,
+        "/feedback" => Door::Feedback,
         "/healthz" => Door::Alive,
         "/readyz" => Door::Ready,
-        path => Door::Model(path.strip_prefix("/v1/models/")?),
+        path => match path.strip_prefix("/models/") {
+            Some(model) => Door::Model(model),
+            None => {
+                let (allowed, object) = allowed(path)?;
+                Door::Passing(allowed, object)
+            }
+        },
     })
+}
+
+/// The rest of a path behind its versions. Many give a base URL with `/v1` to clients that add their own, others one without
+/// to those that do not.
+pub(super) fn below_version(path: &str) -> &str {
+    let mut rest = path;
+    while let Some(behind) = rest.strip_prefix("/v1").filter(|behind| behind.starts_with('/')) {
+        rest = behind;
+    }
+    rest
 }
 
 /// The dialect in which errors at a path are told, be anything served there or not. Where more than one protocol has a
 /// path, its client is known by the header that Anthropic's send with everything.
 pub fn errors(path: &str, headers: &HeaderMap) -> Dialect {
-    let mut rest = path;
-    // Many give a base URL with `/v1` to clients that add their own.
-    while let Some(behind) = rest.strip_prefix("/v1").filter(|behind| behind.starts_with('/')) {
-        rest = behind;
-    }
-    match rest.split('/').nth(1) {
+    match below_version(path).split('/').nth(1) {
         Some("chat" | "completions" | "embeddings" | "feedback") => Dialect::Chat,
         Some("messages" | "complete") => Dialect::Messages,
         Some("responses") => Dialect::Responses,
@@ -108,5 +126,15 @@ mod tests {
         assert_eq!(door("/v1/models/a/b"), Some(Door::Model("a/b")));
         assert_eq!(door("/v1/models/"), Some(Door::Model("")));
         assert_eq!(door("/v1/model"), None);
+    }
+
+    #[test]
+    fn a_base_url_may_have_a_version_or_none_or_two() {
+        for path in ["/v1/chat/completions", "/chat/completions", "/v1/v1/chat/completions"] {
+            assert_eq!(door(path), Some(Door::Call(Surface::ChatCompletions)), "{path}");
+        }
+        for path in ["/v1chat/completions", "/v2/chat/completions", "/v1//chat/completions", "/v1", "/v1/", "/", ""] {
+            assert_eq!(door(path), None, "{path}");
+        }
     }
 }

@@ -49,11 +49,17 @@ pub(super) struct ChatRequest<'a> {
 }
 
 #[derive(Deserialize, Debug, Default)]
-struct StreamOptions {
+pub(super) struct StreamOptions {
     #[serde(default)]
     include_usage: Option<bool>,
     #[serde(default)]
     include_obfuscation: Option<bool>,
+}
+
+impl StreamOptions {
+    pub(super) fn includes_usage(&self) -> bool {
+        self.include_usage == Some(true)
+    }
 }
 
 /// One message of a conversation.
@@ -201,7 +207,7 @@ impl<'a> ChatRequest<'a> {
     }
 
     pub(super) fn includes_usage(&self) -> bool {
-        self.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true))
+        self.stream_options.as_ref().is_some_and(StreamOptions::includes_usage)
     }
 
     pub(super) fn obfuscates(&self) -> bool {

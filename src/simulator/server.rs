@@ -30,6 +30,7 @@ use super::recordings::Recordings;
 use super::render::{self, error_body};
 use super::responses::Kept;
 use super::script::ModelScript;
+use super::stored::{Stored, is_stored};
 use super::traffic::{Traffic, Visit};
 
 /// Largest body that is read, in bytes.
@@ -46,6 +47,7 @@ pub(super) struct Server {
     pub(super) recordings: Arc<Recordings>,
     pub(super) marked: Mutex<MarkedCache>,
     pub(super) responses: Mutex<Kept>,
+    pub(super) stored: Mutex<Stored>,
     models: HashMap<String, ScriptedModel>,
     vendor: Vendor,
     key: Option<String>,
@@ -88,6 +90,7 @@ impl Server {
             prefixes: Mutex::new(PrefixCache::new(provider.prefix_time_to_live)),
             marked: Mutex::new(MarkedCache::new(provider.prefix_time_to_live)),
             responses: Mutex::default(),
+            stored: Mutex::default(),
             vendor: provider.vendor,
             recordings: provider.recordings,
             models: models.collect(),
@@ -133,9 +136,12 @@ impl Server {
         let (method, path) = (arrived.head.method.clone(), arrived.head.uri.path().to_owned());
         match (&method, path.as_str()) {
             (&Method::POST, "/v1/chat/completions") => self.complete(arrived).await,
+            (&Method::POST, "/v1/completions") => self.complete_text(arrived).await,
+            (&Method::POST, "/v1/embeddings") => self.embed(arrived).await,
             (_, path) if path == "/v1/responses" || path.starts_with("/v1/responses/") => {
                 self.answer_responses(arrived, &method, path.trim_start_matches("/v1/responses")).await
             }
+            (_, path) if is_stored(path) => self.answer_stored(arrived, &method, path).await,
             (&Method::GET, "/v1/models") => {
                 let body = self.list_models();
                 Ok(whole(arrived, StatusCode::OK, body))

@@ -37,13 +37,13 @@ const TOKEN_BYTES_MAX: u64 = 128;
 /// model's context limit in tokens; `None` if nothing bounds them, as where sound is sent whose tokens have no known price.
 pub fn input_bound(view: &View, body_bytes: usize, context_limit: Option<u64>, sound_is_priced: bool) -> Option<u64> {
     let attached = &view.attachments;
-    if attached.server_tools > 0 || (attached.recordings > 0 && !sound_is_priced) {
+    if attached.server_tools > 0 || view.continues || view.background || (attached.recordings > 0 && !sound_is_priced) {
         return None;
     }
     // The bytes of a recording do not bound its tokens: an hour of silence may have very few.
     let sent = (attached.references == 0 && attached.recordings == 0)
         .then(|| body_bytes as u64 + view.attachments.images.saturating_mul(IMAGE_TOKENS_MAX));
-    match (sent, context_limit) {
+    match (sent, context_limit.map(|limit| limit.saturating_mul(view.inputs.max(1)))) {
         (Some(sent), Some(limit)) => Some(sent.min(limit)),
         (sent, limit) => sent.or(limit),
     }
@@ -149,6 +149,7 @@ mod tests {
         check_input(&view(0, 1, 0), None, None);
         check_input(&view(0, 1, 0), Some(8192), Some(8192));
         check_input(&view(0, 0, 1), Some(8192), None);
+        check_input(&View { inputs: 3, ..view(0, 0, 0) }, Some(300), Some(900));
         let mut heard = view(0, 0, 0);
         heard.attachments.recordings = 1;
         check_input(&heard, Some(8192), None);

@@ -36,13 +36,14 @@ const DEPTH_MAX: usize = 16;
 ///
 /// # Errors
 ///
-/// [`JsonError`] for what is not a JSON object.
+/// [`JsonError`] for what is not a JSON object, or has no messages: how other bodies are framed nobody here counts.
 pub fn count_request(encoding: Encoding, body: &[u8], memo: &mut Memo) -> Result<u64, JsonError> {
     let mut s = Scanner::from_bytes(body)?;
-    let mut tokens = ANSWER;
+    let (mut tokens, mut is_chat) = (ANSWER, false);
     s.object::<JsonError>(|s, key| match (&*key.decode(), s.peek()) {
         ("messages", Some(b'[')) => s
             .array::<JsonError>(|s| {
+                is_chat = true;
                 let range = s.skip()?;
                 let json = s.text(range);
                 tokens += memo.count(encoding, json.as_bytes(), || message(encoding, json));
@@ -63,7 +64,7 @@ pub fn count_request(encoding: Encoding, body: &[u8], memo: &mut Memo) -> Result
         }
         _ => s.pass(),
     })?;
-    Ok(tokens)
+    if is_chat { Ok(tokens) } else { Err(JsonError { what: "found no messages", at: 0 }) }
 }
 
 /// One message: `json` has been read over once, so that it cannot fail any more.

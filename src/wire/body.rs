@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::limits::MODEL_NAME_BYTES_MAX;
+use crate::limits::{MODEL_NAME_BYTES_MAX, NAMED_OBJECTS_MAX};
 use crate::prompt::json::{JsonError, Scanner, WholeNumber};
-use crate::prompt::view::Claims;
+use crate::prompt::view::{Claims, Named, UsageInStream};
 
 /// Why a body cannot be taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -102,4 +102,64 @@ pub(super) fn switch(s: &mut Scanner<'_>) -> Result<bool, BodyError> {
         "false" | "null" => Ok(false),
         _ => Err(BodyError::Wrong { key: "stream", wanted: "true or false" }),
     }
+}
+
+/// The id of an object that a provider keeps, as a text or in an object of its own.
+pub(super) fn named(s: &mut Scanner<'_>, key: &'static str, named: &mut Vec<Named>) -> Result<(), BodyError> {
+    let mut id = None;
+    match s.peek() {
+        Some(b'"') => id = text(s)?,
+        Some(b'{') => {
+            s.object::<JsonError>(|s, key| {
+                if key.decode() == "id" {
+                    id = s.string_or_skip()?.map(|id| id.decode().into_owned());
+                    Ok(())
+                } else {
+                    s.pass()
+                }
+            })?;
+        }
+        _ => {
+            let range = s.skip()?;
+            return match s.text(range) {
+                "null" => Ok(()),
+                _ => Err(BodyError::Wrong { key, wanted: "the id of an object" }),
+            };
+        }
+    }
+    let Some(id) = id else { return Err(BodyError::Wrong { key, wanted: "the id of an object" }) };
+    if named.len() >= NAMED_OBJECTS_MAX {
+        return Err(BodyError::Wrong { key, wanted: "one of at most 100 objects that a request names" });
+    }
+    named.push(Named { key, id });
+    Ok(())
+}
+
+/// The value of `stream_options`: what it says of usage, and where an edit may ask for it.
+/// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options>
+pub(super) fn stream_options(s: &mut Scanner<'_>) -> Result<UsageInStream, BodyError> {
+    if s.peek() != Some(b'{') {
+        let at = s.skip()?;
+        return Ok(UsageInStream::Declined { at, with: r#"{"include_usage":true}"# });
+    }
+    let (mut value, mut stands_twice, mut members) = (None, false, 0);
+    let range = s.object::<JsonError>(|s, key| {
+        let at = s.skip()?;
+        members += 1;
+        if key.decode() == "include_usage" {
+            stands_twice |= value.replace(at).is_some();
+        }
+        Ok(())
+    })?;
+    if stands_twice {
+        return Err(BodyError::DuplicateKey("include_usage"));
+    }
+    Ok(match value {
+        Some(at) if s.text(at.clone()) == "true" => UsageInStream::Asked,
+        Some(at) => UsageInStream::Declined { at, with: "true" },
+        None => {
+            let with = if members == 0 { r#""include_usage":true"# } else { r#""include_usage":true,"# };
+            UsageInStream::Declined { at: range.start + 1..range.start + 1, with }
+        }
+    })
 }

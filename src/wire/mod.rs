@@ -10,6 +10,7 @@ pub mod messages_reply;
 pub mod messages_request;
 pub mod messages_usage;
 pub mod openai_chat;
+pub mod openai_prompts;
 pub mod openai_reply;
 pub mod openai_texts;
 pub mod openai_usage;

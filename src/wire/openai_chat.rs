@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::prompt::outline::Speaker;
-use crate::prompt::view::{UsageInStream, View};
+use crate::prompt::view::{Named, View};
 
-use super::body::{BodyError, claims, from_one, model, respelt, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, respelt, stream_options, switch, text};
 
 /// What the usage edit inserts after a member.
 pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
@@ -106,7 +106,6 @@ enum Seen {
     MaxCompletionTokens,
     N,
     ServiceTier,
-    IncludeUsage,
     Prediction,
 }
 
@@ -123,7 +122,6 @@ impl Seen {
             Self::MaxCompletionTokens => "max_completion_tokens",
             Self::N => "n",
             Self::ServiceTier => "service_tier",
-            Self::IncludeUsage => "include_usage",
             Self::Prediction => "prediction",
         }
     }
@@ -178,33 +176,7 @@ impl Reader {
 
     fn stream_options(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
         self.once(Seen::StreamOptions)?;
-        if s.peek() != Some(b'{') {
-            let at = s.skip()?;
-            self.view.usage_in_stream = UsageInStream::Declined { at, with: r#"{"include_usage":true}"# };
-            return Ok(());
-        }
-        let mut value = None;
-        let (mut reader_error, mut members) = (None, 0);
-        let range = s.object::<JsonError>(|s, key| {
-            let at = s.skip()?;
-            members += 1;
-            if key.decode() == "include_usage" {
-                reader_error = reader_error.take().or(self.once(Seen::IncludeUsage).err());
-                value = Some(at);
-            }
-            Ok(())
-        })?;
-        if let Some(error) = reader_error {
-            return Err(error);
-        }
-        self.view.usage_in_stream = match value {
-            Some(at) if s.text(at.clone()) == "true" => UsageInStream::Asked,
-            Some(at) => UsageInStream::Declined { at, with: "true" },
-            None => {
-                let with = if members == 0 { r#""include_usage":true"# } else { r#""include_usage":true,"# };
-                UsageInStream::Declined { at: range.start + 1..range.start + 1, with }
-            }
-        };
+        self.view.usage_in_stream = stream_options(s)?;
         Ok(())
     }
 
@@ -259,15 +231,19 @@ impl Reader {
         if s.peek() != Some(b'[') {
             return Ok(s.skip()?);
         }
-        let found = &mut self.view.attachments;
-        types(s, |kind, bytes| {
+        let View { attachments: found, named, .. } = &mut self.view;
+        types(s, |kind, part| {
             match kind {
                 Some("image_url" | "image") => found.images += 1,
-                Some("file") => found.references += 1,
+                Some("file") => {
+                    found.references += 1;
+                    file(part, named)?;
+                }
                 Some("input_audio" | "audio_url" | "input_video" | "video_url") => found.recordings += 1,
-                _ => return,
+                _ => return Ok(()),
             }
-            found.bytes += bytes;
+            found.bytes += part.len();
+            Ok(())
         })
     }
 
@@ -355,8 +331,29 @@ fn speaker_of(role: RawStr<'_>) -> Speaker {
     }
 }
 
-/// Reads an array and tells the `type` of each object in it, `None` for one without, and how many bytes it has.
-fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Result<Range<usize>, BodyError> {
+/// Takes note of a file that a part names and does not have in it.
+/// <https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages>
+fn file(part: &str, files: &mut Vec<Named>) -> Result<(), BodyError> {
+    Scanner::new(part)
+        .object::<BodyError>(|s, key| {
+            if key.decode() != "file" || s.peek() != Some(b'{') {
+                return Ok(s.pass()?);
+            }
+            s.object::<BodyError>(
+                |s, key| {
+                    if key.decode() == "file_id" { named(s, "messages", files) } else { Ok(s.pass()?) }
+                },
+            )
+            .map(drop)
+        })
+        .map(drop)
+}
+
+/// Reads an array and tells the `type` of each object in it, `None` for one without, and its text.
+fn types(
+    s: &mut Scanner<'_>,
+    mut seen: impl FnMut(Option<&str>, &str) -> Result<(), BodyError>,
+) -> Result<Range<usize>, BodyError> {
     s.array::<BodyError>(|s| {
         if s.peek() != Some(b'{') {
             return Ok(s.pass()?);
@@ -370,8 +367,7 @@ fn types(s: &mut Scanner<'_>, mut seen: impl FnMut(Option<&str>, usize)) -> Resu
                 s.pass()
             }
         })?;
-        seen(kind.map(RawStr::decode).as_deref(), range.len());
-        Ok(())
+        seen(kind.map(RawStr::decode).as_deref(), s.text(range))
     })
 }
 

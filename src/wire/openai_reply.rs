@@ -84,6 +84,12 @@ fn choice(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
                 facts.finished += u64::from(s.text(range) != "null");
             }
             "delta" | "message" if s.peek() == Some(b'{') => generated(s, facts)?,
+            // Legacy completions: <https://platform.openai.com/docs/api-reference/completions/object>
+            "text" if s.peek() == Some(b'"') => {
+                let text = s.string()?.decode();
+                facts.text_bytes += text.len() as u64;
+                facts.words += reply::words_begun(&text);
+            }
             _ => s.pass()?,
         }
         Ok(())
@@ -118,7 +124,11 @@ fn generated(s: &mut Scanner<'_>, facts: &mut Facts) -> Result<(), JsonError> {
 /// The events that end each answer of a stream at its output limit, made after one of its own chunks; with `used`,
 /// input and output tokens, also the one that tells usage. <https://platform.openai.com/docs/api-reference/chat-streaming>
 pub fn length_ending(mut chunk: Value, answers: u64, used: Option<(u64, u64)>) -> String {
-    let ends = |index| json!({ "index": index, "delta": {}, "logprobs": null, "finish_reason": "length" });
+    let is_text = chunk["object"] == "text_completion";
+    let ends = |index| match is_text {
+        true => json!({ "text": "", "index": index, "logprobs": null, "finish_reason": "length" }),
+        false => json!({ "index": index, "delta": {}, "logprobs": null, "finish_reason": "length" }),
+    };
     let mut text = String::new();
     if let Some(chunk) = chunk.as_object_mut() {
         chunk.remove("usage");
@@ -198,6 +208,16 @@ mod tests {
         let parts = br#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"abc"}]},
             {"type":"text","text":"de"}]}}]}"#;
         assert_eq!(read(parts).unwrap().text_bytes, 5);
+    }
+
+    #[test]
+    fn legacy_completions_have_their_text_in_the_choice() {
+        let facts =
+            read(br#"{"object":"text_completion","choices":[{"text":" ab cd","index":0,"finish_reason":"stop"}]}"#);
+        let facts = facts.unwrap();
+        assert_eq!((facts.text_bytes, facts.words, facts.finished), (6, 2, 1));
+        let ending = length_ending(json!({ "id": "cmpl-1", "object": "text_completion" }), 1, None);
+        assert!(ending.contains(r#""text":"""#) && !ending.contains("delta"), "{ending}");
     }
 
     #[test]

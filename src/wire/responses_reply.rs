@@ -99,6 +99,30 @@ fn begun(json: &[u8]) -> Result<String, JsonError> {
     Ok(if head.contains(['\n', '\r']) { head.replace(['\n', '\r'], " ") } else { head })
 }
 
+/// The id of a response that the provider keeps, in a whole response or in the event that it begins with; `None`: it keeps
+/// none. <https://platform.openai.com/docs/api-reference/responses/object>
+pub fn kept(json: &[u8]) -> Option<String> {
+    let mut s = Scanner::from_bytes(json).ok()?;
+    let (mut id, mut is_kept) = (None, true);
+    let mut member = |s: &mut Scanner<'_>, key: RawStr<'_>| {
+        match key.raw {
+            "id" => id = s.string_or_skip()?.map(|id| id.decode().into_owned()),
+            "store" => {
+                let range = s.skip()?;
+                is_kept = s.text(range) != "false";
+            }
+            _ => s.pass()?,
+        }
+        Ok(())
+    };
+    s.object::<JsonError>(|s, key| match (key.raw, s.peek()) {
+        ("response", Some(b'{')) => s.object::<JsonError>(&mut member).map(drop),
+        _ => member(s, key),
+    })
+    .ok()?;
+    id.filter(|_| is_kept)
+}
+
 /// Reads a whole response, or one event of a stream. The last event has the whole response once more: its text is none
 /// that was generated anew.
 ///
@@ -138,6 +162,7 @@ pub fn read(json: &[u8], habits: Habits) -> Result<Facts, JsonError> {
             facts.ending = Ending::Over;
         }
         Some("response.failed" | "error") => facts.error = true,
+        Some("response.created") => facts.begins = true,
         _ => {}
     }
     Ok(facts)
@@ -238,6 +263,20 @@ mod tests {
             facts(r#"{"type":"response.created","response":{"status":"in_progress","error":null,"usage":null}}"#);
         assert_eq!((created.usage, created.finished, created.error), (None, 0, false));
         assert_eq!(facts(r#"{"type":"response.output_text.delta","delta":"a b"}"#).text_bytes, 3);
+    }
+
+    #[test]
+    fn what_the_provider_keeps_has_an_id() {
+        assert_eq!(kept(CREATED.as_bytes()).as_deref(), Some("resp_1"));
+        assert!(facts(CREATED).begins && !facts(COMPLETED).begins);
+        for (json, expected) in [
+            (r#"{"id":"resp_2","object":"response","store":true}"#, Some("resp_2")),
+            (r#"{"id":"resp_2","object":"response","store":false}"#, None),
+            (r#"{"type":"response.created","response":{"store":false,"id":"resp_3"}}"#, None),
+            (r#"{"object":"response"}"#, None),
+        ] {
+            assert_eq!(kept(json.as_bytes()).as_deref(), expected, "{json}");
+        }
     }
 
     #[test]

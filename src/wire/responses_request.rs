@@ -8,7 +8,7 @@ use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{SEAL_MARK, UsageInStream, View};
 
-use super::body::{BodyError, claims, from_one, model, respelt, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, respelt, switch, text};
 
 /// Which part of what is read before the input.
 const HEAD_TOOLS: u64 = 1;
@@ -51,17 +51,17 @@ const CLIENTS_TOOLS: [&str; 8] = [
 /// # Errors
 ///
 /// [`BodyError`] for what is not JSON, for a deciding key that stands twice, for a missing or mistyped `model`, `input`
-/// or `stream`, and for what continues or names an object that the provider keeps: whose it is, nobody knows here.
-/// Everything else is the provider's to judge.
+/// or `stream`, and for what names an object that a provider keeps and that nobody makes through here: whose it is, nobody
+/// knows. Everything else is the provider's to judge.
 pub fn read(body: &[u8]) -> Result<View, BodyError> {
     let mut scanner = Scanner::from_bytes(body)?;
     // The last event of a stream has the usage, unasked.
-    let view = View { usage_in_stream: UsageInStream::Asked, ..View::default() };
+    let view = View { usage_in_stream: UsageInStream::Asked, stores: true, ..View::default() };
     let mut reader = Reader { view, seen: 0, claimed_user: [None, None, None] };
     scanner.object::<BodyError>(|s, key| reader.member(s, &key.decode()))?;
     scanner.end()?;
     for key in ["model", "input"] {
-        if !reader.was_seen(key) {
+        if !reader.was_seen(key) && (key == "model" || !reader.view.continues) {
             return Err(BodyError::Wrong { key, wanted: "given" });
         }
     }
@@ -98,10 +98,17 @@ impl Reader {
             "tools" => self.tools(s)?,
             "text" => self.format(s)?,
             "service_tier" => self.view.service_tier = text(s)?,
-            "previous_response_id" => nothing(s, "previous_response_id")?,
-            "conversation" => nothing(s, "conversation")?,
+            "previous_response_id" => self.goes_on(s, "previous_response_id")?,
+            "conversation" => self.goes_on(s, "conversation")?,
             "prompt" => nothing(s, "prompt")?,
-            "background" => nothing(s, "background")?,
+            "background" => {
+                let range = s.skip()?;
+                self.view.background = !matches!(s.text(range), "null" | "false");
+            }
+            "store" => {
+                let range = s.skip()?;
+                self.view.stores = s.text(range) != "false";
+            }
             "prompt_cache_key" => {
                 let claimed = text(s)?;
                 self.view.claims.prompt = self.view.claims.prompt.take().or_else(|| claimed.clone());
@@ -110,8 +117,6 @@ impl Reader {
             "metadata" => claims(s, &mut self.view.claims, &mut self.claimed_user[0])?,
             "safety_identifier" => self.claimed_user[1] = text(s)?,
             "user" => self.claimed_user[2] = text(s)?,
-            // It is known and decides nothing of ours: a response is kept where the provider keeps it.
-            "store" => s.pass()?,
             other => match respelt(other, &DECIDING) {
                 Some(key) => return Err(BodyError::Respelt(key)),
                 None => s.pass()?,
@@ -122,6 +127,13 @@ impl Reader {
 
     fn was_seen(&self, key: &str) -> bool {
         DECIDING.iter().position(|deciding| *deciding == key).is_some_and(|place| self.seen & (1 << place) != 0)
+    }
+
+    fn goes_on(&mut self, s: &mut Scanner<'_>, key: &'static str) -> Result<(), BodyError> {
+        let before = self.view.named.len();
+        named(s, key, &mut self.view.named)?;
+        self.view.continues |= self.view.named.len() > before;
+        Ok(())
     }
 
     fn instructions(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
@@ -212,13 +224,13 @@ impl Reader {
 
     fn part(&mut self, s: &mut Scanner<'_>) -> Result<Range<usize>, BodyError> {
         let mut kind = None;
-        let range = s.object::<JsonError>(|s, key| {
-            if key.decode() == "type" {
+        let range = s.object::<BodyError>(|s, key| match &*key.decode() {
+            "type" => {
                 kind = s.string_or_skip()?;
                 Ok(())
-            } else {
-                s.pass()
             }
+            "file_id" => named(s, "input", &mut self.view.named),
+            _ => Ok(s.pass()?),
         })?;
         let found = &mut self.view.attachments;
         match kind.map(RawStr::decode).as_deref() {

@@ -149,13 +149,9 @@ async fn auto_is_a_model_here_too() {
 #[tokio::test]
 async fn what_a_provider_keeps_for_somebody_is_refused_by_name() {
     let world = world([Reply::text("ok")]).await;
-    for (key, value) in [
-        ("previous_response_id", json!("resp_1")),
-        ("conversation", json!("conv_1")),
-        ("prompt", json!({"id": "pmpt_1"})),
-        ("background", json!(true)),
-        ("input", json!([{"type": "item_reference", "id": "msg_1"}])),
-    ] {
+    for (key, value) in
+        [("prompt", json!({"id": "pmpt_1"})), ("input", json!([{"type": "item_reference", "id": "msg_1"}]))]
+    {
         let got = send(&world, asking(json!({ key: value }))).await;
         let error = &got.json()["error"];
         assert_eq!(
@@ -172,15 +168,6 @@ async fn what_a_provider_keeps_for_somebody_is_refused_by_name() {
     assert_eq!(send(&world, nothing).await.status, 200);
     assert_eq!(world.provider.arrivals(), 1);
     settled_as_billed(&world, 1);
-}
-
-#[tokio::test]
-async fn nobody_translates_between_protocols() {
-    let opus = script("claude-opus-5-5", [Reply::text("ok")]);
-    let world = Setup::of(Provider::anthropic().model(opus)).anthropic().start().await;
-    let got = send(&world, asking(json!({"model": "claude-opus-5-5"}))).await;
-    assert_eq!((got.status, &*got.code()), (404, "model_not_found"), "{}", got.text());
-    assert_eq!(world.provider.arrivals(), 0);
 }
 
 #[tokio::test]
@@ -289,6 +276,34 @@ async fn too_little_money_lowers_the_limit_that_is_sent() {
     assert_eq!(got.json()["status"], "incomplete");
     settled_as_billed(&world, 1);
     assert!(world.attempts()[0].cost <= Some(1_000_000));
+}
+
+#[tokio::test]
+async fn tokens_are_counted_by_whoever_would_answer_and_cost_nothing() {
+    let world = world([Reply::text("ok")]).await;
+    let body = asking(json!({"input": "the orders job failed", "instructions": "be brief"}));
+    let path = "/v1/responses/input_tokens";
+    let got = whole(world.send(Method::POST, path, &[], body.clone().into()).await).await;
+    assert_eq!((got.status, &got.json()["object"]), (200, &json!("response.input_tokens")), "{}", got.text());
+    let sent = &world.provider.requests()[0];
+    assert_eq!((&*sent.path, &*sent.body), (path, body.as_bytes()));
+    assert_eq!(got.header("x-farthing-cost-usd"), "0");
+    let told = got.json()["input_tokens"].clone();
+    assert_eq!(told, send(&world, body).await.json()["usage"]["input_tokens"]);
+    let rows = world.rows("select surface, status from requests_v1 order by request_id");
+    let word = |word: &str| Cell::Text(word.to_owned());
+    assert_eq!(rows, [[word("responses.input_tokens"), word("counted")], [word("responses"), word("ok")]]);
+    settled_as_billed(&world, 1);
+}
+
+#[tokio::test]
+async fn what_is_held_for_a_response_covers_its_whole_input() {
+    let long = asking(json!({"input": "word ".repeat(4000), "max_output_tokens": 16}));
+    let budget = "teams: { default: { budget: { usd: 0.001, every: day } } }";
+    let world = setup([Reply::text("ok")]).more(budget).start().await;
+    let got = send(&world, long).await;
+    assert_eq!((got.status, &*got.code()), (429, "budget_exhausted"), "{}", got.text());
+    assert_eq!(world.provider.arrivals(), 0);
 }
 
 #[tokio::test]

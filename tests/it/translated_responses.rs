@@ -261,6 +261,45 @@ async fn errors_and_refusals_are_told_in_the_words_of_responses() {
 
 const LUNA: &str = "gpt-5.6-luna";
 
+/// A gateway in front of one model that is called in Chat Completions alone.
+fn to_chat(replies: impl IntoIterator<Item = Reply>) -> Setup {
+    Setup::of(crate::support::luna(replies)).row("speaks: [chat]")
+}
+
+#[tokio::test]
+async fn codex_works_on_a_model_that_is_called_in_chat_alone() {
+    let first = [("apply_patch", json!({"input": "*** Begin"})), ("mcp__docs__find", json!({}))];
+    let world = to_chat([Reply::calls_all(first), Reply::text("done")]).start().await;
+    let mut input = json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "fix it"}]}]);
+    let got = send(&world, codex(&input).replace(OPUS, LUNA)).await;
+    let told = events(&got);
+    let last = told.last().expect("events");
+    assert_eq!((got.status, &last["type"]), (200, &json!("response.completed")), "{}", got.text());
+    let output = last["response"]["output"].as_array().expect("items").clone();
+    assert_eq!((&output[0]["type"], &output[0]["input"]), (&json!("custom_tool_call"), &json!("*** Begin")));
+    assert_eq!((&output[1]["name"], &output[1]["namespace"]), (&json!("find"), &json!("mcp__docs")));
+    let results = [
+        json!({"type": "custom_tool_call_output", "call_id": output[0]["call_id"], "output": "ok"}),
+        json!({"type": "function_call_output", "call_id": output[1]["call_id"], "output": "none"}),
+    ];
+    input.as_array_mut().expect("items").extend(output.into_iter().chain(results));
+    let whole = codex(&input).replace(OPUS, LUNA).replace("\"stream\":true", "\"stream\":false");
+    let got = send(&world, whole).await;
+    assert_eq!((got.status, &got.json()["output"][0]["content"][0]["text"]), (200, &json!("done")), "{}", got.text());
+    assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/chat/completions"));
+    settled_as_billed(&world, 2);
+}
+
+#[tokio::test]
+async fn a_client_of_responses_under_a_budget_is_bound_by_what_leaves() {
+    let budget = "teams: { default: { budget: { usd: 10, every: month } } }";
+    let world = to_chat([Reply::text("ok")]).more(budget).start().await;
+    let tools = json!([{"type": "web_search"}]);
+    let got = send(&world, asking(json!({"tools": tools, "max_output_tokens": 100})).replace(OPUS, LUNA)).await;
+    assert_eq!((got.status, got.header("x-farthing-dropped")), (200, "tools.web_search"), "{}", got.text());
+    settled_as_billed(&world, 1);
+}
+
 #[tokio::test]
 async fn why_a_response_ended_is_told_to_clients_of_messages() {
     let calls = || Reply::calls("read", json!({"path": "a"}));
@@ -298,6 +337,9 @@ async fn recorded_streams_are_told_to_clients_of_responses_and_from_it_as_they_w
             let world = to_claude([reply()]).server("cost_comment: off").start().await;
             let include = json!(["reasoning.encrypted_content"]);
             send(&world, asking(json!({"stream": true, "include": include}))).await
+        } else if name.starts_with("chat_") {
+            let world = to_chat([reply()]).server("cost_comment: off").start().await;
+            send(&world, asking(json!({"stream": true})).replace(OPUS, LUNA)).await
         } else if name.starts_with("responses_") {
             let world = Setup::of(crate::support::luna([reply()])).server("cost_comment: off").start().await;
             let body = json!({"model": LUNA, "max_tokens": 1000, "stream": true, "messages": [{"role": "user", "content": "hi"}]});

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use super::*;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
 use crate::ledger::record::{
-    Amended, Broke, CacheLoss, Cause, Comparison, Feedback, KnownTokens, Pricing, Reconciled, Sketch, SketchedTexts,
-    Transfer,
+    Amended, Broke, CacheLoss, Cause, Comparison, Feedback, Kept, KnownTokens, Pricing, Reconciled, Sketch,
+    SketchedTexts, Transfer,
 };
 use crate::ledger::segment::VERSION;
 use crate::reply::usage::{Apart, Calls, WhyUnknown};
@@ -206,6 +206,18 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
                     calls: Calls::of([46, 47, 48, 49]),
                 },
             ),
+        ),
+        (
+            "kept",
+            Record::Kept(Box::new(Kept {
+                id: "resp_1",
+                kind: "response",
+                provider: "openai",
+                team: "data",
+                at_ms: 51,
+                expires_ms: Some(52),
+                is_gone: false,
+            })),
         ),
     ]
 }

@@ -396,6 +396,6 @@ fn an_answer_that_cannot_be_kept_until_its_end_is_none() {
     let event = chunk(json!({"content": "x".repeat(1 << 20)}), Value::Null).to_string();
     let error = (0..=16).find_map(|_| stream.event(event.as_bytes(), None, &mut String::new()).err()).unwrap();
     assert_eq!(error.to_string(), "`output` is larger than can be kept until its end");
-    let mut out = String::new();
-    assert!(stream.fail(("overloaded", "it is too large"), &mut out) && out.starts_with("event: response.failed\n"));
+    let failed = stream.failed("overloaded", "it is too large").unwrap();
+    assert!(failed.starts_with("event: response.failed\n"), "{failed}");
 }

@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::prompt::edits::{Edit, EditName, splice};
+use crate::prompt::view::UsageInStream;
 
 fn view(body: &str) -> View {
     read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))

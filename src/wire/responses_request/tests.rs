@@ -57,17 +57,35 @@ fn what_two_readers_could_read_differently_is_refused() {
 }
 
 #[test]
-fn what_a_provider_keeps_is_named_by_nobody() {
-    for (key, value) in [
-        ("previous_response_id", json!("resp_1")),
-        ("conversation", json!({"id": "conv_1"})),
-        ("prompt", json!({"id": "pmpt_1"})),
-        ("background", json!(true)),
-        ("input", json!([{"type": "item_reference", "id": "msg_1"}])),
-    ] {
+fn what_nobody_makes_through_here_is_named_by_nobody() {
+    for (key, value) in
+        [("prompt", json!({"id": "pmpt_1"})), ("input", json!([{"type": "item_reference", "id": "msg_1"}]))]
+    {
         let body = body(json!({ key: value }));
         assert_eq!(read(body.as_bytes()), Err(BodyError::NotServed(key)), "{body}");
     }
+}
+
+#[test]
+fn what_a_provider_keeps_is_named_and_what_is_kept_is_told() {
+    let named = |view: &View| view.named.iter().map(|named| (named.key, named.id.clone())).collect::<Vec<_>>();
+    let from = view(json!({"previous_response_id": "resp_1", "store": false}));
+    assert_eq!(
+        (named(&from), from.continues, from.stores),
+        (vec![("previous_response_id", "resp_1".to_owned())], true, false)
+    );
+    let from = view(json!({"conversation": {"id": "conv_1"}, "background": true}));
+    assert_eq!((named(&from), from.continues, from.stores), (vec![("conversation", "conv_1".to_owned())], true, true));
+    assert!(from.background);
+    let file = json!({"type": "input_file", "file_id": "file-1"});
+    let from = view(json!({"input": [{"role": "user", "content": [file]}], "previous_response_id": null}));
+    assert_eq!((named(&from), from.continues), (vec![("input", "file-1".to_owned())], false));
+    for wrong in [json!(7), json!({}), json!([])] {
+        let body = body(json!({"previous_response_id": wrong}));
+        let wanted = BodyError::Wrong { key: "previous_response_id", wanted: "the id of an object" };
+        assert_eq!(read(body.as_bytes()), Err(wanted), "{body}");
+    }
+    assert!(read(br#"{"model":"a","previous_response_id":"resp_1"}"#).is_ok(), "nothing need be said to go on");
 }
 
 /// How many user turns there are, and how many results of tools after the last.
