@@ -237,7 +237,7 @@ fn randomness_is_said_as_far_as_the_model_takes_it() {
 fn a_schema_is_carried_to_models_that_take_one() {
     let format =
         json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"z": 1, "a": 2}}}});
-    let (said, _) = claude("claude-opus-4-6", format.clone());
+    let (said, _) = claude("claude-opus-4-6", format);
     assert_eq!(said["output_config"], json!({"format": {"type": "json_schema", "schema": {"z": 1, "a": 2}}}));
     assert_eq!(claude("claude-opus-4-6", json!({"response_format": {"type": "text"}})).0.get("output_config"), None);
 }
@@ -247,7 +247,7 @@ fn a_form_that_a_model_takes_no_schema_for_is_that_of_a_tool_which_must_be_calle
     let schema = json!({"type": "object", "properties": {"z": {"type": "string"}}});
     let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}, "reasoning_effort": "high"});
     let old = terms("anthropic", "claude-opus-4-1");
-    let (said, dropped) = written(Dialect::Chat, Dialect::Messages, &body(format.clone()), &old);
+    let (said, dropped) = written(Dialect::Chat, Dialect::Messages, &body(format), &old);
     assert_eq!(said["tool_choice"], json!({"type": "tool", "name": "fx_format"}));
     assert_eq!((&said["tools"][0]["name"], &said["tools"][0]["input_schema"]), (&json!("fx_format"), &schema));
     assert_eq!(
