@@ -21,7 +21,8 @@ fn responded(from: Dialect, events: &[Value], last: &str) -> Vec<Value> {
         assert_eq!((&data["type"], &data["sequence_number"]), (&json!(name), &json!(number)));
         data
     };
-    out.split_terminator("\n\n").enumerate().map(read).collect()
+    // Comments are no events.
+    out.split_terminator("\n\n").filter(|event| !event.starts_with(':')).enumerate().map(read).collect()
 }
 
 /// Each event in short: its kind, its places, and what it says.
