@@ -35,7 +35,6 @@ use crate::cost::{Book, Price};
 use crate::ids::AttemptId;
 use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
-use crate::limits::NAME_BYTES_MAX;
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Note, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent};
@@ -44,7 +43,6 @@ use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
 use crate::translate::Dropped;
 use crate::wire::errors::Code;
-use crate::wire::responses_reply;
 
 use accounts::Accounts;
 use attempt::{Attempt, Settled};
@@ -269,13 +267,6 @@ impl Meter {
         }
     }
 
-    /// Takes note of a response that the provider keeps, before its id goes to the client: it belongs to the team.
-    pub fn keep(&self, json: &[u8]) {
-        let Some(target) = self.last_target.as_ref().filter(|_| self.call.view.stores) else { return };
-        let Some(id) = responses_reply::kept(json).filter(|id| id.len() <= NAME_BYTES_MAX) else { return };
-        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id));
-    }
-
     /// The first byte of the answer goes to the client.
     pub fn first_byte(&mut self) {
         self.first_byte.get_or_insert_with(|| self.call.arrived.elapsed());
@@ -344,14 +335,6 @@ impl Meter {
     /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
     pub fn counted(&mut self, http_status: u16) {
         self.close_without_attempt("counted", http_status);
-    }
-
-    /// Closes a request that was passed on as it came, and settles what it was charged for, if it was.
-    pub fn passed(&mut self, http_status: u16) {
-        match self.open.is_some() {
-            true => drop(self.complete(http_status)),
-            false => self.close_without_attempt("passed", http_status),
-        }
     }
 
     fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {

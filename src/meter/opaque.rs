@@ -12,8 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
+use crate::limits::NAME_BYTES_MAX;
 use crate::providers::inbound::Arriving;
 use crate::wire::errors::Code;
+use crate::wire::responses_reply;
 
 /// The provider's answer broke off, and so must ours: nothing in it could say so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -50,6 +52,23 @@ impl Opaque {
         self.meter.broke(code);
         self.meter.refused(code, self.status);
         Poll::Ready(Some(Err(Torn)))
+    }
+}
+
+impl Meter {
+    /// Closes a request that was passed on as it came, and settles what it was charged for, if it was.
+    pub fn passed(&mut self, http_status: u16) {
+        match self.open.is_some() {
+            true => drop(self.complete(http_status)),
+            false => self.close_without_attempt("passed", http_status),
+        }
+    }
+
+    /// Takes note of a response that the provider keeps, before its id goes to the client: it belongs to the team.
+    pub fn keep(&self, json: &[u8]) {
+        let Some(target) = self.last_target.as_ref().filter(|_| self.call.view.stores) else { return };
+        let Some(id) = responses_reply::kept(json).filter(|id| id.len() <= NAME_BYTES_MAX) else { return };
+        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id));
     }
 }
 
