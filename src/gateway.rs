@@ -22,6 +22,7 @@ pub mod standings;
 pub mod state;
 mod timing;
 mod translating;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -57,6 +58,7 @@ use refusals::{failed_reply, keep_at, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
+use ways::way;
 
 /// Everything that requests pass through.
 pub struct Gateway {
@@ -304,6 +306,7 @@ impl Gateway {
                 Err(error) => return Outcome::Denied { error, meter },
             };
             let mut outbound = row.finish(worded, &call, funds.output_limit);
+            outbound.access = way(&call.facts, (row, target), &attempts);
             meter.fund(funds);
             let (attempt, sent) = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
@@ -323,6 +326,7 @@ impl Gateway {
             match read {
                 Ok(outcome) => {
                     self.health.succeeded(target);
+                    row.accesses().succeeded(outbound.access, &target.model);
                     return outcome;
                 }
                 Err(failed) => (meter, failure) = *failed,
@@ -331,6 +335,10 @@ impl Gateway {
             let ill = failure.is_ill_health() && !timing.was_ended_by_caller(&failure);
             if ill && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
                 self.accounts.log.event("circuit_opened", &serde_json::json!({ "target": target.to_string() }));
+            }
+            let another_way = self.goes_another_way((row, target), outbound.access, &failure, &mut attempts);
+            if another_way && Instant::now() < timing.deadline {
+                continue;
             }
             match after(&failure, attempts.tries(), row.dispatch(), fastrand::f64()) {
                 Next::Retry(pause) if Instant::now() + pause < timing.deadline => tokio::time::sleep(pause).await,
@@ -394,7 +402,7 @@ impl Gateway {
                 let json = match (json, translated) {
                     (Ok(json), Some((translated, held))) => {
                         headers = translating::headers(headers, outbound.dialect, meter.call());
-                        Box::pin(translating::retell(json, held, translated, &mut meter)).await
+                        Box::pin(translating::retell((json, held), translated, &mut meter)).await
                     }
                     (json, _) => json,
                 };

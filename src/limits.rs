@@ -106,6 +106,16 @@ pub const REPLY_BYTES_MAX: usize = 16 << 20;
 pub const EMBEDDINGS_BYTES_MAX: usize = 160 << 20;
 /// A whole reply is read on the threads that serve up to this size, in bytes: that takes about a millisecond.
 pub const READ_AT_ONCE_BYTES_MAX: usize = 1 << 20;
+/// How long a provider's key rests that is not valid or has no money, the first time; twice as long each further time.
+pub const DEAD_KEY_REST: Duration = Duration::from_secs(5 * 60);
+/// The longest that one rests.
+pub const DEAD_KEY_REST_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a provider's key rests at least for a model for which it is limited.
+pub const LIMITED_KEY_REST: Duration = Duration::from_secs(1);
+/// The longest that one rests, whatever wait is asked for.
+pub const LIMITED_KEY_REST_MAX: Duration = Duration::from_secs(10 * 60);
+/// Most models for which it is remembered of one key that it rests.
+pub const RESTING_MODELS_MAX: usize = 256;
 /// Largest error body of a provider that is read and passed on, in bytes.
 pub const PROVIDER_ERROR_BYTES_MAX: usize = 1 << 20;
 /// Longest name taken from a header or from metadata, in bytes; longer ones are cut at a character.
@@ -138,6 +148,8 @@ pub const SKETCH_WAITING_BYTES_MAX: usize = 4 << 20;
 pub const SKETCH_GATHER: Duration = Duration::from_millis(20);
 /// Of how many bytes of bodies, in each such time, sketches are drawn though their requests have ended meanwhile; further ones have none.
 pub const SKETCH_LATE_BYTES: usize = 16 << 10;
+/// More requests than this in such a time are a flood, of which a quarter of those bytes is enough.
+pub const SKETCH_FLOOD: usize = 64;
 /// Longest name of a model that a client may ask for, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// Most messages whose token counts are remembered, at 24 bytes each and a little more.

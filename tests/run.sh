@@ -3,6 +3,7 @@
 # the inputs that fuzzing starts from, and the container's file system.
 #
 #   tests/run.sh              on a fresh Debian with the Rust toolchain alone, or anywhere later
+#   tests/run.sh --clients    instead of all that, coding agents at work through the gateway; they are large
 #   tests/run.sh --fuzz       instead of all that, ten minutes of fuzzing for each of the six targets
 #   tests/run.sh --soak       instead of all that, mixed load for ten minutes, or for FARTHING_SOAK_SECONDS
 #
@@ -15,6 +16,7 @@ target=${CARGO_TARGET_DIR:-target}
 python=$target/sdk-python
 python_previous=$target/sdk-python-previous
 node=$target/sdk-node
+agents=$target/agents
 
 started=$(date +%s)
 
@@ -55,12 +57,22 @@ install_packages() {
 
 # Makes the environment $1 from the pinned list $2.
 install_python() {
-    cmp -s "$2" "$1/installed.txt" && "$1/bin/python" -c 'import openai, pytest' && return
+    cmp -s "$2" "$1/installed.txt" && "$1/bin/python" -c 'import anthropic, openai, pytest' && return
     rm -rf "$1" &&
         python3 -m venv "$1" &&
         "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$2" &&
         "$1/bin/python" -m pip --disable-pip-version-check check &&
         cp "$2" "$1/installed.txt"
+}
+
+# Coding agents, with a binary of its own each.
+install_agents() {
+    cmp -s tests/clients/agents/package-lock.json "$agents/installed.json" && return
+    rm -rf "$agents" &&
+        mkdir -p "$agents" &&
+        cp tests/clients/agents/package.json tests/clients/agents/package-lock.json "$agents" &&
+        (cd "$agents" && npm ci --no-audit --no-fund --loglevel=error) &&
+        cp tests/clients/agents/package-lock.json "$agents/installed.json"
 }
 
 install_node() {
@@ -78,6 +90,21 @@ install_node() {
 
 case ${1-} in
 '') ;;
+--clients)
+    begin "Debian packages"
+    install_packages || fail
+    begin "Node"
+    install_node || fail
+    begin "coding agents"
+    install_agents || fail
+    begin "coding agents at work"
+    FARTHING_TEST_AGENTS=$(cd "$agents/node_modules" && pwd)
+    PATH=$(cd "$node/node_modules/.bin" && pwd):$PATH
+    export FARTHING_TEST_AGENTS PATH
+    cargo test --test it clients::agents || fail
+    begin "everything passed"
+    exit
+    ;;
 --fuzz)
     begin "Debian packages"
     install_packages || fail
@@ -95,7 +122,7 @@ case ${1-} in
     exit
     ;;
 *)
-    echo "unknown argument \`$1\`; wanted \`--fuzz\`, \`--soak\` or none" >&2
+    echo "unknown argument \`$1\`; wanted \`--clients\`, \`--fuzz\`, \`--soak\` or none" >&2
     exit 2
     ;;
 esac
@@ -103,13 +130,13 @@ esac
 begin "Debian packages"
 install_packages || fail
 
-begin "the SDK for Python"
+begin "SDKs and agents for Python"
 install_python "$python" tests/sdk/requirements.txt || fail
 
-begin "the SDK for Python, its previous major"
+begin "SDKs for Python, their previous majors"
 install_python "$python_previous" tests/sdk/requirements-previous.txt || fail
 
-begin "the SDK for Node"
+begin "SDKs for Node"
 install_node || fail
 
 begin "cargo fmt --check"

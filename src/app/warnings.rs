@@ -58,17 +58,15 @@ fn of_mirror(config: &Config, warnings: &mut Vec<String>) {
 }
 
 fn of_providers(config: &Config, warnings: &mut Vec<String>) {
-    for row in &config.providers {
+    for (row, access) in config.providers.iter().flat_map(|row| row.accesses.iter().map(move |access| (row, access))) {
+        let url = &access.base_url;
         let is_local =
-            row.base_url.host().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
-        if row.key.is_some() && row.base_url.scheme_str() == Some("http") && !is_local {
+            url.host().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
+        if !access.credential.is_none() && url.scheme_str() == Some("http") && !is_local {
             warnings.push(format!("`{}` is called over `http`, so its key travels in clear", row.id));
         }
-        if row.path_prefix().is_empty() {
-            warnings.push(format!(
-                "`{}`: the base URL `{}` has no path; most providers' end in `/v1`",
-                row.id, row.base_url
-            ));
+        if access.path_prefix().is_empty() && row.preset.is_none() {
+            warnings.push(format!("`{}`: the base URL `{url}` has no path; most providers' end in `/v1`", row.id));
         }
     }
 }

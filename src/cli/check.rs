@@ -1,5 +1,8 @@
 //! `farthing check`: everything that can be known about a configuration and its policies without starting it.
 
+mod live;
+mod providers;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +24,8 @@ use crate::problem::Problem;
 use crate::server::{KeyRing, tls};
 use crate::task::Tier;
 
+use providers::Told;
+
 #[derive(Args)]
 pub struct Arguments {
     /// The configuration; else FARTHING_CONFIG, else ./farthing.yaml, else OPENAI_API_KEY alone
@@ -30,7 +35,8 @@ pub struct Arguments {
     /// that is checked
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Connect as well: to the ledger's mirror
+    /// Connect as well: to the ledger's mirror, and to providers, one call for each key; where one lists no models
+    /// that is an answer of one token, which the ledger does not have
     #[arg(long)]
     live: bool,
     /// How to print
@@ -79,16 +85,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments.format {
         Format::Json => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            say!("{}", json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings }));
+            let rows = config.iter().flat_map(|(config, book)| config.providers.iter().map(|row| Told::of(row, book)));
+            let rows: Vec<_> = rows.map(|told| told.json()).collect();
+            let told = json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings, "providers": rows, "answered": answered });
+            say!("{told}");
         }
         Format::Table => {
             if ok {
                 say!("{source}: ok");
-                config.iter().for_each(|(config, _)| describe(config, &keys));
+                config.iter().for_each(|(config, book)| describe(config, book, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
-                answered.iter().for_each(|line| say!("  {line}"));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
             }
+            answered.iter().for_each(|line| say!("  {line}"));
             print_problems(&problems);
         }
     }
@@ -126,6 +135,18 @@ impl Checked {
                 Err(problem) => problems.push(problem),
             },
             None => self.policies.extend(Set::builtin().policies().iter().cloned()),
+        }
+        if let Some(book) = &book
+            && self.is_live
+            && problems.is_empty()
+        {
+            match live::ask(&config, book) {
+                Ok((good, bad)) => {
+                    self.answered.extend(good);
+                    problems.extend(bad.into_iter().map(|why| Problem::of_file(source, why)));
+                }
+                Err(why) => problems.push(Problem::of_file(source, why)),
+            }
         }
         if let Some(book) = book {
             self.warnings.extend(warnings(&config, &book, jiff::Timestamp::now()));
@@ -219,10 +240,10 @@ fn describe_terms(config: &Config, keys: &KeyRing) {
     keys.iter().for_each(|key| told(&format!("key {}", key.id), &key.terms));
 }
 
-fn describe(config: &Config, keys: &KeyRing) {
+fn describe(config: &Config, book: &Book, keys: &KeyRing) {
     for row in &config.providers {
-        let key = if row.key.is_some() { "with a key" } else { "without a key" };
-        say!("  provider {}: {} {key}", row.id, row.base_url);
+        let told = Told::of(row, book);
+        told.lines().for_each(|line| say!("  {line}"));
     }
     for tier in Tier::ALL {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();

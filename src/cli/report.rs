@@ -2,6 +2,7 @@
 //!
 //! Reading is `ledger::rollup`'s, grouping and writing `report`'s; here are the arguments and the words for people.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,10 +14,13 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::{counted, fail, find_config, mirror, print_problems};
+use crate::app::read_book;
 use crate::config::{self, Team};
+use crate::cost::{Book, fees_of};
 use crate::ledger::reads::Reads;
 use crate::ledger::{LedgerError, losses, open_current, rollup, statements};
 use crate::money::NanoUsd;
+use crate::reply::usage::Calls;
 use crate::report::causal::{Effect, Interval, effects};
 use crate::report::focus::{self, Charge};
 use crate::report::forecast::{Ceiling, Month, Outlooks};
@@ -33,8 +37,9 @@ a column of its own. `estimated` is the part of the cost whose tokens no provide
 what it stands. `saved` is against what the client asked for, `provider_cache` what the provider's own
 cache took off, which is no part of it. `overhead` is the part of the cost that Farthing caused by
 itself, `net saved` what is left without it. `adjusted` is what re-rating booked on top; `transfer` what
-cache hits are charged at. `charged` is the cost with both, and what statements come to; a table has
-these where there are any. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
+cache hits are charged at. `charged` is the cost with both, and what statements come to. `refused` are the
+requests that ended in an error before anything had left; sound and images are parts of input and output;
+`fees` is the part of the cost that calls of providers' tools made. A table has these where there are any. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
 
 By: team, project, pipeline, key, user, prompt, model, provider, tier, task, cause, cache_loss, session,
 day, week, month.
@@ -163,7 +168,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         },
         (false, None) => None,
     };
-    let known = Known { teams: &teams, vendors: &books.vendor_of };
+    // Only calls of tools are priced here, and few have any. What the book does not know is told as unknown.
+    let book = LazyCell::new(|| read_book(books.prices.as_deref()).unwrap_or_else(|_| Book::builtin().clone()));
+    let fees = |version: &str, calls: Calls, discount_ppm: u32| fees_of(book.of_version(version)?, calls, discount_ppm);
+    let known = Known { teams: &teams, vendors: &books.vendor_of, fees: &fees };
     let told = match mirror {
         Some(target) => mirror::open(&target).and_then(|views| asked.told(&views, arguments, &known)),
         None => {
@@ -188,6 +196,8 @@ struct Known<'a> {
     teams: &'a [Team],
     /// By provider row.
     vendors: &'a BTreeMap<String, String>,
+    /// What calls of tools cost.
+    fees: &'a rollup::Fees<'a>,
 }
 
 /// What is wanted, with its days.
@@ -212,11 +222,11 @@ impl<'z> Asked<'z> {
             return self.cache_loss(views, arguments.format);
         }
         if arguments.format == Format::Focus {
-            return self.focus(views, of.vendors);
+            return self.focus(views, of);
         }
         let by = if arguments.by.is_empty() { &[By::Team][..] } else { &arguments.by };
-        let report = Report::of(by, self.lines(views, by, self.since, self.until)?, self.zone);
-        let forecast = if arguments.forecast { Some(self.forecast(views, by, of.teams)?) } else { None };
+        let report = Report::of(by, self.lines(views, by, (self.since, self.until), of)?, self.zone);
+        let forecast = if arguments.forecast { Some(self.forecast(views, by, of)?) } else { None };
         Ok(match arguments.format {
             Format::Json => {
                 let mut told = report.json();
@@ -240,9 +250,17 @@ impl<'z> Asked<'z> {
         })
     }
 
-    fn lines(&self, views: &impl Reads, by: &[By], first: Date, last: Date) -> Result<Vec<Line>, LedgerError> {
+    fn lines(
+        &self,
+        views: &impl Reads,
+        by: &[By],
+        (first, last): (Date, Date),
+        of: &Known<'_>,
+    ) -> Result<Vec<Line>, LedgerError> {
         let beyond = last.saturating_add(Span::new().days(1));
-        let mut lines = rollup::lines(views, by, midnight(first, self.zone), midnight(beyond, self.zone), self.zone)?;
+        let (since_ms, until_ms) = (midnight(first, self.zone), midnight(beyond, self.zone));
+        let mut lines = rollup::lines(views, by, since_ms, until_ms, self.zone)?;
+        lines.extend(rollup::lines_beside(views, by, (since_ms, until_ms), None, of.fees)?);
         lines.extend(statements::adjusted(views, by, (first, last), self.zone)?);
         Ok(lines)
     }
@@ -271,12 +289,15 @@ impl<'z> Asked<'z> {
         })
     }
 
-    fn focus(&self, views: &impl Reads, vendor_of: &BTreeMap<String, String>) -> Result<String, LedgerError> {
+    fn focus(&self, views: &impl Reads, of: &Known<'_>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
-        let mut lines = self.lines(views, &by, self.since, self.until)?;
+        let mut lines = self.lines(views, &by, (self.since, self.until), of)?;
         let beyond = self.until.saturating_add(Span::new().days(1));
         let [since_ms, until_ms] = [self.since, beyond].map(|day| midnight(day, self.zone));
-        let apart = rollup::lines_by_service_tier(views, &by, since_ms, until_ms)?;
+        let mut apart = rollup::lines_by_service_tier(views, &by, since_ms, until_ms)?;
+        for (tier, lines) in &mut apart {
+            lines.extend(rollup::lines_beside(views, &by, (since_ms, until_ms), Some(tier), of.fees)?);
+        }
         // What stands in a row of its own is taken out of the others.
         lines.extend(apart.iter().flat_map(|(_, lines)| lines).map(|line| {
             let mut figures = Figures::default();
@@ -291,7 +312,7 @@ impl<'z> Asked<'z> {
             let [day, team, project, model] = row.names.as_slice() else { return None };
             let provider = model.split_once('/').map_or("", |(provider, _)| provider);
             // A row of which the configuration knows no longer is called what it was.
-            let vendor = vendor_of.get(provider).map_or(provider, String::as_str);
+            let vendor = of.vendors.get(provider).map_or(provider, String::as_str);
             let (day, figures) = (day.parse().ok()?, &row.figures);
             Some(Charge { day, team, project, model, vendor, service_tier: tier, figures })
         });
@@ -299,12 +320,12 @@ impl<'z> Asked<'z> {
     }
 
     /// Of the month of the last day, by its days that are over: of all, and of each name that the report tells apart.
-    fn forecast(&self, views: &impl Reads, by: &[By], teams: &[Team]) -> Result<Outlooks, LedgerError> {
+    fn forecast(&self, views: &impl Reads, by: &[By], of: &Known<'_>) -> Result<Outlooks, LedgerError> {
         let month = Month::of(self.until, rollup::first_ms(views)?, self.now_ms, self.zone);
         let named: Vec<By> = by.iter().copied().filter(|by| !by.is_time() && *by != By::Cause).collect();
         let by_day: Vec<By> = named.iter().copied().chain([By::Day]).collect();
-        let lines = self.lines(views, &by_day, month.first, month.last())?;
-        Ok(Outlooks::of(month, &named, &lines, self.zone, |names| ceiling(&named, names, teams)))
+        let lines = self.lines(views, &by_day, (month.first, month.last()), of)?;
+        Ok(Outlooks::of(month, &named, &lines, self.zone, |names| ceiling(&named, names, of.teams)))
     }
 }
 

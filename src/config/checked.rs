@@ -16,6 +16,7 @@ pub use crate::plan::{ModelRef, Tiers};
 use crate::problem::Place;
 use crate::task::Tier;
 
+pub use super::access::{Access, AfterCut, AwsKeys, Credential, ServiceAccount};
 use super::secrets::MirrorReference;
 
 /// Everything that `farthing.yaml` and the environment decide.
@@ -162,18 +163,22 @@ pub struct ProviderConfig {
     pub id: ProviderId,
     /// The first half of its models' price-book keys; defaults to the row's name.
     pub vendor: String,
-    /// The language that it is called in.
+    /// The preset that fills it, if one does.
+    pub preset: Option<&'static str>,
+    /// The language of its protocol.
     pub dialect: Dialect,
-    /// Scheme, host, port and path prefix without a trailing slash, such as `https://api.openai.com/v1`.
-    pub base_url: http::Uri,
-    /// The credential, resolved.
-    pub key: Option<Secret>,
+    /// The languages that it is called in.
+    pub speaks: Vec<Dialect>,
+    /// The ways into it, one at least.
+    pub accesses: Vec<Access>,
     /// Which bare model names it serves.
     pub models: Vec<GlobMatcher>,
     /// Price reduction in millionths: 15 % is 150,000.
     pub discount_ppm: u32,
     /// Whether usage may be asked for by an edit of the request.
     pub metering: Metering,
+    /// What is billed of a stream that was left.
+    pub after_cut: AfterCut,
     /// Retries, timeouts and the circuit, after the row's overrides.
     pub dispatch: Dispatch,
     /// Headers added to every call.
@@ -181,11 +186,9 @@ pub struct ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// The path that goes in front of an endpoint's, such as `/v1`; empty where the base URL has none.
-    ///
-    /// A [`http::Uri`] without a path prints and answers `/`, so that joining by hand doubles the slash.
-    pub fn path_prefix(&self) -> &str {
-        self.base_url.path().trim_end_matches('/')
+    /// The first way into it.
+    pub fn access(&self) -> &Access {
+        self.accesses.first().expect("a row has a way in")
     }
 }
 
@@ -196,6 +199,8 @@ pub enum Metering {
     Inject,
     /// Send identical bytes; rows without usage are marked estimated.
     Observe,
+    /// Send identical bytes: the provider reports usage in every stream.
+    Reported,
 }
 
 /// How calls to one provider are made.

@@ -4,11 +4,14 @@
 //! problems; nothing downstream sees the written shape. [`models`] says which provider rows an exact
 //! model name leads to. Prices are read by `cost`; watching files for changes is `app`'s work.
 
+pub mod access;
 mod check;
 mod checked;
 mod findings;
+mod google;
 pub mod models;
 pub mod policies;
+pub mod presets;
 mod secrets;
 mod syntax;
 #[cfg(test)]

@@ -29,6 +29,22 @@ impl References<'_> {
     /// A whole message about `key`, if the text is no reference, leads nowhere, or leads to
     /// something that cannot travel in a header.
     pub(super) fn resolve(&self, key: &str, text: &str) -> Result<Secret, String> {
+        let (origin, value) = self.text(key, text)?;
+        if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || value.trim() != value {
+            return Err(format!(
+                "`{key}`: {origin} holds a line break, surrounding space or other characters that no header can \
+                 carry; wanted printable ASCII"
+            ));
+        }
+        Ok(Secret::new(value))
+    }
+
+    /// What a reference leads to, of whatever characters, and where that is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resolve`], but for what no header can carry.
+    pub(super) fn text(&self, key: &str, text: &str) -> Result<(String, String), String> {
         let (origin, value) = if let Some(name) = text.strip_prefix("env:") {
             self.variable(key, name)?
         } else if let Some(path) = text.strip_prefix("file:") {
@@ -42,13 +58,7 @@ impl References<'_> {
         if value.is_empty() {
             return Err(format!("`{key}`: {origin} is empty; wanted a secret"));
         }
-        if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || value.trim() != value {
-            return Err(format!(
-                "`{key}`: {origin} holds a line break, surrounding space or other characters that no header can \
-                 carry; wanted printable ASCII"
-            ));
-        }
-        Ok(Secret::new(value))
+        Ok((origin, value))
     }
 
     fn variable(&self, key: &str, name: &str) -> Result<(String, String), String> {

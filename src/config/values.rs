@@ -154,6 +154,15 @@ pub(super) fn base_url(text: &str) -> Result<http::Uri, Wanted> {
     }
 }
 
+/// A part of a preset's base URL: a label of a host name, or a segment of a path, that changes nothing around it.
+pub(super) fn url_part(text: &str) -> Result<String, Wanted> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty() || text.len() > 63 || !text.bytes().all(fits) || text.starts_with('-') || text.ends_with('-') {
+        return Err("lower-case letters, digits and `-`, such as `us-east-1`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A host name without scheme and port, in lower case.
 pub(super) fn host(text: &str) -> Result<String, Wanted> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';

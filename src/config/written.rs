@@ -80,15 +80,48 @@ pub(super) struct Cors {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Provider {
+    pub preset: Field<String>,
     pub protocol: Field<String>,
     pub base_url: Field<String>,
+    pub region: Field<String>,
+    pub resource: Field<String>,
+    pub project: Field<String>,
+    pub location: Field<String>,
     pub key: Field<String>,
+    pub auth: Field<String>,
+    pub aws: Field<Aws>,
+    pub keys: Field<Vec<Spanned<Option<KeyOfRow>>>>,
+    pub speaks: Field<Texts>,
     pub models: Field<Texts>,
     pub vendor: Field<String>,
     pub discount: Field<String>,
     pub metering: Field<String>,
+    pub after_cut: Field<String>,
     pub dispatch: Option<Dispatch>,
     pub headers: Option<Rows<Spanned<String>>>,
+}
+
+/// One entry of `keys:` of a provider row.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct KeyOfRow {
+    pub key: Field<String>,
+    pub aws: Field<Aws>,
+    pub weight: Field<String>,
+    pub base_url: Field<String>,
+    pub region: Field<String>,
+    pub resource: Field<String>,
+    pub project: Field<String>,
+    pub location: Field<String>,
+}
+
+/// `aws:` of a provider row.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Aws {
+    pub access_key_id: Field<String>,
+    pub secret_access_key: Field<String>,
+    pub session_token: Field<String>,
 }
 
 /// `tiers:`

@@ -5,7 +5,7 @@
 //! `None`: callers count that and never take it for zero.
 
 use crate::money::{NanoUsd, PicoUsd, PicoUsdPerToken};
-use crate::reply::usage::{Apart, ServiceTier, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, Calls, ServiceTier, Usage, WhyUnknown};
 
 use super::price::{Price, Rates, Terms};
 
@@ -32,6 +32,14 @@ pub fn cost_of(price: &Price, usage: &Usage, tier: ServiceTier, discount_ppm: u3
     let sum = add_output(sum, rates, &text).ok_or(WhyUnknown::OutputRate)?;
     let sum = metered.fees.add(sum, usage.apart.calls).ok_or(WhyUnknown::Fees)?;
     Ok(round(sum, discount_ppm))
+}
+
+/// The part of a cost that calls of the provider's tools make, less `discount_ppm` millionths. `None`: a fee is unknown.
+pub fn fees_of(price: &Price, calls: Calls, discount_ppm: u32) -> Option<NanoUsd> {
+    match &price.terms {
+        Terms::Free => Some(NanoUsd::ZERO),
+        Terms::Metered(metered) => Some(round(metered.fees.add(PicoUsd::default(), calls)?, discount_ppm)),
+    }
 }
 
 /// The most tokens that a request can be billed for.

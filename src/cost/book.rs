@@ -167,6 +167,15 @@ impl Book {
         Some(price.at(u16::from(utc.hour().unsigned_abs()) * 60 + u16::from(utc.minute().unsigned_abs())))
     }
 
+    /// The price of a version that a row of the ledger names; `None`: the book has it no longer, or the provider stated it.
+    pub fn of_version(&self, version: &str) -> Option<&Price> {
+        let (vendor, model) = version.split('@').next()?.split_once('/')?;
+        let of_model = self.rows_of(vendor).filter(|(name, _)| *name == model).map(|(_, price)| price);
+        let prices =
+            of_model.flat_map(|price| std::iter::once(price).chain(price.hours.iter().map(|(_, price)| price)));
+        prices.map(|price| &**price).find(|price| price.version == version)
+    }
+
     /// The rows of one vendor as model and price, in no particular order of models; a model's rows ascend by date.
     pub fn rows_of(&self, vendor: &str) -> impl Iterator<Item = (&str, &Arc<Price>)> {
         let written = self.written.get(vendor);

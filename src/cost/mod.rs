@@ -17,7 +17,7 @@ mod parse;
 mod price;
 mod write;
 
-pub use arithmetic::{Most, cost_of, upper_bound};
+pub use arithmetic::{Most, cost_of, fees_of, upper_bound};
 pub use book::{Book, Row, Rows};
 pub use changes::{Change, Figure, change, figures};
 pub use fees::Fees;

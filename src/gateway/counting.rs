@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::refusals::{failed_reply, status_of};
 use super::timing::Timing;
+use super::ways::way;
 use super::{Decision, Gateway, Reply, ReplyBody, translating};
 use crate::call::{Call, Surface};
 use crate::config::Key;
@@ -72,7 +73,8 @@ impl Gateway {
                 }
             }
             ordinal += 1;
-            let outbound = row.prepare(&call, target, None);
+            let mut outbound = row.prepare(&call, target, None);
+            outbound.access = way(&facts, (row, target), &attempts);
             let edits = outbound.edits.clone();
             let timing = Timing::new(row, &meter);
             match asked(row, outbound, (&call, AttemptId { request: facts.id, ordinal }), timing).await {

@@ -26,7 +26,7 @@ use crate::meter::holds::{Hold, Running};
 use crate::money::NanoUsd;
 use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
-use crate::prompt::view::Attachments;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Row, Worded};
 use crate::telemetry::log::now_ms;
 use crate::tokens;
@@ -153,29 +153,29 @@ impl Gateway {
         purse: &Purse,
     ) -> Result<Funds, ApiError> {
         let price = meter.price(row, target);
-        let view = &call.facts.view;
+        let view = worded.view(call);
         let given = worded.given_limit();
         let own_limit = given.or_else(|| limit_of(view, price.as_deref()));
         let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
-        let mut funds = Funds::unlimited((&call.facts, worded.bytes()), row, price, cut.or(given));
+        let mut funds = Funds::unlimited((view, worded.bytes()), row, price, cut.or(given));
         funds.output_limit = cut;
         if purse.charges.is_empty() {
             return Ok(funds);
         }
         // Apart, so that whoever has no budget does not carry all of its steps around.
-        Box::pin(self.hold_money((call, worded.text(call)), (row, target), funds, own_limit, purse)).await
+        Box::pin(self.hold_money((call, worded), (row, target), funds, own_limit, purse)).await
     }
 
     /// The part of it that is about money: `own_limit` is what client or model allow an answer.
     async fn hold_money(
         &self,
-        (call, text): (&Call, &Bytes),
+        (call, worded): (&Call, &Worded),
         (row, target): (&Row, &ModelRef),
         mut funds: Funds,
         own_limit: Option<u64>,
         purse: &Purse,
     ) -> Result<Funds, ApiError> {
-        let view = &call.facts.view;
+        let (view, text) = (worded.view(call), worded.text(call));
         let Some(price) = funds.price.clone() else {
             self.refuse(purse, Code::UnpricedModel, (row, target))?;
             funds.hold = self.watch(call, purse, NanoUsd::ZERO).await;
@@ -233,7 +233,7 @@ impl Gateway {
             }
         };
         if lowered || funds.bounds.cost.is_some_and(|cost| hold.amount < cost) {
-            let fitting = largest_limit(&funds.bounds, &price, call, hold.amount, least_limit);
+            let fitting = largest_limit(&funds.bounds, &price, view, hold.amount, least_limit);
             funds.output_limit = Some(fitting);
             funds.bounds = funds.bounds.with_output_limit(&price, view, fitting);
         }
@@ -400,8 +400,7 @@ impl Gateway {
 const OPEN_END_TOKENS: u64 = 16_384;
 
 /// The largest limit an answer, at least `least`, whose bound is within `amount`.
-fn largest_limit(bounds: &Bounds, price: &Price, call: &Call, amount: NanoUsd, least: u64) -> u64 {
-    let view = &call.facts.view;
+fn largest_limit(bounds: &Bounds, price: &Price, view: &View, amount: NanoUsd, least: u64) -> u64 {
     let fits = |limit| bounds.with_output_limit(price, view, limit).cost.is_some_and(|cost| cost <= amount);
     let (mut low, mut high) = (least, bounds.output.unwrap_or(least) / view.answers_expected());
     while low < high {

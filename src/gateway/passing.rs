@@ -91,7 +91,7 @@ impl Gateway {
         let (mut id, mut sent) = (AttemptId { request: facts.id, ordinal: 1 }, Sent::default());
         if is_charged {
             let price = meter.price(row, &target);
-            meter.fund(Funds::unlimited((&facts, outbound.bytes()), row, price, None));
+            meter.fund(Funds::unlimited((&facts.view, outbound.bytes()), row, price, None));
             (id, sent) = match meter.begin(row, &target, &outbound) {
                 Ok(begun) => begun,
                 Err(_) => return unwritten(meter),

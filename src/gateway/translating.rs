@@ -17,6 +17,7 @@ use crate::meter::Meter;
 use crate::meter::passing::Passing;
 use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Failure, Row, Translated};
 use crate::translate::{self, Caching, Terms, Told, Untranslatable, Written, stream::UsageChunk};
 use crate::wire::errors::{ApiError, Code};
@@ -44,13 +45,16 @@ impl Gateway {
         let of_model = meter.price(row, target).and_then(|price| price.limits.output);
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
+        let is_told = usage == UsageChunk::Asked || row.reports_unasked();
+        let caches = dialect == Dialect::Messages && row.vendor() == "anthropic" && goes_on(call);
+        let caching = if caches { Caching::Automatic } else { Caching::AsMarked };
         let mut held = call.held.another();
         let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
         held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
         let (row, target, body) = (Arc::clone(row), target.clone(), call.body.clone());
         let write = move || {
             let (vendor, model) = (row.vendor(), target.model.as_str());
-            let terms = Terms { vendor, model, output_limit, caching: Caching::AsMarked, usage };
+            let terms = Terms { vendor, model, output_limit, caching, usage };
             translate::request(from, dialect, &body, &terms).map_err(|error| untranslatable(&error, &target))
         };
         let Written { body, dropped } =
@@ -61,12 +65,28 @@ impl Gateway {
         Ok(Arc::new(Translated {
             dialect,
             body: held.around(body.into()),
-            request: call.body.clone(),
             dropped,
             given_limit: is_given.then_some(output_limit),
-            usage_expected: !view.stream || dialect != Dialect::Chat || usage == UsageChunk::Asked,
+            caches,
+            request: if from == Dialect::Responses { call.body.clone() } else { Bytes::new() },
+            view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
+            usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
     }
+}
+
+/// Nobody translates a tool that a provider runs: those that are not refused are left out.
+fn without_server_tools(view: &View) -> Box<View> {
+    let attachments = Attachments { server_tools: 0, ..view.attachments };
+    Box::new(View { attachments, ..view.clone() })
+}
+
+/// Whether a conversation will probably be continued, so that what Anthropic caches of it is read again: it has tools, or has
+/// been continued. Whoever places markers is left to it.
+fn goes_on(call: &Call) -> bool {
+    let view = &call.facts.view;
+    let has_marks = memchr::memmem::find(&call.body, b"\"cache_control\"").is_some();
+    !has_marks && (view.outline.tools_at.is_some() || view.messages > 2)
 }
 
 /// Does what may hold a thread for long where nobody waits for it, in one of the places for that.
@@ -96,21 +116,24 @@ fn untranslatable(error: &Untranslatable, target: &ModelRef) -> ApiError {
 pub(super) fn passing(passing: Passing, translated: &Translated, meter: &Meter) -> Result<Passing, Untranslatable> {
     let call = meter.call();
     let to = call.surface.errors();
-    passing.said_in(to, &told(&translated.request, meter), call)
+    let told = Told { request: &translated.request, created_seconds: seconds(call), usage: meter.usage() };
+    passing.said_in(to, &told, call)
 }
 
 /// Says a whole answer in the client's dialect, and takes note of what is left out.
 pub(super) async fn retell(
-    json: Bytes,
-    mut held: HeldBytes,
+    (json, mut held): (Bytes, HeldBytes),
     translated: &Translated,
     meter: &mut Meter,
 ) -> Result<Bytes, Failure> {
-    let (from, to, request) = (translated.dialect, meter.call().surface.errors(), translated.request.clone());
-    let (created_seconds, usage) = (created_seconds(meter), meter.usage());
+    let (from, request) = (translated.dialect, translated.request.clone());
+    let (to, created_seconds, usage) = (meter.call().surface.errors(), seconds(meter.call()), meter.usage());
     held.resize(2 * json.len() + ADDED_BYTES).map_err(|_| Failure::NoRoom)?;
     let is_small = json.len() <= DECIDED_AT_ONCE_BYTES_MAX;
-    let write = move || translate::reply(from, to, &json, &Told { request: &request, created_seconds, usage });
+    let write = move || {
+        let told = Told { request: &request, created_seconds, usage };
+        translate::reply(from, to, &json, &told)
+    };
     let written = if is_small {
         write()
     } else {
@@ -123,12 +146,9 @@ pub(super) async fn retell(
     Ok(held.around(body.into()))
 }
 
-fn told<'r>(request: &'r [u8], meter: &Meter) -> Told<'r> {
-    Told { request, created_seconds: created_seconds(meter), usage: meter.usage() }
-}
-
-fn created_seconds(meter: &Meter) -> u64 {
-    u64::try_from(meter.call().at_ms / 1000).unwrap_or_default()
+/// When a call came, in seconds since 1970.
+fn seconds(call: &CallFacts) -> u64 {
+    u64::try_from(call.at_ms / 1000).unwrap_or_default()
 }
 
 /// The headers of an answer that are for clients of another dialect too.

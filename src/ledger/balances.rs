@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::schema::{first_id_at, open_views};
+use crate::ledger::sql::its_attempts;
 
 /// What somebody spent within a quarter of an hour.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,11 +152,11 @@ fn open() -> String {
 }
 
 fn of_rows_since(users: Users, since_ms: i64) -> String {
-    let (spender, enforced) = (spender("r", users), enforced("a"));
+    let (spender, enforced, its_attempts) = (spender("r", users), enforced("a"), its_attempts!("a", "r"));
     // The requests first, by their ids, and of each its attempts.
     format!(
         "WITH spent (quarter, team, key, project, user, nano) AS (
-             SELECT {spender}, sum({enforced}) FROM requests r CROSS JOIN attempts a ON a.request_id = r.request_id
+             SELECT {spender}, sum({enforced}) FROM requests r CROSS JOIN attempts a ON {its_attempts}
              WHERE r.request_id >= '{}' AND r.at_ms / 900000 >= ?1 GROUP BY 1, 2, 3, 4, 5 HAVING sum({enforced}) <> 0
          ) {OF_SUMS}",
         first_id_at(since_ms),
@@ -193,22 +194,33 @@ impl Users {
     /// The name of the trigger that tells which sums are kept.
     fn trigger(self) -> &'static str {
         match self {
-            Self::Apart => "spent_priced_by_user",
-            Self::Together => "spent_priced",
+            Self::Apart => "spent_counted_by_user",
+            Self::Together => "spent_counted",
         }
     }
 }
 
-/// Those of earlier versions too. What was spent in quarters whose rows are forgotten is known from the sums alone.
-const FORGET: &str = "
+/// Those of earlier versions too.
+macro_rules! forget_triggers {
+    () => {
+        "
 DROP TRIGGER IF EXISTS spent_added; DROP TRIGGER IF EXISTS spent_added_by_user; DROP TRIGGER IF EXISTS spent_priced;
-DROP TRIGGER IF EXISTS spent_priced_by_user; DROP TRIGGER IF EXISTS spent_corrected; DROP TRIGGER IF EXISTS spent_found;
-DROP TRIGGER IF EXISTS spent_changed;
+DROP TRIGGER IF EXISTS spent_priced_by_user; DROP TRIGGER IF EXISTS spent_counted; DROP TRIGGER IF EXISTS spent_counted_by_user;
+DROP TRIGGER IF EXISTS spent_corrected; DROP TRIGGER IF EXISTS spent_found; DROP TRIGGER IF EXISTS spent_changed;"
+    };
+}
+pub(super) use forget_triggers;
+
+/// What was spent in quarters whose rows are forgotten is known from the sums alone.
+const FORGET: &str = concat!(
+    forget_triggers!(),
+    "
 CREATE TABLE IF NOT EXISTS spent (
     quarter INTEGER NOT NULL, team TEXT NOT NULL, key TEXT NOT NULL, project TEXT NOT NULL, user TEXT NOT NULL,
     nano INTEGER NOT NULL, PRIMARY KEY (quarter, team, key, project, user)
 ) STRICT, WITHOUT ROWID;
-DELETE FROM spent WHERE quarter IN (SELECT at_ms / 900000 FROM requests);";
+DELETE FROM spent WHERE quarter IN (SELECT at_ms / 900000 FROM requests);"
+);
 
 /// Begins or continues the sums of the ledger at `path`, and gives those since `since_ms`.
 ///
@@ -266,8 +278,8 @@ fn sums(users: Users) -> String {
     };
     let [of_each, of_new, of_old] = ["a", "new", "old"].map(enforced);
     let its_request = "requests r WHERE r.request_id = new.request_id";
-    let its_attempts = "attempts a WHERE a.request_id = new.request_id";
-    let all = "requests r CROSS JOIN attempts a ON a.request_id = r.request_id WHERE true";
+    let its_attempts = concat!("attempts a WHERE ", its_attempts!("a", "new"));
+    let all = concat!("requests r CROSS JOIN attempts a ON ", its_attempts!("a", "r"), " WHERE true");
     format!(
         "{}
          CREATE TRIGGER {} AFTER INSERT ON attempts BEGIN {} END;

@@ -9,12 +9,16 @@ use rusqlite::{Connection, params};
 use crate::ledger::columns::UsageColumns;
 use crate::ledger::record::Reconciled;
 use crate::ledger::rollup::Sums;
+use crate::ledger::sql::its_attempts;
 
 /// Whether attempt `a` is its request's last one. Ids are ordered as their numbers are.
 macro_rules! is_last {
     () => {
-        "NOT EXISTS (SELECT 1 FROM attempts b WHERE b.request_id = a.request_id
-            AND (length(b.attempt_id), b.attempt_id) > (length(a.attempt_id), a.attempt_id))"
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM attempts b WHERE ",
+            its_attempts!("b", "a"),
+            " AND (length(b.attempt_id), b.attempt_id) > (length(a.attempt_id), a.attempt_id))"
+        )
     };
 }
 
@@ -47,7 +51,9 @@ const PARTS: &str = concat!(
     "UPDATE requests SET
         saved_retry_nano = CASE WHEN baseline_nano IS NOT NULL AND saved_fallback_nano IS NOT NULL THEN
             (SELECT CASE WHEN count(*) = count(a.cost_nano) THEN -coalesce(sum(a.cost_nano), 0) END
-             FROM attempts a WHERE a.request_id = requests.request_id AND NOT (",
+             FROM attempts a WHERE ",
+    its_attempts!("a", "requests"),
+    " AND NOT (",
     is_last!(),
     ")) END,
         saved_fallback_nano = CASE WHEN baseline_nano IS NOT NULL THEN saved_fallback_nano END,
@@ -80,7 +86,9 @@ UNION SELECT request_id FROM attempts WHERE reconciled_ms IS NOT NULL";
 /// What an answer was held against before an export settled it is not known of other tokens.
 const UNSETTLE: &str = concat!(
     "UPDATE requests SET baseline_nano = NULL WHERE request_id = ?1 AND EXISTS (
-        SELECT 1 FROM attempts a WHERE a.request_id = ?1 AND a.reconciled_ms IS NOT NULL
+        SELECT 1 FROM attempts a WHERE ",
+    its_attempts!("a", "requests"),
+    " AND a.reconciled_ms IS NOT NULL
             AND (requests.baseline_model IS NOT a.provider || '/' || a.model OR requests.baseline_nano IS NOT a.cost_nano) AND ",
     is_last!(),
     ")"

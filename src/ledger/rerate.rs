@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::cost::{Book, Price, Rows, cost_of};
 use crate::ledger::audit::{self, Act};
 use crate::ledger::schema::ids_within;
+use crate::ledger::sql::its_attempts;
 use crate::ledger::statements::{ADJUSTED, Books, StatementError, adjustment};
 use crate::reply::usage::{Apart, Calls, ServiceTier, Usage};
 use crate::report::{Figures, date_of, midnight};
@@ -171,7 +172,7 @@ impl<'a> Differences<'a> {
         let beyond = of.days.1.saturating_add(jiff::Span::new().days(1));
         let (from_ms, until_ms) = (midnight(of.days.0, of.zone), midnight(beyond, of.zone));
         // Longer ids have higher numbers.
-        let sql =
+        let sql = concat!(
             "SELECT r.request_id, r.at_ms, r.team, r.project, r.baseline_model, r.baseline_nano, r.saved_fallback_nano,
                 r.saved_route_nano IS NOT NULL, a.provider, a.model, a.price_version, a.priced_tier, a.discount_ppm,
                 a.cost_nano, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens, a.cache_write_1h_tokens,
@@ -179,9 +180,11 @@ impl<'a> Differences<'a> {
                 a.reconciled_ms IS NOT NULL, a.audio_input_tokens, a.cached_audio_input_tokens, a.audio_output_tokens,
                 a.image_input_tokens, a.image_output_tokens, a.web_search_calls, a.web_fetch_calls,
                 a.code_interpreter_calls, a.file_search_calls
-             FROM requests_v1 r JOIN attempts a USING (request_id)
-             WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
-             ORDER BY r.request_id, length(a.attempt_id), a.attempt_id";
+             FROM requests_v1 r CROSS JOIN attempts a ON ",
+            its_attempts!("a", "r"),
+            " WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
+             ORDER BY r.request_id, length(a.attempt_id), a.attempt_id"
+        );
         let mut statement = self.connection.prepare(sql)?;
         let ids = ids_within(from_ms, until_ms);
         let mut rows = statement.query(params![ids.0, ids.1, from_ms, until_ms])?;

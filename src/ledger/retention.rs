@@ -101,7 +101,10 @@ fn forget_slot(connection: &mut Connection, cut_ms: i64, zone: &TimeZone) -> rus
     if !Sums::new(&transaction)?.draw_together(&transaction, slot, first)? {
         return Ok(None);
     }
-    let attempts = format!("DELETE FROM attempts WHERE request_id IN (SELECT request_id FROM requests WHERE {ended})");
+    let attempts = format!(
+        "DELETE FROM attempts WHERE attempt_id >= ?1 AND attempt_id < ?2 || '.'
+            AND request_id IN (SELECT request_id FROM requests WHERE {ended})"
+    );
     let attempts = transaction.execute(&attempts, span)? as u64;
     let requests = transaction.execute(&format!("DELETE FROM requests WHERE {ended}"), span)? as u64;
     transaction.commit()?;

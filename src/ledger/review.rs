@@ -7,16 +7,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use crate::cost::{Book, caches_what_is_marked, cost_of};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::rollup;
 use crate::ledger::schema::ids_within;
+use crate::ledger::sql::its_attempts;
 use crate::prompt::sketch::MASKS;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::report::review::{Loss, Prompt, Repeats, Task, Worth};
-use crate::report::{By, Report, date_of};
+use crate::report::{By, Report, SLOT_MS, date_of};
 
 /// Rows that a table of the review has at most.
 const ROWS_MAX: u32 = 12;
@@ -38,11 +39,14 @@ macro_rules! span {
     };
 }
 
-/// Calls that were answered, with the rates of their model in pico-dollars a token.
+/// Calls that were answered, with the rates of their model in pico-dollars a token. The requests first, by their ids, and of
+/// each its attempts: the other way round every attempt would be held against every request.
 macro_rules! calls {
     () => {
         concat!(
-            "FROM requests_v1 r JOIN attempts_v1 a ON a.request_id = r.request_id AND a.fate = 'completed'
+            "FROM requests_v1 r CROSS JOIN attempts_v1 a ON ",
+            its_attempts!("a", "r"),
+            " AND a.fate = 'completed'
              LEFT JOIN temp.rates p ON p.version = a.price_version WHERE ",
             span!()
         )
@@ -82,12 +86,12 @@ impl<'a> Reading<'a> {
             "DROP TABLE IF EXISTS temp.rates;
              CREATE TEMP TABLE rates (version TEXT PRIMARY KEY, input REAL, cached REAL, is_marked INTEGER) WITHOUT ROWID;",
         )?;
-        let sql = concat!(
-            "SELECT DISTINCT a.price_version FROM requests_v1 r JOIN attempts_v1 a USING (request_id)
-             WHERE a.price_version IS NOT NULL AND ",
-            span!()
-        );
-        let versions: Vec<String> = self.rows(sql, |row| row.get(0))?;
+        // Of all attempts by their ids: a rate too many is one that no row asks for.
+        let sql = "SELECT DISTINCT price_version FROM attempts_v1
+            WHERE price_version IS NOT NULL AND attempt_id >= ?1 AND attempt_id < ?2";
+        let mut versions = self.views.prepare(sql)?;
+        let versions = versions.query_map([&self.ids.0, &self.ids.1], |row| row.get(0))?;
+        let versions: Vec<String> = versions.collect::<Result<_, _>>()?;
         for version in versions {
             let usage =
                 |cached_input_tokens| Usage { input_tokens: SAMPLE_TOKENS, cached_input_tokens, ..Usage::default() };
@@ -183,11 +187,6 @@ impl<'a> Reading<'a> {
     ///
     /// SQLite's.
     pub fn tasks(&self, book: &Book, day: Date, configured: Option<&str>) -> Result<Vec<Task>, LedgerError> {
-        let lightest = concat!(
-            "SELECT a.price_version ",
-            calls!(),
-            " AND r.tier = 'lightweight' AND a.price_version IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
-        );
         let sql = format!(
             "SELECT ifnull(r.task, ''), r.tier, count(*), ifnull(sum(a.cost_nano), 0), avg(r.needs_strong_ppm) / 1e6,
                 total(a.input_tokens), total(a.cached_input_tokens), total(a.output_tokens), {IS_NAMED}
@@ -200,7 +199,7 @@ impl<'a> Reading<'a> {
             span!()
         );
         let read = || -> rusqlite::Result<Vec<Task>> {
-            let lightest: Option<String> = self.rows(lightest, |row| row.get(0))?.pop();
+            let lightest = self.lightest()?;
             let lightest = lightest.as_deref().or(configured);
             let words = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?)));
             let said: BTreeMap<(String, String, bool), (i64, i64)> = self.rows(&said, words)?.into_iter().collect();
@@ -221,51 +220,72 @@ impl<'a> Reading<'a> {
         read().map_err(database_error("read"))
     }
 
+    /// What prices the model of the lightweight tier that answered most, by the sums.
+    fn lightest(&self) -> rusqlite::Result<Option<String>> {
+        let [first, beyond] = [self.ms.0, self.ms.1].map(|ms| ms.div_euclid(SLOT_MS) * SLOT_MS);
+        let models = format!(
+            "SELECT provider, model FROM {} AS summed WHERE tier = 'lightweight' AND provider <> ''
+             GROUP BY 1, 2 ORDER BY sum(requests) DESC",
+            rollup::over(first, beyond)
+        );
+        let version = "SELECT price_version FROM attempts_v1 WHERE attempt_id >= ?1 AND attempt_id < ?2
+            AND provider = ?3 AND model = ?4 AND price_version IS NOT NULL LIMIT 1";
+        let (mut models, mut version) = (self.views.prepare(&models)?, self.views.prepare(version)?);
+        let mut models = models.query([])?;
+        while let Some(row) = models.next()? {
+            let (provider, model): (String, String) = (row.get(0)?, row.get(1)?);
+            let found = version.query_row(params![self.ids.0, self.ids.1, provider, model], |row| row.get(0));
+            if let Some(found) = found.optional()? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     /// Requests that ask what was asked before, dearest first.
     ///
     /// # Errors
     ///
     /// SQLite's.
     pub fn repeats(&self) -> Result<Vec<Repeats>, LedgerError> {
-        let asked = concat!(
-            "WITH asked AS (SELECT ifnull(r.team, '') AS team, ifnull(r.task, '') AS task, r.exact_hash AS exact,
-                r.masked_hash AS masked, r.masks AS masks, r.model AS model, r.cost_nano AS cost
-             FROM requests_v1 r WHERE r.status = 'ok' AND r.exact_hash IS NOT NULL AND r.cost_nano IS NOT NULL AND ",
-            span!(),
-            ") "
-        );
-        let exact = format!(
-            "{asked} SELECT team, task, sum(n), sum(n - 1), total(cost * (n - 1) / n) FROM
-             (SELECT team, task, exact, count(*) AS n, total(cost) AS cost FROM asked GROUP BY 1, 2, 3) GROUP BY 1, 2"
-        );
-        let bits = MASKS.map(|(bit, _)| format!("max(masks & {bit})")).join(" | ");
-        let any = MASKS.map(|(bit, _)| format!("max(bits & {bit})")).join(" | ");
-        let near = format!(
-            "{asked} SELECT team, task, sum(kinds - 1), total(cost / n * (kinds - 1)), {any} FROM
-             (SELECT team, task, model, masked, count(*) AS n, count(DISTINCT exact) AS kinds, total(cost) AS cost,
-                {bits} AS bits
-              FROM asked WHERE masked IS NOT NULL GROUP BY 1, 2, 3, 4) WHERE kinds > 1 GROUP BY 1, 2"
+        let bits = |of: &str, condition: &str| {
+            MASKS.map(|(bit, _)| format!("max(iif({condition}, {of} & {bit}, 0))")).join(" | ")
+        };
+        // By what was asked, by what that is without hours, ids and numbers, and by who asked: each grouping reads the one
+        // within it, and the first one alone the rows. Numbers come first, since they differ sooner than names.
+        let sql = format!(
+            "SELECT team, task, sum(n), sum(again), total(again_cost), ifnull(sum(kinds - 1), 0),
+                total(cost / n * (kinds - 1)), {}
+             FROM (SELECT team, task, iif(masked IS NULL, 1, count(*)) AS kinds, sum(n) AS n, total(cost) AS cost,
+                    sum(n - 1) AS again, total(cost * (n - 1) / n) AS again_cost, {} AS bits
+                FROM (SELECT ifnull(r.team, '') AS team, ifnull(r.task, '') AS task, r.model AS model,
+                        max(r.masked_hash) AS masked, {} AS bits, count(*) AS n, total(r.cost_nano) AS cost
+                    FROM requests_v1 r
+                    WHERE r.status = 'ok' AND r.exact_hash IS NOT NULL AND r.cost_nano IS NOT NULL AND {}
+                    GROUP BY r.exact_hash, 1, 2, r.model)
+                GROUP BY masked, team, task, model)
+             GROUP BY 1, 2",
+            bits("bits", "kinds > 1"),
+            bits("bits", "true"),
+            bits("r.masks", "true"),
+            span!()
         );
         let read = || -> rusqlite::Result<Vec<Repeats>> {
-            let key = |row: &Row<'_>| Ok::<(String, String), rusqlite::Error>((row.get(0)?, row.get(1)?));
-            let mut found: BTreeMap<_, Repeats> = BTreeMap::new();
-            for repeats in self.rows(&exact, |row| {
-                let (team, task) = key(row)?;
-                let (requests, exact, exact_cost) = (row.get(2)?, row.get(3)?, row.get(4)?);
-                Ok(Repeats { team, task, requests, exact, exact_cost, ..Repeats::default() })
-            })? {
-                found.insert((repeats.team.clone(), repeats.task.clone()), repeats);
-            }
-            for (key, near, cost, bits) in self.rows(&near, |row| {
-                Ok((key(row)?, row.get::<_, i64>(2)?, row.get::<_, f64>(3)?, row.get::<_, i64>(4)?))
-            })? {
-                if let Some(repeats) = found.get_mut(&key) {
-                    (repeats.near, repeats.near_cost) = (near, cost);
-                    let masks = MASKS.iter().filter(|(bit, _)| bits & i64::from(*bit) != 0);
-                    repeats.masks = masks.map(|(_, word)| *word).collect();
-                }
-            }
-            let mut found: Vec<Repeats> = found.into_values().filter(|found| found.exact + found.near > 0).collect();
+            let mut found = self.rows(&sql, |row| {
+                let bits: i64 = row.get::<_, Option<i64>>(7)?.unwrap_or_default();
+                let masks = MASKS.iter().filter(|(bit, _)| bits & i64::from(*bit) != 0);
+                Ok(Repeats {
+                    team: row.get(0)?,
+                    task: row.get(1)?,
+                    requests: row.get(2)?,
+                    exact: row.get(3)?,
+                    exact_cost: row.get(4)?,
+                    near: row.get(5)?,
+                    near_cost: row.get(6)?,
+                    masks: masks.map(|(_, word)| *word).collect(),
+                })
+            })?;
+            found.retain(|found| found.exact + found.near > 0);
             found.sort_by(|a, b| (b.exact_cost + b.near_cost).total_cmp(&(a.exact_cost + a.near_cost)));
             found.truncate(ROWS_MAX as usize);
             Ok(found)

@@ -6,29 +6,41 @@
 //! days within it and of the slots at its edges ([`over`]). Users and prompts, of which there are many, have sums by day
 //! that are filled later ([`named`]).
 
+pub(super) mod beside;
 pub(super) mod counted;
 pub(super) mod named;
+mod sessions;
 mod tiers;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use foldhash::{HashMap, HashMapExt as _};
 use jiff::tz::TimeZone;
-use rusqlite::{CachedStatement, Connection, Row, params_from_iter, types::Value};
+use rusqlite::{CachedStatement, Connection, Row};
 
 use crate::ledger::batch::RequestChange;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
-use crate::report::causal::Session;
+use crate::ledger::sql::its_attempts;
 use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 use named::Named;
 
+#[cfg(test)]
+pub(super) use beside::beside_plans;
+pub use beside::{Fees, lines_beside};
 pub use named::fill_next;
+pub use sessions::sessions;
 pub use tiers::lines_by_service_tier;
+
+/// The words for Postgres, whose mirror finds a request's attempts by an index: it would take a range of ids for a large part
+/// of them.
+pub(super) fn as_postgres(sql: &str) -> String {
+    sql.replace(its_attempts!("a", "r"), "a.request_id = r.request_id")
+        .replace(its_attempts!("b", "r"), "b.request_id = r.request_id")
+}
 
 /// What sums are told apart by besides the slot.
 pub(super) const NAMES: [&str; 8] = ["team", "project", "pipeline", "key", "tier", "task", "provider", "model"];
@@ -139,15 +151,21 @@ macro_rules! figures {
     };
 }
 
-/// The id of a request's last attempt. Longer ones have higher numbers.
-macro_rules! last {
+/// Whether an attempt is its request's last one, or there is none. Longer ids have higher numbers.
+macro_rules! is_last {
     () => {
-        "(SELECT attempt_id FROM attempts WHERE request_id = r.request_id
-                ORDER BY length(attempt_id) DESC, attempt_id DESC LIMIT 1)"
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM attempts b WHERE ",
+            its_attempts!("b", "r"),
+            " AND (length(b.attempt_id) > length(a.attempt_id)
+                OR (length(b.attempt_id) = length(a.attempt_id) AND b.attempt_id > a.attempt_id)))"
+        )
     };
 }
 
 /// One row an attempt of the requests that ended and meet a condition (one without a target for a request that had none).
+/// The limit is none, and keeps SQLite from asking for each figure anew which attempt is the last: three times the time.
+/// <https://www.sqlite.org/optoverview.html#flattening>
 /// What is said of the request stands at its last attempt, of which one that Farthing makes by itself has none.
 macro_rules! rows {
     ($condition:literal) => {
@@ -160,22 +178,22 @@ macro_rules! rows {
             a.cached_input_tokens, a.cache_write_tokens + coalesce(a.cache_write_1h_tokens, 0) AS written,
             a.output_tokens, a.reasoning_tokens, a.cost_nano, a.cost_low_nano, a.cost_high_nano, a.source, a.discount_ppm,
             CASE WHEN a.attempt_id IS NOT NULL AND a.cost_nano IS NULL THEN 1 ELSE 0 END AS in_doubt,
-            CASE WHEN coalesce(a.attempt_id, '') =
-                coalesce(",
-            last!(),
-            ", '')
-                AND r.purpose IS NULL THEN 1 ELSE 0 END AS is_last,
+            CASE WHEN r.purpose IS NULL AND ",
+            is_last!(),
+            " THEN 1 ELSE 0 END AS is_last,
             CASE WHEN r.purpose IS NULL THEN 0 ELSE 1 END AS is_ours,
             CASE WHEN r.saved_route_nano IS NULL THEN 0 ELSE 1 END AS known, r.baseline_nano, r.saved_route_nano,
             r.saved_fallback_nano, r.saved_retry_nano, r.saved_compress_nano, r.saved_cache_nano,
             r.provider_cache_nano, r.cache_lost_nano, r.transfer_nano, r.transfer_to
-            FROM requests_v1 r LEFT JOIN attempts a ON a.request_id = r.request_id
-            WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
-            $condition
+            FROM requests_v1 r LEFT JOIN attempts a ON ",
+            its_attempts!("a", "r"),
+            " WHERE r.status <> 'open' AND r.at_ms IS NOT NULL AND ",
+            $condition,
+            " LIMIT 9223372036854775807"
         )
     };
 }
-use {figures, last, rows};
+use {figures, is_last, rows};
 
 /// The other side of what teams are charged for answers that cost nothing: the team that is credited. A row as those of
 /// [`rows`] with their [`figures`], under the names that stand before the figures.
@@ -235,7 +253,9 @@ pub(super) fn mend_last(connection: &Connection) -> rusqlite::Result<()> {
     let longer = "SELECT DISTINCT request_id FROM attempts WHERE length(attempt_id) > length(request_id) + 2";
     let ids: Vec<String> = connection.prepare(longer)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut sums = Sums::new(connection)?;
-    let by_text = OF_REQUEST.replace(last!(), "(SELECT max(attempt_id) FROM attempts WHERE request_id = r.request_id)");
+    let by_text =
+        concat!("a.attempt_id IS (SELECT max(b.attempt_id) FROM attempts b WHERE ", its_attempts!("b", "r"), ")");
+    let by_text = OF_REQUEST.replace(is_last!(), by_text);
     sums.of_request = connection.prepare_cached(&by_text)?;
     ids.iter().try_for_each(|id| sums.take(id))?;
     sums.of_request = connection.prepare_cached(OF_REQUEST)?;
@@ -423,10 +443,14 @@ impl<'c, 'k> Sums<'c, 'k> {
         for (sql, sums) in ADD.iter().zip([&self.changes, &days]) {
             let mut add = connection.prepare_cached(sql)?;
             for ((slot, names), figures) in sums.iter().filter(|(_, figures)| !figures.is_zero()) {
-                let values = [Value::from(*slot)]
-                    .into_iter()
-                    .chain(names.iter().map(|name| Value::from(name.as_ref().to_owned())));
-                add.execute(params_from_iter(values.chain(figures.all().map(Value::from))))?;
+                add.raw_bind_parameter(1, slot)?;
+                for (place, name) in (2..).zip(names) {
+                    add.raw_bind_parameter(place, name.as_ref())?;
+                }
+                for (place, figure) in (2 + NAMES.len()..).zip(figures.all()) {
+                    add.raw_bind_parameter(place, figure)?;
+                }
+                add.raw_execute()?;
             }
         }
         self.named.write(connection)
@@ -514,7 +538,7 @@ pub fn first_ms(views: &impl Reads) -> Result<Option<i64>, LedgerError> {
     }))
 }
 
-/// The values of [`OF_SPAN`] and of [`sessions`].
+/// The values of [`OF_SPAN`] and of [`sessions()`].
 pub(super) fn span(since_ms: i64, until_ms: i64) -> [Cell; 4] {
     let (first, beyond) = ids_within(since_ms, until_ms);
     [Cell::Text(first), Cell::Text(beyond), Cell::Number(since_ms), Cell::Number(until_ms)]
@@ -546,31 +570,6 @@ fn grouped(
         Line { at_ms, names: named, figures: Figures::of(figures) }
     };
     Ok(views.read(&sql, values)?.into_iter().map(line).collect())
-}
-
-/// The sessions of policies that hold some of them out, of what ended and had arrived in the span.
-///
-/// # Errors
-///
-/// The database's.
-pub fn sessions(views: &impl Reads, since_ms: i64, until_ms: i64) -> Result<Vec<Session>, LedgerError> {
-    let sql = "SELECT policy, CASE WHEN arm = 'holdout' THEN 1 ELSE 0 END, session,
-            CASE WHEN count(*) = count(cost_nano) THEN CAST(sum(cost_nano) AS BIGINT) END,
-            CAST(coalesce(sum(saved_nano), 0) AS BIGINT)
-         FROM requests_v1 WHERE request_id >= ?1 AND request_id < ?2 AND at_ms >= ?3 AND at_ms < ?4
-            AND status <> 'open' AND arm IS NOT NULL AND policy IS NOT NULL GROUP BY 1, 2, 3";
-    // A session goes on when its policy gets another version.
-    let mut sessions = BTreeMap::<(String, bool, String), (Option<i64>, i64)>::new();
-    for row in views.read(sql, &span(since_ms, until_ms))? {
-        let Ok([policy, is_held_out, session, cost, saved]) = <[Cell; 5]>::try_from(row) else { continue };
-        let policy = policy.text().split('@').next().unwrap_or_default().to_owned();
-        let sum = sessions.entry((policy, is_held_out.number() != 0, session.text())).or_insert((Some(0), 0));
-        let cost = if let Cell::Number(cost) = cost { Some(cost) } else { None };
-        sum.0 = sum.0.zip(cost).map(|(sum, cost)| sum + cost);
-        sum.1 += saved.number();
-    }
-    let session = |((policy, is_held_out, _), (cost, saved))| Session { policy, is_held_out, cost, saved };
-    Ok(sessions.into_iter().map(session).collect())
 }
 
 /// The column of a dimension; `None`: it is none.

@@ -7,9 +7,10 @@
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::ledger::audit;
+use crate::ledger::balances;
 use crate::ledger::error::{LedgerError, a_folder, database_error};
 use crate::ledger::feedback;
 use crate::ledger::migrate;
@@ -61,7 +62,6 @@ CREATE TABLE attempts (
     web_search_calls INTEGER, web_fetch_calls INTEGER, code_interpreter_calls INTEGER, file_search_calls INTEGER
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX attempts_by_request ON attempts (request_id);
 CREATE INDEX attempts_open ON attempts (attempt_id) WHERE fate = 'open';
 CREATE INDEX requests_broken ON requests (request_id) WHERE cache_lost_to IS NOT NULL;
 CREATE INDEX requests_open ON requests (request_id) WHERE status = 'open';
@@ -100,6 +100,24 @@ FROM attempts;
 "
 );
 
+/// What finds rows for reports. They belong to no version: a ledger that lacks any gets it at the start.
+const INDICES: &str = rollup::beside::indices!();
+
+/// What earlier builds had: an index that ids make needless, and triggers that would read every attempt without it. Those
+/// are made anew, as the sums that they keep are, when these are wanted next.
+const OUTDATED: &str = concat!("DROP INDEX attempts_by_request;", balances::forget_triggers!());
+
+/// Brings the indices to a ledger that lacks any; of one with millions of rows all of them are read once.
+pub(super) fn index(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outdated = "SELECT 1 FROM sqlite_schema WHERE name = 'attempts_by_request'";
+    if transaction.prepare(outdated)?.exists([])? {
+        transaction.execute_batch(OUTDATED)?;
+    }
+    transaction.execute_batch(INDICES)?;
+    transaction.commit()
+}
+
 /// Opens the database at `path` for its owner, creating it if there is none.
 ///
 /// # Errors
@@ -126,7 +144,7 @@ fn probe(connection: &Connection) -> rusqlite::Result<()> {
         let last = format!("SELECT * FROM {table} ORDER BY {key} DESC LIMIT 1");
         connection.prepare(&last)?.query([])?.next()?;
     }
-    connection.query_row("SELECT max(request_id) FROM attempts INDEXED BY attempts_by_request", [], |_| Ok(()))
+    Ok(())
 }
 
 /// Opens the database at `path` for reading its views, also while another process owns the ledger. Where SQLite may not
@@ -264,7 +282,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let ledger = fastrand::i64(1..);
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {TABLES} {} {} {} {} {} {}
+        "BEGIN IMMEDIATE; {TABLES} {INDICES} {} {} {} {} {} {}
          INSERT INTO journal (one, ledger, segment, offset) VALUES (1, {ledger}, 0, 0);
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
         statements::TABLES,

@@ -1,12 +1,34 @@
 //! What SQLite is told when rows are written: the statements of `tables`.
 
+/// Whether an attempt is one of a request's, by their ids: `<request>-<n>`. It reads a range of the primary key where an index
+/// on `request_id` would be one more tree to write to for each attempt. `.` comes next after `-`.
+macro_rules! its_attempts {
+    ($attempt:literal, $request:literal) => {
+        concat!(
+            $attempt,
+            ".attempt_id > ",
+            $request,
+            ".request_id || '-' AND ",
+            $attempt,
+            ".attempt_id < ",
+            $request,
+            ".request_id || '.'"
+        )
+    };
+}
+pub(super) use its_attempts;
+
 /// The three cost columns as sums over the attempts of request `?1`; null if any part is null.
 macro_rules! cost_sums {
     () => {
-        "(cost_low_nano, cost_nano, cost_high_nano) = (SELECT coalesce(sum(a.cost_low_nano), 0),
+        concat!(
+            "(cost_low_nano, cost_nano, cost_high_nano) = (SELECT coalesce(sum(a.cost_low_nano), 0),
             CASE WHEN count(*) = count(a.cost_nano) THEN coalesce(sum(a.cost_nano), 0) END,
             CASE WHEN count(*) = count(a.cost_high_nano) THEN coalesce(sum(a.cost_high_nano), 0) END
-            FROM attempts a WHERE a.request_id = requests.request_id)"
+            FROM attempts a WHERE ",
+            its_attempts!("a", "requests"),
+            ")"
+        )
     };
 }
 
@@ -45,8 +67,8 @@ macro_rules! insert_request {
     };
 }
 
-/// Of a request that a batch has all of.
-pub(super) const INSERT_WHOLE_REQUEST: &str = concat!(insert_request!(), "NOTHING");
+/// Of a request whose beginning a batch has.
+pub(super) const INSERT_NEW_REQUEST: &str = concat!(insert_request!(), "NOTHING");
 
 pub(super) const INSERT_REQUEST: &str = concat!(
     insert_request!(),

@@ -26,7 +26,7 @@ use crate::ledger::retention::{self, Forgotten};
 use crate::ledger::rollup::{self, Sums, counted};
 use crate::ledger::schema;
 use crate::ledger::sql::{
-    AMEND_REQUEST, END_ATTEMPT, INSERT_ATTEMPT, INSERT_REQUEST, INSERT_WHOLE_REQUEST, INTERRUPT_ATTEMPTS,
+    AMEND_REQUEST, END_ATTEMPT, INSERT_ATTEMPT, INSERT_NEW_REQUEST, INSERT_REQUEST, INTERRUPT_ATTEMPTS,
     INTERRUPT_REQUESTS, MOVE_POSITION, OPEN_REQUESTS, RECONCILE_ATTEMPT, SET_APART, UPDATE_REQUEST,
 };
 use crate::ledger::steps::STEPS;
@@ -59,6 +59,7 @@ impl Tables {
             recover::check_all(&journal, tables.position()?, path, damage)?;
             migrate::migrate(&mut tables.connection, STEPS).map_err(database_error("upgrade"))?;
         }
+        schema::index(&mut tables.connection).map_err(database_error("upgrade"))?;
         Ok(tables)
     }
 
@@ -218,7 +219,7 @@ struct Writer<'c, 'k> {
     insert_attempt: CachedStatement<'c>,
     end_attempt: CachedStatement<'c>,
     insert_request: CachedStatement<'c>,
-    insert_whole_request: CachedStatement<'c>,
+    insert_new_request: CachedStatement<'c>,
     update_request: CachedStatement<'c>,
     reconcile_attempt: CachedStatement<'c>,
     amend_request: CachedStatement<'c>,
@@ -233,7 +234,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             insert_attempt: connection.prepare_cached(INSERT_ATTEMPT)?,
             end_attempt: connection.prepare_cached(END_ATTEMPT)?,
             insert_request: connection.prepare_cached(INSERT_REQUEST)?,
-            insert_whole_request: connection.prepare_cached(INSERT_WHOLE_REQUEST)?,
+            insert_new_request: connection.prepare_cached(INSERT_NEW_REQUEST)?,
             update_request: connection.prepare_cached(UPDATE_REQUEST)?,
             reconcile_attempt: connection.prepare_cached(RECONCILE_ATTEMPT)?,
             amend_request: connection.prepare_cached(AMEND_REQUEST)?,
@@ -246,15 +247,20 @@ impl<'c, 'k> Writer<'c, 'k> {
     fn write(&mut self, change: &RequestChange<'k>) -> rusqlite::Result<()> {
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = change.id.0.as_hyphenated().encode_lower(&mut buffer);
-        if counted::is_whole(change) && self.write_whole(id, change)? {
-            self.sums.add_whole(change);
-            return Ok(());
+        if change.facts.is_none() || !self.write_new(id, change)? {
+            return self.merge(id, change);
         }
-        self.merge(id, change)
+        if counted::is_whole(change) {
+            self.sums.add_whole(change);
+        } else if change.closing.is_some() {
+            self.sums.add(id)?;
+        }
+        // One that is open counts for nothing yet.
+        Ok(())
     }
 
     /// Writes a request that nobody has heard of before; false, and nothing is written, if somebody has.
-    fn write_whole(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<bool> {
+    fn write_new(&mut self, id: &str, change: &RequestChange<'_>) -> rusqlite::Result<bool> {
         if self.insert(id, change, Known::Nothing)? == 0 {
             return Ok(false);
         }
@@ -372,7 +378,7 @@ impl<'c, 'k> Writer<'c, 'k> {
         let comparison = change.comparison.as_deref();
         let sketch = SketchColumns::of(change.sketch.as_deref());
         let statement = match known {
-            Known::Nothing => &mut self.insert_whole_request,
+            Known::Nothing => &mut self.insert_new_request,
             Known::Perhaps => &mut self.insert_request,
         };
         insert(

@@ -148,11 +148,13 @@ fn look_through(
     let mut requests = tables.prepare(&format!(
         "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano, {saved} FROM requests_v1 ORDER BY request_id"
     ))?;
-    // The index gives this order, and with it the attempts of each request together.
-    let mut attempts = tables.prepare(
+    // Either order has the attempts of each request together; rows are stored in that of their ids.
+    let strays = "SELECT 1 FROM attempts_v1 WHERE attempt_id <= request_id || '-' OR attempt_id >= request_id || '.'";
+    let order = if tables.prepare(strays)?.exists([])? { "request_id, attempt_id" } else { "attempt_id" };
+    let mut attempts = tables.prepare(&format!(
         "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version, bound_nano
-         FROM attempts_v1 ORDER BY request_id, attempt_id",
-    )?;
+         FROM attempts_v1 ORDER BY {order}",
+    ))?;
     let mut walk = Walk { attempts: attempts.query([])?, next: None, seen, total, progress };
     walk.advance()?;
     let mut requests = requests.query([])?;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::call::CallFacts;
+use crate::config::AfterCut;
 use crate::cost::{Price, cost_of};
 use crate::ids::AttemptId;
 use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
-use crate::prompt::view::Attachments;
+use crate::prompt::view::{Attachments, View};
 use crate::providers::{Row, body::Sent};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
@@ -51,6 +52,7 @@ pub struct Attempt {
     vendor: String,
     price: Option<Arc<Price>>,
     discount_ppm: u32,
+    after_cut: AfterCut,
     /// Length of the body that left.
     bytes: u64,
     bounds: Bounds,
@@ -136,13 +138,8 @@ impl Settled {
 }
 
 impl Attempt {
-    /// One that leaves with these funds and a body of so many `bytes`.
-    pub fn new(
-        id: AttemptId,
-        (row, target): (&Row, &ModelRef),
-        (call, bytes): (&CallFacts, usize),
-        funds: Funds,
-    ) -> Self {
+    /// One that leaves with these funds, as the `view` of it says, and a body of so many `bytes`.
+    pub fn new(id: AttemptId, (row, target): (&Row, &ModelRef), (view, bytes): (&View, usize), funds: Funds) -> Self {
         Self {
             id,
             sent: Sent::default(),
@@ -153,6 +150,7 @@ impl Attempt {
             vendor: row.vendor().to_owned(),
             price: funds.price,
             discount_ppm: row.discount_ppm(),
+            after_cut: row.after_cut(),
             bytes: bytes as u64,
             bounds: funds.bounds,
             hold: funds.hold,
@@ -160,15 +158,15 @@ impl Attempt {
             is_spent: false,
             input_is_told: false,
             usage: None,
-            beside: (call.view.attachments.server_tools > 0).then_some(WhyUnknown::Fees),
-            hears: call.view.attachments.recordings > 0,
+            beside: (view.attachments.server_tools > 0).then_some(WhyUnknown::Fees),
+            hears: view.attachments.recordings > 0,
             stated: None,
             usage_is_final: false,
             service_tier: None,
-            asked_tier: asked_tier(call.view.service_tier.as_deref(), row.habits()),
+            asked_tier: asked_tier(view.service_tier.as_deref(), row.habits()),
             text_bytes: 0,
             words: 0,
-            unfinished: call.view.answers_expected(),
+            unfinished: view.answers_expected(),
         }
     }
 
@@ -261,7 +259,9 @@ impl Attempt {
                 self.settled_as_reported(fate, usage, tier)
             }
             (Fate::Cut | Fate::Interrupted, _) => {
-                self.in_doubt(fate, self.charged_apart().unwrap_or(WhyUnknown::Unreported))
+                let why = self.charged_apart().unwrap_or(WhyUnknown::Unreported);
+                let settled = self.in_doubt(fate, why);
+                if fate == Fate::Cut { self.beginning_at_what_is_sure(settled, tier) } else { settled }
             }
         }
     }
@@ -465,6 +465,23 @@ impl Attempt {
         Settled { overshoot, ..Settled::without_usage(fate, Source::Unknown, self.uncertain(), Some(why)) }
     }
 
+    /// The interval of a call that was cut begins at what was read and written by then, where the provider is known to bill
+    /// that: as far as it reported it, and of the text that went by the fewest tokens that it can be.
+    fn beginning_at_what_is_sure(&self, settled: Settled, tier: ServiceTier) -> Settled {
+        if self.after_cut == AfterCut::Nothing {
+            return settled;
+        }
+        let reported = self.usage.unwrap_or_default();
+        let model = self.target.model.as_str();
+        let output_tokens =
+            tokens::at_least(&self.vendor, model, self.text_bytes, self.words).max(reported.output_tokens);
+        let usage = Usage { output_tokens, ..reported.as_text() };
+        let sure = self.priced(&usage, tier).unwrap_or(NanoUsd::ZERO);
+        let CostInterval { low, exact, high } = settled.cost;
+        let low = low.max(high.map_or(sure, |high| sure.min(high)));
+        Settled { cost: CostInterval { low, exact, high }, ..settled }
+    }
+
     fn teach(&self, usage: &Usage, call: &CallFacts, estimates: &Estimates) {
         if self.beside.is_none() && usage.apart == Apart::NONE && !self.hears {
             // The bytes of what is attached say nothing of its tokens.
@@ -528,7 +545,7 @@ impl Attempt {
         }
     }
 
-    /// Nothing to the bound: whether a provider bills a call that was cut is not known for any of them.
+    /// Nothing to the bound: whether a provider bills a call that was cut is not known of most.
     fn uncertain(&self) -> CostInterval {
         // A tier without a known price has no bound either.
         let high = self.bounds.cost.filter(|_| self.service_tier != Some(ServiceTier::Other));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::holds::Hold;
-use crate::call::CallFacts;
 use crate::cost::{Most, Price, Terms, upper_bound};
 use crate::money::{CostInterval, NanoUsd};
 use crate::prompt::json::WholeNumber;
@@ -49,12 +48,12 @@ pub struct Bounds {
 impl Funds {
     /// Those of an attempt under no ceiling, whose body is so many `bytes` long when it leaves.
     pub fn unlimited(
-        (call, bytes): (&CallFacts, usize),
+        (view, bytes): (&View, usize),
         row: &Row,
         price: Option<Arc<Price>>,
         output_limit: Option<u64>,
     ) -> Self {
-        let bounds = Bounds::of((&call.view, bytes), row, price.as_deref(), output_limit);
+        let bounds = Bounds::of((view, bytes), row, price.as_deref(), output_limit);
         Self { price, bounds, output_limit, hold: None, waited: Duration::ZERO }
     }
 }

@@ -191,10 +191,11 @@ impl Meter {
         }
         self.attempts += 1;
         let id = AttemptId { request: self.call.id, ordinal: self.attempts };
+        let view = outbound.view().unwrap_or(&self.call.view);
         let funds = self.funds.take();
-        let funds = funds
-            .unwrap_or_else(|| Funds::unlimited((&self.call, outbound.bytes()), row, self.price(row, target), None));
-        let mut attempt = Attempt::new(id, (row, target), (&self.call, outbound.bytes()), funds);
+        let funds =
+            funds.unwrap_or_else(|| Funds::unlimited((view, outbound.bytes()), row, self.price(row, target), None));
+        let mut attempt = Attempt::new(id, (row, target), (view, outbound.bytes()), funds);
         let record = if self.attempts == 1 {
             let (intent, decision) = (attempt.intent(Some(self.request_facts()), now.at_ms), self.decision());
             match self.overhead {
@@ -325,16 +326,6 @@ impl Meter {
         self.accounts.metrics.count_error(code.metric());
         self.settle(Fate::Interrupted, None);
         self.close_without_attempt(code.as_str(), http_status);
-    }
-
-    /// Closes a request that has the answer of another: no attempt was made for it, and it costs nothing.
-    pub fn replayed(&mut self, http_status: u16) {
-        self.close_without_attempt("replayed", http_status);
-    }
-
-    /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
-    pub fn counted(&mut self, http_status: u16) {
-        self.close_without_attempt("counted", http_status);
     }
 
     fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {

@@ -93,11 +93,16 @@ impl Passing {
     }
 
     /// The end of a translated answer that is complete, with `comment` before its terminator; `None` if it is not translated.
-    pub(super) fn ending(&mut self, usage: Usage, comment: &str) -> Option<String> {
+    /// The `event` that ends it may say why; a provider may leave it out.
+    pub(super) fn ending(&mut self, event: Option<&[u8]>, usage: Usage, comment: &str) -> Option<String> {
         let translation = self.translation.as_mut()?;
         let mut text = String::new();
-        // Nothing is read for it that could be wrong.
-        let _ = translation.stream.over(usage, &mut text);
+        let data = event.and_then(sse::data);
+        let told = data.map(|data| translation.stream.event(&data, Some(usage), &mut text));
+        if !matches!(told, Some(Ok(()))) {
+            // Nothing is read for it that could be wrong.
+            let _ = translation.stream.over(usage, &mut text);
+        }
         Some(before_terminator(text, comment))
     }
 
@@ -165,34 +170,32 @@ impl Passing {
     }
 
     /// An error of ours as the last event, in the client's dialect.
-    pub(super) fn told(&mut self, error: &ApiError, call: &CallFacts) -> String {
-        let (failed, sequence) = match &mut self.translation {
-            None => (self.tap.failed_ending(error), self.events),
-            Some(translation) => {
-                let failed = translation.failed((error.code.as_str(), &error.message));
-                (failed, translation.stream.sequence())
-            }
+    pub(super) fn told(&self, error: &ApiError, call: &CallFacts) -> String {
+        let failed = match &self.translation {
+            Some(translation) => translation.stream.failed(error.code.as_str(), &error.message),
+            None => self.tap.failed_ending(error),
         };
-        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, sequence))
+        failed.unwrap_or_else(|| error.event(call.surface.errors(), call.id, self.sequence()))
     }
 }
 
 impl Passing {
     /// The provider's error as the last event, in the client's dialect.
-    pub(super) fn retold(&mut self, (data, event): (&[u8], &[u8]), status: u16, call: &CallFacts) -> Bytes {
-        let from = self.dialect();
-        let Some(translation) = &mut self.translation else { return Bytes::copy_from_slice(event) };
-        let retold = Retold::of(data, from, translation.to, status);
-        let failed = translation.failed(retold.words());
-        failed.unwrap_or_else(|| retold.event(call.id, translation.stream.sequence())).into()
+    pub(super) fn retold(&self, (data, event): (&[u8], &[u8]), status: u16, call: &CallFacts) -> Bytes {
+        match &self.translation {
+            None => Bytes::copy_from_slice(event),
+            Some(translation) => {
+                let retold = Retold::of(data, self.dialect(), translation.to, status);
+                let failed = translation.stream.failed(retold.code(), retold.message());
+                failed.unwrap_or_else(|| retold.event(call.id, self.sequence())).into()
+            }
+        }
     }
-}
 
-impl Translation {
-    /// The answer as one that failed, where the client's dialect has such.
-    fn failed(&mut self, why: (&str, &str)) -> Option<String> {
-        let mut text = String::new();
-        self.stream.fail(why, &mut text).then_some(text)
+    /// The number of the next event that the client sees.
+    fn sequence(&self) -> u64 {
+        let translated = self.translation.as_ref().and_then(|translation| translation.stream.sequence());
+        translated.unwrap_or(self.events)
     }
 }
 

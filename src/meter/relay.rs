@@ -226,7 +226,7 @@ impl Relay {
                     self.hold_from(changed.as_ref().map_or(range.start, BytesMut::len));
                     if !comment.is_empty() || changed.is_some() {
                         let changed = changed.get_or_insert_with(|| BytesMut::from(&events.bytes[..range.start]));
-                        if let Some(ending) = self.rules.passing.ending(usage, &comment) {
+                        if let Some(ending) = self.rules.passing.ending(Some(event), usage, &comment) {
                             changed.extend_from_slice(ending.as_bytes());
                         } else {
                             changed.extend_from_slice(comment.as_bytes());
@@ -385,7 +385,7 @@ impl Relay {
             if self.rules.passing.is_complete(self.meter.call()) {
                 let usage = self.usage_at_end();
                 let comment = self.settle();
-                if let Some(ending) = self.rules.passing.ending(usage, &comment) {
+                if let Some(ending) = self.rules.passing.ending(None, usage, &comment) {
                     last.extend_from_slice(ending.as_bytes());
                 }
             } else {

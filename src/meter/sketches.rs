@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::accounts::Accounts;
 use crate::call::CallFacts;
 use crate::ledger::record::{Amended, Broke, Record, SketchedTexts};
-use crate::limits::{SKETCH_GATHER, SKETCH_LATE_BYTES, SKETCH_WAITING_BYTES_MAX};
+use crate::limits::{SKETCH_FLOOD, SKETCH_GATHER, SKETCH_LATE_BYTES, SKETCH_WAITING_BYTES_MAX};
 use crate::money::NanoUsd;
 use crate::prompt::marks::{Change, Marks, Sides};
 use crate::prompt::outline::Chain;
@@ -232,7 +232,7 @@ impl Waiting {
             let mut queue = gathered.unwrap_or_else(PoisonError::into_inner).0;
             let (places, is_closed) = (std::mem::take(&mut queue.places), queue.is_closed);
             drop(queue);
-            self.late_bytes.store(SKETCH_LATE_BYTES, Ordering::Relaxed);
+            self.late_bytes.store(late_bytes(places.len()), Ordering::Relaxed);
             for place in places {
                 if let Some(job) = place.take() {
                     self.bytes.fetch_sub(job.body.len(), Ordering::Relaxed);
@@ -244,6 +244,12 @@ impl Waiting {
             }
         }
     }
+}
+
+/// Of how many bytes of bodies sketches may be drawn late until the next round: where many come, a smaller part of them is a
+/// sample just as well.
+fn late_bytes(came: usize) -> usize {
+    if came > SKETCH_FLOOD { SKETCH_LATE_BYTES / 4 } else { SKETCH_LATE_BYTES }
 }
 
 impl Job {

@@ -519,7 +519,7 @@ async fn held(accounts: &Arc<Accounts>, folder: &Path, usd: i64) -> (Meter, Ask)
     let call = call_of(STREAM);
     let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));
     let mut meter = Meter::open(accounts, accounts.book.load_full(), &call.facts, &plan);
-    let mut funds = Funds::unlimited((&call.facts, call.body.len()), &row, meter.price(&row, &target), Some(20));
+    let mut funds = Funds::unlimited((&call.facts.view, call.body.len()), &row, meter.price(&row, &target), Some(20));
     let want = funds.bounds.cost.expect("a bound");
     let budget = Budget { usd: NanoUsd(usd), every: Every::Day, when_near: WhenNear::Warn, near: Share::default() };
     let charge = Charge { payer: Payer::Team("data".into()), budget };

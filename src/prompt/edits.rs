@@ -13,6 +13,10 @@ pub enum EditName {
     Usage,
     /// The output limit was lowered, or given.
     OutputLimit,
+    /// Thoughts that another vendor had sealed were taken out.
+    Reasoning,
+    /// What is to be cached was marked.
+    CacheControl,
     /// The body was written in the words of another protocol.
     Translate,
 }
@@ -24,6 +28,8 @@ impl EditName {
             Self::Model => "model",
             Self::Usage => "usage",
             Self::OutputLimit => "output_limit",
+            Self::Reasoning => "reasoning",
+            Self::CacheControl => "cache_control",
             Self::Translate => "translate",
         }
     }

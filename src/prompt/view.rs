@@ -46,9 +46,14 @@ pub struct View {
     pub attachments: Attachments,
     /// `prompt_cache_key`: requests with the same one share a prefix.
     pub cache_key: Option<String>,
+    /// Where thoughts stand that another vendor has sealed: whoever is called in this dialect cannot open them.
+    pub foreign_seals: Vec<Range<usize>>,
     /// Where the conversation's parts stand.
     pub outline: Outline,
 }
+
+/// What a seal begins with that a translation made of another vendor's.
+pub const SEAL_MARK: &str = "fx1.";
 
 impl View {
     /// How many answers to expect.

@@ -1,40 +1,24 @@
 //! How a row shows its provider who calls, and what of that must come back to nobody.
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::{ProviderConfig, Secret};
-use crate::dialect::Dialect;
-
-/// Where Anthropic takes a key. <https://platform.claude.com/docs/en/api/overview#authentication>
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+use crate::config::{Credential, ProviderConfig, Secret};
 
 /// Shortest value of a secret header that is looked for in what a provider says, in bytes: a tenant's name by reference
 /// may well stand in an error.
 const SECRET_BYTES_MIN: usize = 12;
 
-/// The header that carries the row's key, as its dialect wants it; `None` for a row without one.
-fn credential(config: &ProviderConfig, dialect: Dialect) -> Option<(HeaderName, HeaderValue)> {
-    let key = config.key.as_ref()?.reveal();
-    let (name, value) = match dialect {
-        Dialect::Chat | Dialect::Responses => (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {key}"))),
-        Dialect::Messages => (API_KEY, HeaderValue::try_from(key)),
-    };
-    let mut value = value.ok()?;
-    value.set_sensitive(true);
-    Some((name, value))
-}
-
 /// What a provider may have learnt of us and its callers must not.
 pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// The row's key, and those of its headers that are as good as one, if they are long enough not to be a word of any text.
+    /// The row's keys, and those of its headers that are as good as one, if they are long enough not to be a word of any text.
     pub fn of(config: &ProviderConfig) -> Self {
         let of_headers = config.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
         let of_headers =
             of_headers.filter_map(|value| value.to_str().ok()).filter(|text| text.len() >= SECRET_BYTES_MIN);
-        Self(config.key.iter().cloned().chain(of_headers.map(|text| Secret::new(text.to_owned()))).collect())
+        let of_accesses = config.accesses.iter().flat_map(|access| access.credential.secrets()).cloned();
+        Self(of_accesses.chain(of_headers.map(|text| Secret::new(text.to_owned()))).collect())
     }
 
     /// Whether a text of the provider holds one: such a text goes to nobody.
@@ -57,12 +41,20 @@ impl Secrets {
     }
 }
 
-/// Adds what every call of a row carries to `headers`.
-pub fn set(headers: &mut HeaderMap, config: &ProviderConfig, dialect: Dialect) {
-    if let Some((name, value)) = credential(config, dialect) {
-        headers.insert(name, value);
+/// Adds what every call of a row carries to `headers`: its key, if it has one alone, and its own headers, which win.
+pub fn set(headers: &mut HeaderMap, config: &ProviderConfig) {
+    if let [access] = config.accesses.as_slice() {
+        headers.extend(header(&access.credential));
     }
     for (name, value) in &config.headers {
         headers.insert(name.clone(), value.clone());
     }
+}
+
+/// The header in which a credential travels, marked as one that nobody prints.
+pub fn header(credential: &Credential) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = credential.header()?;
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
 }

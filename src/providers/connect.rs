@@ -40,9 +40,10 @@ struct Lane {
     calls: Arc<AtomicUsize>,
 }
 
-/// A call's place in its lane, until its answer has been read.
+/// A call's place in its lane, and where there are several ways into a provider in one of them, until its answer has been
+/// read.
 #[derive(Debug)]
-pub struct Place(Option<Arc<AtomicUsize>>);
+pub struct Place([Option<Arc<AtomicUsize>>; 2]);
 
 impl Lanes {
     /// Clients whose connections, TLS included, are up within `connect_timeout` and each have one of `places`; nothing is
@@ -63,10 +64,10 @@ impl Lanes {
         let last = self.lanes.len() - 1;
         for (number, lane) in self.lanes.iter().enumerate() {
             if last == 0 {
-                return (self.client(lane), Place(None));
+                return (self.client(lane), Place([None, None]));
             }
             let before = lane.calls.fetch_add(1, Ordering::Relaxed);
-            let place = Place(Some(Arc::clone(&lane.calls)));
+            let place = Place([Some(Arc::clone(&lane.calls)), None]);
             if before < H2_CALLS_MAX || number == last {
                 return (self.client(lane), place);
             }
@@ -102,9 +103,18 @@ pub fn plain_client(connect_timeout: Duration) -> Client<HttpsConnector<HttpConn
         .build(https.enable_http1().wrap_connector(tcp))
 }
 
+impl Place {
+    /// The same, counted in `calls` too.
+    pub fn and_in(mut self, calls: &Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::Relaxed);
+        self.0[1] = Some(Arc::clone(calls));
+        self
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(calls) = &self.0 {
+        for calls in self.0.iter().flatten() {
             calls.fetch_sub(1, Ordering::Relaxed);
         }
     }

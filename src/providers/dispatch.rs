@@ -67,12 +67,14 @@ pub struct Attempts<'a> {
     tries: u32,
     /// How many calls there have been.
     calls: u32,
+    /// The ways into the current target that were tried, a bit each.
+    tried: u64,
 }
 
 impl<'a> Attempts<'a> {
     /// Starts before the first target.
     pub fn new(targets: &'a [ModelRef]) -> Self {
-        Self { targets: targets.iter(), current: None, tries: 0, calls: 0 }
+        Self { targets: targets.iter(), current: None, tries: 0, calls: 0, tried: 0 }
     }
 
     /// The target of the next call: the current one, or the next that is up. `None` when all have been used,
@@ -84,7 +86,7 @@ impl<'a> Attempts<'a> {
         now: Instant,
     ) -> Option<&'a ModelRef> {
         if self.current.is_none() {
-            self.tries = 0;
+            (self.tries, self.tried) = (0, 0);
             while let Some(target) = self.targets.next() {
                 let Some(rules) = rules(target) else { continue };
                 let last_hope = self.calls == 0 && self.targets.len() == 0;
@@ -102,6 +104,21 @@ impl<'a> Attempts<'a> {
     /// How often the current target was called.
     pub fn tries(&self) -> u32 {
         self.tries
+    }
+
+    /// The ways into the current target that were tried.
+    pub fn tried(&self) -> u64 {
+        self.tried
+    }
+
+    /// A way into the current target failed: another is taken next, if there is one.
+    pub fn leave(&mut self, access: usize) {
+        self.tried |= 1_u64.checked_shl(access as u32).unwrap_or_default();
+    }
+
+    /// Calls the current target by another way at once: that is no further try of the same.
+    pub fn by_another_way(&mut self) {
+        self.tries -= 1;
     }
 
     /// Leaves the current target without having called it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::config::Dispatch;
 use crate::dialect::Dialect;
 use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
@@ -115,6 +116,34 @@ impl Failure {
             Self::Connect { .. } | Self::Reset { .. } | Self::Timeout { .. } | Self::Unreadable { .. } => true,
             Self::Refused(refusal) => !refusal.is_error_of_caller(),
             Self::NoRoom | Self::NoDescriptor => false,
+        }
+    }
+
+    /// Whether the key that was shown is of no use, for whatever is asked: it is not valid, or has no money.
+    pub fn is_of_dead_key(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => {
+                refusal.insufficient_quota || refusal.status == 402 || (refusal.credential && refusal.status != 403)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether another key of the same provider may do at once what this one may not.
+    pub fn is_of_key(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.credential || refusal.status == 429 || self.is_of_dead_key(),
+            _ => false,
+        }
+    }
+
+    /// Whether waiting as long as `rules` allow would not help.
+    pub fn is_beyond_waiting(&self, rules: &Dispatch) -> bool {
+        match self {
+            Self::Refused(refusal) => {
+                self.is_of_dead_key() || refusal.retry_after.is_some_and(|asked| asked > rules.retry_wait)
+            }
+            _ => false,
         }
     }
 

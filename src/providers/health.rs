@@ -26,6 +26,18 @@ struct State {
     opened: Option<Instant>,
     /// A trial call is under way since then.
     trial: Option<Instant>,
+    /// It rests until then for want of a key.
+    until: Option<Instant>,
+}
+
+impl State {
+    const WELL: Self = Self { failures: 0, opened: None, trial: None, until: None };
+
+    /// Whether it is still too early to try it again.
+    fn rests(&self, circuit: Circuit, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+            || self.opened.is_some_and(|opened| now.duration_since(opened) < circuit.cool_down)
+    }
 }
 
 impl Health {
@@ -34,9 +46,11 @@ impl Health {
         let Some(circuit) = circuit.filter(|_| self.any.load(Ordering::Acquire)) else { return true };
         let mut failing = self.lock();
         let Some(state) = failing.get_mut(target) else { return true };
-        let Some(opened) = state.opened else { return true };
-        if now.duration_since(opened) < circuit.cool_down {
+        if state.rests(circuit, now) {
             return false;
+        }
+        if state.opened.is_none() && state.until.is_none() {
+            return true;
         }
         if state.trial.is_some_and(|since| now.duration_since(since) < circuit.cool_down) {
             return false;
@@ -49,8 +63,7 @@ impl Health {
     pub fn rests(&self, target: &ModelRef, circuit: Option<Circuit>, now: Instant) -> bool {
         let Some(circuit) = circuit.filter(|_| self.any.load(Ordering::Acquire)) else { return false };
         let failing = self.lock();
-        let opened = failing.get(target).and_then(|state| state.opened);
-        opened.is_some_and(|opened| now.duration_since(opened) < circuit.cool_down)
+        failing.get(target).is_some_and(|state| state.rests(circuit, now))
     }
 
     /// `target` answered.
@@ -70,7 +83,7 @@ impl Health {
         if failing.len() >= TARGETS_MAX && !failing.contains_key(target) {
             failing.clear();
         }
-        let state = failing.entry(target.clone()).or_insert(State { failures: 0, opened: None, trial: None });
+        let state = failing.entry(target.clone()).or_insert(State::WELL);
         state.failures = state.failures.saturating_add(1);
         state.trial = None;
         if state.failures < circuit.failures {
@@ -79,6 +92,18 @@ impl Health {
         let was_closed = state.opened.is_none();
         state.opened = Some(now);
         was_closed
+    }
+
+    /// No key of `target`'s row is of use for it: it rests until then.
+    pub fn rest(&self, target: &ModelRef, circuit: Option<Circuit>, until: Instant) {
+        if circuit.is_some() {
+            let mut failing = self.lock();
+            self.any.store(true, Ordering::Release);
+            if failing.len() < TARGETS_MAX || failing.contains_key(target) {
+                let state = failing.entry(target.clone()).or_insert(State::WELL);
+                (state.until, state.trial) = (Some(until), None);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ModelRef, State>> {
@@ -112,5 +137,10 @@ mod tests {
         health.succeeded(&target);
         assert!(health.admits(&target, circuit, at(63)));
         assert!(health.admits(&target, None, at(0)), "no circuit, no rest");
+        health.rest(&target, circuit, at(100));
+        assert!(!health.admits(&target, circuit, at(99)) && health.rests(&target, circuit, at(99)));
+        assert!(health.admits(&target, circuit, at(100)) && !health.admits(&target, circuit, at(101)), "one trial");
+        health.succeeded(&target);
+        assert!(health.admits(&target, circuit, at(101)));
     }
 }

@@ -4,18 +4,24 @@
 //! credential, the headers that may pass) and a reply into an [`Answer`] or a [`Failure`] that says
 //! what may be done next. Which target is tried when is [`dispatch`]'s; which are up is [`health`]'s.
 
+mod accesses;
 mod auth;
+mod balance;
 pub mod body;
 pub mod connect;
 pub mod dispatch;
 pub mod failure;
+mod google;
 pub mod health;
 pub mod inbound;
 mod paths;
 pub mod places;
 mod prepare;
+pub mod probe;
 mod refusal;
 mod row;
+mod signer;
+mod sigv4;
 pub mod upload;
 
 use std::sync::Arc;

@@ -88,7 +88,7 @@ impl Paths {
 }
 
 /// The path behind a base URL, which ends in the version: `/v1` as a rule.
-fn path_of(dialect: Dialect) -> &'static str {
+pub(super) fn path_of(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Chat => "/chat/completions",
         Dialect::Responses => "/responses",

@@ -28,7 +28,7 @@ use crate::wire::{messages_request, openai_chat, responses_request};
 
 /// What is asked for of Anthropic's where the client names no version; its API wants one.
 /// <https://platform.claude.com/docs/en/api/versioning>
-const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+pub(super) const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// A call in the words of a target, before money is held for it: what leaves, but for a lower output limit, which nobody
 /// reads as input.
@@ -47,14 +47,18 @@ pub struct Translated {
     pub dialect: Dialect,
     /// The body.
     pub body: Bytes,
-    /// The client's own, which answers of some dialects repeat.
-    pub request: Bytes,
     /// What of the client's is not in it.
     pub dropped: Dropped,
+    /// It says what is to be cached, which its client has no words for.
+    pub caches: bool,
     /// The output limit that it has for want of one of the client's.
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
+    /// The client's own body, where its answer repeats some of it.
+    pub request: Bytes,
+    /// What it is bound by and charged for, where tools that the client's provider would run are left out.
+    pub view: Option<Box<View>>,
 }
 
 impl Worded {
@@ -66,6 +70,11 @@ impl Worded {
     /// The output limit that it has for want of one of the client's.
     pub fn given_limit(&self) -> Option<u64> {
         self.translated.as_ref()?.given_limit
+    }
+
+    /// What it is bound by.
+    pub fn view<'c>(&'c self, call: &'c Call) -> &'c View {
+        self.translated.as_ref().and_then(|translated| translated.view.as_deref()).unwrap_or(&call.facts.view)
     }
 
     /// The body whose tokens are the call's.
@@ -91,9 +100,11 @@ pub struct Elsewhere {
 pub struct Outbound {
     /// The language that it is in, and its answer.
     pub dialect: Dialect,
-    pieces: Vec<Bytes>,
+    pub(super) pieces: Vec<Bytes>,
     bytes: usize,
     pub(super) headers: HeaderMap,
+    /// The way into the provider that it takes, of several.
+    pub access: usize,
     pub(super) beta: bool,
     pub(super) endpoint: Endpoint,
     /// It goes somewhere else.
@@ -109,6 +120,11 @@ pub struct Outbound {
 }
 
 impl Outbound {
+    /// What it is bound by and charged for, if that is not as the client's own view has it.
+    pub fn view(&self) -> Option<&View> {
+        self.translated.as_ref()?.view.as_deref()
+    }
+
     /// The body that leaves, in pieces.
     pub fn pieces(&self) -> &[Bytes] {
         &self.pieces
@@ -141,6 +157,7 @@ impl Row {
         let usage = if asks_usage { usage_edit(&view.usage_in_stream, view.model_at.end) } else { None };
         let withhold_usage = usage.is_some();
         edits.extend(usage);
+        edits.extend(seal_edits(&call.body, &view.foreign_seals));
         let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
         let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
         // It leaves as it came.
@@ -169,12 +186,16 @@ impl Row {
             edits: edits::names(&edits),
             pieces: edits::splice(&call.body, &mut edits),
             bytes,
+            access: 0,
             beta: call.beta,
             endpoint: Endpoint::of(call.facts.surface),
             elsewhere: None,
-            headers: self.headers_for(call, passes_to(dialect)),
+            headers: self.headers_for(call, dialect, passes_to(dialect)),
             withhold_usage,
-            usage_expected: !view.stream || withhold_usage || matches!(view.usage_in_stream, UsageInStream::Asked),
+            usage_expected: !view.stream
+                || withhold_usage
+                || self.reports_unasked()
+                || matches!(view.usage_in_stream, UsageInStream::Asked),
             translated: None,
         }
     }
@@ -190,16 +211,19 @@ impl Row {
         let mut names: Vec<EditName> = edits.iter().map(|edit: &Edit| edit.name).collect();
         names.push(EditName::Translate);
         names.extend(given_limit.map(|_| EditName::OutputLimit));
+        names.extend(translated.caches.then_some(EditName::CacheControl));
         Outbound {
             dialect: *dialect,
             edits: edits::listed(names),
             pieces: edits::splice(body, &mut edits),
             bytes: body.len(),
+            access: 0,
             beta: false,
             endpoint: Endpoint::Conversation,
             elsewhere: None,
             // Versions and betas are those of the client's words, not of ours.
-            headers: self.headers_for(call, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
+            headers: self
+                .headers_for(call, *dialect, |name| !name.starts_with("anthropic-") && !name.starts_with("openai-")),
             withhold_usage: false,
             usage_expected: *usage_expected,
             translated: Some(translated),
@@ -233,7 +257,7 @@ impl Row {
     }
 
     /// Those of the caller's headers that pass, and the row's own, which win over the caller's of the same name.
-    fn headers_for(&self, call: &Call, passes: impl Fn(&str) -> bool) -> HeaderMap {
+    fn headers_for(&self, call: &Call, dialect: Dialect, passes: impl Fn(&str) -> bool) -> HeaderMap {
         // Room for all of them, `accept`, the attempt's id, and what the HTTP client adds.
         let mut headers = HeaderMap::with_capacity(self.headers().len() + call.headers.len() + 4);
         for (name, value) in call.headers.iter().filter(|(name, _)| passes(name.as_str())) {
@@ -243,7 +267,7 @@ impl Row {
         for (name, value) in self.headers() {
             headers.insert(name.clone(), value.clone());
         }
-        if self.dialect() == Dialect::Messages {
+        if dialect == Dialect::Messages {
             headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
         }
         headers
@@ -263,6 +287,33 @@ fn read(dialect: Dialect, body: &[u8]) -> Result<View, BodyError> {
         Dialect::Responses => responses_request::read(body),
         Dialect::Messages => messages_request::read(body),
     }
+}
+
+/// Takes thoughts out that stand at these places of an array, one after the other, with a comma each.
+fn seal_edits(body: &[u8], seals: &[Range<usize>]) -> Vec<Edit> {
+    let is_between = |at: Range<usize>| {
+        body.get(at).is_some_and(|bytes| bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == b','))
+    };
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for seal in seals {
+        match runs.last_mut() {
+            Some(run) if is_between(run.end..seal.start) => run.end = seal.end,
+            _ => runs.push(seal.clone()),
+        }
+    }
+    let is_said = |byte: &u8| !byte.is_ascii_whitespace();
+    let is_comma = |at: &usize| body.get(*at) == Some(&b',');
+    let without = |run: Range<usize>| {
+        let next = body.get(run.end..).and_then(|rest| rest.iter().position(is_said)).map(|at| run.end + at);
+        let last = body.get(..run.start).and_then(|rest| rest.iter().rposition(is_said));
+        let at = match (next.filter(is_comma), last.filter(is_comma)) {
+            (Some(comma), _) => run.start..comma + 1,
+            (None, Some(comma)) => comma..run.end,
+            (None, None) => run,
+        };
+        Edit { name: EditName::Reasoning, at, with: Bytes::new() }
+    };
+    runs.into_iter().map(without).collect()
 }
 
 /// Lowers every higher limit that the client gave, and what is none, or gives one as `member` where it gave none.

@@ -2,19 +2,20 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::accesses::{Access, Accesses};
 use super::auth::{self, Secrets};
 use super::body::{OutBody, Sent};
-use super::connect::{Lanes, broken_head, was_refused, why};
+use super::connect::{broken_head, was_refused, why};
 use super::failure::{Failure, Refusal};
 use super::inbound::{self, Arriving, Encoded};
-use super::paths::{Endpoint, Paths};
+use super::paths::Endpoint;
 use super::places::{Places, none_left};
 use super::prepare::Outbound;
 use super::refusal::{self, read_error};
-use crate::config::{Dispatch, Metering, ProviderConfig};
+use crate::config::{AfterCut, Dispatch, Metering, ProviderConfig};
 use crate::dialect::Dialect;
 use crate::ids::{AttemptId, ProviderId};
 use crate::limits::{
@@ -38,14 +39,15 @@ pub struct Row {
     id: ProviderId,
     vendor: String,
     dialect: Dialect,
+    speaks: Vec<Dialect>,
     habits: Habits,
     discount_ppm: u32,
     dispatch: Dispatch,
     metering: Metering,
-    paths: Paths,
+    after_cut: AfterCut,
+    accesses: Accesses,
     headers: HeaderMap,
     secrets: Secrets,
-    lanes: Lanes,
 }
 
 /// A provider's answer with a status of success, its head read and its body still to come.
@@ -75,23 +77,23 @@ impl Row {
     pub fn new(config: &ProviderConfig, places: Places) -> Self {
         let dialect = config.dialect;
         let mut headers = HeaderMap::new();
-        auth::set(&mut headers, config, dialect);
+        auth::set(&mut headers, config);
         // A compressed reply could not be metered as it goes by.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let tls = config.base_url.scheme_str() == Some("https");
         Self {
             id: config.id.clone(),
             vendor: config.vendor.clone(),
             dialect,
+            speaks: config.speaks.clone(),
             habits: Habits::of(&config.vendor),
             discount_ppm: config.discount_ppm,
             dispatch: config.dispatch,
             metering: config.metering,
-            paths: Paths::under(&config.base_url),
+            after_cut: config.after_cut,
+            accesses: Accesses::of(config, &places),
             headers,
             secrets: Secrets::of(config),
-            lanes: Lanes::new(config.dispatch.connect_timeout, tls, places),
         }
     }
 
@@ -105,10 +107,9 @@ impl Row {
         &self.vendor
     }
 
-    /// Whether it can be called in that dialect. Who speaks OpenAI's protocol is asked for responses as well: one that
-    /// has none says so itself.
+    /// Whether it can be called in that dialect.
     pub fn speaks(&self, dialect: Dialect) -> bool {
-        dialect == self.dialect || (dialect, self.dialect) == (Dialect::Responses, Dialect::Chat)
+        self.speaks.contains(&dialect)
     }
 
     /// The dialect in which a model of its is called for a client who speaks `client`: the client's own wherever it has that.
@@ -118,7 +119,9 @@ impl Row {
         let is_openai = matches!(&*self.vendor, "openai" | "azure");
         match self.dialect {
             _ if self.speaks(client) => client,
-            Dialect::Chat if is_openai && is_openai_reasoner(model) => Dialect::Responses,
+            Dialect::Chat if is_openai && is_openai_reasoner(model) && self.speaks(Dialect::Responses) => {
+                Dialect::Responses
+            }
             dialect => dialect,
         }
     }
@@ -138,6 +141,11 @@ impl Row {
         self.discount_ppm
     }
 
+    /// What it bills of a stream that was left.
+    pub fn after_cut(&self) -> AfterCut {
+        self.after_cut
+    }
+
     /// Whether usage may be asked for by an edit.
     pub(super) fn metering(&self) -> Metering {
         self.metering
@@ -147,13 +155,23 @@ impl Row {
     pub fn usage_of_streams(&self) -> UsageChunk {
         match self.metering {
             Metering::Inject => UsageChunk::Asked,
-            Metering::Observe => UsageChunk::Unasked,
+            Metering::Observe | Metering::Reported => UsageChunk::Unasked,
         }
+    }
+
+    /// Whether its streams tell their usage, asked or not.
+    pub fn reports_unasked(&self) -> bool {
+        self.metering == Metering::Reported
     }
 
     /// The headers of every call.
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The ways into it: which one a call takes, and what is known of them.
+    pub fn accesses(&self) -> &Accesses {
+        &self.accesses
     }
 
     /// Retries, timeouts and the circuit.
@@ -175,8 +193,16 @@ impl Row {
         sent: Sent,
         held: HeldBytes,
     ) -> Result<Answer, Failure> {
-        let request = self.request(outbound, attempt, sent.clone());
-        let (client, place) = self.lanes.pick();
+        let access = self.accesses.get(outbound.access);
+        let uri = uri(access, outbound);
+        if let Some(signer) = &access.signer {
+            let signing = Box::pin(signer.sign(&Method::POST, &uri, &mut outbound.headers, &outbound.pieces));
+            tokio::time::timeout_at(deadline, signing).await.unwrap_or(Err(Failure::Timeout { sent: false }))?;
+        }
+        access.show_key(&mut outbound.headers);
+        let request = request(uri, outbound, attempt, sent.clone());
+        let (client, place) = access.connect();
+        let began = access.begins();
         let response = match tokio::time::timeout_at(deadline, client.request(request)).await {
             Err(_) => return Err(Failure::Timeout { sent: !sent.withhold() }),
             Ok(Err(error)) if error.is_connect() && none_left(&error) => return Err(Failure::NoDescriptor),
@@ -199,19 +225,25 @@ impl Row {
             let json =
                 tokio::time::timeout_at(deadline, read_error(&head.headers, body, held)).await.unwrap_or_default();
             let refusal = self.refusal(outbound.dialect, head.status.as_u16(), &head.headers, json);
+            if let Some(signer) = access.signer.as_ref().filter(|_| head.status == StatusCode::UNAUTHORIZED) {
+                signer.was_refused();
+            }
             return Err(Failure::Refused(refusal));
         }
         let encoded = Encoding::of(&head.headers);
         let body = match is_type(&head.headers, "text/event-stream") {
-            true if encoded == Ok(None) => Answered::Stream(body),
+            true if encoded == Ok(None) => {
+                access.answered_since(began);
+                Answered::Stream(body)
+            }
             true => return Err(Failure::Unreadable { what: "its stream is encoded, which we did not ask for" }),
             false => Answered::Whole(body, encoded),
         };
         Ok(Answer {
             status: head.status,
-            provider_request_id: text_of(&head.headers, request_id_in(self.dialect))
+            provider_request_id: text_of(&head.headers, request_id_in(outbound.dialect))
                 .filter(|id| self.is_id(id.as_bytes())),
-            headers: self.pass_on(head.headers),
+            headers: self.pass_on(outbound.dialect, head.headers),
             body,
             held,
         })
@@ -256,8 +288,8 @@ impl Row {
     pub fn refusal(&self, dialect: Dialect, status: u16, headers: &HeaderMap, json: Option<Bytes>) -> Refusal {
         let said = json.as_deref().and_then(|json| tap::whole(json, dialect, self.habits).ok());
         let used = said.filter(|facts| facts.usage.is_some()).map(Box::new);
-        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(headers.clone()), json, dialect) };
-        if refusal.json.as_deref().is_some_and(|json| self.secrets.are_in(json)) {
+        let refusal = Refusal { used, ..refusal::read(status, self.pass_on(dialect, headers.clone()), json, dialect) };
+        if refusal.json.as_deref().is_some_and(|json| self.are_told_in(json)) {
             refusal.of_credential()
         } else {
             refusal
@@ -275,8 +307,8 @@ impl Row {
     /// The headers of a provider's answer that a client may see: rate limits, timings and versions, never our
     /// organisation, nor any that holds a secret of ours. Its id of the call goes under a name of ours, since
     /// under its own stands our own id.
-    fn pass_on(&self, mut headers: HeaderMap) -> HeaderMap {
-        let id = headers.remove(request_id_in(self.dialect)).filter(|id| self.is_id(id.as_bytes()));
+    fn pass_on(&self, dialect: Dialect, mut headers: HeaderMap) -> HeaderMap {
+        let id = headers.remove(request_id_in(dialect)).filter(|id| self.is_id(id.as_bytes()));
         // Room for what is passed and for the dozen that we add.
         let mut passed = HeaderMap::with_capacity(headers.len() + 12);
         let mut headers = headers.into_iter().peekable();
@@ -284,12 +316,12 @@ impl Row {
             // A name stands before the first of its values only.
             let Some(name) = name.filter(passes) else { continue };
             while let Some((_, more)) = headers.next_if(|(name, _)| name.is_none()) {
-                if !self.secrets.are_in(value.as_bytes()) {
+                if !self.are_told_in(value.as_bytes()) {
                     passed.append(name.clone(), value);
                 }
                 value = more;
             }
-            if !self.secrets.are_in(value.as_bytes()) {
+            if !self.are_told_in(value.as_bytes()) {
                 passed.append(name, value);
             }
         }
@@ -300,29 +332,37 @@ impl Row {
     /// Whether this can be a provider's id of a call: one that is too long for the ledger, or that holds a secret of
     /// ours, is told to nobody else either.
     fn is_id(&self, id: &[u8]) -> bool {
-        id.len() <= NAME_BYTES_MAX && !self.secrets.are_in(id)
+        id.len() <= NAME_BYTES_MAX && !self.are_told_in(id)
     }
 
-    /// Takes the body and the headers out of `outbound`: each attempt prepares its own.
-    fn request(&self, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
-        let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
-        match outbound.elsewhere.take() {
-            None => {
-                *request.method_mut() = Method::POST;
-                *request.uri_mut() = self.paths.to(outbound.endpoint, outbound.dialect, outbound.beta).clone();
-            }
-            Some(elsewhere) => {
-                *request.uri_mut() = self.paths.elsewhere(&elsewhere.path);
-                *request.method_mut() = elsewhere.method;
-                request.body_mut().upload(elsewhere.upload);
-            }
-        }
-        *request.headers_mut() = std::mem::take(&mut outbound.headers);
-        if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
-            request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
-        }
-        request
+    /// Whether a text of the provider holds what shows it who we are.
+    pub(super) fn are_told_in(&self, text: &[u8]) -> bool {
+        self.secrets.are_in(text) || self.accesses.tokens_are_in(text)
     }
+}
+
+/// Where a call goes.
+fn uri(access: &Access, outbound: &Outbound) -> Uri {
+    match &outbound.elsewhere {
+        None => access.paths.to(outbound.endpoint, outbound.dialect, outbound.beta).clone(),
+        Some(elsewhere) => access.paths.elsewhere(&elsewhere.path),
+    }
+}
+
+/// Takes the body and the headers out of `outbound`: each attempt prepares its own.
+fn request(uri: Uri, outbound: &mut Outbound, attempt: AttemptId, sent: Sent) -> Request<OutBody> {
+    let mut request = Request::new(OutBody::new(outbound.take_pieces(), sent));
+    *request.method_mut() = Method::POST;
+    if let Some(elsewhere) = outbound.elsewhere.take() {
+        *request.method_mut() = elsewhere.method;
+        request.body_mut().upload(elsewhere.upload);
+    }
+    *request.uri_mut() = uri;
+    *request.headers_mut() = std::mem::take(&mut outbound.headers);
+    if let Ok(id) = HeaderValue::from_str(attempt.spell(&mut [0; AttemptId::LENGTH_MAX])) {
+        request.headers_mut().insert(HeaderName::from_static("x-client-request-id"), id);
+    }
+    request
 }
 
 /// Reads what would hold a thread that serves for too long.

@@ -1,5 +1,7 @@
 //! The figures of some requests together: whole numbers that add up.
 
+use super::beside::Beside;
+
 /// What saves, or costs where it is negative.
 pub const CAUSES: [&str; 5] = ["route", "fallback", "retry", "compress", "cache"];
 
@@ -54,10 +56,12 @@ pub struct Figures {
     pub discount: i64,
     /// What re-rating booked on top of the cost. Rows and sums know nothing of it.
     pub adjusted: i64,
+    /// What few requests have. Sums and statements know nothing of it.
+    pub beside: Beside,
 }
 
 impl Figures {
-    /// How many there are that sums are kept of: all but what was adjusted.
+    /// How many there are that sums are kept of: all but what was adjusted and what stands beside.
     pub const COUNT: usize = 27;
     /// Their names, as columns.
     pub const NAMES: [&str; Self::COUNT] = [
@@ -180,6 +184,7 @@ impl Figures {
             estimated_high,
             discount,
             adjusted: 0,
+            beside: Beside::default(),
         }
     }
 
@@ -215,7 +220,7 @@ impl Figures {
 
     /// Whether there is nothing.
     pub fn is_zero(&self) -> bool {
-        self.all() == [0; Self::COUNT] && self.adjusted == 0
+        self.all() == [0; Self::COUNT] && self.adjusted == 0 && self.beside == Beside::default()
     }
 
     fn each(&mut self, other: &Self, of: fn(i64, i64) -> i64) {
@@ -223,6 +228,7 @@ impl Figures {
         for (mine, theirs) in mine.iter_mut().zip(theirs) {
             *mine = of(*mine, theirs);
         }
-        *self = Self { adjusted: of(self.adjusted, other.adjusted), ..Self::of(mine) };
+        let (adjusted, beside) = (of(self.adjusted, other.adjusted), self.beside.each(&other.beside, of));
+        *self = Self { adjusted, beside, ..Self::of(mine) };
     }
 }

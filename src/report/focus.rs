@@ -19,7 +19,7 @@ use crate::money::NanoUsd;
 
 /// Every column that is written: the mandatory ones of version 1.2, the recommended and conditional ones that say
 /// something here, and ours, which begin with `x_` as the specification wants.
-pub const COLUMNS: [&str; 48] = [
+pub const COLUMNS: [&str; 60] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -57,17 +57,29 @@ pub const COLUMNS: [&str; 48] = [
     "SubAccountType",
     "Tags",
     "x_Adjusted",
+    "x_AudioInputTokens",
+    "x_AudioOutputTokens",
+    "x_CachedAudioInputTokens",
+    "x_CodeInterpreterCalls",
     "x_Estimated",
     "x_EstimatedHigh",
     "x_EstimatedLow",
+    "x_Fees",
+    "x_FileSearchCalls",
+    "x_ImageInputTokens",
+    "x_ImageOutputTokens",
     "x_Overhead",
+    "x_Refused",
     "x_Requests",
     "x_Saved",
     "x_ServiceTier",
     "x_Transfer",
+    "x_Unbounded",
     "x_UncertainHigh",
     "x_UncertainLow",
-    "x_Unbounded",
+    "x_UnpricedCalls",
+    "x_WebFetchCalls",
+    "x_WebSearchCalls",
 ];
 
 /// What a row is of.
@@ -154,6 +166,18 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "x_Saved" => amount(figures.saved()),
             "x_ServiceTier" => escaped(service_tier),
             "x_Adjusted" => amount(figures.adjusted),
+            "x_AudioInputTokens" => figures.beside.tokens[0].to_string(),
+            "x_CachedAudioInputTokens" => figures.beside.tokens[1].to_string(),
+            "x_AudioOutputTokens" => figures.beside.tokens[2].to_string(),
+            "x_ImageInputTokens" => figures.beside.tokens[3].to_string(),
+            "x_ImageOutputTokens" => figures.beside.tokens[4].to_string(),
+            "x_WebSearchCalls" => figures.beside.calls[0].to_string(),
+            "x_WebFetchCalls" => figures.beside.calls[1].to_string(),
+            "x_CodeInterpreterCalls" => figures.beside.calls[2].to_string(),
+            "x_FileSearchCalls" => figures.beside.calls[3].to_string(),
+            "x_Fees" => amount(figures.beside.fees),
+            "x_Refused" => figures.beside.refused.to_string(),
+            "x_UnpricedCalls" => figures.beside.unpriced_calls.to_string(),
             "x_Estimated" => amount(figures.estimated),
             "x_EstimatedHigh" => amount(figures.estimated_high),
             "x_EstimatedLow" => amount(figures.estimated_low),

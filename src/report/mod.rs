@@ -3,6 +3,7 @@
 //! Pure: lines that somebody read off a ledger come in, texts go out. All money is whole nano-dollars until it is written
 //! ([`write`], [`focus`]); only a [`forecast`] is a guess, and says so.
 
+pub mod beside;
 pub mod causal;
 pub mod figures;
 pub mod focus;

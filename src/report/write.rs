@@ -6,6 +6,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
+use super::beside::Beside;
 use super::figures::CAUSES;
 use super::forecast::{self, Outlook, Outlooks};
 use super::{By, Figures, Report, Row};
@@ -151,7 +152,18 @@ struct Told {
     is_shown: fn(&Report) -> bool,
 }
 
-const MORE: [Told; 7] = [
+const MORE: [Told; 14] = [
+    Told {
+        header: "refused",
+        cell: |of| grouped(of.beside.refused),
+        is_shown: |report| report.total.beside.refused != 0,
+    },
+    Told { header: "sound in", cell: |of| grouped(of.beside.tokens[0]), is_shown: |report| has_tokens(report, 0) },
+    Told { header: "sound out", cell: |of| grouped(of.beside.tokens[2]), is_shown: |report| has_tokens(report, 2) },
+    Told { header: "images in", cell: |of| grouped(of.beside.tokens[3]), is_shown: |report| has_tokens(report, 3) },
+    Told { header: "images out", cell: |of| grouped(of.beside.tokens[4]), is_shown: |report| has_tokens(report, 4) },
+    Told { header: "tool calls", cell: |of| grouped(of.beside.all_calls()), is_shown: has_calls },
+    Told { header: "fees, US$", cell: fees, is_shown: has_calls },
     Told { header: "estimated, US$", cell: estimated, is_shown: has_estimates },
     Told { header: "overhead, US$", cell: |of| dollars(of.overhead), is_shown: has_overhead },
     Told { header: "net saved, US$", cell: |of| dollars(of.net_saved()), is_shown: has_overhead },
@@ -187,6 +199,23 @@ pub fn estimated(of: &Figures) -> String {
         let [amount, low, high] = all.map(dollars);
         format!("{amount}, low {low}, high {high}")
     }
+}
+
+/// What tools that providers ran cost, and how many calls that leaves out.
+fn fees(of: &Figures) -> String {
+    match (of.beside.unpriced_calls, of.beside.fees) {
+        (0, fees) => dollars(fees),
+        (unpriced, 0) => format!("{unpriced} unknown"),
+        (unpriced, fees) => format!("{} and {unpriced} unknown", dollars(fees)),
+    }
+}
+
+fn has_tokens(report: &Report, kind: usize) -> bool {
+    report.rows.iter().any(|row| row.figures.beside.tokens[kind] != 0)
+}
+
+fn has_calls(report: &Report) -> bool {
+    report.rows.iter().any(|row| row.figures.beside.all_calls() != 0)
 }
 
 fn has_estimates(report: &Report) -> bool {
@@ -235,6 +264,7 @@ fn columns() -> Vec<&'static str> {
     let mut names = Figures::NAMES.to_vec();
     names.insert(14, "saved_nano");
     names.extend(["net_saved_nano", "adjusted_nano", "charged_nano"]);
+    names.extend(Beside::NAMES);
     names
 }
 
@@ -242,6 +272,7 @@ fn values(of: &Figures) -> impl Iterator<Item = i64> {
     let mut all = of.all().to_vec();
     all.insert(14, of.saved());
     all.extend([of.net_saved(), of.adjusted, of.charged()]);
+    all.extend(of.beside.all());
     all.into_iter()
 }
 

@@ -63,6 +63,8 @@ pub enum Model {
         display_name: String,
         /// RFC 3339.
         created_at: &'static str,
+        /// `active`: what is retired is not listed.
+        lifecycle: &'static str,
     },
 }
 
@@ -110,7 +112,7 @@ fn model(id: String, plan: &Plan, dialect: Dialect) -> Model {
 }
 
 fn of_anthropic(id: String) -> Model {
-    Model::Anthropic { kind: "model", display_name: id.clone(), id, created_at: EPOCH }
+    Model::Anthropic { kind: "model", display_name: id.clone(), id, created_at: EPOCH, lifecycle: "active" }
 }
 
 fn decode(name: &str) -> String {

@@ -24,6 +24,8 @@ pub struct Reply<'b> {
 pub enum Said<'b> {
     /// A text.
     Text(RawStr<'b>),
+    /// A text that is JSON, as it is spelt.
+    Json(&'b str),
     /// Why the model will not answer.
     Refusal(RawStr<'b>),
     /// What the model thought.

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::prompt::json::RawStr;
+use crate::prompt::view::SEAL_MARK;
 
 use super::talk::{Reasoning, Sealed, Text};
 
@@ -19,7 +20,7 @@ const SIGNATURE: &str = "fx1.anthropic.";
 /// What Anthropic's redacted thoughts begin with in Responses.
 const REDACTED: &str = "fx1.anthropic-redacted.";
 /// What all seals begin with.
-const MARK: &str = "fx1.";
+const MARK: &str = SEAL_MARK;
 
 /// What stands between the parts of a thought where they are one text.
 const BREAK: &str = "\n\n";

@@ -143,29 +143,28 @@ impl Stream {
         self.writer.event(Event::Over, Some(usage), out)
     }
 
-    /// How many bytes wait for what must come before them.
+    /// What ends the stream with an error, if its dialect has a way of its own to say that an answer which has begun fails.
+    pub fn failed(&self, code: &str, message: &str) -> Option<String> {
+        match &self.writer {
+            Writer::Responses(writer) => writer.failed(code, message),
+            Writer::Chat(_) | Writer::Messages(_) => None,
+        }
+    }
+
+    /// The number of the next event, where the dialect numbers them.
+    pub fn sequence(&self) -> Option<u64> {
+        match &self.writer {
+            Writer::Responses(writer) => Some(writer.sequence()),
+            Writer::Chat(_) | Writer::Messages(_) => None,
+        }
+    }
+
+    /// How many bytes wait for what must come before them, or are kept to be told once more.
     pub fn waiting_bytes(&self) -> usize {
         match &self.writer {
             Writer::Chat(_) => 0,
             Writer::Messages(writer) => writer.waiting_bytes(),
             Writer::Responses(writer) => writer.kept_bytes(),
-        }
-    }
-
-    /// Writes behind `out` the answer as one that failed, where the client's dialect ends so and it has begun; says whether it
-    /// does. `code` and `message` say why.
-    pub fn fail(&mut self, (code, message): (&str, &str), out: &mut String) -> bool {
-        match &mut self.writer {
-            Writer::Chat(_) | Writer::Messages(_) => false,
-            Writer::Responses(writer) => writer.fail((code, message), out),
-        }
-    }
-
-    /// The number of the client's next event, where its dialect counts them.
-    pub fn sequence(&self) -> u64 {
-        match &self.writer {
-            Writer::Chat(_) | Writer::Messages(_) => 0,
-            Writer::Responses(writer) => writer.sequence(),
         }
     }
 

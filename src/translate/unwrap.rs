@@ -77,63 +77,93 @@ impl Unwrap {
 
     fn inside(&mut self, text: &mut String) {
         let bytes = self.held.as_bytes();
-        let mut at = 0;
+        let (mut at, mut copied) = (0, 0);
         while let Some(&byte) = bytes.get(at) {
             match byte {
                 b'"' => {
-                    escape_controls(&self.held[..at], text);
+                    text.push_str(&self.held[copied..at]);
                     self.held.clear();
                     self.place = Place::Behind;
                     return;
                 }
-                b'\\' => match escape_bytes(&bytes[at..]) {
-                    Some(length) => at += length,
-                    // It goes on in the next piece.
-                    None => break,
+                b'\\' => match Escape::read(&bytes[at..]) {
+                    Escape::Torn => break,
+                    Escape::Whole(length) => at += length,
+                    Escape::Half => {
+                        text.push_str(&self.held[copied..at]);
+                        text.push(char::REPLACEMENT_CHARACTER);
+                        at += UNICODE_BYTES;
+                        copied = at;
+                    }
+                    Escape::None => {
+                        text.push_str(&self.held[copied..at]);
+                        text.push_str("\\\\");
+                        at += 1;
+                        copied = at;
+                    }
                 },
+                // A model may forget to escape it.
+                0..0x20 => {
+                    text.push_str(&self.held[copied..at]);
+                    let _ = write!(text, "\\u{byte:04x}");
+                    at += 1;
+                    copied = at;
+                }
                 _ => at += 1,
             }
         }
-        escape_controls(&self.held[..at], text);
+        text.push_str(&self.held[copied..at]);
         self.held.drain(..at);
     }
 }
 
-/// The length of the escape that begins here, both halves of a surrogate pair together; `None` if it has not ended.
-fn escape_bytes(bytes: &[u8]) -> Option<usize> {
-    if *bytes.get(1)? != b'u' {
-        // What follows a backslash may be longer if it is no escape at all.
-        return Some(if bytes[1].is_ascii() { 2 } else { 1 });
-    }
-    let unit = bytes.get(2..UNICODE_BYTES)?;
-    let is_high = unit[0].eq_ignore_ascii_case(&b'd') && matches!(unit[1], b'8' | b'9' | b'a' | b'b' | b'A' | b'B');
-    let is_whole = unit.iter().all(u8::is_ascii_hexdigit);
-    if !is_whole {
-        return Some(2);
-    }
-    if !is_high {
-        return Some(UNICODE_BYTES);
-    }
-    match bytes.get(UNICODE_BYTES..) {
-        Some([b'\\', b'u', rest @ ..]) => (rest.len() >= 4).then_some(2 * UNICODE_BYTES),
-        Some([] | [b'\\']) | None => None,
-        Some(_) => Some(UNICODE_BYTES),
+/// What begins with a backslash. <https://www.rfc-editor.org/rfc/rfc8259#section-7>
+enum Escape {
+    /// So many bytes; both halves of a surrogate pair are one, since a piece with half of it says something else.
+    Whole(usize),
+    /// It goes on in the next piece.
+    Torn,
+    /// One of the halves alone, which strict readers refuse.
+    Half,
+    /// It is no escape at all.
+    None,
+}
+
+impl Escape {
+    fn read(bytes: &[u8]) -> Self {
+        match bytes.get(1) {
+            None => return Self::Torn,
+            Some(b'u') => {}
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => return Self::Whole(2),
+            Some(_) => return Self::None,
+        }
+        match unit(bytes) {
+            None => Self::Torn,
+            Some(Err(())) => Self::None,
+            Some(Ok(0xdc00..0xe000)) => Self::Half,
+            Some(Ok(0xd800..0xdc00)) => match &bytes[UNICODE_BYTES..] {
+                [] | [b'\\'] => Self::Torn,
+                rest @ [b'\\', b'u', ..] => match unit(rest) {
+                    Some(Ok(0xdc00..0xe000)) => Self::Whole(2 * UNICODE_BYTES),
+                    Some(_) => Self::Half,
+                    None => Self::Torn,
+                },
+                _ => Self::Half,
+            },
+            Some(Ok(_)) => Self::Whole(UNICODE_BYTES),
+        }
     }
 }
 
-/// Writes what stands between quotes, and the control characters that should not as they must be spelt.
-fn escape_controls(spelt: &str, text: &mut String) {
-    if !spelt.bytes().any(|byte| byte < 0x20) {
-        text.push_str(spelt);
-        return;
+/// The number in a `\uXXXX`; nothing if it has not ended.
+fn unit(bytes: &[u8]) -> Option<Result<u32, ()>> {
+    let digits = &bytes[2..bytes.len().min(UNICODE_BYTES)];
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Some(Err(()));
     }
-    for character in spelt.chars() {
-        if u32::from(character) < 0x20 {
-            let _ = write!(text, "\\u{:04x}", u32::from(character));
-        } else {
-            text.push(character);
-        }
-    }
+    let value =
+        digits.iter().filter_map(|digit| char::from(*digit).to_digit(16)).fold(0, |sum, digit| sum * 16 + digit);
+    (digits.len() == UNICODE_BYTES - 2).then_some(Ok(value))
 }
 
 /// The text in arguments that are whole, as it is spelt between quotes.
@@ -189,6 +219,19 @@ mod tests {
             let mut rest = String::new();
             unwrap.finish(&mut rest);
             prop_assert_eq!((said, rest), (text, String::new()));
+        }
+
+        #[test]
+        fn whatever_a_model_writes_can_be_read(pieces in prop::collection::vec("[a-fux0-9\"\\\\\n{}ä😀]{0,7}|\\\\ud8|3d\\\\ude", 0..8), opened in any::<bool>()) {
+            let (mut unwrap, opening) = (Unwrap::default(), if opened { OPENING } else { "" });
+            for piece in std::iter::once(opening).chain(pieces.iter().map(String::as_str)) {
+                let mut said = String::new();
+                unwrap.piece(piece, &mut said);
+                read(&said);
+            }
+            let mut rest = String::new();
+            unwrap.finish(&mut rest);
+            read(&rest);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::limits::INSTRUCTIONS_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::outline::Speaker;
-use crate::prompt::view::{UsageInStream, View};
+use crate::prompt::view::{SEAL_MARK, UsageInStream, View};
 
 use super::body::{BodyError, from_one, model, respelt, switch, text};
 
@@ -247,11 +247,14 @@ impl Reader {
             s.pass()?;
             return Ok(Block { is_said: true, ..Block::default() });
         }
-        let (mut kind, mut said, mut result, mut inner) = (None, None, None, None);
+        let (mut kind, mut said, mut result, mut inner, mut is_ours) = (None, None, None, None, false);
         let range = self.members(s, |reader, s, key| {
             match key {
                 "type" => kind = s.string_or_skip()?,
                 "text" => said = s.string_or_skip()?,
+                "signature" | "data" => {
+                    is_ours |= s.string_or_skip()?.is_some_and(|seal| seal.raw.starts_with(SEAL_MARK));
+                }
                 "content" if s.peek() == Some(b'[') => {
                     result = Some(s.array::<BodyError>(|s| reader.content_block(s).map(drop))?);
                 }
@@ -287,6 +290,7 @@ impl Reader {
                 block.is_said = true;
             }
             Some("container_upload") => found.references += 1,
+            Some("thinking" | "redacted_thinking") if is_ours => self.view.foreign_seals.push(range),
             Some(kind) if kind.ends_with("tool_result") => block = Block { is_result: true, is_said: false, result },
             _ => {}
         }

@@ -6,7 +6,7 @@
 //! what went through the cache.
 
 use crate::prompt::json::{JsonError, Scanner};
-use crate::reply::usage::{ServiceTier, Usage, WhyUnknown};
+use crate::reply::usage::{Apart, Calls, ServiceTier, Usage, WhyUnknown};
 
 use super::openai_usage::{TOKENS_PLAUSIBLE_MAX, count, note};
 use super::vendors::Habits;
@@ -21,7 +21,9 @@ pub struct Running {
     written_1h: Option<u64>,
     output: Option<u64>,
     thinking: Option<u64>,
-    /// Tools that the provider ran, which it charges by the call.
+    web_searches: Option<u64>,
+    web_fetches: Option<u64>,
+    /// Other tools that the provider ran, whose fees no book knows by name.
     fees: bool,
     tier: Option<ServiceTier>,
 }
@@ -51,9 +53,13 @@ impl Running {
                 })
                 .map(drop),
             "server_tool_use" if s.peek() == Some(b'{') => s
-                .object::<JsonError>(|s, _| {
-                    self.fees |= count(s)?.is_some_and(|calls| calls > 0);
-                    Ok(())
+                .object::<JsonError>(|s, key| match key.raw {
+                    "web_search_requests" => note(&mut self.web_searches, s),
+                    "web_fetch_requests" => note(&mut self.web_fetches, s),
+                    _ => {
+                        self.fees |= count(s)?.is_some_and(|calls| calls > 0);
+                        Ok(())
+                    }
                 })
                 .map(drop),
             "service_tier" => {
@@ -92,11 +98,16 @@ impl Running {
             cache_write_1h_tokens: written_1h,
             output_tokens,
             reasoning_tokens: thinking,
-            ..Usage::default()
+            apart: Apart { calls: self.calls(), ..Apart::NONE },
         })
     }
 
-    /// What is billed beside the tokens.
+    fn calls(&self) -> Calls {
+        let (web_search, web_fetch) = (self.web_searches.unwrap_or(0), self.web_fetches.unwrap_or(0));
+        Calls { web_search, web_fetch, ..Calls::NONE }
+    }
+
+    /// What is billed beside the tokens, and not known by name.
     pub fn beside(&self) -> Option<WhyUnknown> {
         self.fees.then_some(WhyUnknown::Fees)
     }
@@ -158,9 +169,25 @@ mod tests {
         ] {
             assert_eq!(told(&[json]).tier(), Some(tier), "{json}");
         }
-        let searched = told(&[r#"{"server_tool_use":{"web_search_requests":2,"web_fetch_requests":0}}"#]);
-        assert_eq!(searched.beside(), Some(WhyUnknown::Fees));
-        assert_eq!(told(&[r#"{"server_tool_use":{"web_search_requests":0}}"#]).beside(), None);
-        assert_eq!(told(&[r#"{"server_tool_use":null}"#]).beside(), None);
+    }
+
+    /// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool#usage-and-pricing>
+    #[test]
+    fn searches_and_pages_of_messages_are_counted_and_other_tools_noticed() {
+        let check = |objects: &[&str], calls: [u64; 4], beside: Option<WhyUnknown>| {
+            let running = told(&[&[r#"{"input_tokens":105,"output_tokens":1}"#], objects].concat());
+            assert_eq!(
+                (running.usage().unwrap().apart.calls, running.beside()),
+                (Calls::of(calls), beside),
+                "{objects:?}"
+            );
+        };
+        check(&[r#"{"server_tool_use":{"web_search_requests":2,"web_fetch_requests":1}}"#], [2, 1, 0, 0], None);
+        // Totals so far, of which the largest counts.
+        let (first, last) =
+            (r#"{"server_tool_use":{"web_search_requests":1}}"#, r#"{"server_tool_use":{"web_search_requests":3}}"#);
+        check(&[first, last], [3, 0, 0, 0], None);
+        check(&[r#"{"server_tool_use":{"web_search_requests":0,"x":0}}"#, r#"{"server_tool_use":null}"#], [0; 4], None);
+        check(&[r#"{"server_tool_use":{"web_search_requests":1,"x":2}}"#], [1, 0, 0, 0], Some(WhyUnknown::Fees));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::limits::INSTRUCTIONS_MAX;
 use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::outline::Speaker;
-use crate::prompt::view::{UsageInStream, View};
+use crate::prompt::view::{SEAL_MARK, UsageInStream, View};
 
 use super::body::{BodyError, claims, from_one, model, named, respelt, switch, text};
 
@@ -169,13 +169,16 @@ impl Reader {
     }
 
     fn item(&mut self, s: &mut Scanner<'_>) -> Result<(), BodyError> {
-        let (mut kind, mut role, mut content, mut output) = (None, None, None, None);
+        let (mut kind, mut role, mut content, mut output, mut is_ours) = (None, None, None, None, false);
         let at = s.object::<BodyError>(|s, key| {
             match &*key.decode() {
                 "type" => kind = s.string_or_skip()?,
                 "role" => role = s.string_or_skip()?,
                 "content" => content = Some(self.content(s)?),
                 "output" => output = Some(self.content(s)?),
+                "encrypted_content" => {
+                    is_ours = s.string_or_skip()?.is_some_and(|seal| seal.raw.starts_with(SEAL_MARK));
+                }
                 // Tools that are offered later in the conversation.
                 "tools" if s.peek() == Some(b'[') => {
                     s.array::<BodyError>(|s| if s.peek() == Some(b'{') { self.tool(s) } else { Ok(s.pass()?) })?;
@@ -187,6 +190,10 @@ impl Reader {
         let kind = kind.map(RawStr::decode);
         let (speaker, content) = match kind.as_deref() {
             None | Some("message") => (role.map(speaker_of).unwrap_or_default(), content),
+            Some("reasoning") if is_ours => {
+                self.view.foreign_seals.push(at.clone());
+                (Speaker::Other, None)
+            }
             Some("item_reference") => return Err(BodyError::NotServed("input")),
             Some(kind) if kind.ends_with("_call_output") => (Speaker::Tool, output),
             Some("image_generation_call") => {

@@ -137,13 +137,21 @@ async fn a_target_that_keeps_failing_rests_and_the_next_is_asked_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_s_mistakes_and_our_own_account_rest_nobody() {
+async fn a_client_s_mistakes_rest_nobody_and_a_key_that_is_of_no_use_rests() {
     let rules = "retries: 0, circuit: { failures: 1, cool_down: 1h }";
-    for reply in [Reply::status(400), Reply::status(401), Reply::insufficient_quota(), Reply::status(429)] {
+    let limited = || Reply::status(429).with_header("retry-after", "60");
+    for (reply, arrivals) in [
+        (Reply::status(400), 2),
+        (Reply::status(403), 2),
+        (Reply::status(429), 2),
+        (limited(), 1),
+        (Reply::status(401), 1),
+        (Reply::insufficient_quota(), 1),
+    ] {
         let world = two(reply, Reply::text("from the spare"), rules).await;
         world.chat(SOL).await;
         world.chat(SOL).await;
-        assert_eq!(world.provider.arrivals(), 2);
+        assert_eq!(world.provider.arrivals(), arrivals);
     }
 }
 

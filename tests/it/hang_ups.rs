@@ -9,9 +9,18 @@ use crate::support::{ASK, ASK_STREAM, Setup, World, luna};
 
 const HABITS: [BillsAfterCut; 3] = [BillsAfterCut::None, BillsAfterCut::SoFar, BillsAfterCut::All];
 
+/// What the row says of its provider; it never says more than that bills.
+fn after_cut(habit: BillsAfterCut) -> &'static str {
+    match habit {
+        BillsAfterCut::None => "after_cut: nothing",
+        BillsAfterCut::SoFar => "after_cut: so_far",
+        BillsAfterCut::All => "after_cut: all",
+    }
+}
+
 async fn world_of(habit: BillsAfterCut, reply: Reply) -> World {
     let luna = ModelScript::named("gpt-5.6-luna").bills_after_cut(habit).then(reply);
-    World::new(Provider::openai().model(luna), "").await
+    Setup::of(Provider::openai().model(luna)).row(after_cut(habit)).start().await
 }
 
 /// Sends a request by hand and waits until the provider has it.
@@ -50,6 +59,9 @@ async fn a_client_that_leaves_a_stream_is_settled_as_cut() {
         stream.take(6).await;
         drop(stream);
         check_cut(&world, habit).await;
+        // Role, and five words of one token each: so much was surely written.
+        let low = world.attempts()[0].low;
+        assert_eq!(low > 0, habit != BillsAfterCut::None, "{habit:?}: {low}");
     }
 }
 

@@ -28,7 +28,7 @@ fn manual() -> String {
 }
 
 /// The names of all functions under `folder`.
-fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+pub fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
             functions(&entry, found);

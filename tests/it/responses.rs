@@ -171,15 +171,6 @@ async fn what_a_provider_keeps_for_somebody_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn nobody_translates_between_protocols() {
-    let opus = script("claude-opus-5-5", [Reply::text("ok")]);
-    let world = Setup::of(Provider::anthropic().model(opus)).anthropic().start().await;
-    let got = send(&world, asking(json!({"model": "claude-opus-5-5"}))).await;
-    assert_eq!((got.status, &*got.code()), (404, "model_not_found"), "{}", got.text());
-    assert_eq!(world.provider.arrivals(), 0);
-}
-
-#[tokio::test]
 async fn a_provider_s_own_error_passes_and_an_overload_is_tried_again() {
     let world = world([Reply::status(503), Reply::text("ok"), Reply::status(400)]).await;
     let got = send(&world, asking(json!({}))).await;

@@ -2,12 +2,14 @@
 
 mod certificates;
 mod client;
+mod fake;
 pub mod postgres;
 mod rows;
 mod setup;
 
 pub use certificates::{Authority, Certificate};
 pub use client::{Events, Got, raw, whole};
+pub use fake::{Fake, Seen};
 pub use setup::Setup;
 
 use std::time::Duration;

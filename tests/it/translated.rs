@@ -539,3 +539,64 @@ fn without_time(line: &str) -> String {
     let Some((before, rest)) = line.split_once("\"created\":") else { return line.to_owned() };
     format!("{before}\"created\":0{}", rest.trim_start_matches(|digit: char| digit.is_ascii_digit()))
 }
+
+#[tokio::test]
+async fn an_answer_that_must_be_json_is_the_input_of_a_tool_and_comes_back_as_text() {
+    let world = to_claude([Reply::calls("fx_format", json!({"a": "ä\n"}))]).start().await;
+    let format = json!({"type": "json_object"});
+    let got = world.chat(chat(json!({"response_format": format}))).await;
+    let choice = got.json()["choices"][0].clone();
+    let said: Value = serde_json::from_str(choice["message"]["content"].as_str().unwrap_or_default()).expect("JSON");
+    assert_eq!((said, &choice["finish_reason"]), (json!({"a": "ä\n"}), &json!("stop")), "{}", got.text());
+    assert_eq!(choice["message"].get("tool_calls"), None);
+    assert_eq!(world.provider.requests()[0].json()["tool_choice"]["name"], "fx_format");
+    let got = world.chat(chat(json!({"response_format": format, "stream": true}))).await;
+    let chunks = chunks(&got);
+    assert_eq!(serde_json::from_str::<Value>(&content(&chunks)).expect("JSON"), json!({"a": "ä\n"}));
+    assert_eq!(chunks.last().expect("chunks")["choices"][0]["finish_reason"], "stop");
+    settled_as_billed(&world, 2);
+}
+
+#[tokio::test]
+async fn a_conversation_that_goes_on_is_cached_at_anthropic_s() {
+    let world = to_claude([Reply::text("one")]).start().await;
+    let long = "The quick brown fox jumps over the lazy dog. ".repeat(700);
+    let mut messages = vec![json!({"role": "system", "content": long}), json!({"role": "user", "content": "hi"})];
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    for _ in 0..2 {
+        let got = world.chat(chat(json!({"messages": messages, "tools": tools}))).await;
+        assert_eq!((got.status, got.header("x-farthing-edits")), (200, "cache_control,output_limit,translate"));
+        messages.extend([json!({"role": "assistant", "content": "one"}), json!({"role": "user", "content": "more"})]);
+    }
+    let rows =
+        world.rows("select cached_input_tokens > 4000, cache_write_tokens > 4000 from attempts_v1 order by attempt_id");
+    let truth = |value: bool| rusqlite::types::Value::Integer(i64::from(value));
+    assert_eq!(rows, [[truth(false), truth(true)], [truth(true), truth(false)]]);
+    settled_as_billed(&world, 2);
+}
+
+#[tokio::test]
+async fn thoughts_that_another_vendor_sealed_are_taken_out_of_what_is_not_translated() {
+    let luna = Provider::openai().model(script(LUNA, [Reply::text("four").thinks("two and two")]));
+    let claude = claude([Reply::text("five")]);
+    let world = Setup::of(luna).and_speaking("anthropic", "other", claude).start().await;
+    let asked = json!({"role": "user", "content": "2+2?"});
+    let thinking = json!({"type": "adaptive", "display": "summarized"});
+    let body = |model: &str, messages: Value| {
+        with(json!({"model": model, "max_tokens": 4000}), json!({"messages": messages, "thinking": thinking}))
+    };
+    let got = send(&world, body(&format!("sim/{LUNA}"), json!([asked])), &[]).await;
+    let blocks = got.json()["content"].clone();
+    assert!(got.text().contains("fx1.openai."), "{}", got.text());
+    let more = json!({"role": "user", "content": "and one?"});
+    let said = json!([asked, {"role": "assistant", "content": blocks}, more]);
+    let got = send(&world, body(&format!("other/{OPUS}"), said.clone()), &[]).await;
+    assert_eq!((got.status, got.header("x-farthing-edits")), (200, "model,reasoning"), "{}", got.text());
+    let sent = world.others[0].requests()[0].json();
+    assert_eq!(sent["messages"][1]["content"].as_array().map(Vec::len), Some(1), "{sent}");
+    assert_eq!(sent["messages"][1]["content"][0]["text"], "four");
+    let back = send(&world, body(&format!("sim/{LUNA}"), said), &[]).await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    let items = world.provider.requests()[1].json()["input"].clone();
+    assert!(items.to_string().contains("\"reasoning\""), "they come back to OpenAI: {items}");
+}

@@ -120,7 +120,8 @@ impl Savings {
     pub fn read(views: &Connection) -> rusqlite::Result<Self> {
         let mut statement = views.prepare(
             "select request_id, team, task, tier, \
-             (select model from attempts_v1 a where a.request_id = r.request_id order by attempt_id desc limit 1), \
+             (select model from attempts_v1 a where attempt_id > r.request_id || '-' and attempt_id < r.request_id || '.' \
+             order by attempt_id desc limit 1), \
              coalesce(cost_nano, 0), coalesce(provider_cache_nano, 0), saved_route_nano, saved_fallback_nano, \
              saved_retry_nano, saved_compress_nano, saved_cache_nano from requests_v1 r",
         )?;

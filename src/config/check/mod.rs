@@ -3,6 +3,7 @@
 //! Checking goes on after a finding with a stand-in value, so that one run reports as much as
 //! possible; a stand-in never gets out, since any finding refuses the whole file. One function a section.
 
+mod access;
 mod dispatch;
 mod keys;
 mod providers;
@@ -17,6 +18,7 @@ use crate::report::periods::months;
 use crate::task::Tier;
 
 use super::findings::Findings;
+use super::presets;
 use super::secrets::References;
 use super::values;
 use super::written::{self, Field, File};
@@ -129,10 +131,17 @@ pub(super) fn check_keyholding(
     findings.or_problems(keyholding)
 }
 
-/// The vendor that each row names, or else is.
+/// The vendor that each row names, or else is, by its preset or its name.
 fn vendor_of((name, row): &(Spanned<String>, Option<written::Provider>)) -> (String, String) {
-    let written = row.as_ref().and_then(|row| row.vendor.0.as_ref()).and_then(|vendor| vendor.value.as_ref());
-    (name.value.clone(), written.unwrap_or(&name.value).clone())
+    let said = |field: &Field<String>| field.0.as_ref().and_then(|text| text.value.clone());
+    let of_preset = match row {
+        Some(row) if row.preset.0.is_some() => said(&row.preset),
+        Some(row) => Some(name.value.clone()).filter(|_| row.protocol.0.is_none()),
+        None => Some(name.value.clone()),
+    };
+    let of_preset = of_preset.as_deref().and_then(presets::named).map(|(name, preset)| preset.vendor(name).to_owned());
+    let vendor = row.as_ref().and_then(|row| said(&row.vendor)).or(of_preset);
+    (name.value.clone(), vendor.unwrap_or_else(|| name.value.clone()))
 }
 
 /// The vendors of rows, each once.

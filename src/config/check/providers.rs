@@ -1,21 +1,28 @@
 //! `providers:`: the rows, in file order, and the models that tiers name at them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::{HeaderName, HeaderValue};
 use serde_saphyr::Spanned;
 
 use crate::dialect::Dialect;
+use crate::ids::ProviderId;
 use crate::problem::nearest_hint;
 
+use super::super::access::AfterCut;
 use super::super::findings::{Findings, quoted};
 use super::super::models;
+use super::super::presets::{self, Preset};
 use super::super::secrets::References;
 use super::super::values;
 use super::super::written::{self, Field};
 use super::super::{Dispatch, Metering, ModelRef, ProviderConfig};
-use super::Rows;
-use super::dispatch;
+use super::access::{self, Of, Said};
+use super::{Rows, dispatch};
+
+/// The words of `metering`.
+const METERING: [(&str, Metering); 3] =
+    [("inject", Metering::Inject), ("observe", Metering::Observe), ("reported", Metering::Reported)];
 
 /// Headers that Farthing or the connection sets itself.
 const RESERVED_HEADERS: [&str; 9] = [
@@ -63,39 +70,71 @@ pub(super) fn check(
 fn provider(
     findings: &mut Findings,
     name: Spanned<String>,
-    row: written::Provider,
+    mut row: written::Provider,
     surroundings: &Surroundings<'_>,
 ) -> Option<ProviderConfig> {
     let id = findings.parsed("the name of a provider row", &name, values::provider_name);
-    let dialect = protocol(findings, &name, row.protocol);
-    let base_url = base_url(findings, &name, row.base_url, surroundings.own);
-    let key = secret(findings, "key", row.key, surroundings.references);
-    let models = patterns(findings, &name, row.models);
+    let preset = preset(findings, &name, &mut row);
+    let known = preset.map(|(_, preset)| preset);
+    let dialect = match known {
+        Some(preset) => preset.dialect(),
+        None => protocol(findings, &name, std::mem::take(&mut row.protocol)),
+    };
+    let of = Of { row: &name, preset, dialect };
+    let accesses = access::check(findings, &of, Said::by(&mut row), surroundings);
+    let models = patterns(findings, &name, row.models, known);
     let discount_ppm = findings.value("discount", row.discount, values::percent).unwrap_or(0);
-    let metering = |text: &str| values::word(&[("inject", Metering::Inject), ("observe", Metering::Observe)], text);
-    let metering = findings.value("metering", row.metering, metering).unwrap_or(Metering::Inject);
+    let metering = findings.value("metering", row.metering, |text| values::word(&METERING, text));
+    let after_cut = findings.value("after_cut", row.after_cut, |text| values::word(&AfterCut::WORDS, text));
+    let speaks = speaks(findings, row.speaks, dialect);
     let vendor = findings.value("vendor", row.vendor, values::provider_name);
     let dispatch = dispatch::check(findings, row.dispatch.unwrap_or_default(), surroundings.dispatch);
     let headers = headers(findings, row.headers, surroundings.references);
     let id = id?;
+    let usual_vendor = preset.map_or(id.as_str(), |(name, preset)| preset.vendor(name));
     Some(ProviderConfig {
-        vendor: vendor.as_ref().unwrap_or(&id).as_str().to_owned(),
+        vendor: vendor.as_ref().map_or(usual_vendor, ProviderId::as_str).to_owned(),
+        preset: preset.map(|(name, _)| name),
         dialect,
-        base_url: base_url?,
-        key,
+        speaks: speaks.or_else(|| Some(known?.speaks())).unwrap_or_else(|| spoken(dialect)),
+        accesses: accesses?,
         models: models?,
         discount_ppm,
-        metering,
+        metering: metering.or_else(|| Some(known?.metering())).unwrap_or(Metering::Inject),
+        after_cut: after_cut.or_else(|| Some(known?.after_cut())).unwrap_or_default(),
         dispatch,
         headers,
         id,
     })
 }
 
+/// What fills a row: the preset that it names, or else the one of its own name, unless it says its protocol itself.
+fn preset(
+    findings: &mut Findings,
+    name: &Spanned<String>,
+    row: &mut written::Provider,
+) -> Option<(&'static str, &'static Preset)> {
+    if row.preset.0.is_none() {
+        return presets::named(&name.value).filter(|_| row.protocol.0.is_none());
+    }
+    let known = |text: &str| {
+        let names = || presets::all().map(|(name, _)| name);
+        let listed = || names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        presets::named(text).ok_or_else(|| format!("one of {}{}", listed(), nearest_hint(text, names())))
+    };
+    let preset = findings.value("preset", std::mem::take(&mut row.preset), known);
+    if let Some(protocol) = row.protocol.0.take() {
+        findings.at(protocol.referenced, "`protocol` is what the preset says; wanted one of the two");
+    }
+    // What else a row without a protocol lacks would only repeat this.
+    preset.or_else(|| presets::named("openai"))
+}
+
 /// What a row's protocol makes it speak; that of most where there is none, or none that is known.
 fn protocol(findings: &mut Findings, row: &Spanned<String>, field: Field<String>) -> Dialect {
     if field.0.is_none() {
-        missing(findings, row, "protocol", "`protocol: openai`");
+        let hint = nearest_hint(&row.value, presets::all().map(|(name, _)| name));
+        missing(findings, row, "protocol", &format!("`protocol: openai`, or the name of a preset{hint}"));
     }
     let known = [("openai", Dialect::Chat), ("anthropic", Dialect::Messages)];
     let speaks = |text: &str| {
@@ -105,62 +144,40 @@ fn protocol(findings: &mut Findings, row: &Spanned<String>, field: Field<String>
     findings.value("protocol", field, speaks).unwrap_or_default()
 }
 
-fn missing(findings: &mut Findings, row: &Spanned<String>, key: &str, wanted: &str) {
+/// What most who speak a protocol speak. One that has no responses says so itself.
+fn spoken(dialect: Dialect) -> Vec<Dialect> {
+    match dialect {
+        Dialect::Chat | Dialect::Responses => vec![Dialect::Chat, Dialect::Responses],
+        Dialect::Messages => vec![Dialect::Messages],
+    }
+}
+
+/// The dialects that a row says it speaks; that of its protocol must be among them.
+fn speaks(findings: &mut Findings, field: Field<written::Texts>, dialect: Dialect) -> Option<Vec<Dialect>> {
+    let place = field.0.as_ref()?.referenced;
+    let known = |text: &str| presets::dialect(text).ok_or_else(|| "`chat`, `responses` or `messages`".to_owned());
+    let speaks = findings.list("speaks", field, known)?;
+    if !speaks.contains(&dialect) {
+        let word = if dialect == Dialect::Messages { "messages" } else { "chat" };
+        findings.at(place, format!("`speaks` lacks `{word}`, which is what the row's protocol is; wanted it too"));
+    }
+    Some(speaks)
+}
+
+pub(super) fn missing(findings: &mut Findings, row: &Spanned<String>, key: &str, wanted: &str) {
     findings.at(row.referenced, format!("provider `{}` has no `{key}`; wanted {wanted}", quoted(&row.value)));
-}
-
-fn base_url(
-    findings: &mut Findings,
-    row: &Spanned<String>,
-    field: Field<String>,
-    own: [SocketAddr; 2],
-) -> Option<http::Uri> {
-    if field.0.is_none() {
-        missing(findings, row, "base_url", "one, such as `base_url: https://api.openai.com/v1`");
-    }
-    let written = findings.given("base_url", field)?;
-    // Credentials and query strings may be secret, so that these two messages do not quote the URL.
-    if written.value.contains('@') {
-        let message = "`base_url` holds credentials; wanted a URL without them, and the secret as `key: env:NAME`";
-        findings.at(written.referenced, message);
-        return None;
-    }
-    if written.value.contains(['?', '#']) {
-        findings.at(written.referenced, "`base_url` holds a query or fragment; wanted a URL without");
-        return None;
-    }
-    let url = findings.parsed("`base_url`", &written, values::base_url)?;
-    if own.into_iter().any(|own| leads_to(&url, own)) {
-        let message = format!("`base_url` is `{url}`, where Farthing itself listens; wanted the provider's address");
-        findings.at(written.referenced, message);
-    }
-    Some(url)
-}
-
-/// Whether a URL leads back to a listener, as far as that can be told without a name server.
-fn leads_to(url: &http::Uri, listener: SocketAddr) -> bool {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let ip = if host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { host.parse().ok() };
-    let usual_port = if url.scheme_str() == Some("https") { 443 } else { 80 };
-    let same_host = |ip: IpAddr| ip == listener.ip() || (listener.ip().is_unspecified() && ip.is_loopback());
-    listener.port() == url.port_u16().unwrap_or(usual_port) && ip.is_some_and(same_host)
-}
-
-fn secret(
-    findings: &mut Findings,
-    key: &str,
-    field: Field<String>,
-    references: References<'_>,
-) -> Option<super::super::Secret> {
-    let written = findings.given(key, field)?;
-    references.resolve(key, &written.value).map_err(|message| findings.at(written.referenced, message)).ok()
 }
 
 fn patterns(
     findings: &mut Findings,
     row: &Spanned<String>,
     field: Field<written::Texts>,
+    preset: Option<&Preset>,
 ) -> Option<Vec<globset::GlobMatcher>> {
+    let usual = preset.filter(|preset| field.0.is_none() && !preset.models.is_empty());
+    if let Some(preset) = usual {
+        return Some(preset.models.iter().filter_map(|pattern| values::pattern(pattern).ok()).collect());
+    }
     const WANTED: &str = "patterns such as `models: [\"gpt-*\"]`, or `models: [\"*\"]` for every name";
     match &field.0 {
         None => missing(findings, row, "models", WANTED),

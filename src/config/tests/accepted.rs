@@ -122,12 +122,12 @@ fn in_observe_mode_a_failing_ledger_stops_nobody() {
 
 #[test]
 fn a_base_url_loses_its_trailing_slashes() {
-    assert_eq!(row("").base_url, "https://x.example/v1");
-    assert_eq!(row("").path_prefix(), "/v1");
+    assert_eq!(row("").access().base_url, "https://x.example/v1");
+    assert_eq!(row("").access().path_prefix(), "/v1");
     let root = "providers: { x: { protocol: openai, base_url: 'http://[::1]:8080//', models: [m] } }\n";
     let config = parsed(root).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.providers[0].path_prefix(), "");
-    assert_eq!(config.providers[0].base_url.port_u16(), Some(8080));
+    assert_eq!(config.providers[0].access().path_prefix(), "");
+    assert_eq!(config.providers[0].access().base_url.port_u16(), Some(8080));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn rows_keep_the_order_of_the_file() {
 #[test]
 fn a_row_needs_no_key_and_may_have_another_vendor() {
     let local = row("    vendor: openai\n    metering: observe\n");
-    assert!(local.key.is_none());
+    assert!(local.access().credential.is_none());
     assert_eq!((local.vendor.as_str(), local.metering), ("openai", Metering::Observe));
     assert_eq!(row("").vendor, "x");
 }

@@ -46,7 +46,11 @@ fn a_secret_file_loses_one_line_end_and_starts_at_the_configurations_folder() {
     for (content, expected) in [("sk-a\n", "sk-a"), ("sk-a\r\n", "sk-a"), ("sk-a", "sk-a")] {
         write(dir.path(), "secret", content);
         let config = load(&dir.path().join("farthing.yaml"), &env).expect("the file is good");
-        assert_eq!(config.providers[0].key.as_ref().map(Secret::reveal), Some(expected), "{content:?}");
+        assert_eq!(
+            config.providers[0].access().credential.secrets().next().map(Secret::reveal),
+            Some(expected),
+            "{content:?}"
+        );
     }
     write(dir.path(), "secret", "sk-a\n\n");
     insta::assert_snapshot!(refusal(dir.path(), "farthing.yaml"), @"DIR/farthing.yaml:2:73: `key`: file `DIR/secret` holds a line break, surrounding space or other characters that no header can carry; wanted printable ASCII");
@@ -81,7 +85,7 @@ fn the_explicit_file_beats_the_variable_which_beats_the_working_directory() {
 #[test]
 fn without_a_file_the_environment_makes_openai_and_three_tiers() {
     let config = from_environment(&env).unwrap_or_else(|problems| panic!("{}", listed(&problems)));
-    assert_eq!(config.providers[0].key.as_ref().map(Secret::reveal), Some("sk-hidden"));
+    assert_eq!(config.providers[0].access().credential.secrets().next().map(Secret::reveal), Some("sk-hidden"));
     assert_eq!(config.ledger.path, Path::new("farthing.db"));
     let models = crate::task::Tier::ALL.map(|tier| config.tiers.models(tier)[0].model.to_string());
     assert_eq!(models, ["gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.6-luna"]);

@@ -5,6 +5,7 @@ mod budgets;
 mod example;
 mod files;
 mod keys;
+mod presets;
 mod providers;
 mod resolution;
 mod sections;
@@ -28,6 +29,7 @@ const HASH: &str = "555f31a01b458094a14c01ac76090ba079490824880cc2e2593c18983f22
 fn env(name: &str) -> Option<String> {
     let value = match name {
         "OPENAI_API_KEY" | "ANTHROPIC_API_KEY" | "FARTHING_ADMIN_KEY" => "sk-hidden",
+        "ANTHROPIC_KEY_OF_OPS" | "BEDROCK_KEY_ID" | "BEDROCK_KEY" => "sk-hidden",
         "OPS_WEBHOOK" => "https://hooks.example/T0/sk-hidden?x=1",
         "OPS_WEBHOOK_SECRET" => "sk-hidden",
         "LEDGER_POSTGRES_URL" => "postgres://me:sk-hidden@db/farthing",

@@ -11,10 +11,10 @@ fn without_a_provider_nothing_can_be_served() {
 
 #[test]
 fn a_row_says_protocol_address_and_models() {
-    assert_snapshot!(wrong("providers:\n  openai:\n"), @r#"
-    farthing.yaml:2:3: provider `openai` has no `protocol`; wanted `protocol: openai`
-    farthing.yaml:2:3: provider `openai` has no `base_url`; wanted one, such as `base_url: https://api.openai.com/v1`
-    farthing.yaml:2:3: provider `openai` has no `models`; wanted patterns such as `models: ["gpt-*"]`, or `models: ["*"]` for every name
+    assert_snapshot!(wrong("providers:\n  opnai:\n"), @r#"
+    farthing.yaml:2:3: provider `opnai` has no `protocol`; wanted `protocol: openai`, or the name of a preset; did you mean `openai`?
+    farthing.yaml:2:3: provider `opnai` has no `base_url`; wanted one, such as `base_url: https://api.openai.com/v1`
+    farthing.yaml:2:3: provider `opnai` has no `models`; wanted patterns such as `models: ["gpt-*"]`, or `models: ["*"]` for every name
     "#);
 }
 
@@ -131,7 +131,7 @@ fn a_discount_stays_below_everything() {
 
 #[test]
 fn metering_has_two_words() {
-    assert_snapshot!(wrong_row("metering: 'off'"), @"farthing.yaml:6:15: `metering` is `off`; wanted `inject` or `observe`");
+    assert_snapshot!(wrong_row("metering: 'off'"), @"farthing.yaml:6:15: `metering` is `off`; wanted `inject` or `observe` or `reported`");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::money::PicoUsdPerToken;
+use crate::cost::fees_of;
+use crate::money::{NanoUsd, PicoUsdPerToken};
+use crate::reply::usage::Calls;
 
 use super::super::price::Terms;
 
@@ -167,4 +169,27 @@ fn a_users_row_that_is_edited_in_place_is_a_new_version() {
     assert!(before.starts_with("a/m@prices.yaml:2026-11-01#"), "{before}");
     assert_eq!(before, again);
     assert_ne!(before, after);
+}
+
+#[test]
+fn a_version_that_a_row_names_is_found_whatever_day_it_is() {
+    let text = "- { model: acme/x, usd_per_million: { input: 1, output: 2 }, fees: { web_search: 0.01 } }
+- { model: acme/x, from: 2026-11-01, usd_per_million: { input: 1, output: 2 }, fees: { web_search: 0.02 },
+    hours: { 16:30-00:30: { input: 0.5, output: 1 } } }
+";
+    let book = Book::builtin().with_user_rows(Book::parse("p.yaml", text).expect("prices"));
+    let versions: Vec<String> = book
+        .rows_of("acme")
+        .flat_map(|(_, price)| std::iter::once(price).chain(price.hours.iter().map(|(_, price)| price)))
+        .map(|price| price.version.clone())
+        .collect();
+    assert_eq!(versions.len(), 3);
+    let two = Calls { web_search: 2, ..Calls::NONE };
+    let fees: Vec<_> = versions.iter().map(|version| fees_of(book.of_version(version)?, two, 100_000)).collect();
+    assert_eq!(fees, [18_000_000, 36_000_000, 36_000_000].map(|nano| Some(NanoUsd(nano))));
+    for unknown in ["", "acme/x", "acme/x@stated", "acme/y@p.yaml#0", "no vendor"] {
+        assert!(book.of_version(unknown).is_none(), "{unknown}");
+    }
+    let unknown = Calls { file_search: 1, ..Calls::NONE };
+    assert_eq!(fees_of(book.of_version(&versions[0]).expect("a price"), unknown, 0), None);
 }

@@ -304,7 +304,10 @@ impl<'c> Rows<'c> {
         Ok(Self {
             of_sides: [statements?, lines?, adjustments?, feedback?],
             of_request: Table::new(connection, "SELECT * FROM requests WHERE request_id = ?1")?,
-            of_attempts: Table::new(connection, "SELECT * FROM attempts WHERE request_id = ?1")?,
+            of_attempts: Table::new(
+                connection,
+                "SELECT * FROM attempts WHERE attempt_id > ?1 || '-' AND attempt_id < ?1 || '.'",
+            )?,
             ids: Vec::new(),
         })
     }

@@ -9,6 +9,7 @@ use super::remote::{connect, in_time};
 use super::target::Target;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
+use crate::ledger::rollup::as_postgres;
 
 /// A connection that only reads. It blocks, as a command may.
 pub struct Reader {
@@ -50,7 +51,7 @@ impl Reader {
     }
 
     pub(super) fn query(&self, sql: &str, values: &[Cell]) -> Result<Vec<Vec<Cell>>, MirrorError> {
-        let sql = sql.replace('?', "$");
+        let sql = as_postgres(sql).replace('?', "$");
         let null: Option<i64> = None;
         let values: Vec<&(dyn ToSql + Sync)> = values
             .iter()

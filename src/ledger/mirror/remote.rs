@@ -17,7 +17,7 @@ use super::outbox::{Batch, Feed};
 use super::sides::SIDES;
 use super::target::Target;
 use crate::ledger::migrate;
-use crate::ledger::rollup::{NAMES, OF_REQUESTS};
+use crate::ledger::rollup::{NAMES, OF_REQUESTS, as_postgres};
 use crate::report::{Figures, SLOTS_A_DAY};
 
 /// What a session is set to: an own schema; what hangs in it gives up before its successor does. All that it looks up are a
@@ -68,7 +68,8 @@ static SUM: LazyLock<String> = LazyLock::new(|| {
     };
     let (by_slot, by_day) =
         (put("rollup", "slot"), put("rollup_day", &format!("slot / {SLOTS_A_DAY} * {SLOTS_A_DAY}")));
-    format!("WITH counted AS MATERIALIZED ({OF_REQUESTS}), by_slot AS ({by_slot}) {by_day}")
+    let counted = as_postgres(OF_REQUESTS);
+    format!("WITH counted AS MATERIALIZED ({counted}), by_slot AS ({by_slot}) {by_day}")
 });
 
 /// A table of the ledger.

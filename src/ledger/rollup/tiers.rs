@@ -1,17 +1,21 @@
 //! Lines by the service tier that attempts were priced at, which no sums know of: off the rows.
 
-use super::{figures, grouped, last, rows, span};
+use super::{figures, grouped, is_last, rows, span};
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
+use crate::ledger::sql::its_attempts;
 use crate::report::{By, Line};
 
-/// What attempts of a span count for that were priced at a service tier of their own.
+/// What attempts of a span count for that were priced at a service tier of their own. A bare comparison would make the outer join
+/// an inner one, which SQLite may begin with the attempts.
 const OF_TIER: &str = concat!(
     "SELECT slot, team, project, pipeline, key, \"user\", prompt, tier, task, cache_lost_to, session, provider, model, ",
     figures!(),
     " FROM (",
-    rows!("r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND a.priced_tier = ?5"),
+    rows!(
+        "r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4 AND coalesce(a.priced_tier, '') = ?5"
+    ),
     ") AS of_tier"
 );
 

@@ -142,7 +142,7 @@ fn sums_of_an_earlier_version_begin_anew_but_for_rows_that_are_forgotten() {
     check(&ledger, Users::Together, &[("", 9)]);
     drop(ledger);
     let database = Connection::open(folder.path().join("farthing.db")).expect("it opens");
-    let earlier = "UPDATE spent SET nano = 1; DROP TRIGGER spent_priced;
+    let earlier = "UPDATE spent SET nano = 1; DROP TRIGGER spent_counted;
         CREATE TRIGGER spent_added AFTER INSERT ON requests BEGIN UPDATE spent SET nano = 0; END;
         INSERT INTO spent VALUES (1800000, 'data-platform', 'ops', '', '', 7);";
     database.execute_batch(earlier).expect("it is changed");

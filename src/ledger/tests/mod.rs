@@ -2,6 +2,7 @@
 
 mod asking;
 mod balances;
+mod beside;
 mod conditions;
 mod crash;
 mod disk;

@@ -47,7 +47,11 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
 }
 
 fn text<'b>(part: &Said<'b>) -> Option<Text<'b>> {
-    if let Said::Text(text) = part { Some((*text).into()) } else { None }
+    match part {
+        Said::Text(text) => Some((*text).into()),
+        Said::Json(json) => Some(Text::Plain((*json).into())),
+        Said::Refusal(_) | Said::Reasons(_) | Said::Calls(_) => None,
+    }
 }
 
 /// The word for why an answer ended.

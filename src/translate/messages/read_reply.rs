@@ -6,6 +6,7 @@ use super::super::Untranslatable;
 use super::super::read::{given, items, members, string};
 use super::super::said::{Reply, Said, Why};
 use super::super::talk::{Arguments, Call};
+use super::FORMAT_TOOL;
 use super::read_turns::Block;
 
 /// Reads an answer.
@@ -43,6 +44,7 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
                 }
                 parts.push(Said::Text(block.text()?));
             }
+            "tool_use" if is_format(block.name) => parts.push(Said::Json(block.input.unwrap_or("{}"))),
             "tool_use" => parts.push(Said::Calls(Call {
                 id: given("content.id", block.id)?.decode(),
                 name: given("content.name", block.name)?.raw.into(),
@@ -54,8 +56,16 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         }
         Ok(())
     })?;
-    let why = why(reason, stop, explanation);
+    let why = match why(reason, stop, explanation) {
+        Why::Calls if parts.iter().any(|part| matches!(part, Said::Json(_))) => Why::Done,
+        why => why,
+    };
     Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+}
+
+/// Whether a call is the answer itself.
+pub(super) fn is_format(name: Option<&str>) -> bool {
+    name.and_then(string).is_some_and(|name| name.raw == FORMAT_TOOL)
 }
 
 /// Why an answer ended, by its reason, the text that it ended at and what is said of a refusal.

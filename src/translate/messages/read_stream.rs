@@ -2,15 +2,18 @@
 
 use super::super::Untranslatable;
 use super::super::read::{given, members, string};
+use super::super::said::Why;
 use super::super::stream::{Each, Event};
 use super::super::talk::Sealed;
-use super::read_reply::why;
+use super::read_reply::{is_format, why};
 
 /// Reads one stream.
 #[derive(Debug, Default)]
 pub struct Reader {
     /// The number of the call that is open: blocks never interleave.
     call: Option<u64>,
+    /// The number of the call that is the answer itself.
+    format: Option<u64>,
     /// Whether a thought is open.
     thinks: bool,
     has_ended: bool,
@@ -75,6 +78,10 @@ impl Reader {
         })?;
         // Those that run at Anthropic get arguments too.
         match (&*given("content_block.type", kind)?.decode(), text) {
+            ("tool_use", _) if is_format(name) => {
+                self.format = Some(index);
+                Ok(())
+            }
             ("tool_use", _) => {
                 self.call = Some(index);
                 let id = given("content_block.id", id)?.decode();
@@ -100,6 +107,9 @@ impl Reader {
             ("thinking", Some(text)) if !text.raw.is_empty() => each(Event::Thought(text)),
             ("signature", Some(signature)) if !signature.raw.is_empty() => {
                 each(Event::Sealed(Sealed::Signature(signature.decode())))
+            }
+            ("partial_json", Some(piece)) if !piece.raw.is_empty() && self.format == Some(index) => {
+                each(Event::Text(piece))
             }
             ("partial_json", Some(piece)) if !piece.raw.is_empty() && self.call == Some(index) => {
                 each(Event::Arguments { index, piece })
@@ -131,6 +141,10 @@ impl Reader {
         if let Some(explanation) = explanation {
             each(Event::Refusal(explanation))?;
         }
-        each(Event::Ends(why(reason, stop, explanation)))
+        let why = match why(reason, stop, explanation) {
+            Why::Calls if self.format.is_some() => Why::Done,
+            why => why,
+        };
+        each(Event::Ends(why))
     }
 }

@@ -19,6 +19,10 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     for part in &reply.parts {
         match part {
             Said::Text(text) if text.raw.is_empty() => {}
+            Said::Json(json) => {
+                out.object().key("type").string("text").key("text").string(json);
+                out.key("citations").raw("null").end_object();
+            }
             Said::Text(text) | Said::Refusal(text) => {
                 if matches!(part, Said::Refusal(_)) {
                     refusal = Some(*text);

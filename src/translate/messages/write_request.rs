@@ -14,6 +14,7 @@ use super::super::talk::{
 };
 use super::super::write::Out;
 use super::super::{Caching, Dropped, Terms, Untranslatable, Written, ids, seals};
+use super::FORMAT_TOOL;
 
 /// The member under which arguments stand that are no object: a model wrote what nobody asked for, and a conversation
 /// must not end of it.
@@ -58,7 +59,8 @@ impl Writer {
         }
         self.stop(&head.stop);
         let claude = Claude::of(terms.model);
-        let thinks = self.thinking(head, claude, limit)?;
+        let forced = self.forced(head, claude)?;
+        let thinks = self.thinking(head, claude, limit, forced);
         self.sampling(head, claude, thinks);
         if let Some(user) = head.user {
             self.out.key("metadata").object().key("user_id").spelt(user.raw).end_object();
@@ -72,7 +74,10 @@ impl Writer {
         if terms.caching == Caching::Automatic {
             self.out.key("cache_control").raw(r#"{"type":"ephemeral"}"#);
         }
-        self.tools(head);
+        match forced {
+            Some(schema) => self.format_tool(schema),
+            None => self.tools(head),
+        }
         let said = |part: &&Part<'_>| !matches!(&part.kind, Kind::Text(text) if is_empty(text));
         if head.instructions.iter().any(|part| said(&part)) {
             self.out.key("system").array();
@@ -102,7 +107,7 @@ impl Writer {
     }
 
     /// Writes how long to think and what the answer must look like; says whether the model thinks for it.
-    fn thinking(&mut self, head: &Head<'_>, claude: Option<Claude>, limit: u64) -> Result<bool, Untranslatable> {
+    fn thinking(&mut self, head: &Head<'_>, claude: Option<Claude>, limit: u64, forced: Option<&str>) -> bool {
         let mut word = None;
         let (thinks, is_left) = match (head.effort, claude) {
             (None, _) => (false, false),
@@ -130,7 +135,7 @@ impl Writer {
             }
             // Behind a call such a model wants the thoughts that led to it, signed, which no other dialect has. This
             // hangs on the tools, not on the newest turn: thinking that comes and goes loses what was cached.
-            (Some(effort), Some(claude)) if claude.has_budget() && head.tools.is_empty() => {
+            (Some(effort), Some(claude)) if claude.has_budget() && head.tools.is_empty() && forced.is_none() => {
                 let budget = effort.budget().min(limit.saturating_sub(1));
                 let is_enough = budget >= BUDGET_MIN;
                 if is_enough {
@@ -144,16 +149,9 @@ impl Writer {
         if is_left {
             self.left(Field::Effort);
         }
-        let name = Field::Format.name(self.from);
         let schema = match &head.format {
-            None => None,
-            Some(Format::Schema { schema, .. }) if claude.is_some_and(Claude::takes_format) => Some(*schema),
-            Some(Format::Schema { .. }) => {
-                return Err(Untranslatable::field(name, "wants a schema, which the model takes none of"));
-            }
-            Some(Format::Object) => {
-                return Err(Untranslatable::field(name, "wants any JSON object, for which Messages has no words"));
-            }
+            Some(Format::Schema { schema, .. }) if forced.is_none() => Some(*schema),
+            _ => None,
         };
         if word.is_some() || schema.is_some() {
             self.out.key("output_config").object();
@@ -172,7 +170,33 @@ impl Writer {
             }
             self.out.end_object();
         }
-        Ok(thinks)
+        thinks
+    }
+
+    /// The schema of the tool in which the answer is to be given, where it must be of some form and the model takes no schema for
+    /// it, or there is none. Beside other tools it could be neither forced nor told from a call of theirs.
+    fn forced<'h>(&self, head: &Head<'h>, claude: Option<Claude>) -> Result<Option<&'h str>, Untranslatable> {
+        let (schema, why) = match &head.format {
+            None => return Ok(None),
+            Some(Format::Schema { .. }) if claude.is_some_and(Claude::takes_format) => return Ok(None),
+            Some(Format::Schema { schema, .. }) => {
+                (*schema, "wants a schema beside tools, which the model does not take")
+            }
+            Some(Format::Object) => {
+                (r#"{"type":"object"}"#, "wants any JSON object beside tools, for which Messages has no words")
+            }
+        };
+        match head.tools.is_empty() {
+            true => Ok(Some(schema)),
+            false => Err(Untranslatable::field(Field::Format.name(self.from), why)),
+        }
+    }
+
+    fn format_tool(&mut self, schema: &str) {
+        self.out.key("tool_choice").object().key("type").string("tool").key("name").string(FORMAT_TOOL).end_object();
+        self.out.key("tools").array().object().key("name").string(FORMAT_TOOL);
+        self.out.key("description").string("Give the answer.").key("input_schema").raw(schema);
+        self.out.end_object().end_array();
     }
 
     fn sampling(&mut self, head: &Head<'_>, claude: Option<Claude>, thinks: bool) {

@@ -33,6 +33,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
     for part in reply.parts.iter().chain(&explained) {
         match part {
             Said::Text(said) => text.push((*said).into()),
+            Said::Json(json) => text.push(Text::Plain((*json).into())),
             Said::Refusal(said) => {
                 parts.extend(text_part(&std::mem::take(&mut text)));
                 parts.push(refusal_part(said.raw));

@@ -148,24 +148,24 @@ impl Writer {
                 self.ended = status(why);
                 self.close(self.ended.0, out);
             }
-            // No event says nothing; a comment keeps a connection busy as well.
+            // No event of the dialect says nothing; a comment keeps a connection busy as well.
             Event::Ping => out.push_str(": ping\n\n"),
             Event::Over => {
-                let (status, reason) = self.ended;
-                self.close(status, out);
-                self.response(status, reason, None, out);
+                self.close(self.ended.0, out);
+                self.over(out);
             }
         }
         Ok(())
     }
 
-    /// Writes the response as one that failed, if it has begun: its clients know no other end. `code` and `message` say
-    /// why.
-    pub fn fail(&mut self, (code, message): (&str, &str), out: &mut String) -> bool {
-        if self.has_begun {
-            self.response("failed", None, Some((code, message)), out);
-        }
-        self.has_begun
+    /// The response as one that failed, if it has begun: its clients know no other end. `code` and `message` say why.
+    pub fn failed(&self, code: &str, message: &str) -> Option<String> {
+        self.has_begun.then(|| {
+            let response = self.written("failed", None, Some((code, message)));
+            let mut text = String::new();
+            write("response.failed", self.sequence, &mut text, |out| _ = out.key("response").raw(&response));
+            text
+        })
     }
 
     /// The number of the next event.
@@ -197,13 +197,10 @@ impl Writer {
     }
 
     /// The last event.
-    fn response(&mut self, status: &str, reason: Option<&str>, error: Option<(&str, &str)>, out: &mut String) {
-        let response = self.written(status, reason, error);
-        let kind = match status {
-            "incomplete" => "response.incomplete",
-            "failed" => "response.failed",
-            _ => "response.completed",
-        };
+    fn over(&mut self, out: &mut String) {
+        let (status, reason) = self.ended;
+        let response = self.written(status, reason, None);
+        let kind = if status == "incomplete" { "response.incomplete" } else { "response.completed" };
         self.write(kind, out, |out| _ = out.key("response").raw(&response));
     }
 
@@ -494,19 +491,23 @@ impl Writer {
         }
     }
 
-    /// An event with its name before it.
     fn write(&mut self, kind: &str, to: &mut String, members: impl FnOnce(&mut Out)) {
-        let mut out = Out::default();
-        out.object().key("type").string(kind).key("sequence_number").number(self.sequence);
-        members(&mut out);
-        out.end_object();
+        write(kind, self.sequence, to, members);
         self.sequence += 1;
-        to.push_str("event: ");
-        to.push_str(kind);
-        to.push_str("\ndata: ");
-        to.push_str(&out.finish());
-        to.push_str("\n\n");
     }
+}
+
+/// An event with its name before it.
+fn write(kind: &str, sequence: u64, to: &mut String, members: impl FnOnce(&mut Out)) {
+    let mut out = Out::default();
+    out.object().key("type").string(kind).key("sequence_number").number(sequence);
+    members(&mut out);
+    out.end_object();
+    to.push_str("event: ");
+    to.push_str(kind);
+    to.push_str("\ndata: ");
+    to.push_str(&out.finish());
+    to.push_str("\n\n");
 }
 
 fn part(kind: PartKind, text: &str) -> String {

@@ -388,3 +388,14 @@ fn a_response_that_fails_is_no_part_of_an_answer() {
         assert_eq!(error.to_string(), "`error` is no part of an answer");
     }
 }
+
+#[test]
+fn an_answer_that_cannot_be_kept_until_its_end_is_none() {
+    let told = Told { request: REQUEST.as_bytes(), ..TOLD };
+    let mut stream = Stream::new(Dialect::Chat, Dialect::Responses, &told, UsageChunk::Unasked).unwrap();
+    let event = chunk(json!({"content": "x".repeat(1 << 20)}), Value::Null).to_string();
+    let error = (0..=16).find_map(|_| stream.event(event.as_bytes(), None, &mut String::new()).err()).unwrap();
+    assert_eq!(error.to_string(), "`output` is larger than can be kept until its end");
+    let failed = stream.failed("overloaded", "it is too large").unwrap();
+    assert!(failed.starts_with("event: response.failed\n"), "{failed}");
+}

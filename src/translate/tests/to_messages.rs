@@ -239,10 +239,26 @@ fn a_schema_is_carried_to_models_that_take_one() {
         json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"z": 1, "a": 2}}}});
     let (said, _) = claude("claude-opus-4-6", format.clone());
     assert_eq!(said["output_config"], json!({"format": {"type": "json_schema", "schema": {"z": 1, "a": 2}}}));
-    let old = terms("anthropic", "claude-opus-4-1");
-    assert_eq!(refused(Dialect::Chat, Dialect::Messages, &body(format), &old), "response_format");
-    check_refused(json!({"response_format": {"type": "json_object"}}), "response_format");
     assert_eq!(claude("claude-opus-4-6", json!({"response_format": {"type": "text"}})).0.get("output_config"), None);
+}
+
+#[test]
+fn a_form_that_a_model_takes_no_schema_for_is_that_of_a_tool_which_must_be_called() {
+    let schema = json!({"type": "object", "properties": {"z": {"type": "string"}}});
+    let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}, "reasoning_effort": "high"});
+    let old = terms("anthropic", "claude-opus-4-1");
+    let (said, dropped) = written(Dialect::Chat, Dialect::Messages, &body(format.clone()), &old);
+    assert_eq!(said["tool_choice"], json!({"type": "tool", "name": "fx_format"}));
+    assert_eq!((&said["tools"][0]["name"], &said["tools"][0]["input_schema"]), (&json!("fx_format"), &schema));
+    assert_eq!(
+        (said.get("thinking"), &*dropped),
+        (None, &["reasoning_effort".to_owned()][..]),
+        "it would refuse both at once"
+    );
+    let (said, _) = claude("claude-opus-4-6", json!({"response_format": {"type": "json_object"}}));
+    assert_eq!(said["tools"][0]["input_schema"], json!({"type": "object"}));
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    check_refused(json!({"response_format": {"type": "json_object"}, "tools": tools}), "response_format");
 }
 
 #[test]

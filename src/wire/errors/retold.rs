@@ -49,9 +49,14 @@ impl Retold {
         Self { status, to, kind, code, message: message(said, is_too_long && to == Dialect::Messages) }
     }
 
-    /// What programs know it by, and what people do.
-    pub fn words(&self) -> (&str, &str) {
-        (self.code.as_deref().unwrap_or(self.kind), &self.message)
+    /// What its clients tell it by, beside the status.
+    pub fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or(self.kind)
+    }
+
+    /// What it says.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// As a body.

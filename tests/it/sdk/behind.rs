@@ -1,4 +1,4 @@
-//! A door behind the scenes: what arrived at the scripted provider, for cases that run in another process.
+//! A door behind the scenes: what arrived at the scripted providers, for cases that run in another process.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,21 +14,24 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+/// Providers, each with the beginning of its models' names; the first that fits a model serves it.
+pub type Providers = Arc<[(&'static str, Arc<Simulator>)]>;
+
 /// Answers until the test ends:
 ///
 /// - `/requests/MODEL`: the requests for a model so far, oldest first;
 /// - `/arrived/MODEL`: the same, as soon as there is one;
 /// - `/hung-up/MODEL`: the same, as soon as a client of that model has hung up;
 /// - `/release`: lets stalled answers go on.
-pub async fn open(provider: Arc<Simulator>) -> SocketAddr {
+pub async fn open(providers: Providers) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it has an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let provider = Arc::clone(&provider);
+            let providers = Arc::clone(&providers);
             let service = service_fn(move |request| {
-                let provider = Arc::clone(&provider);
-                async move { Ok::<_, Infallible>(answer(&provider, &request).await) }
+                let providers = Arc::clone(&providers);
+                async move { Ok::<_, Infallible>(answer(&providers, &request).await) }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
@@ -36,22 +39,26 @@ pub async fn open(provider: Arc<Simulator>) -> SocketAddr {
     address
 }
 
-async fn answer(provider: &Simulator, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(providers: &Providers, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let found = if let Some(model) = path.strip_prefix("/requests/") {
-        Ok(requests(provider, model))
+        Ok(requests(of(providers, model), model))
     } else if let Some(model) = path.strip_prefix("/arrived/") {
-        arrived(provider, model).await
+        arrived(of(providers, model), model).await
     } else if let Some(model) = path.strip_prefix("/hung-up/") {
-        hung_up(provider, model).await
+        hung_up(of(providers, model), model).await
     } else {
-        provider.release();
+        providers.iter().for_each(|(_, provider)| provider.release());
         Ok(Value::Null)
     };
     let (status, body) = found.map_or_else(|why| (StatusCode::NOT_FOUND, json!(why)), |found| (StatusCode::OK, found));
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     response
+}
+
+fn of<'a>(providers: &'a Providers, model: &str) -> &'a Simulator {
+    &providers.iter().find(|(beginning, _)| model.starts_with(beginning)).expect("a provider of the model").1
 }
 
 fn of_model<'a>(provider: &Simulator, model: &'a str) -> impl Iterator<Item = Arc<Exchange>> + use<'a> {

@@ -18,6 +18,7 @@ use super::World;
 /// another vendor is named.
 pub struct Setup {
     rows: Vec<(&'static str, Provider, Option<&'static str>)>,
+    rows_text: Option<String>,
     models: String,
     vendor: String,
     protocol: &'static str,
@@ -34,6 +35,7 @@ impl Setup {
     pub fn of(provider: Provider) -> Self {
         Self {
             rows: vec![("sim", provider, None)],
+            rows_text: None,
             models: "*".to_owned(),
             vendor: "openai".to_owned(),
             protocol: "openai",
@@ -56,6 +58,12 @@ impl Setup {
     /// A further row that speaks another protocol, such as `anthropic`, which is also its vendor's name.
     pub fn and_speaking(mut self, protocol: &'static str, name: &'static str, provider: Provider) -> Self {
         self.rows.push((name, provider, Some(protocol)));
+        self
+    }
+
+    /// Replaces the rows by this text, in which `URL_OF_sim` is the base URL of that provider, and of others likewise.
+    pub fn rows(mut self, text: &str) -> Self {
+        self.rows_text = Some(text.to_owned());
         self
     }
 
@@ -115,7 +123,7 @@ impl Setup {
     }
 
     /// Starts the providers and the gateway.
-    pub async fn start(self) -> World {
+    pub async fn start(mut self) -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, text) in &self.files {
             let file = folder.path().join(name);
@@ -134,8 +142,12 @@ impl Setup {
                 self.models,
                 self.row
             ));
+            if let Some(text) = &mut self.rows_text {
+                *text = text.replace(&format!("URL_OF_{name}"), &running.base_url());
+            }
             providers.push(running);
         }
+        let rows = self.rows_text.unwrap_or(rows);
         let text = format!(
             "server: {{ listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, {} }}\nproviders:\n{rows}\
              tiers: {{ {} }}\ndispatch: {{ {} }}\n{}",
