@@ -119,6 +119,16 @@ impl Moment {
 }
 
 impl Meter {
+    /// Closes a request that has the answer of another: no attempt was made for it, and it costs nothing.
+    pub fn replayed(&mut self, http_status: u16) {
+        self.close_without_attempt("replayed", http_status);
+    }
+
+    /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
+    pub fn counted(&mut self, http_status: u16) {
+        self.close_without_attempt("counted", http_status);
+    }
+
     /// The closing of the request.
     pub(super) fn closing<'a>(&'a self, (status, http_status): (&'a str, u16), now: Moment) -> Closing<'a> {
         Closing {

@@ -329,16 +329,6 @@ impl Meter {
         self.close_without_attempt(code.as_str(), http_status);
     }
 
-    /// Closes a request that has the answer of another: no attempt was made for it, and it costs nothing.
-    pub fn replayed(&mut self, http_status: u16) {
-        self.close_without_attempt("replayed", http_status);
-    }
-
-    /// Closes a request whose tokens were counted: nothing was made, and it costs nothing.
-    pub fn counted(&mut self, http_status: u16) {
-        self.close_without_attempt("counted", http_status);
-    }
-
     fn close_without_attempt(&mut self, status: &'static str, http_status: u16) {
         if self.closed {
             return;

@@ -21,6 +21,7 @@ fn responded(from: Dialect, events: &[Value], last: &str) -> Vec<Value> {
         assert_eq!((&data["type"], &data["sequence_number"]), (&json!(name), &json!(number)));
         data
     };
+    // A comment says that the provider is there, and is no event.
     out.split_terminator("\n\n").filter(|event| !event.starts_with(':')).enumerate().map(read).collect()
 }
 
