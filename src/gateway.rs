@@ -11,6 +11,7 @@
 pub mod conversations;
 mod counting;
 pub mod hold;
+mod late;
 pub mod live;
 mod names;
 pub mod passing;

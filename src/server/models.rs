@@ -66,7 +66,21 @@ pub enum Model {
         created_at: &'static str,
         /// `active`: what is retired is not listed.
         lifecycle: &'static str,
+        /// What is not known of it here.
+        #[serde(flatten)]
+        unknown: Unknown,
     },
+}
+
+/// Members that every model has, and of which nothing is known here.
+#[derive(Serialize, Default)]
+pub struct Unknown {
+    capabilities: Option<()>,
+    deprecated_at: Option<()>,
+    line: Option<()>,
+    max_input_tokens: Option<()>,
+    max_tokens: Option<()>,
+    retires_at: Option<()>,
 }
 
 /// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match, each once.
@@ -113,7 +127,14 @@ fn model(id: String, plan: &Plan, dialect: Dialect) -> Model {
 }
 
 fn of_anthropic(id: String) -> Model {
-    Model::Anthropic { kind: "model", display_name: id.clone(), id, created_at: EPOCH, lifecycle: "active" }
+    Model::Anthropic {
+        kind: "model",
+        display_name: id.clone(),
+        id,
+        created_at: EPOCH,
+        lifecycle: "active",
+        unknown: Unknown::default(),
+    }
 }
 
 fn decode(name: &str) -> String {

@@ -32,6 +32,7 @@ mod messages;
 mod mirror;
 mod mirror_books;
 mod mirror_stalls;
+mod misbehaving;
 mod money;
 mod money_manual;
 mod objects;
