@@ -180,7 +180,7 @@ impl Gateway {
         let purse = self.purse(&facts, key);
         let running = match self.admit(&purse, &facts) {
             Ok(running) => running,
-            Err(error) => return self.turn_away(&facts, error),
+            Err(error) => return self.paced(&purse, &facts, self.turn_away(&facts, error)),
         };
         let downgrade = self.is_to_downgrade(&purse, &facts);
         let (mut plan, remembered) = match self.decide(&call, key, &book, downgrade).await {
@@ -203,7 +203,7 @@ impl Gateway {
             self.routing.answered(remembered, model, Clock::now());
         }
         let awaits_disk = matches!(outcome, Outcome::Whole { .. } | Outcome::Failed { .. });
-        let reply = settle_and_reply(outcome);
+        let reply = self.paced(&purse, &facts, settle_and_reply(outcome));
         if let Some(secured) = self.accounts.secured().filter(|_| awaits_disk) {
             // The money is spent: the client gets its answer, and a failure is in the log and the metrics.
             drop(secured.await);

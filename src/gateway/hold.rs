@@ -9,9 +9,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::Gateway;
+use super::{Gateway, Reply, ratelimits};
 use crate::budget::pace::{Limited, Reached};
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
@@ -135,6 +136,16 @@ impl Gateway {
             self.count_refusal(Code::RateLimited, &reached.payer, false);
             limit_reached(&reached)
         })
+    }
+
+    /// Tells a client whose requests or tokens a minute are limited how much of that is left. What the provider says of its
+    /// own limits is then not for it: those are shared by all.
+    pub(super) fn paced(&self, purse: &Purse, call: &CallFacts, mut reply: Reply) -> Reply {
+        if !purse.limited.is_empty() && !purse.watched {
+            let left = self.accounts.holds.left(&purse.limited);
+            ratelimits::tell(&mut reply.headers, &left, call.surface.errors(), Timestamp::now());
+        }
+        reply
     }
 
     /// Whether work whose tier is ours to choose goes to a cheaper one, since a budget that says so is nearly spent.
