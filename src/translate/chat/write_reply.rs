@@ -43,7 +43,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     out.end_object().end_array();
     write_usage(&mut out, &told.usage);
     out.key("system_fingerprint").raw("null").end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left) }
+    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
 }
 
 fn text<'b>(part: &Said<'b>) -> Option<Text<'b>> {

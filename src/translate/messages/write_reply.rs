@@ -55,7 +55,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     }
     write_usage(&mut out, &told.usage);
     out.end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left) }
+    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
 }
 
 /// The word for why an answer ended, and at which of the client's texts.
