@@ -67,7 +67,7 @@ impl Gateway {
             dropped,
             given_limit: is_given.then_some(output_limit),
             caches,
-            request: if from == Dialect::Responses { call.body.clone() } else { Bytes::new() },
+            request: if from == Dialect::Messages { Bytes::new() } else { call.body.clone() },
             view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
             usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))

@@ -84,7 +84,8 @@ async fn a_file_is_its_team_s_and_is_nowhere_for_others() {
 #[tokio::test]
 async fn a_batch_reads_its_own_team_s_file_and_what_it_writes_is_theirs() {
     let world = setup().start().await;
-    let file = upload(&world, DATA, "{}").await;
+    let lines = json!({"custom_id": "a", "body": {"model": "gpt-5.6-luna"}}).to_string();
+    let file = upload(&world, DATA, &lines).await;
     let body =
         json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).to_string();
     let got = call(&world, Method::POST, "/v1/batches", &[OPS], body.clone()).await;
@@ -94,12 +95,17 @@ async fn a_batch_reads_its_own_team_s_file_and_what_it_writes_is_theirs() {
     let (id, output) = (got.json()["id"].clone(), got.json()["output_file_id"].clone());
     let batch = format!("/v1/batches/{}", id.as_str().expect("an id"));
     assert_eq!(call(&world, Method::GET, &batch, &[OPS], "").await.status, 404);
-    assert_eq!(call(&world, Method::GET, &batch, &[DATA], "").await.json()["status"], "completed");
-    let output = format!("/v1/files/{}/content", output.as_str().expect("an id"));
-    assert_eq!(call(&world, Method::GET, &output, &[DATA], "").await.text(), "{}");
-    assert_eq!(call(&world, Method::GET, &output, &[OPS], "").await.status, 404);
     let row = &world.attempts()[0];
     assert_eq!((&*row.fate, row.cost, row.high), ("completed", None, None), "it is charged for later: {row:?}");
+    for _ in 0..2 {
+        assert_eq!(call(&world, Method::GET, &batch, &[DATA], "").await.json()["status"], "completed");
+    }
+    let booked = world.rows("select cost_nano > 0, input_tokens, output_tokens, source, export from attempts_v1");
+    let (number, text) = (Cell::Integer, |word: &str| Cell::Text(word.to_owned()));
+    assert_eq!(booked, [[number(1), number(40), number(7), text("reported"), text("the object itself")]]);
+    let output = format!("/v1/files/{}/content", output.as_str().expect("an id"));
+    assert_eq!(call(&world, Method::GET, &output, &[DATA], "").await.text(), lines);
+    assert_eq!(call(&world, Method::GET, &output, &[OPS], "").await.status, 404);
 }
 
 #[tokio::test]
@@ -184,7 +190,8 @@ async fn responses_and_conversations_are_asked_for_where_they_are_kept() {
 async fn what_is_not_allowed_is_not_served_in_the_words_of_its_path() {
     let world = setup().server("drain_timeout: 5s, cors: { origins: [\"https://app.example\"] }").start().await;
     for (method, path, status, code) in [
-        (Method::GET, "/v1/files", 405, "method_not_allowed"),
+        (Method::GET, "/v1/files", 403, "not_granted"),
+        (Method::GET, "/v1/batches?limit=2", 403, "not_granted"),
         (Method::GET, "/v1/organization/users", 404, "not_found"),
         (Method::POST, "/v1/vector_stores", 404, "not_found"),
         (Method::PUT, "/v1/files/file-1", 405, "method_not_allowed"),

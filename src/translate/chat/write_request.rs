@@ -124,8 +124,10 @@ impl<'b> Writer<'b> {
             return Err(Untranslatable::field(Field::Stop.name(self.from), "has more than four texts"));
         }
         if is_reasoner && !stop.is_empty() {
-            self.left(Field::Stop);
-        } else if !stop.is_empty() {
+            // <https://platform.openai.com/docs/guides/reasoning>
+            return Err(Untranslatable::field(Field::Stop.name(self.from), "is not taken by models that reason"));
+        }
+        if !stop.is_empty() {
             self.out.key("stop").array();
             stop.iter().for_each(|text| _ = self.out.spelt(text.raw));
             self.out.end_array();

@@ -6,7 +6,7 @@
 use crate::dialect::Dialect;
 use crate::prompt::json::RawStr;
 
-use super::super::effort::{BUDGET_MIN, Claude, Effort};
+use super::super::effort::{BUDGET_MIN, Claude, Effort, claude_takes_format};
 use super::super::read::{is_blank, is_object};
 use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Reasoning, Sealed, Source, Talk,
@@ -85,7 +85,7 @@ impl Writer {
         }
         self.stop(&head.stop);
         let claude = Claude::of(terms.model);
-        let forced = self.forced(head, claude)?;
+        let forced = self.forced(head, terms.model)?;
         let thinks = self.thinking(head, claude, limit, forced);
         self.sampling(head, claude, thinks);
         if let Some(user) = head.user {
@@ -209,10 +209,10 @@ impl Writer {
 
     /// The schema of the tool in which the answer is to be given, where it must be of some form and the model takes no schema for
     /// it, or there is none. Beside other tools it could be neither forced nor told from a call of theirs.
-    fn forced<'h>(&self, head: &Head<'h>, claude: Option<Claude>) -> Result<Option<&'h str>, Untranslatable> {
+    fn forced<'h>(&self, head: &Head<'h>, model: &str) -> Result<Option<&'h str>, Untranslatable> {
         let (schema, why) = match &head.format {
             None => return Ok(None),
-            Some(Format::Schema { .. }) if claude.is_some_and(Claude::takes_format) => return Ok(None),
+            Some(Format::Schema { .. }) if claude_takes_format(model) => return Ok(None),
             Some(Format::Schema { schema, .. }) => {
                 (*schema, "wants a schema beside tools, which the model does not take")
             }
@@ -415,10 +415,14 @@ fn is_marked(talk: &Talk<'_>) -> bool {
     in_head || caching::is_marked(talk.turns.as_bytes())
 }
 
-/// Writes a thought that is sealed.
+/// Writes a thought; one that nobody sealed is there to be read, and does not come back.
 pub(super) fn write_thought(out: &mut Out, thought: &Reasoning<'_>) {
     match &thought.sealed {
-        None => {}
+        None if thought.texts.iter().all(Text::is_empty) => {}
+        None => {
+            out.object().key("type").string("thinking").key("thinking").pieces(&seals::joined(&thought.texts));
+            out.key("signature").string(seals::UNSEALED).end_object();
+        }
         Some(Sealed::Redacted(data)) => {
             out.object().key("type").string("redacted_thinking").key("data").string(data).end_object();
         }
@@ -435,6 +439,12 @@ pub(super) fn write_thought(out: &mut Out, thought: &Reasoning<'_>) {
 
 /// Writes a call of a tool.
 pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
+    call_members(out, call);
+    out.end_object();
+}
+
+/// Begins a call of a tool, to which more may be said.
+pub(super) fn call_members(out: &mut Out, call: &Call<'_>) {
     out.object().key("type").string("tool_use").key("id").string(&ids::to_messages(&call.id));
     out.key("name").spelt(&call.name).key("input");
     match call.arguments {
@@ -451,7 +461,6 @@ pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
             }
         }
     }
-    out.end_object();
 }
 
 fn write_source(out: &mut Out, source: &Source<'_>) {

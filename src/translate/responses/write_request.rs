@@ -75,11 +75,7 @@ impl<'b> Writer<'b> {
         }
         let is_reasoner = reasons(terms.vendor, terms.model);
         if !head.stop.is_empty() {
-            // <https://platform.openai.com/docs/guides/reasoning>: those take none in any dialect.
-            if !is_reasoner {
-                return Err(Untranslatable::field(Field::Stop.name(self.from), "has no counterpart in Responses"));
-            }
-            self.left(Field::Stop);
+            return Err(Untranslatable::field(Field::Stop.name(self.from), "has no counterpart in Responses"));
         }
         for (field, key, value) in [
             (Field::Temperature, Some("temperature"), head.temperature),

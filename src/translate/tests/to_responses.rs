@@ -81,15 +81,16 @@ fn a_model_that_does_not_reason_is_told_how_to_choose() {
     let (said, dropped) = gpt("gpt-4.1", json!({"temperature": 0.2, "top_p": 0.9, "top_k": 5, "max_tokens": 4}));
     assert_eq!((&said["temperature"], &said["top_p"], said.get("include")), (&json!(0.2), &json!(0.9), None));
     assert_eq!((&said["max_output_tokens"], dropped), (&json!(16), vec!["top_k".to_owned()]));
-    let (said, dropped) = gpt("gpt-5.6", json!({"temperature": 0.2, "stop_sequences": ["x"]}));
-    assert_eq!((said.get("temperature"), dropped), (None, vec!["stop_sequences".to_owned(), "temperature".to_owned()]));
+    let (said, dropped) = gpt("gpt-5.6", json!({"temperature": 0.2}));
+    assert_eq!((said.get("temperature"), dropped), (None, vec!["temperature".to_owned()]));
 }
 
 #[test]
-fn texts_that_end_an_answer_are_refused_where_they_would_have_been_obeyed() {
+fn texts_that_end_an_answer_are_refused_where_nobody_would_end_it_there() {
     let body = json!({"model": "m", "max_tokens": 9, "messages": [], "stop_sequences": ["x"]});
-    let terms = terms("openai", "gpt-4.1");
-    assert_eq!(refused(Dialect::Messages, Dialect::Responses, &body, &terms), "stop_sequences");
+    for (to, model) in [(Dialect::Responses, "gpt-4.1"), (Dialect::Responses, "gpt-5.6"), (Dialect::Chat, "o3")] {
+        assert_eq!(refused(Dialect::Messages, to, &body, &terms("openai", model)), "stop_sequences", "{model}");
+    }
 }
 
 #[test]
