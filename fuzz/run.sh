@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 seconds=${1:?"usage: fuzz/run.sh SECONDS [TARGET…]"}
 shift
-[ $# -gt 0 ] || set -- sse body reply config prices policy
+[ $# -gt 0 ] || set -- sse body reply said_request said_reply said_stream config prices policy
 
 target=${CARGO_TARGET_DIR:-target}
 work=$target/fuzz

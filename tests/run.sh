@@ -4,7 +4,7 @@
 #
 #   tests/run.sh              on a fresh Debian with the Rust toolchain alone, or anywhere later
 #   tests/run.sh --clients    instead of all that, coding agents at work through the gateway; they are large
-#   tests/run.sh --fuzz       instead of all that, ten minutes of fuzzing for each of the six targets
+#   tests/run.sh --fuzz       instead of all that, ten minutes of fuzzing for each of the nine targets
 #   tests/run.sh --soak       instead of all that, mixed load for ten minutes, or for FARTHING_SOAK_SECONDS
 #
 # Needs root only where Debian packages are missing. The SDKs are kept under target/ and installed again when the

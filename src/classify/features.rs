@@ -107,6 +107,11 @@ pub(super) fn previous_of(text: &str) -> String {
     both_ends(&Parts::of_turn(text).ask, PREVIOUS_BYTES_MAX).into_owned()
 }
 
+/// The words of an ask that will be looked at once it is the turn before the last, if those are all that it has.
+pub(super) fn words_of_previous(ask: &str, asked: Asked) -> Option<Vec<u64>> {
+    (ask.len() <= PREVIOUS_BYTES_MAX).then_some(asked.words)
+}
+
 /// The ask, read once for all that is looked for in it.
 pub(super) struct Asked {
     /// The hash of each word.
@@ -131,11 +136,12 @@ impl Asked {
         let (mut words, mut letters) = (Vec::with_capacity(ask.len() / 5), Vec::with_capacity(ask.len() + 1));
         letters.push(EDGE);
         for word in Words::of(ask) {
-            words.push(word.hash());
-            if let Word::Letters(word) = word {
-                letters.extend(word.chars().map(|c| u32::from(lower(c))));
-                letters.push(EDGE);
-            }
+            let Word::Letters(word) = word else {
+                words.push(word.hash());
+                continue;
+            };
+            words.push(hash_of_letters(word, |letter| letters.push(letter)));
+            letters.push(EDGE);
         }
         let is_ascii = ask.is_ascii();
         let signs = Signs {
@@ -242,7 +248,7 @@ impl Rows {
     }
 
     /// One to three words in a row, with the text's ends as words.
-    fn grams(&mut self, group: Group, words: &[u64]) -> &[u32] {
+    pub fn grams(&mut self, group: Group, words: &[u64]) -> &[u32] {
         const BEGIN: u64 = 1;
         const END: u64 = 2;
         self.begin(group, 3 * (words.len() + 1));
@@ -333,9 +339,24 @@ impl Word<'_> {
     fn hash(self) -> u64 {
         match self {
             Self::Number => 3,
-            Self::Letters(word) => word.chars().fold(7, |hash, c| join(hash, u64::from(lower(c)))),
+            Self::Letters(word) => hash_of_letters(word, |_| ()),
         }
     }
+}
+
+/// The hash of a word, whose letters it tells in lower case.
+fn hash_of_letters(word: &str, mut tell: impl FnMut(u32)) -> u64 {
+    let mut hash = 7;
+    let mut add = |letter: u32| {
+        tell(letter);
+        hash = join(hash, u64::from(letter));
+    };
+    if word.is_ascii() {
+        word.bytes().for_each(|byte| add(u32::from(byte.to_ascii_lowercase())));
+    } else {
+        word.chars().for_each(|c| add(u32::from(lower(c))));
+    }
+    hash
 }
 
 /// Runs of letters, with an apostrophe inside, and runs of digits.
@@ -357,7 +378,9 @@ impl<'a> Words<'a> {
 
     /// Where the word that is read goes on until.
     fn end_of_letters(&self, mut at: usize) -> usize {
-        while let Some(c) = self.character(at) {
+        loop {
+            at += self.text.as_bytes()[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+            let Some(c) = self.character(at) else { break };
             let letter_after = || self.character(at + c.len_utf8()).is_some_and(char::is_alphabetic);
             if !(c.is_alphabetic() || matches!(c, '\'' | '’') && letter_after()) {
                 break;
@@ -409,6 +432,24 @@ fn both_ends(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let half = bytes_max / 2;
     let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
     Cow::Owned([&text[..head], &text[tail..]].join("\n"))
+}
+
+/// What the form of a request says besides what it attaches, for people: what the signals are made of.
+pub(super) fn signals_of(request: &Request<'_>) -> Vec<String> {
+    let parts = parts_of(request);
+    let signs = Asked::of(&parts.ask).signs;
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut told =
+        vec![format!("user turn {}", request.user_turns), format!("an ask of {}", counted(signs.words, "word"))];
+    let mut tell = |holds: bool, what: &str| told.extend(holds.then(|| what.to_owned()));
+    tell(parts.shapes.lines > 0, &format!("{} of material", counted(parts.shapes.lines as usize, "line")));
+    tell(!request.tool_results.is_empty(), "a tool's result comes last");
+    tell(!request.tools.is_empty(), &format!("{} offered", counted(request.tools.len(), "tool")));
+    tell(request.wants_json, "the answer is to be JSON");
+    tell(signs.asks, "a question mark");
+    tell(signs.is_dense, "a script without spaces between words");
+    tell(request.system.trim().is_empty(), "no system prompt");
+    told
 }
 
 /// The names of the shapes that the material has, for people.

@@ -3,8 +3,9 @@
 //! A memo knows a piece by a hash of its text, never by the text, and is bounded: two generations of each sort, of which
 //! the older goes when the younger is full. What is asked for stays. It is shared by threads.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::limits::{CLASSIFIED_PIECES_MAX, CLASSIFIED_TURNS_MAX};
 
@@ -31,6 +32,11 @@ impl Memo {
     /// A memo of at most so many user turns, other texts and tool results.
     fn of(turns: usize, pieces: usize) -> Self {
         Self { turns: Sort::of(turns), scores: Sort::of(pieces), results: Sort::of(pieces) }
+    }
+
+    /// A user turn, if it is known.
+    pub(super) fn turn(&self, key: u128) -> Option<Arc<Turn>> {
+        self.turns.known(key)
     }
 }
 
@@ -80,10 +86,18 @@ impl<V: Clone> Sort<V> {
         Self { shards: std::array::from_fn(|_| empty()), generation: (entries / SHARDS / 2).max(1) }
     }
 
+    fn shard(&self, key: u128) -> MutexGuard<'_, Generations<V>> {
+        self.shards[(key >> 96) as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, key: u128) -> Option<V> {
+        let shard = self.shard(key);
+        shard.young.get(&key).or_else(|| shard.old.get(&key)).cloned()
+    }
+
     /// Nothing is locked while something is read.
     fn recall(&self, key: u128, read: impl FnOnce() -> V) -> V {
-        let shard = &self.shards[(key >> 96) as usize % SHARDS];
-        let lock = || shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.shard(key);
         let known = {
             let mut shard = lock();
             if let Some(known) = shard.young.get(&key) {

@@ -11,6 +11,7 @@ use super::Request;
 use super::ask::{Parts, Shapes};
 use super::features::{
     Asked, Group, Rows, Signs, previous_of, rows_of_ask, rows_of_material, rows_of_signals, system_of,
+    words_of_previous,
 };
 use super::memo::{Memo, Remembering};
 use super::weights::{COLUMNS, Scores, Weights};
@@ -29,6 +30,8 @@ pub(super) struct Turn {
     /// What it attaches, and what that adds.
     shapes: Shapes,
     material: Scores,
+    /// The words that are looked at once it is the turn before the last; `None`: they have to be looked for.
+    words: Option<Vec<u64>>,
 }
 
 impl Turn {
@@ -39,9 +42,10 @@ impl Turn {
         let mut ask = [0.0; COLUMNS];
         rows_of_ask(&parts.ask, &asked, scratch, |group, rows| head.add_rows(group, rows, &mut ask));
         head.add_ask(&about, &mut ask);
-        let wording = wording_of(text, asked.wording());
+        let wording = wording_of(text, asked.wording(), parts.shapes.lines > 0);
         let material = of_material(&parts.material, scratch);
-        Self { ask, about, wording, signs: asked.signs, shapes: parts.shapes, material }
+        let signs = asked.signs;
+        Self { ask, about, wording, signs, shapes: parts.shapes, material, words: words_of_previous(&parts.ask, asked) }
     }
 }
 
@@ -53,7 +57,13 @@ pub(super) fn score(request: &Request<'_>, memo: Option<&Memo>) -> (Scores, Vect
     let system = system_of(request.system);
     let system = recall(memo, Piece::System, &system, |text| of_system(text, &mut scratch));
     let previous = request.previous_user.unwrap_or_default();
-    let previous = recall(memo, Piece::Previous, previous, |text| of_previous(text, &mut scratch));
+    let previous = recall(memo, Piece::Previous, previous, |text| {
+        let known = memo.and_then(|memo| memo.turn(key(Piece::Turn, text)));
+        match known.as_ref().and_then(|turn| turn.words.as_deref()) {
+            Some(words) => scores_of_previous(scratch.grams(Group::Previous, words)),
+            None => scores_of_previous(scratch.grams_of(Group::Previous, &previous_of(text), usize::MAX)),
+        }
+    });
     let (shapes, material) = match request.tool_results {
         [] => (turn.shapes, turn.material),
         // What comes after a tool's result is about the result, whatever was pasted before it.
@@ -83,9 +93,8 @@ fn of_system(text: &str, scratch: &mut Rows) -> Scores {
     scores
 }
 
-fn of_previous(text: &str, scratch: &mut Rows) -> Scores {
+fn scores_of_previous(rows: &[u32]) -> Scores {
     let mut scores = [0.0; COLUMNS];
-    let rows = scratch.grams_of(Group::Previous, &previous_of(text), usize::MAX);
     Weights::built_in().requests.add_rows(Group::Previous, rows, &mut scores);
     scores
 }
@@ -112,7 +121,12 @@ where
     Memo: Remembering<V>,
 {
     match memo.filter(|_| !text.is_empty()) {
-        Some(memo) => memo.recall(xxh3_128_with_seed(text.as_bytes(), piece as u64), || read(text)),
+        Some(memo) => memo.recall(key(piece, text), || read(text)),
         None => read(text),
     }
+}
+
+/// What a memo knows a piece by.
+fn key(piece: Piece, text: &str) -> u128 {
+    xxh3_128_with_seed(text.as_bytes(), piece as u64)
 }

@@ -102,9 +102,13 @@ pub fn disputes(policy: &Policy) -> Vec<Dispute> {
     disputes
 }
 
-/// What a request's words are. `ask` is the wording of its prose.
-pub(super) fn wording_of(turn: &str, ask: u64) -> Wording {
-    let whole = if turn.len() <= WHOLE_BYTES_MAX { wording(turn) } else { 0 };
+/// What a request's words are. `ask` is the wording of its prose, which is all that it has unless something is attached.
+pub(super) fn wording_of(turn: &str, ask: u64, has_material: bool) -> Wording {
+    let whole = match turn.len() <= WHOLE_BYTES_MAX {
+        true if has_material => wording(turn),
+        true => ask,
+        false => 0,
+    };
     [ask, whole, pasted_lead(turn, ask)]
 }
 

@@ -15,6 +15,7 @@ use crate::limits::Limits;
 pub use crate::plan::{ModelRef, Tiers};
 use crate::problem::Place;
 use crate::task::Tier;
+use crate::translate::Caching;
 
 pub use super::access::{Access, AfterCut, AwsKeys, Credential, ServiceAccount};
 use super::secrets::MirrorReference;
@@ -179,6 +180,9 @@ pub struct ProviderConfig {
     pub metering: Metering,
     /// What is billed of a stream that was left.
     pub after_cut: AfterCut,
+    /// Whether the provider is told what to cache where the client does not say; `None`: as clients of a dialect are
+    /// used to.
+    pub caching: Option<Caching>,
     /// Retries, timeouts and the circuit, after the row's overrides.
     pub dispatch: Dispatch,
     /// Headers added to every call.

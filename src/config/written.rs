@@ -97,6 +97,7 @@ pub(super) struct Provider {
     pub discount: Field<String>,
     pub metering: Field<String>,
     pub after_cut: Field<String>,
+    pub cache_control: Field<String>,
     pub dispatch: Option<Dispatch>,
     pub headers: Option<Rows<Spanned<String>>>,
 }

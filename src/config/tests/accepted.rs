@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::task::Tier;
+use crate::translate::Caching;
 
 use super::*;
 use crate::ids::TeamId;
@@ -161,6 +162,14 @@ fn a_row_needs_no_key_and_may_have_another_vendor() {
     assert!(local.access().credential.is_none());
     assert_eq!((local.vendor.as_str(), local.metering), ("openai", Metering::Observe));
     assert_eq!(row("").vendor, "x");
+}
+
+#[test]
+fn a_row_may_mark_for_its_clients_what_is_to_be_cached() {
+    let caching = |lines: &str| row(lines).caching;
+    assert_eq!((caching(""), caching("    cache_control: off\n")), (None, Some(Caching::AsMarked)));
+    assert_eq!(caching("    cache_control: auto\n"), Some(Caching::Automatic));
+    assert_eq!(caching("    cache_control: 1h\n"), Some(Caching::Hour));
 }
 
 #[test]

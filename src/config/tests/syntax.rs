@@ -40,7 +40,7 @@ fn a_key_in_another_case_is_unknown() {
 
 #[test]
 fn an_unknown_key_of_a_provider_row_is_named() {
-    assert_snapshot!(wrong_row("url: https://example.com"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `preset`, `protocol`, `base_url`, `region`, `resource`, `project`, `location`, `key`, `auth`, `aws`, `keys`, `speaks`, `models`, `vendor`, `discount`, `metering`, `after_cut`, `dispatch`, `headers`");
+    assert_snapshot!(wrong_row("url: https://example.com"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `preset`, `protocol`, `base_url`, `region`, `resource`, `project`, `location`, `key`, `auth`, `aws`, `keys`, `speaks`, `models`, `vendor`, `discount`, `metering`, `after_cut`, `cache_control`, `dispatch`, `headers`");
 }
 
 #[test]

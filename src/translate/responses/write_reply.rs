@@ -63,7 +63,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
         usage: Some(&told.usage),
         echo: &echo,
     };
-    Ok(Written { body: response.written(), dropped: Dropped::of(&reply.left) })
+    Ok(Written { body: response.written(), dropped: Dropped::of(&reply.left), caches: false })
 }
 
 /// The status of an answer, and why it is incomplete.

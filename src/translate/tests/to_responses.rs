@@ -125,3 +125,62 @@ fn a_chat_is_said_in_responses() {
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "later"}]}]);
     assert_eq!(said["input"], expected);
 }
+
+#[test]
+fn a_key_to_the_cache_of_prompts_is_carried_where_the_vendor_has_one() {
+    let more = json!({"prompt_cache_key": "k\u{e9}", "prompt_cache_retention": "24h"});
+    let chat = json!({"model": "m", "messages": [], "prompt_cache_key": more["prompt_cache_key"],
+        "prompt_cache_retention": "24h"});
+    let responses = json!({"model": "m", "input": [], "prompt_cache_key": more["prompt_cache_key"],
+        "prompt_cache_retention": "24h"});
+    for (from, to, body, vendor, carried, left) in [
+        (
+            Dialect::Chat,
+            Dialect::Responses,
+            &chat,
+            "openai",
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+            &[][..],
+        ),
+        (
+            Dialect::Responses,
+            Dialect::Chat,
+            &responses,
+            "openai",
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+            &[][..],
+        ),
+        (
+            Dialect::Responses,
+            Dialect::Chat,
+            &responses,
+            "azure",
+            &["prompt_cache_key"][..],
+            &["prompt_cache_retention"][..],
+        ),
+        (
+            Dialect::Responses,
+            Dialect::Chat,
+            &responses,
+            "groq",
+            &[][..],
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+        ),
+        (
+            Dialect::Chat,
+            Dialect::Messages,
+            &chat,
+            "anthropic",
+            &[][..],
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+        ),
+    ] {
+        let (said, dropped) = written(from, to, body, &terms(vendor, "gpt-4.1"));
+        let found: Vec<&str> = carried.iter().filter(|name| said[**name] == more[**name]).copied().collect();
+        assert_eq!(
+            (found, dropped),
+            (carried.to_vec(), left.iter().map(|name| (*name).to_owned()).collect()),
+            "{vendor}"
+        );
+    }
+}
