@@ -3,7 +3,7 @@
 //! `cargo bench --bench classify_quality -- [--policy FILE] [--data DIR] [--confusion]`
 //!
 //! The first part needs nothing but the corpus: requests of domains that no training request comes from, against
-//! nine bullets of prose. The second is public prompts of nine coarse types (`--data`, or `FARTHING_EVAL_DATA`). Every
+//! nine bullets of prose. The second is public prompts of eight coarse types (`--data`, or `FARTHING_EVAL_DATA`). Every
 //! figure has a 95 % interval by bootstrap over requests.
 
 #[path = "quality/baselines.rs"]

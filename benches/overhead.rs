@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench overhead -- [--quick] [--only small] [--format json] [--also PATH] [--budgets]`
 //! `cargo bench --bench overhead -- --durability`: what waiting for the disk adds to a request's time
+//! `cargo bench --bench overhead -- --translated`: what it costs to say calls in another dialect
 //!
 //! Four processes: a canned provider, a bare proxy and the gateway (this program again, with a role, and
 //! the real `farthing`), and the load generator here. Proxies take turns, round by round; CPU is what
@@ -24,6 +25,8 @@ mod processes;
 mod report;
 #[path = "overhead/roles.rs"]
 mod roles;
+#[path = "overhead/translated.rs"]
+mod translated;
 
 use std::path::PathBuf;
 
@@ -62,6 +65,9 @@ struct Arguments {
     /// Measure `ledger.durability: power` against `process`, and nothing else
     #[arg(long)]
     durability: bool,
+    /// Measure rows of other dialects against those of the client's own, and nothing else; `--only` also takes a dialect
+    #[arg(long)]
+    translated: bool,
     /// Play a part in another run instead of measuring
     #[arg(long, hide = true)]
     role: Option<roles::Role>,
@@ -93,14 +99,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         return Ok(());
     }
+    let (rounds, scale) = if arguments.quick { (3, 0.25) } else { (9, 1.0) };
+    if arguments.translated {
+        let (only, rounds) = (arguments.only.as_deref(), arguments.rounds.unwrap_or(rounds));
+        let all = translated::run(only, arguments.in_flight.first().copied().unwrap_or(32), rounds, scale)?;
+        match arguments.format {
+            Format::Table => println!("{}", translated::table(&all)),
+            Format::Json => println!("{}", serde_json::to_string_pretty(&all)?),
+        }
+        return Ok(());
+    }
     let plan = measure::Plan {
         cases: bodies::Case::ALL
             .into_iter()
             .filter(|case| arguments.only.as_deref().is_none_or(|only| case.name().contains(only)))
             .collect(),
         in_flight: arguments.in_flight,
-        rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 9 }),
-        scale: if arguments.quick { 0.25 } else { 1.0 },
+        rounds: arguments.rounds.unwrap_or(rounds),
+        scale,
         also: arguments.also,
         budgets: arguments.budgets,
         beside_cpu: !arguments.cpu_only,

@@ -46,8 +46,9 @@ use crate::webhooks;
 
 /// Holds policies against their tests, and their bullets against each other.
 pub const VERIFY: Verify<'static> = &|policy| {
-    let alike = doubts::alike(policy, &classify::similarity(policy)).into_iter().chain(nested::astray(policy));
-    examples::verify(policy).into_iter().chain(alike.map(|problem| Failed { problem, advisory: true })).collect()
+    let alike = doubts::alike(policy, &classify::similarity(policy)).into_iter();
+    let doubted = alike.chain(doubts::claim_nothing(policy, &classify::coverage)).chain(nested::astray(policy));
+    examples::verify(policy).into_iter().chain(doubted.map(|problem| Failed { problem, advisory: true })).collect()
 };
 
 /// Why the process cannot start.

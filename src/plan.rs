@@ -40,6 +40,8 @@ pub struct Tiers {
     pub reasoning: Vec<ModelRef>,
     /// Cheapest.
     pub lightweight: Vec<ModelRef>,
+    /// Of each tier, those of its models that are as good as one another, each group with two or more.
+    pub equal: [Vec<Vec<ModelRef>>; Tier::ALL.len()],
 }
 
 impl Tiers {
@@ -50,6 +52,16 @@ impl Tiers {
             Tier::Reasoning => &self.reasoning,
             Tier::Lightweight => &self.lightweight,
         }
+    }
+
+    /// The groups of models of one tier that are as good as one another.
+    pub fn equals(&self, tier: Tier) -> &[Vec<ModelRef>] {
+        &self.equal[tier as usize]
+    }
+
+    /// Whether a tier has both models in one place.
+    pub fn are_equal(&self, tier: Tier, one: &ModelRef, other: &ModelRef) -> bool {
+        self.equals(tier).iter().any(|group| group.contains(one) && group.contains(other))
     }
 
     /// The tier that a model belongs to: the first, dearest first, that lists it.
@@ -149,6 +161,10 @@ pub enum Note {
     NotBound(u32),
     /// This target was passed over: its protocol has no words for a field of the request.
     CannotCarry(Box<str>, Box<str>),
+    /// This target was slow, another one was asked as well, and that answered first.
+    Hedged(Box<str>),
+    /// The target was slow, this one was asked as well, and the first answered after all.
+    HedgedInVain(Box<str>),
 }
 
 impl fmt::Display for Note {
@@ -172,6 +188,8 @@ impl fmt::Display for Note {
             Self::KeepsModel => f.write_str("stays on the model that answered last, which costs no more here"),
             Self::LeavesModel => f.write_str("back to the first model of the tier, which costs less here"),
             Self::CannotCarry(target, field) => write!(f, "`{target}` cannot carry `{field}`"),
+            Self::Hedged(slow) => write!(f, "`{slow}` was slow, and another that was asked as well answered first"),
+            Self::HedgedInVain(other) => write!(f, "slow, so that `{other}` was asked as well, which was slower"),
             Self::NotBound(rule) => write!(f, "protected rule {rule} does not bind exact names"),
         }
     }

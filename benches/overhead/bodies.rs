@@ -79,6 +79,16 @@ impl Case {
         matches!(self, Self::Cold(_) | Self::Warm(_))
     }
 
+    /// The model that its body names.
+    pub fn model(self) -> &'static str {
+        match self {
+            Self::Small | Self::Medium | Self::Large => WHOLE_MODEL,
+            Self::Paced => PACED_MODEL,
+            Self::Burst => BURST_MODEL,
+            Self::Cold(_) | Self::Warm(_) => "auto",
+        }
+    }
+
     /// Requests of one round at full length.
     pub fn requests(self, in_flight: usize) -> usize {
         let at_32 = match self {

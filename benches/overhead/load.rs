@@ -37,10 +37,24 @@ struct Template {
     digits_at: Vec<usize>,
 }
 
+/// What is sent, and where to.
+pub struct Asked {
+    /// The path.
+    pub path: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Asked {
+    fn chat(body: String) -> Self {
+        Self { path: "/v1/chat/completions", body }
+    }
+}
+
 impl Template {
-    fn new(body: &str, address: SocketAddr) -> Self {
+    fn new(Asked { path, body }: &Asked, address: SocketAddr) -> Self {
         let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer sk-bench-of-overhead\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer sk-bench-of-overhead\r\n\
              content-type: application/json\r\naccept: application/json\r\nuser-agent: OpenAI/Python 2.9.0\r\n\
              x-stainless-lang: python\r\nx-stainless-package-version: 2.9.0\r\nx-stainless-os: Linux\r\n\
              x-stainless-arch: x64\r\nx-stainless-runtime: CPython\r\nx-stainless-runtime-version: 3.13.1\r\n\
@@ -68,9 +82,18 @@ impl Template {
 pub async fn round(address: SocketAddr, case: Case, in_flight: usize, requests: usize) -> io::Result<Round> {
     if let Some(first) = case.first() {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(&Template::new(&first, address).bytes).await?;
+        stream.write_all(&Template::new(&Asked::chat(first), address).bytes).await?;
         tokio::time::timeout(PATIENCE, reply(&mut stream, &mut vec![0; 4096])).await??;
     }
+    round_of(address, &Asked::chat(case.body()), in_flight, requests).await
+}
+
+/// The same for any request.
+///
+/// # Errors
+///
+/// The first reply that was not 200 or did not come.
+pub async fn round_of(address: SocketAddr, asked: &Asked, in_flight: usize, requests: usize) -> io::Result<Round> {
     let left = Rc::new(Cell::new(requests));
     let connections = LocalSet::new();
     let mut streams = Vec::new();
@@ -82,9 +105,7 @@ pub async fn round(address: SocketAddr, case: Case, in_flight: usize, requests: 
     let began = Instant::now();
     let tasks: Vec<_> = streams
         .into_iter()
-        .map(|stream| {
-            connections.spawn_local(connection(stream, Template::new(&case.body(), address), Rc::clone(&left)))
-        })
+        .map(|stream| connections.spawn_local(connection(stream, Template::new(asked, address), Rc::clone(&left))))
         .collect();
     connections.await;
     let took = began.elapsed();
@@ -162,14 +183,24 @@ fn end_of(bytes: &[u8]) -> io::Result<Option<End>> {
 /// A reply that is not 200, or none for a long time.
 pub async fn first_reply(address: SocketAddr) -> io::Result<Duration> {
     let began = Instant::now();
-    let mut stream = loop {
+    let mut stream = listens(address).await?;
+    stream.write_all(&Template::new(&Asked::chat(Case::Small.body()), address).bytes).await?;
+    tokio::time::timeout(PATIENCE, reply(&mut stream, &mut vec![0; 4096])).await??;
+    Ok(began.elapsed())
+}
+
+/// A connection to a process, once it listens.
+///
+/// # Errors
+///
+/// It does not for a long time.
+pub async fn listens(address: SocketAddr) -> io::Result<TcpStream> {
+    let began = Instant::now();
+    loop {
         match TcpStream::connect(address).await {
-            Ok(stream) => break stream,
+            Ok(stream) => return Ok(stream),
             Err(error) if began.elapsed() > PATIENCE => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
-    };
-    stream.write_all(&Template::new(&Case::Small.body(), address).bytes).await?;
-    tokio::time::timeout(PATIENCE, reply(&mut stream, &mut vec![0; 4096])).await??;
-    Ok(began.elapsed())
+    }
 }

@@ -11,7 +11,7 @@ use super::load::{first_reply, round};
 use super::processes::{Home, Process};
 
 /// How long a proxy rests after a round, so that its ledger and log are done before its CPU is read.
-const REST: Duration = Duration::from_millis(300);
+pub const REST: Duration = Duration::from_millis(300);
 /// How often a first reply is timed.
 const STARTS: usize = 7;
 

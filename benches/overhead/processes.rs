@@ -55,17 +55,26 @@ impl Process {
     ///
     /// It did not start.
     pub fn farthing(program: &Path, home: &Home) -> io::Result<Self> {
-        let log = fs::File::create(home.folder.join("farthing.log"))?;
+        Self::start(program, &home.config, home.listen)
+    }
+
+    /// The same on any configuration.
+    ///
+    /// # Errors
+    ///
+    /// It did not start.
+    pub fn start(program: &Path, config: &Path, listen: SocketAddr) -> io::Result<Self> {
+        let log = fs::File::create(config.with_file_name("farthing.log"))?;
         let child = Command::new(program)
             .arg("serve")
             .arg("--config")
-            .arg(&home.config)
+            .arg(config)
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()?;
-        Ok(Self { child, addresses: vec![home.listen], talk: None })
+        Ok(Self { child, addresses: vec![listen], talk: None })
     }
 
     /// Where a case's requests go: the gateway has one door for all, the others one for each provider.
@@ -191,6 +200,6 @@ impl Home {
 }
 
 /// A port that was free a moment ago, so that a start can be timed without reading where it listens.
-fn free_port() -> io::Result<SocketAddr> {
+pub fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

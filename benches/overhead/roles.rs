@@ -66,6 +66,8 @@ fn count() {
 pub enum Role {
     /// Three canned providers: whole answers, paced streams, streams in one burst.
     Provider,
+    /// The same for each dialect.
+    ProviderOfDialects,
     /// One proxy without logic in front of each of the given addresses.
     Bare,
     /// The same with its allocations counted.
@@ -84,6 +86,7 @@ pub fn play(role: Role, of_role: &[String]) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let addresses = match role {
         Role::Provider => runtime.block_on(provider())?,
+        Role::ProviderOfDialects => runtime.block_on(super::translated::providers())?,
         Role::Bare | Role::BareCounted => runtime.block_on(bare(of_role))?,
         Role::GatewayCounted => runtime.block_on(gateway(of_role.first().ok_or("no configuration")?))?,
     };

@@ -3,6 +3,8 @@
 //! A property panics where it does not hold. The fuzz targets search for such inputs; the integration tests
 //! replay those that are kept in `corpus/`, so that what was found once stays found.
 
+pub mod translation;
+
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;

@@ -3,7 +3,7 @@
 use crate::policy::Policy;
 use crate::task::Tier;
 
-use super::features::material_of;
+use super::features::{material_of, signals_of};
 use super::wordings::CERTAIN;
 use super::{Basis, Classified, Classifier, Described, Request, make_certain};
 
@@ -26,6 +26,8 @@ pub struct Explanation {
     pub bound: f32,
     /// What is attached: `log levels`, `a table`, …
     pub material: Vec<&'static str>,
+    /// What its form says besides: `2 tools offered`, `a question mark`, …
+    pub signals: Vec<String>,
     /// The task whose bullet or example the request repeats word for word.
     pub repeats: Option<usize>,
     /// For each task, whether the request would go to it if it were nested under it as an example.
@@ -80,6 +82,7 @@ impl Classifier {
             likeliest,
             bound: self.bound(likeliest),
             material: material_of(request),
+            signals: signals_of(request),
             repeats: self.wordings.task(&described.wording),
             if_nested: (0..self.bullets.len()).map(|task| self.would_go_to(task, &described, &shares)).collect(),
         }
@@ -140,7 +143,17 @@ impl Explanation {
                 self.tiers[self.likeliest as usize],
                 policy.default,
                 self.bound,
-                nest_under(nearest, ", or lower `confidence`")
+                match nearest == first.task {
+                    true => nest_under(nearest, ", or lower `confidence`"),
+                    // What is nearest by itself is of another tier than what is near together.
+                    false => format!(
+                        "nest this request as an example under the bullet that it belongs to; nearest by itself is {}, in \
+                         {} {}",
+                        id(first.task),
+                        self.likeliest,
+                        id(nearest)
+                    ),
+                }
             ),
             Some(task) => {
                 let next = self.nearest.iter().find(|near| near.task != task);

@@ -434,6 +434,24 @@ fn both_ends(text: &str, bytes_max: usize) -> Cow<'_, str> {
     Cow::Owned([&text[..head], &text[tail..]].join("\n"))
 }
 
+/// What the form of a request says besides what it attaches, for people: what the signals are made of.
+pub(super) fn signals_of(request: &Request<'_>) -> Vec<String> {
+    let parts = parts_of(request);
+    let signs = Asked::of(&parts.ask).signs;
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut told =
+        vec![format!("user turn {}", request.user_turns), format!("an ask of {}", counted(signs.words, "word"))];
+    let mut tell = |holds: bool, what: &str| told.extend(holds.then(|| what.to_owned()));
+    tell(parts.shapes.lines > 0, &format!("{} of material", counted(parts.shapes.lines as usize, "line")));
+    tell(!request.tool_results.is_empty(), "a tool's result comes last");
+    tell(!request.tools.is_empty(), &format!("{} offered", counted(request.tools.len(), "tool")));
+    tell(request.wants_json, "the answer is to be JSON");
+    tell(signs.asks, "a question mark");
+    tell(signs.is_dense, "a script without spaces between words");
+    tell(request.system.trim().is_empty(), "no system prompt");
+    told
+}
+
 /// The names of the shapes that the material has, for people.
 pub(super) fn material_of(request: &Request<'_>) -> Vec<&'static str> {
     let mut parts = Parts::of_turn(request.last_user);

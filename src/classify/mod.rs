@@ -40,7 +40,7 @@ use kinds::Kinds;
 use weights::{Scores, Weights};
 use wordings::{CERTAIN, Wording, Wordings};
 
-pub use alike::similarity;
+pub use alike::{coverage, similarity};
 pub use explain::{Explanation, Near};
 pub use memo::Memo;
 pub use wordings::{Dispute, disputes};

@@ -31,8 +31,8 @@ pub struct Arguments {
     /// The configuration; else FARTHING_CONFIG, else ./farthing.yaml, else OPENAI_API_KEY alone
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Policies besides those of the configuration: files, or folders of them; without a configuration they are all
-    /// that is checked
+    /// Policies: files, or folders of them. Without `--config` they are all that is checked; what they are for is looked up
+    /// in the configuration, if there is one that can be read
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Connect as well: to the ledger's mirror, and to providers, one call for each key; where one lists no models
@@ -62,20 +62,23 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let source = match &file {
         Some(file) => file.display().to_string(),
         None if arguments.paths.is_empty() => "environment".to_owned(),
-        None => arguments.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        None => listed(&arguments.paths),
     };
     let mut checked = Checked { is_live: arguments.live, ..Checked::default() };
     let mut problems = Vec::new();
+    let is_asked_for = arguments.config.is_some() || arguments.paths.is_empty();
     let config = match &file {
         Some(file) => Some(config::load(file, &env)),
         None if arguments.paths.is_empty() => Some(config::from_environment(&env)),
         None => None,
     };
     match config {
-        Some(Ok(config)) => checked.config(&source, config, &mut problems),
-        Some(Err(found)) => problems.extend(found),
+        Some(Ok(config)) if is_asked_for => checked.config(&source, config, &mut problems),
+        Some(Err(found)) if is_asked_for => problems.extend(found),
+        Some(read) => checked.beside(read),
         None => {}
     }
+    let source = if is_asked_for { source } else { listed(&arguments.paths) };
     for path in &arguments.paths {
         checked.path(path, &mut problems);
     }
@@ -85,7 +88,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match arguments.format {
         Format::Json => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let rows = config.iter().flat_map(|(config, book)| config.providers.iter().map(|row| Told::of(row, book)));
+            let config = config.iter().filter(|_| is_asked_for);
+            let rows = config.flat_map(|(config, book)| config.providers.iter().map(|row| Told::of(row, book)));
             let rows: Vec<_> = rows.map(|told| told.json()).collect();
             let told = json!({ "source": source, "ok": ok, "problems": problems, "warnings": warnings, "providers": rows, "answered": answered });
             say!("{told}");
@@ -93,7 +97,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Format::Table => {
             if ok {
                 say!("{source}: ok");
-                config.iter().for_each(|(config, book)| describe(config, book, &keys));
+                let config = config.iter().filter(|_| is_asked_for);
+                config.for_each(|(config, book)| describe(config, book, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
             }
@@ -104,7 +109,31 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 impl Checked {
+    /// The configuration that policies are for, where they are what is checked: whatever is wrong with it is not theirs.
+    fn beside(&mut self, config: Result<Config, Vec<Problem>>) {
+        let read = config.and_then(|config| {
+            let book = read_book(config.prices.as_deref())?;
+            Ok((config, book))
+        });
+        match read {
+            Ok((config, book)) => {
+                if let Ok((keys, _)) = read_keys(&config) {
+                    self.keys = keys.ring();
+                }
+                self.config = Some((config, book));
+            }
+            Err(found) => {
+                let why = found.first().map(ToString::to_string).unwrap_or_default();
+                self.warnings.push(format!("tiers, teams and keys are not looked up in the configuration: {why}"));
+            }
+        }
+    }
+
     /// A configuration that came from `source`, and what it names.
     fn config(&mut self, source: &str, config: Config, problems: &mut Vec<Problem>) {
         let book = read_book(config.prices.as_deref()).map_err(|found| problems.extend(found)).ok();
@@ -248,6 +277,10 @@ fn describe(config: &Config, book: &Book, keys: &KeyRing) {
     for tier in Tier::ALL {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();
         say!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
+        for group in config.tiers.equals(tier) {
+            let names: Vec<String> = group.iter().map(ToString::to_string).collect();
+            say!("    equal: {}", names.join(", "));
+        }
     }
     describe_terms(config, keys);
     let (keys, teams) = (counted(keys.keys().len(), "key"), counted(config.teams.len(), "team"));

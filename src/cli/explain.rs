@@ -37,7 +37,7 @@ pub const AFTER_HELP: &str = "Examples:\n  \
     `nearest`       the nearest three bullets: `task`, `tier`, `line`, `share`, the `kinds` that the bullet covers, and its\n                  \
     nearest example as `{text, similarity}`\n  \
     `none`          how likely no bullet is meant; `margin`: the nearest bullet's share less the next, or none's\n  \
-    `material`      what is attached: log levels, a table, …\n  \
+    `material`      what is attached: log levels, a table, …; `signals`: what its form says besides\n  \
     `advice`        what to write in the policy to change that";
 
 /// Lines that a worker has at a time.

@@ -19,7 +19,7 @@ use crate::plan::ModelRef;
 use crate::prompt::json::WholeNumber;
 use crate::prompt::view::{Attachments, View};
 use crate::providers::{Failure, Row, Translated};
-use crate::translate::{self, Caching, Terms, Told, Untranslatable, Written, stream::UsageChunk};
+use crate::translate::{self, Terms, Told, Untranslatable, Written, stream::UsageChunk};
 use crate::wire::errors::{ApiError, Code};
 
 /// What a body takes in memory beside what it was made from, in bytes.
@@ -46,8 +46,7 @@ impl Gateway {
         let output_limit = of_model.unwrap_or(OUTPUT_TOKENS_GIVEN);
         let usage = row.usage_of_streams();
         let is_told = usage == UsageChunk::Asked || row.reports_unasked();
-        let caches = dialect == Dialect::Messages && row.vendor() == "anthropic" && goes_on(call);
-        let caching = if caches { Caching::Automatic } else { Caching::AsMarked };
+        let caching = row.caching(from);
         let mut held = call.held.another();
         let full = |_| ApiError::new(Code::Overloaded, "no memory is left to translate the request").retry_after(1);
         held.resize(2 * call.body.len() + ADDED_BYTES).map_err(full)?;
@@ -57,7 +56,7 @@ impl Gateway {
             let terms = Terms { vendor, model, output_limit, caching, usage };
             translate::request(from, dialect, &body, &terms).map_err(|error| untranslatable(&error, &target))
         };
-        let Written { body, dropped } =
+        let Written { body, dropped, caches } =
             if call.body.len() <= DECIDED_AT_ONCE_BYTES_MAX { write()? } else { aside(&call.held, write).await?? };
         // It fits, since no more was held than before.
         let _ = held.resize(body.len());
@@ -68,7 +67,7 @@ impl Gateway {
             dropped,
             given_limit: is_given.then_some(output_limit),
             caches,
-            request: if from == Dialect::Responses { call.body.clone() } else { Bytes::new() },
+            request: if from == Dialect::Messages { Bytes::new() } else { call.body.clone() },
             view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
             usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
@@ -79,14 +78,6 @@ impl Gateway {
 fn without_server_tools(view: &View) -> Box<View> {
     let attachments = Attachments { server_tools: 0, ..view.attachments };
     Box::new(View { attachments, ..view.clone() })
-}
-
-/// Whether a conversation will probably be continued, so that what Anthropic caches of it is read again: it has tools, or has
-/// been continued. Whoever places markers is left to it.
-fn goes_on(call: &Call) -> bool {
-    let view = &call.facts.view;
-    let has_marks = memchr::memmem::find(&call.body, b"\"cache_control\"").is_some();
-    !has_marks && (view.outline.tools_at.is_some() || view.messages > 2)
 }
 
 /// Does what may hold a thread for long where nobody waits for it, in one of the places for that.
@@ -139,7 +130,7 @@ pub(super) async fn retell(
     } else {
         aside(&held, write).await.map_err(|_| Failure::Unreadable { what: "translating it broke off" })?
     };
-    let Written { body, dropped } =
+    let Written { body, dropped, .. } =
         written.map_err(|_| Failure::Unreadable { what: "it is no answer of its protocol" })?;
     meter.leaves_out(&dropped);
     let _ = held.resize(body.len());

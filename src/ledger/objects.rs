@@ -4,10 +4,15 @@
 //! A row is written when a provider says that it keeps something, and goes when that is deleted or has expired. The ids are
 //! the providers' own; the first team that has one keeps it.
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::ids::AttemptId;
+use crate::ledger::balances::Spender;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::record::Kept;
+use crate::money::NanoUsd;
 
 /// The table.
 macro_rules! tables {
@@ -23,11 +28,16 @@ CREATE INDEX objects_by_end ON objects (expires_ms) WHERE expires_ms IS NOT NULL
 }
 pub(super) use tables;
 
+/// What stands between the kind of an object that is charged for once it is done, and the attempt that ordered it.
+const ORDERED_BY: char = ':';
+
 /// Where an object is, and whose it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// What it is, in one word.
     pub kind: String,
+    /// The attempt that is charged once it is done; `None`: what it cost was known when it was made.
+    pub owed: Option<AttemptId>,
     /// The provider row that keeps it.
     pub provider: String,
     /// The team that it belongs to.
@@ -41,10 +51,55 @@ pub struct Holder {
 /// SQLite's.
 pub fn holder(views: &Connection, id: &str) -> Result<Option<Holder>, LedgerError> {
     let sql = "SELECT kind, provider, team FROM objects WHERE id = ?1";
-    let read = |row: &rusqlite::Row<'_>| Ok(Holder { kind: row.get(0)?, provider: row.get(1)?, team: row.get(2)? });
+    let read = |row: &rusqlite::Row<'_>| {
+        let kind: String = row.get(0)?;
+        let (kind, owed) = match kind.split_once(ORDERED_BY) {
+            Some((kind, attempt)) => (kind.to_owned(), attempt.parse().ok()),
+            None => (kind, None),
+        };
+        Ok(Holder { kind, owed, provider: row.get(1)?, team: row.get(2)? })
+    };
     views
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_row([id], read).optional())
+        .map_err(database_error("read"))
+}
+
+/// The kind of an object as the table has it.
+pub fn kind_of(kind: &str, owed: Option<AttemptId>) -> Cow<'_, str> {
+    owed.map_or(Cow::Borrowed(kind), |attempt| format!("{kind}{ORDERED_BY}{attempt}").into())
+}
+
+/// An attempt whose cost is not known yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owed {
+    /// When its request arrived, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// The model as the provider spells it; empty: its request named none.
+    pub model: String,
+    /// What budgets count of it so far.
+    pub charged: NanoUsd,
+    /// Who pays.
+    pub spender: Spender,
+}
+
+/// An attempt that has ended and whose cost is not known, as far as the tables show it.
+///
+/// # Errors
+///
+/// SQLite's.
+pub fn owed(views: &Connection, attempt: AttemptId) -> Result<Option<Owed>, LedgerError> {
+    let sql = "SELECT r.at_ms, a.model, coalesce(a.cost_high_nano, a.cost_low_nano), r.team, r.key, r.project, r.user
+               FROM attempts_v1 a JOIN requests_v1 r USING (request_id)
+               WHERE a.attempt_id = ?1 AND a.fate <> 'open' AND a.cost_nano IS NULL";
+    let read = |row: &rusqlite::Row<'_>| {
+        let text = |at: usize| row.get::<_, Option<String>>(at).map(Option::unwrap_or_default);
+        let spender = Spender { team: text(3)?, key: text(4)?, project: text(5)?, user: text(6)? };
+        Ok(Owed { at_ms: row.get(0)?, model: text(1)?, charged: NanoUsd(row.get(2)?), spender })
+    };
+    views
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([attempt.to_string()], read).optional())
         .map_err(database_error("read"))
 }
 

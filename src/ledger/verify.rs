@@ -240,7 +240,7 @@ impl Walk<'_> {
         while let Some(attempt) = self.next.take_if(|next| next.request == request.id) {
             sum = sum.plus(attempt.cost);
             // Ids are read in the order of their text.
-            last = last.take_if(|last| last.ordinal() > attempt.ordinal()).or(Some(attempt));
+            last = last.take_if(|last| last.rank() > attempt.rank()).or(Some(attempt));
             self.advance()?;
         }
         let id = uuid_of(&request.id);
@@ -283,7 +283,7 @@ impl Saved {
         Ok(Some(Self { whole, parts }))
     }
 
-    /// `before` is what the attempts before the last cost, as a negative amount.
+    /// `before` is what the attempts besides the last cost, as a negative amount.
     fn check(self, request: &str, before: Option<NanoUsd>, seen: &mut Verified) {
         let Self { whole, parts } = self;
         let told = parts.map(|part| part.map_or_else(|| "null".to_owned(), |part| part.0.to_string())).join(", ");
@@ -292,7 +292,7 @@ impl Saved {
             seen.find(request, format!("it saved {} nano; wanted parts that make the whole, found ({told})", whole.0));
         } else if parts[2] != before {
             let wanted = before.map_or_else(|| "null".to_owned(), |before| before.0.to_string());
-            let what = format!("it saved ({told}) nano; wanted {wanted} by retry, the attempts before its last");
+            let what = format!("it saved ({told}) nano; wanted {wanted} by retry, the attempts besides its last");
             seen.find(request, what);
         }
     }
@@ -343,9 +343,9 @@ impl Attempt {
         })
     }
 
-    /// Its number within its request.
-    fn ordinal(&self) -> u16 {
-        self.id.parse().map_or(0, |id: AttemptId| id.ordinal)
+    /// Whether it answered, and its number within its request: the highest is what its request was compared by.
+    fn rank(&self) -> (bool, u16) {
+        (self.fate == "completed", self.id.parse().map_or(0, |id: AttemptId| id.ordinal))
     }
 
     fn check(&self, seen: &mut Verified) {

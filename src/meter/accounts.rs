@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cost::Book;
-use crate::ids::{ProviderId, TeamId};
+use crate::ids::{AttemptId, ProviderId, TeamId};
+use crate::ledger::objects;
 use crate::ledger::record::{Kept, Record};
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::RESPONSES_KEPT_MS;
@@ -93,12 +94,13 @@ impl Accounts {
         committed
     }
 
-    /// Takes note of an object, by its kind and id, that a provider keeps for a team. What cannot be written now is tried
-    /// again.
-    pub fn keep(&self, team: &TeamId, provider: &ProviderId, (kind, id): (&str, &str)) {
+    /// Takes note of an object, by its kind and id, that a provider keeps for a team; where it is charged for once it is done,
+    /// `owed` is the attempt that ordered it. What cannot be written now is tried again.
+    pub fn keep(&self, team: &TeamId, provider: &ProviderId, (kind, id): (&str, &str), owed: Option<AttemptId>) {
         let (team, provider, at_ms) = (team.as_str(), provider.as_str(), now_ms());
         // Responses go by themselves: <https://platform.openai.com/docs/guides/conversation-state>
         let expires_ms = (kind == "response").then(|| at_ms.saturating_add(RESPONSES_KEPT_MS));
+        let kind = &*objects::kind_of(kind, owed);
         let kept = Kept { id, kind, provider, team, at_ms, expires_ms, is_gone: false };
         drop(self.commit(&Record::Kept(Box::new(kept))));
     }

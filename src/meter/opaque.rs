@@ -68,7 +68,9 @@ impl Meter {
     pub fn keep(&self, json: &[u8]) {
         let Some(target) = self.last_target.as_ref().filter(|_| self.call.view.stores) else { return };
         let Some(id) = responses_reply::kept(json).filter(|id| id.len() <= NAME_BYTES_MAX) else { return };
-        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id));
+        // What is made in the background is charged for once somebody is told that it is done.
+        let owed = self.open.as_ref().filter(|_| self.call.view.background).map(|attempt| attempt.id);
+        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id), owed);
     }
 }
 

@@ -9,9 +9,12 @@ use super::{AppliesTo, Policy, Task};
 /// How alike two tasks are by what they mean, from 0 to 1: 1 cannot be told apart. Made by whoever can classify.
 pub type Similarity<'a> = &'a dyn Fn(&Task, &Task) -> f32;
 
-/// From here on two bullets count as alike. Different bullets of the shipped policies reach 0.25, rewordings of one
-/// mostly 0.4 to 0.8.
-const ALIKE: f32 = 0.4;
+/// From here on two bullets of different tiers count as alike: rewordings of one mostly reach 0.4 to 0.8, different
+/// bullets 0.3.
+const ALIKE: f32 = 0.38;
+/// The same for two of one tier, where the wrong one of them costs a name in reports and nothing else. Different bullets of
+/// the shipped policies reach 0.5.
+const ALIKE_IN_ONE_TIER: f32 = 0.55;
 
 /// Rules that never decide, since an earlier one matches whatever they do.
 pub(super) fn rules_without_effect(policy: &Policy) -> Vec<Problem> {
@@ -34,7 +37,8 @@ pub fn alike(policy: &Policy, similarity: Similarity<'_>) -> Vec<Problem> {
     for (index, task) in policy.tasks.iter().enumerate() {
         let is_told_by_examples = |other: &Task| !task.examples.is_empty() && !other.examples.is_empty();
         let earlier = policy.tasks[..index].iter().filter(|earlier| !is_told_by_examples(earlier));
-        for earlier in earlier.filter(|earlier| similarity(earlier, task) >= ALIKE) {
+        let bound = |earlier: &Task| if earlier.tier == task.tier { ALIKE_IN_ONE_TIER } else { ALIKE };
+        for earlier in earlier.filter(|earlier| similarity(earlier, task) >= bound(earlier)) {
             let message = format!(
                 "{} (`{}`) can hardly be told from line {} (`{}`); wanted other words, or examples under both",
                 found(&task.text),
@@ -46,6 +50,27 @@ pub fn alike(policy: &Policy, similarity: Similarity<'_>) -> Vec<Problem> {
         }
     }
     warnings
+}
+
+/// How much work a task's prose covers, from 0 to 1. Made by whoever can classify.
+pub type Coverage<'a> = &'a dyn Fn(&Task) -> f32;
+
+/// Below this a bullet's prose claims next to nothing. Bullets of the shipped policies have 0.28 and more.
+const COVERED_MIN: f32 = 0.2;
+
+/// Bullets whose prose claims next to nothing, and that have no examples to claim it for them.
+pub fn claim_nothing(policy: &Policy, coverage: Coverage<'_>) -> Vec<Problem> {
+    let tasks = policy.tasks.iter().filter(|task| task.examples.is_empty() && coverage(task) < COVERED_MIN);
+    let told = tasks.map(|task| {
+        let message = format!(
+            "{} (`{}`) claims hardly any request: its words name no work that is known, and those of English are known best; \
+             wanted other words, or some requests nested under it as examples",
+            found(&task.text),
+            task.tier
+        );
+        Problem::at(&policy.file, task.at, message)
+    });
+    told.collect()
 }
 
 /// Teams and keys that a policy is for and nobody has heard of. A team need not be declared: only what is spelt nearly like

@@ -52,9 +52,23 @@ impl Paths {
     }
 
     pub(super) fn cover(&self, other: &Self) -> bool {
-        let is_any = |glob: &String| matches!(&**glob, "**" | "**/*");
-        self.written.iter().any(is_any) || other.written.iter().all(|glob| self.written.contains(glob))
+        other.written.iter().all(|narrow| self.written.iter().any(|wide| covers(wide, narrow)))
     }
+}
+
+/// Whether a glob matches whatever another does. Told where both are the same, or the wider one asks for nothing but an ending
+/// (`**/*.sql` covers `**/migrations/*.sql`) or a beginning (`db/**` covers `db/migrations/*.sql`).
+fn covers(wide: &str, narrow: &str) -> bool {
+    let is_plain = |text: &&str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
+    let is_rooted = wide.starts_with('/');
+    // What does not begin with `/` matches at any depth.
+    let ending = wide.strip_prefix("**/").unwrap_or(wide).strip_prefix('*').filter(|_| !is_rooted);
+    let ending = ending.filter(is_plain).filter(|ending| !ending.contains('/'));
+    let folder = wide.strip_suffix("/**").filter(is_plain);
+    wide == narrow
+        || matches!(wide, "**" | "**/*")
+        || ending.is_some_and(|ending| narrow.ends_with(ending))
+        || folder.is_some_and(|folder| narrow.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
 }
 
 /// The globs of several rules, each of which is a bit.
@@ -253,6 +267,20 @@ mod tests {
         let paths = Paths::new(&[glob]).unwrap();
         let found = Mentions::new([(&paths, 1)]).unwrap().found_in([text].into_iter(), 1) != 0;
         assert_eq!(found, expected, "{glob} in {text:?}");
+    }
+
+    #[test]
+    fn a_glob_covers_narrower_ones() {
+        let check =
+            |wide: &str, narrow: &str, expected: bool| assert_eq!(covers(wide, narrow), expected, "{wide}, {narrow}");
+        check("**/*.sql", "**/migrations/*.sql", true);
+        check("*.sql", "db/orders.sql", true);
+        check("**", "/etc/**", true);
+        check("db/**", "db/migrations/*.sql", true);
+        check("**/*.sql", "**/*.{sql,ddl}", false);
+        check("/srv/*.sql", "db/*.sql", false);
+        check("db/*.sql", "db/migrations/*.sql", false);
+        check("**/migrations/*.sql", "**/*.sql", false);
     }
 
     #[test]

@@ -69,12 +69,14 @@ pub struct Attempts<'a> {
     calls: u32,
     /// The ways into the current target that were tried, a bit each.
     tried: u64,
+    /// A call to another target went on beside one.
+    is_hedged: bool,
 }
 
 impl<'a> Attempts<'a> {
     /// Starts before the first target.
     pub fn new(targets: &'a [ModelRef]) -> Self {
-        Self { targets: targets.iter(), current: None, tries: 0, calls: 0, tried: 0 }
+        Self { targets: targets.iter(), current: None, tries: 0, calls: 0, tried: 0, is_hedged: false }
     }
 
     /// The target of the next call: the current one, or the next that is up. `None` when all have been used,
@@ -127,6 +129,23 @@ impl<'a> Attempts<'a> {
         self.calls -= 1;
     }
 
+    /// The target that may be called beside the current one: the next that is well, if none was before.
+    pub fn hedge(&self, is_well: impl Fn(&ModelRef) -> bool) -> Option<&'a ModelRef> {
+        self.targets.clone().find(|target| is_well(target)).filter(|_| !self.is_hedged)
+    }
+
+    /// `target` is called beside the current one: what follows is what stands behind it.
+    pub fn hedged(&mut self, target: &ModelRef) {
+        self.is_hedged = true;
+        self.calls += 1;
+        self.targets.by_ref().find(|next| *next == target);
+    }
+
+    /// Of two that were called at once, `target` is the one that is left.
+    pub fn stand_at(&mut self, target: &'a ModelRef) {
+        (self.current, self.tries, self.tried) = (Some(target), 1, 0);
+    }
+
     /// Leaves the current target.
     pub fn fall_back(&mut self) {
         self.current = None;
@@ -150,6 +169,7 @@ mod tests {
         total_timeout: Duration::from_secs(900),
         retry_after_timeout: false,
         circuit: None,
+        hedge: None,
     };
 
     fn refused(status: u16, retry_after: Option<u64>) -> Failure {

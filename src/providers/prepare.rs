@@ -21,6 +21,7 @@ use crate::plan::ModelRef;
 use crate::prompt::edits::{self, Edit, EditName};
 use crate::prompt::view::{UsageInStream, View};
 use crate::translate::Dropped;
+use crate::translate::messages::caching;
 use crate::wire::body::BodyError;
 use crate::wire::openai_chat::ASK_FOR_USAGE_MEMBER;
 use crate::wire::vendors::output_limit_member;
@@ -142,6 +143,13 @@ impl Outbound {
 }
 
 impl Row {
+    /// What a client of Messages is told to have cached although it does not say so.
+    fn caching_edits(&self, call: &Call, target: &ModelRef) -> impl Iterator<Item = Edit> {
+        let caching = self.caching(Dialect::Messages);
+        let added = caching::insertions(&call.body, caching, self.vendor(), target.model.as_str());
+        added.into_iter().map(|(at, with)| Edit { name: EditName::CacheControl, at: at..at, with: with.into() })
+    }
+
     /// Puts a call in the words of `target`.
     pub fn word(&self, call: &Call, target: &ModelRef) -> Worded {
         let view = &call.facts.view;
@@ -158,6 +166,9 @@ impl Row {
         let withhold_usage = usage.is_some();
         edits.extend(usage);
         edits.extend(seal_edits(&call.body, &view.foreign_seals));
+        if call.facts.surface == Surface::Messages {
+            edits.extend(self.caching_edits(call, target));
+        }
         let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
         let taken: usize = edits.iter().map(|edit| edit.at.len()).sum();
         // It leaves as it came.

@@ -24,6 +24,7 @@ use crate::limits::{
 use crate::memory::HeldBytes;
 use crate::prompt::json::JsonError;
 use crate::reply::facts::Facts;
+use crate::translate::Caching;
 use crate::translate::effort::is_openai_reasoner;
 use crate::translate::stream::UsageChunk;
 use crate::wire::encoding::Encoding;
@@ -46,6 +47,7 @@ pub struct Row {
     metering: Metering,
     after_cut: AfterCut,
     accesses: Accesses,
+    caching: Option<Caching>,
     headers: HeaderMap,
     secrets: Secrets,
 }
@@ -92,6 +94,7 @@ impl Row {
             metering: config.metering,
             after_cut: config.after_cut,
             accesses: Accesses::of(config, &places),
+            caching: config.caching,
             headers,
             secrets: Secrets::of(config),
         }
@@ -149,6 +152,13 @@ impl Row {
     /// Whether usage may be asked for by an edit.
     pub(super) fn metering(&self) -> Metering {
         self.metering
+    }
+
+    /// Whether it is told what to cache by a client that does not say. Clients of Messages have words for it; for all others
+    /// it is told unless the row says otherwise.
+    pub fn caching(&self, client: Dialect) -> Caching {
+        let unsaid = if client == Dialect::Messages { Caching::AsMarked } else { Caching::Automatic };
+        self.caching.unwrap_or(unsaid)
     }
 
     /// Whether a stream that was written for it asks for its usage.

@@ -42,6 +42,8 @@ pub enum Does {
     Produces,
     /// Something of that kind that its provider does not charge for.
     Judges,
+    /// Shows everything of a kind, whoever made it: refused.
+    Lists,
 }
 
 /// How the body of a call is read.
@@ -95,6 +97,7 @@ const READ: Act = act("GET", Does::Asks, Sends::Json);
 const CHANGE: Act = act("POST", Does::Asks, Sends::Json);
 const DELETE: Act = act("DELETE", Does::Deletes, Sends::Json);
 const REMOVE: Act = act("DELETE", Does::Asks, Sends::Json);
+const LIST: Act = act("GET", Does::Lists, Sends::Json);
 const PRODUCE: Act = act("POST", Does::Produces, Sends::Json);
 const PRODUCE_OF_FILES: Act = act("POST", Does::Produces, Sends::Upload);
 
@@ -110,10 +113,10 @@ static ALLOWED: [Allowed; 20] = [
     at("conversations/*", "GET, HEAD, POST, DELETE", &[READ, CHANGE, DELETE]),
     at("conversations/*/items", "GET, HEAD, POST", &[READ, CHANGE]),
     at("conversations/*/items/*", "GET, HEAD, DELETE", &[READ, REMOVE]),
-    at("files", "POST", &[act("POST", Does::Makes(Kind::File), Sends::Upload)]),
+    at("files", "GET, HEAD, POST", &[LIST, act("POST", Does::Makes(Kind::File), Sends::Upload)]),
     at("files/*", "GET, HEAD, DELETE", &[READ, DELETE]),
     at("files/*/content", "GET, HEAD", &[act("GET", Does::Fetches, Sends::Json)]),
-    at("batches", "POST", &[act("POST", Does::Orders(Kind::Batch), Sends::Json)]),
+    at("batches", "GET, HEAD, POST", &[LIST, act("POST", Does::Orders(Kind::Batch), Sends::Json)]),
     at("batches/*", "GET, HEAD", &[READ]),
     at("batches/*/cancel", "POST", &[CHANGE]),
     at("audio/speech", "POST", &[PRODUCE]),
@@ -164,7 +167,7 @@ mod tests {
         check(Method::POST, "/files", Some(Does::Makes(Kind::File)), None);
         check(Method::GET, "/files/file-1/content", Some(Does::Fetches), Some("file-1"));
         check(Method::POST, "/batches", Some(Does::Orders(Kind::Batch)), None);
-        check(Method::GET, "/files", None, None);
+        check(Method::GET, "/files", Some(Does::Lists), None);
         for path in
             ["/organization/users", "/files/", "/files//content", "/files/..", "/files/a%2fb", "/files/a/b/c", ""]
         {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::call::OnShort;
@@ -118,7 +119,10 @@ impl Said {
                 "pipeline" => self.claims.pipeline = text(),
                 "user" => self.claims.user = text(),
                 "run" => self.claims.run = text(),
-                "task" => self.claims.task = text(),
+                // As replies spell it, and most clients have to: headers are ASCII to them.
+                "task" => {
+                    self.claims.task = text().map(|task| percent_decode_str(&task).decode_utf8_lossy().into_owned())
+                }
                 "prompt" => self.claims.prompt = text(),
                 "tier" => self.tier = text(),
                 "budget" => self.on_short = text().and_then(|word| OnShort::parse(&word)),

@@ -2,6 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/models>; Anthropic's clients are told in their own words what their
 //! dialect can ask for: <https://platform.claude.com/docs/en/api/models-list>
 
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::attribute::DEFAULT_TEAM;
@@ -65,7 +66,21 @@ pub enum Model {
         created_at: &'static str,
         /// `active`: what is retired is not listed.
         lifecycle: &'static str,
+        /// What is not known of it here.
+        #[serde(flatten)]
+        unknown: Unknown,
     },
+}
+
+/// Members that every model has, and of which nothing is known here.
+#[derive(Serialize, Default)]
+pub struct Unknown {
+    capabilities: Option<()>,
+    deprecated_at: Option<()>,
+    line: Option<()>,
+    max_input_tokens: Option<()>,
+    max_tokens: Option<()>,
+    retires_at: Option<()>,
 }
 
 /// `auto`, the tiers, the models in tiers, and the priced models that the rows' patterns match, each once.
@@ -112,26 +127,18 @@ fn model(id: String, plan: &Plan, dialect: Dialect) -> Model {
 }
 
 fn of_anthropic(id: String) -> Model {
-    Model::Anthropic { kind: "model", display_name: id.clone(), id, created_at: EPOCH, lifecycle: "active" }
+    Model::Anthropic {
+        kind: "model",
+        display_name: id.clone(),
+        id,
+        created_at: EPOCH,
+        lifecycle: "active",
+        unknown: Unknown::default(),
+    }
 }
 
 fn decode(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| std::str::from_utf8(tail.get(..2)?).ok()).flatten();
-        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

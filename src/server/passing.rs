@@ -18,7 +18,7 @@ use crate::call::{Call, CallFacts, Surface};
 use crate::config::Key;
 use crate::gateway::passing::Passage;
 use crate::gateway::{Reply, ReplyBody};
-use crate::ids::{ProviderId, TeamId};
+use crate::ids::{AttemptId, ProviderId, RequestId, TeamId};
 use crate::limits::{BODY_READ_IDLE_TIMEOUT, NAME_BYTES_MAX, UPLOAD_BEGINNING_BYTES};
 use crate::plan::ModelRef;
 use crate::prompt::view::View;
@@ -44,6 +44,10 @@ impl Server {
         let (arrived, at_ms) = (Instant::now(), to.id.at_ms());
         let act =
             allowed.act(request.method()).ok_or_else(|| super::wrong_method(request.method(), allowed.methods))?;
+        if act.does == Does::Lists {
+            let message = "a list would show what other teams have at the provider; wanted an object by its id";
+            return Err(ApiError::new(Code::NotGranted, message));
+        }
         let is_charged = matches!(act.does, Does::Orders(_) | Does::Produces);
         if is_charged && key.is_some_and(|key| !key.may.unbounded) {
             let message =
@@ -135,7 +139,10 @@ impl Server {
                 ReplyBody::Whole(json) => json.clone(),
                 _ => Bytes::new(),
             };
-            self.note(act, &team, &target.provider, (id.as_deref(), &json)).await;
+            self.note(act, (to.id, &team, &target.provider), (id.as_deref(), &json)).await;
+            if let (Does::Asks, Some(id)) = (act.does, &id) {
+                self.gateway.book_late(&target.provider, (id, &json), key).await;
+            }
         }
         Ok(respond::reply(to, reply, &asides, permit))
     }
@@ -172,24 +179,31 @@ impl Server {
     }
 
     /// Takes note of what a call left behind, before its client is told.
-    async fn note(&self, act: Act, team: &TeamId, provider: &ProviderId, (id, json): (Option<&str>, &Bytes)) {
+    async fn note(
+        &self,
+        act: Act,
+        (request, team, provider): (RequestId, &TeamId, &ProviderId),
+        (id, json): (Option<&str>, &Bytes),
+    ) {
         let accounts = self.gateway.accounts();
         match (act.does, id) {
             (Does::Deletes, Some(id)) => accounts.forget(team, provider, ("object", id)),
             (Does::Makes(_) | Does::Orders(_) | Does::Asks, _) => {
                 let Ok(told) = serde_json::from_slice::<Value>(json) else { return };
-                let keep = |kind: Kind, id: &Value| {
+                let keep = |kind: Kind, id: &Value, owed: Option<AttemptId>| {
                     if let Some(id) = id.as_str().filter(|id| id.len() <= NAME_BYTES_MAX) {
-                        accounts.keep(team, provider, (kind.as_str(), id));
+                        accounts.keep(team, provider, (kind.as_str(), id), owed);
                     }
                 };
-                if let Does::Makes(kind) | Does::Orders(kind) = act.does {
-                    keep(kind, &told["id"]);
+                match act.does {
+                    Does::Makes(kind) => keep(kind, &told["id"], None),
+                    Does::Orders(kind) => keep(kind, &told["id"], Some(AttemptId { request, ordinal: 1 })),
+                    _ => {}
                 }
                 // What a batch wrote is its team's as well.
                 if told["object"] == "batch" {
-                    keep(Kind::File, &told["output_file_id"]);
-                    keep(Kind::File, &told["error_file_id"]);
+                    keep(Kind::File, &told["output_file_id"], None);
+                    keep(Kind::File, &told["error_file_id"], None);
                 }
             }
             _ => return,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::Serialize;
 
 use super::admission::Permit;
@@ -337,13 +338,9 @@ fn describe_reason(headers: &mut HeaderMap, name: HeaderName, reason: &Reason, a
         return;
     }
     let words = words_of(reason, asides);
-    let value = HeaderValue::from_maybe_shared(Bytes::from(words)).or_else(|_| {
-        let bare = Reason { because: None, ..reason.clone() };
-        HeaderValue::from_maybe_shared(Bytes::from(words_of(&bare, asides)))
-    });
-    if let Ok(value) = value {
-        headers.insert(name, value);
-    }
+    let can_stand = !words.bytes().any(|byte| byte.is_ascii_control());
+    let bare = || words_of(&Reason { because: None, ..reason.clone() }, asides);
+    set_owned(headers, name, if can_stand { words } else { bare() });
 }
 
 fn words_of(reason: &Reason, asides: &str) -> String {
@@ -359,8 +356,15 @@ fn share(ppm: u32) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
-/// Names that cannot stand in a header (a model's, say) are left out rather than altered.
+/// Most clients read headers as Latin-1: what is not ASCII is percent-encoded in UTF-8, and `%` itself where that is done.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>, <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
+const ENCODED: &AsciiSet = &AsciiSet::EMPTY.add(b'%');
+
+/// Names that cannot stand in a header (those with control characters) are left out.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if !value.is_ascii() {
+        return set_owned(headers, name, value.to_owned());
+    }
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
@@ -368,6 +372,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// The same of a value that nobody else needs.
 fn set_owned(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    let value = if value.is_ascii() { value } else { utf8_percent_encode(&value, ENCODED).to_string() };
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
         headers.insert(name, value);
     }

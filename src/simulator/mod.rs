@@ -25,6 +25,7 @@ mod responses;
 mod script;
 mod seal;
 mod server;
+mod sessions;
 mod stored;
 pub mod tokenizer;
 mod traffic;
@@ -39,6 +40,7 @@ pub use recordings::Recordings;
 pub use replay::{Replay, ReplayError, ReplaySession};
 pub use request::Message;
 pub use script::{Answer, CacheWrites, Latency, ModelScript, ReasoningReport, Reply, Thought, ToolCall};
+pub use sessions::{Marking, Toolbox};
 pub use traffic::{EVENT_WAIT_MAX, Exchange, WaitedInVain};
 
 #[cfg(test)]

@@ -118,6 +118,17 @@ impl Replay {
 }
 
 impl ReplaySession {
+    /// What was said, as it was recorded.
+    pub(super) fn messages(&self) -> impl Iterator<Item = serde_json::Value> {
+        self.messages.iter().map(|message| serde_json::from_str(message.get()).unwrap_or_default())
+    }
+
+    /// What had been said before each assistant turn.
+    pub(super) fn befores(&self) -> impl Iterator<Item = Vec<serde_json::Value>> {
+        let messages: Vec<_> = self.messages().collect();
+        self.turns.iter().map(move |turn| messages[..*turn].to_vec())
+    }
+
     /// The request bodies in order, one for each assistant turn, asking for `model`.
     pub fn bodies<'a>(&'a self, model: &'a str) -> impl Iterator<Item = String> + 'a {
         self.turns.iter().map(move |turn| {

@@ -72,6 +72,8 @@ pub struct Metrics {
     pub feedback: IntCounterVec,
     /// Requests that were refused for a budget or a limit, or would have been.
     pub refusals: IntCounterVec,
+    /// Slow calls beside which another was to be made, by what came of it.
+    pub hedges: IntCounterVec,
     /// Attempts that were billed beyond the limits that their provider was sent, by cause.
     pub overshoots: IntCounterVec,
     /// Attempts for which a provider says that it charges something else than the book.
@@ -318,6 +320,13 @@ impl Metrics {
                 "farthing_refusals_total",
                 "Requests refused for a budget or a limit, or that would have been where levers only watch",
                 &["payer", "code", "acted"],
+            ),
+            hedges: counts(
+                &r,
+                "farthing_hedges_total",
+                "Slow calls beside which another was to be made: it `won`, `lost`, neither answered (`failed`), the client \
+                 left (`abandoned`), or it was not made, beyond the share or for want of money (`withheld`)",
+                &["outcome"],
             ),
             overshoots: counts(
                 &r,

@@ -154,11 +154,12 @@ impl Claude {
     pub fn takes_sampling(self) -> bool {
         self.version < (4, 7)
     }
+}
 
-    /// Whether it takes a schema that its answer must follow.
-    pub fn takes_format(self) -> bool {
-        self.version >= (4, 5)
-    }
+/// Whether a model that is called in Messages takes a schema that its answer must follow. A Claude whose name has no
+/// version is the newest; of others nothing is known.
+pub fn claude_takes_format(model: &str) -> bool {
+    Claude::of(model).map_or_else(|| model.contains("claude"), |claude| claude.version >= (4, 5))
 }
 
 #[cfg(test)]
@@ -180,6 +181,18 @@ mod tests {
         check_claude("us.anthropic.claude-opus-4-6-v1:0", (4, 6));
         check_claude("claude-opus-4-1@20250805", (4, 1));
         assert_eq!(Claude::of("deepseek-chat"), None);
+    }
+
+    #[test]
+    fn a_schema_is_for_models_that_take_one() {
+        for (model, expected) in [
+            ("claude-opus-4-5-20251101", true),
+            ("claude-sonnet-4-20250514", false),
+            ("claude-sonnet-latest", true),
+            ("deepseek-chat", false),
+        ] {
+            assert_eq!(claude_takes_format(model), expected, "{model}");
+        }
     }
 
     #[test]

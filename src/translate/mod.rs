@@ -86,9 +86,18 @@ impl Dropped {
         dropped
     }
 
-    /// Takes note of members that have no counterpart.
-    fn extras(&mut self, extras: &[talk::Extra<'_>]) -> Result<(), Untranslatable> {
+    /// Takes note of members that have no counterpart. Those that are `carried` are written as they are.
+    fn extras(
+        &mut self,
+        extras: &[talk::Extra<'_>],
+        carried: &[&'static str],
+        out: &mut write::Out,
+    ) -> Result<(), Untranslatable> {
         for extra in extras {
+            if let Some(name) = carried.iter().find(|name| **name == extra.name) {
+                out.key(name).raw(extra.value);
+                continue;
+            }
             match extra.weight {
                 talk::Weight::Style => self.note(extra.name.clone()),
                 talk::Weight::Meaning => {
@@ -130,14 +139,16 @@ pub struct Terms<'t> {
     pub usage: UsageChunk,
 }
 
-/// Whether a provider is told what to cache where the client's dialect has no words for it.
+/// Whether a provider of Messages is told what to cache where the client does not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Caching {
     /// Only what the client marks.
     #[default]
     AsMarked,
-    /// The conversation so far.
+    /// Tools and instructions, and the conversation so far, for five minutes each.
     Automatic,
+    /// The same, tools and instructions for an hour.
+    Hour,
 }
 
 /// A body in the target's words.
@@ -147,6 +158,8 @@ pub struct Written {
     pub body: String,
     /// What is not in it.
     pub dropped: Dropped,
+    /// It says what is to be cached, and the client did not.
+    pub caches: bool,
 }
 
 /// Writes a request in another dialect.
@@ -199,6 +212,16 @@ pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told<'_>) -> Result
         Dialect::Chat => Ok(chat::write_reply::write(&reply, told)),
         Dialect::Messages => Ok(messages::write_reply::write(&reply, told)),
         Dialect::Responses => responses::write_reply::write(&reply, told),
+    }
+}
+
+/// What a vendor takes of OpenAI's members that steer its cache of prompts; they are called the same in both of its
+/// dialects. <https://platform.openai.com/docs/guides/prompt-caching>
+fn steers_cache(vendor: &str) -> &'static [&'static str] {
+    match vendor {
+        "openai" => &["prompt_cache_key", "prompt_cache_retention"],
+        "azure" => &["prompt_cache_key"],
+        _ => &[],
     }
 }
 

@@ -19,6 +19,8 @@ const OPENAI: &str = "fx1.openai.";
 const SIGNATURE: &str = "fx1.anthropic.";
 /// What Anthropic's redacted thoughts begin with in Responses.
 const REDACTED: &str = "fx1.anthropic-redacted.";
+/// What stands in the place of a seal where a thought has none: an empty one would be refused by whoever seals.
+pub(super) const UNSEALED: &str = "fx1.none";
 /// What all seals begin with.
 const MARK: &str = SEAL_MARK;
 

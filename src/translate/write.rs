@@ -31,6 +31,20 @@ impl Out {
         self.close('}')
     }
 
+    /// Opens the object again that was closed just now.
+    pub fn reopen(&mut self) -> &mut Self {
+        debug_assert!(self.text.ends_with('}'), "no object was closed");
+        self.text.pop();
+        // One without members is none that is opened again.
+        self.behind_value = true;
+        self
+    }
+
+    /// How long it is.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Opens an array.
     pub fn array(&mut self) -> &mut Self {
         self.open('[')

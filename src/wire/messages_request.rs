@@ -9,7 +9,8 @@ use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{SEAL_MARK, UsageInStream, View};
 
-use super::body::{BodyError, from_one, model, respelt, switch, text};
+use super::body::{BodyError, from_one, model, switch, text};
+use super::deciding::Deciding;
 
 /// Which part of what is read before the messages.
 const HEAD_TOOLS: u64 = 1;
@@ -52,11 +53,11 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
     let mut scanner = Scanner::from_bytes(body)?;
     // Anthropic tells usage unasked.
     let view = View { usage_in_stream: UsageInStream::Asked, ..View::default() };
-    let mut reader = Reader { view, seen: 0, marks: Vec::new(), dear: None };
+    let mut reader = Reader { view, deciding: Deciding::of(&DECIDING), marks: Vec::new(), dear: None };
     scanner.object::<BodyError>(|s, key| reader.member(s, &key.decode()))?;
     scanner.end()?;
     for key in ["model", "messages"] {
-        if !reader.was_seen(key) {
+        if !reader.deciding.has(key) {
             return Err(BodyError::Wrong { key, wanted: "given" });
         }
     }
@@ -68,8 +69,7 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
 
 struct Reader {
     view: View,
-    /// A bit for each of [`DECIDING`].
-    seen: u32,
+    deciding: Deciding,
     /// Where cache markers stand in what is being read, each with the comma before it.
     marks: Vec<Range<usize>>,
     /// What makes the request dearer than any tier says.
@@ -88,11 +88,7 @@ struct Block {
 
 impl Reader {
     fn member(&mut self, s: &mut Scanner<'_>, key: &str) -> Result<(), BodyError> {
-        match DECIDING.iter().position(|deciding| *deciding == key) {
-            Some(place) if self.seen & (1 << place) != 0 => return Err(BodyError::DuplicateKey(DECIDING[place])),
-            Some(place) => self.seen |= 1 << place,
-            None => {}
-        }
+        self.deciding.note(key)?;
         match key {
             "model" => (self.view.model, self.view.model_at) = model(s)?,
             "stream" => self.view.stream = switch(s)?,
@@ -132,16 +128,12 @@ impl Reader {
                     }
                 })?;
             }
-            other => match respelt(other, &DECIDING) {
-                Some(key) => return Err(BodyError::Respelt(key)),
-                None => s.pass()?,
-            },
+            other => {
+                self.deciding.pass(other)?;
+                s.pass()?;
+            }
         }
         Ok(())
-    }
-
-    fn was_seen(&self, key: &str) -> bool {
-        DECIDING.iter().position(|deciding| *deciding == key).is_some_and(|place| self.seen & (1 << place) != 0)
     }
 
     fn dearer(&mut self, s: &mut Scanner<'_>, word: &'static str) -> Result<(), JsonError> {

@@ -4,6 +4,7 @@
 //! the facts that metering needs; errors are written in the caller's dialect.
 
 pub mod body;
+mod deciding;
 pub mod encoding;
 pub mod errors;
 pub mod messages_reply;

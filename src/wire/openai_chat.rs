@@ -7,7 +7,8 @@ use crate::prompt::json::{JsonError, RawStr, Scanner, WholeNumber};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{Named, View};
 
-use super::body::{BodyError, claims, from_one, model, named, respelt, stream_options, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, stream_options, switch, text};
+use super::deciding::Deciding;
 
 /// What the usage edit inserts after a member.
 pub const ASK_FOR_USAGE_MEMBER: &str = r#","stream_options":{"include_usage":true}"#;
@@ -27,7 +28,8 @@ const HEAD_FUNCTIONS: u64 = 3;
 /// mistyped `model`, `messages` or `stream`. Everything else is the provider's to judge.
 pub fn read(body: &[u8]) -> Result<View, BodyError> {
     let mut scanner = Scanner::from_bytes(body)?;
-    let mut reader = Reader { view: View::default(), seen: 0, claimed_user: [None, None, None] };
+    let mut reader =
+        Reader { view: View::default(), deciding: Deciding::of(&DECIDING), claimed_user: [None, None, None] };
     let (mut max_tokens, mut max_completion_tokens) = (WholeNumber::Absent, WholeNumber::Absent);
     scanner.object::<BodyError>(|s, key| match &*key.decode() {
         "model" => reader.model(s),
@@ -68,10 +70,10 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
             reader.view.attachments.server_tools += 1;
             Ok(s.pass()?)
         }
-        other => match respelt(other, &DECIDING) {
-            Some(key) => Err(BodyError::Respelt(key)),
-            None => Ok(s.pass()?),
-        },
+        other => {
+            reader.deciding.pass(other)?;
+            Ok(s.pass()?)
+        }
     })?;
     scanner.end()?;
     reader.finish(larger(max_completion_tokens, max_tokens))
@@ -89,11 +91,11 @@ const DECIDING: [&str; 12] = [
     "max_completion_tokens",
     "n",
     "service_tier",
-    "web_search_options",
     "prediction",
+    "web_search_options",
 ];
 
-/// The keys that may stand only once, because what they say is decided on.
+/// The places in [`DECIDING`] of those that may stand only once.
 #[derive(Clone, Copy)]
 enum Seen {
     Model,
@@ -109,43 +111,16 @@ enum Seen {
     Prediction,
 }
 
-impl Seen {
-    fn key(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Stream => "stream",
-            Self::StreamOptions => "stream_options",
-            Self::Messages => "messages",
-            Self::Tools => "tools",
-            Self::Functions => "functions",
-            Self::MaxTokens => "max_tokens",
-            Self::MaxCompletionTokens => "max_completion_tokens",
-            Self::N => "n",
-            Self::ServiceTier => "service_tier",
-            Self::Prediction => "prediction",
-        }
-    }
-}
-
 struct Reader {
     view: View,
-    seen: u32,
+    deciding: Deciding,
     /// `metadata.user`, `safety_identifier`, `user`: the first that is there counts.
     claimed_user: [Option<String>; 3],
 }
 
 impl Reader {
     fn once(&mut self, key: Seen) -> Result<(), BodyError> {
-        let bit = 1 << key as u32;
-        if self.seen & bit != 0 {
-            return Err(BodyError::DuplicateKey(key.key()));
-        }
-        self.seen |= bit;
-        Ok(())
-    }
-
-    fn was_seen(&self, key: Seen) -> bool {
-        self.seen & (1 << key as u32) != 0
+        self.deciding.note_at(key as usize)
     }
 
     fn user(&mut self, s: &mut Scanner<'_>, rank: usize) -> Result<(), BodyError> {
@@ -302,9 +277,9 @@ impl Reader {
     }
 
     fn finish(mut self, output_limit: WholeNumber) -> Result<View, BodyError> {
-        for (key, wanted) in [(Seen::Model, "given"), (Seen::Messages, "given")] {
-            if !self.was_seen(key) {
-                return Err(BodyError::Wrong { key: key.key(), wanted });
+        for key in ["model", "messages"] {
+            if !self.deciding.has(key) {
+                return Err(BodyError::Wrong { key, wanted: "given" });
             }
         }
         self.view.output_limit = output_limit;

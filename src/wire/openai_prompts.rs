@@ -4,7 +4,8 @@
 use crate::prompt::json::{JsonError, Scanner, WholeNumber};
 use crate::prompt::view::{Named, View};
 
-use super::body::{BodyError, claims, from_one, model, named, respelt, stream_options, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, stream_options, switch, text};
+use super::deciding::Deciding;
 
 /// The keys of each on which something is decided; each may stand only once.
 const OF_COMPLETIONS: [&str; 8] =
@@ -61,7 +62,7 @@ pub fn embeddings(body: &[u8]) -> Result<View, BodyError> {
         reader.inputs(s)?;
         Ok(true)
     })?;
-    match reader.seen("input") {
+    match reader.deciding.has("input") {
         true => Ok(reader.view),
         false => Err(BodyError::Wrong { key: "input", wanted: "given" }),
     }
@@ -115,14 +116,12 @@ fn answers(wanted: WholeNumber, made: WholeNumber, prompts: u64) -> WholeNumber 
 
 struct Reader {
     view: View,
-    deciding: &'static [&'static str],
-    /// A bit for each of them.
-    seen: u32,
+    deciding: Deciding,
 }
 
 impl Reader {
     fn of(deciding: &'static [&'static str]) -> Self {
-        Self { view: View::default(), deciding, seen: 0 }
+        Self { view: View::default(), deciding: Deciding::of(deciding) }
     }
 
     /// Reads a body; `member` reads the values of the keys that it knows.
@@ -136,36 +135,26 @@ impl Reader {
         let mut claimed_user = [None, None];
         scanner.object::<BodyError>(|s, key| {
             let key = key.decode();
-            match self.deciding.iter().position(|deciding| *deciding == key) {
-                Some(place) if self.seen & (1 << place) != 0 => {
-                    return Err(BodyError::DuplicateKey(self.deciding[place]));
-                }
-                Some(place) => self.seen |= 1 << place,
-                None => {}
-            }
+            self.deciding.note(&key)?;
             match &*key {
                 "model" => (self.view.model, self.view.model_at) = model(s)?,
                 "service_tier" => self.view.service_tier = text(s)?,
                 "metadata" => claims(s, &mut self.view.claims, &mut claimed_user[0])?,
                 "user" => claimed_user[1] = text(s)?,
                 key if member(self, s, key)? => {}
-                key => match respelt(key, self.deciding) {
-                    Some(key) => return Err(BodyError::Respelt(key)),
-                    None => s.pass()?,
-                },
+                key => {
+                    self.deciding.pass(key)?;
+                    s.pass()?;
+                }
             }
             Ok(())
         })?;
         scanner.end()?;
         self.view.claims.user = claimed_user.into_iter().flatten().next();
-        match self.seen("model") {
+        match self.deciding.has("model") {
             true => Ok(()),
             false => Err(BodyError::Wrong { key: "model", wanted: "given" }),
         }
-    }
-
-    fn seen(&self, key: &str) -> bool {
-        self.deciding.iter().position(|deciding| *deciding == key).is_some_and(|place| self.seen & (1 << place) != 0)
     }
 
     /// A text, the numbers of its tokens, or a list of either.

@@ -8,7 +8,7 @@ use crate::reply;
 use crate::reply::facts::{Ending, Facts};
 use crate::reply::usage::WhyUnknown;
 
-use super::errors::ApiError;
+use super::errors::{ApiError, failed_code};
 use super::openai_usage;
 use super::vendors::Habits;
 
@@ -49,27 +49,28 @@ impl Seen {
     pub fn length_ending(&self, used: (u64, u64)) -> String {
         let usage = json!({
             "input_tokens": used.0,
-            "input_tokens_details": { "cached_tokens": 0 },
+            "input_tokens_details": { "cached_tokens": 0, "cache_write_tokens": 0 },
             "output_tokens": used.1,
             "output_tokens_details": { "reasoning_tokens": 0 },
             "total_tokens": used.0 + used.1,
         });
         let details = json!({ "reason": "max_output_tokens" });
-        self.ending("incomplete", &Value::Null, &details, &usage)
+        self.ending("incomplete", &Value::Null, &details, Some(&usage))
     }
 
     /// The event that ends a stream with an error, if its response has begun: then clients know none but that one.
     pub fn failed_ending(&self, error: &ApiError) -> Option<String> {
-        let told = json!({ "code": error.code.as_str(), "message": error.message });
-        (!self.head.is_empty()).then(|| self.ending("failed", &told, &Value::Null, &Value::Null))
+        let told = json!({ "code": failed_code(error.code.as_str()), "message": error.message });
+        (!self.head.is_empty()).then(|| self.ending("failed", &told, &Value::Null, None))
     }
 
-    fn ending(&self, status: &str, error: &Value, details: &Value, usage: &Value) -> String {
+    fn ending(&self, status: &str, error: &Value, details: &Value, usage: Option<&Value>) -> String {
         let Self { next, head } = self;
+        let usage = usage.map_or_else(String::new, |usage| format!(",\"usage\":{usage}"));
         format!(
             "event: response.{status}\ndata: {{\"type\":\"response.{status}\",\"sequence_number\":{next},\"response\":{{{head}\
              \"status\":\"{status}\",\"error\":{error},\"incomplete_details\":{details},\"instructions\":null,\"tools\":[],\
-             \"output\":[],\"usage\":{usage}}}}}\n\n"
+             \"output\":[]{usage}}}}}\n\n"
         )
     }
 }
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(seen.failed_ending(&error), None);
         seen.note(CREATED.as_bytes());
         let data = check_ending(&seen.failed_ending(&error).expect("an event"), "response.failed");
-        assert_eq!(data["response"]["error"], json!({"code": "provider_error", "message": "it broke"}));
+        assert_eq!(data["response"]["error"], json!({"code": "server_error", "message": "it broke"}));
         assert_eq!((&data["sequence_number"], &data["response"]["status"]), (&json!(1), &json!("failed")));
         assert!(facts(&data.to_string()).error);
     }

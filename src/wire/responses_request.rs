@@ -8,7 +8,8 @@ use crate::prompt::json::{JsonError, RawStr, Scanner};
 use crate::prompt::outline::Speaker;
 use crate::prompt::view::{SEAL_MARK, UsageInStream, View};
 
-use super::body::{BodyError, claims, from_one, model, named, respelt, switch, text};
+use super::body::{BodyError, claims, from_one, model, named, switch, text};
+use super::deciding::Deciding;
 
 /// Which part of what is read before the input.
 const HEAD_TOOLS: u64 = 1;
@@ -57,11 +58,11 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
     let mut scanner = Scanner::from_bytes(body)?;
     // The last event of a stream has the usage, unasked.
     let view = View { usage_in_stream: UsageInStream::Asked, stores: true, ..View::default() };
-    let mut reader = Reader { view, seen: 0, claimed_user: [None, None, None] };
+    let mut reader = Reader { view, deciding: Deciding::of(&DECIDING), claimed_user: [None, None, None] };
     scanner.object::<BodyError>(|s, key| reader.member(s, &key.decode()))?;
     scanner.end()?;
     for key in ["model", "input"] {
-        if !reader.was_seen(key) && (key == "model" || !reader.view.continues) {
+        if !reader.deciding.has(key) && (key == "model" || !reader.view.continues) {
             return Err(BodyError::Wrong { key, wanted: "given" });
         }
     }
@@ -71,19 +72,14 @@ pub fn read(body: &[u8]) -> Result<View, BodyError> {
 
 struct Reader {
     view: View,
-    /// A bit for each of [`DECIDING`].
-    seen: u32,
+    deciding: Deciding,
     /// `metadata.user`, `safety_identifier`, `user`: the first that is there counts.
     claimed_user: [Option<String>; 3],
 }
 
 impl Reader {
     fn member(&mut self, s: &mut Scanner<'_>, key: &str) -> Result<(), BodyError> {
-        match DECIDING.iter().position(|deciding| *deciding == key) {
-            Some(place) if self.seen & (1 << place) != 0 => return Err(BodyError::DuplicateKey(DECIDING[place])),
-            Some(place) => self.seen |= 1 << place,
-            None => {}
-        }
+        self.deciding.note(key)?;
         match key {
             "model" => (self.view.model, self.view.model_at) = model(s)?,
             "stream" => self.view.stream = switch(s)?,
@@ -117,16 +113,12 @@ impl Reader {
             "metadata" => claims(s, &mut self.view.claims, &mut self.claimed_user[0])?,
             "safety_identifier" => self.claimed_user[1] = text(s)?,
             "user" => self.claimed_user[2] = text(s)?,
-            other => match respelt(other, &DECIDING) {
-                Some(key) => return Err(BodyError::Respelt(key)),
-                None => s.pass()?,
-            },
+            other => {
+                self.deciding.pass(other)?;
+                s.pass()?;
+            }
         }
         Ok(())
-    }
-
-    fn was_seen(&self, key: &str) -> bool {
-        DECIDING.iter().position(|deciding| *deciding == key).is_some_and(|place| self.seen & (1 << place) != 0)
     }
 
     fn goes_on(&mut self, s: &mut Scanner<'_>, key: &'static str) -> Result<(), BodyError> {

@@ -78,9 +78,11 @@ def test_a_schema_is_filled_and_what_went_wrong_is_told_apart(gpt):
     assert parse("claude-opus-5-verdict").choices[0].message.parsed == wanted
     assert gpt.helped("claude-opus-5-verdict", response_format=Verdict).choices[0].message.parsed == wanted
     failure(openai.LengthFinishReasonError, lambda: parse("claude-opus-5-verdict", max_completion_tokens=3))
-    failure(openai.ContentFilterFinishReasonError, lambda: parse("claude-opus-5-refusal"))
-    [choice] = gpt.create("claude-opus-5-refusal").choices
-    assert (choice.finish_reason, choice.message.refusal) == ("content_filter", "I cannot help with that.")
+    # As at OpenAI itself: a refusal is an answer, which says why nothing was parsed.
+    for refused in (parse("claude-opus-5-refusal"), gpt.helped("claude-opus-5-refusal", response_format=Verdict)):
+        [choice] = refused.choices
+        assert (choice.finish_reason, choice.message.parsed) == ("stop", None)
+        assert choice.message.refusal == "I cannot help with that."
 
 
 @pytest.mark.parametrize(

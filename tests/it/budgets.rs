@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::process::Served;
-use crate::support::{ASK, Events, Got, PATIENCE, Setup, World, ask, luna, script};
+use crate::support::{ASK, Events, Got, PATIENCE, Setup, World, ask, luna, script, whole};
 
 /// Limits and budgets of the team that asks without a key.
 fn team(terms: &str) -> String {
@@ -366,6 +366,39 @@ async fn limits_on_pace_are_refused_with_a_time_to_come_back() {
     assert_eq!((got.status, &*got.code()), (429, "rate_limited"));
     assert!(got.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=61).contains(&seconds)));
     assert_eq!(world.requests().last().map(|row| row.status.clone()).as_deref(), Some("rate_limited"));
+}
+
+#[tokio::test]
+async fn who_has_limits_a_minute_sees_what_is_left_of_them_and_not_the_provider_s() {
+    let terms = "limits: { requests_per_minute: 3, tokens_per_minute: 100000 }";
+    let world = World::new(luna([Reply::text("ok")]), &team(terms)).await;
+    let message =
+        json!({ "model": "gpt-5.6-luna", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let mut told = Vec::new();
+    for stream in [false, true] {
+        let got = world.chat(ask(json!({ "stream": stream }))).await;
+        told.push([got.header("x-ratelimit-limit-requests"), got.header("x-ratelimit-remaining-requests")].join(" "));
+        assert_eq!((got.status, got.header("x-ratelimit-limit-tokens")), (200, "100000"));
+        let left = got.header("x-ratelimit-remaining-tokens").parse::<u64>();
+        assert!(left.is_ok_and(|left| (90_000..100_000).contains(&left)));
+        let reset = got.header("x-ratelimit-reset-requests").strip_suffix('s').map(str::parse::<u64>);
+        assert!(reset.is_some_and(|reset| reset.is_ok_and(|seconds| (1..=61).contains(&seconds))));
+    }
+    assert_eq!(told, ["3 2", "3 1"]);
+    let post = |path: &'static str, body: String| world.send(http::Method::POST, path, &[], body.into());
+    let got = whole(post("/v1/messages", message.to_string()).await).await;
+    assert_eq!((got.status, got.header("anthropic-ratelimit-requests-limit")), (200, "3"), "{}", got.text());
+    assert_eq!(got.header("anthropic-ratelimit-requests-remaining"), "0");
+    assert!(got.header("anthropic-ratelimit-tokens-reset").ends_with('Z'), "a moment");
+    let got = world.chat(ASK).await;
+    assert_eq!((got.status, got.header("x-ratelimit-remaining-requests")), (429, "0"));
+    assert_eq!(world.provider.requests().len(), 3);
+    // Without limits of its own, and where they stop nobody, a client sees the provider's.
+    for more in [String::new(), format!("mode: observe\n{}", team(terms))] {
+        let world = World::new(luna([Reply::text("ok")]), &more).await;
+        let got = world.chat(ASK).await;
+        assert_eq!(got.header("x-ratelimit-limit-requests"), "10000", "{more}");
+    }
 }
 
 #[tokio::test]

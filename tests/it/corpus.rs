@@ -36,6 +36,21 @@ fn every_kept_reply_adds_up() {
 }
 
 #[test]
+fn every_kept_request_is_said_so_that_its_target_reads_it() {
+    replay("said_request", properties::translation::request);
+}
+
+#[test]
+fn every_kept_answer_is_said_with_its_figures() {
+    replay("said_reply", properties::translation::reply);
+}
+
+#[test]
+fn every_kept_translated_stream_is_whole_events_with_one_end() {
+    replay("said_stream", properties::translation::stream);
+}
+
+#[test]
 fn every_kept_configuration_meets_the_same_verdict_each_time() {
     replay("config", properties::config);
 }

@@ -158,6 +158,27 @@ async fn what_a_client_marks_is_read_from_the_cache_and_billed_so() {
 }
 
 #[tokio::test]
+async fn a_row_marks_for_clients_that_mark_nothing_and_leaves_every_other_byte() {
+    let replies = [Reply::text("one"), Reply::text("two")];
+    let world = setup(replies).row("cache_control: auto").start().await;
+    let tools = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+    let body = asking(json!({"tools": tools, "system": "The quick brown fox jumps over the lazy dog. ".repeat(1500)}));
+    for _ in 0..2 {
+        let got = send(&world, body.clone(), &[VERSION]).await;
+        assert_eq!((got.status, got.header("x-farthing-edits")), (200, "cache_control"), "{}", got.text());
+    }
+    let rows =
+        world.rows("select cached_input_tokens > 4000, cache_write_tokens > 4000 from attempts_v1 order by attempt_id");
+    let truth = |value: bool| rusqlite::types::Value::Integer(i64::from(value));
+    assert_eq!(rows, [[truth(false), truth(true)], [truth(true), truth(false)]]);
+    let sent = String::from_utf8(world.provider.requests()[0].body.to_vec()).expect("UTF-8");
+    let mark = r#","cache_control":{"type":"ephemeral"}"#;
+    let unmarked = sent.replace(mark, "").replace(r#"[{"type":"text","text":"The"#, "\"The").replace(". \"}]", ". \"");
+    assert_eq!((unmarked.as_str(), sent.matches(mark).count()), (body.as_str(), 2));
+    settled_as_billed(&world, 2);
+}
+
+#[tokio::test]
 async fn auto_is_a_model_here_too() {
     let world = world([Reply::text("ok")]).await;
     let got = send(&world, asking(json!({"model": "auto"})), &[("x-farthing-tier", "frontier")]).await;
@@ -232,10 +253,12 @@ async fn models_are_told_in_anthropic_s_words_to_its_clients() {
     assert!(ids.contains(&&json!(OPUS)) && ids.contains(&&json!("frontier")), "{list}");
     assert_eq!((&list["has_more"], &list["first_id"], Some(&&list["last_id"])), (&json!(false), ids[0], ids.last()));
     let one = world.get(&format!("/v1/models/{OPUS}"), &[VERSION]).await.json();
-    assert_eq!(
-        one,
-        json!({"type": "model", "id": OPUS, "display_name": OPUS, "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active"})
-    );
+    let mut expected = json!({"type": "model", "id": OPUS, "display_name": OPUS, "created_at": "1970-01-01T00:00:00Z",
+        "lifecycle": "active"});
+    for unknown in ["capabilities", "deprecated_at", "line", "max_input_tokens", "max_tokens", "retires_at"] {
+        expected[unknown] = Value::Null;
+    }
+    assert_eq!(one, expected);
     assert_eq!(world.get("/v1/models", &[]).await.json()["object"], "list", "others are told as before");
     check_error(&world.get("/v1/models/nobody-knows", &[VERSION]).await, 404, "not_found_error", "model_not_found");
     let chat = World::new(luna([Reply::text("ok")]), "").await;

@@ -121,6 +121,43 @@ async fn what_is_made_in_the_background_costs_nobody_knows_what() {
     world.the_ledger_holds_the_invoice();
 }
 
+/// The one attempt's cost, and where its figures come from.
+fn booked(world: &World) -> Vec<Vec<Cell>> {
+    world.rows("select cost_nano, output_tokens, source, export from attempts_v1")
+}
+
+#[tokio::test]
+async fn what_is_made_in_the_background_is_booked_once_somebody_is_told_what_it_used() {
+    let keys = format!(
+        "keys:\n  - {{ sha256: {}, name: k, team: data, may: {{ unbounded: true }}, budget: {{ usd: 1, every: day }} }}\n\
+         teams: {{ data: {{ budget: {{ usd: 1, every: day }} }} }}",
+        farthing::ledger::audit::sha256(b"granted")
+    );
+    let world = setup([Reply::text("one two three")]).more(&keys).start().await;
+    let key = ("authorization", "Bearer granted");
+    let id = id_of(&world, key, json!({"background": true})).await;
+    let left = async || world.metric("farthing_budget_remaining_usd", "team=\"data\"").await;
+    assert_eq!((booked(&world)[0][0].clone(), left().await), (Cell::Null, 1.0));
+    let path = format!("/v1/responses/{id}");
+    let ask = async || whole(world.send(Method::GET, &path, &[key], "".into()).await).await.json();
+    // The provider is done once it has been asked for the first time.
+    let mut told = ask().await;
+    for _ in 0..3 {
+        told = ask().await;
+    }
+    assert_eq!((&told["status"], told["usage"]["output_tokens"].is_u64()), (&json!("completed"), true), "{told}");
+    let billed = world.provider.invoice().lines[0].cost.0;
+    let text = |word: &str| Cell::Text(word.to_owned());
+    let tokens = Cell::Integer(told["usage"]["output_tokens"].as_i64().expect("a figure"));
+    assert_eq!(booked(&world), [[Cell::Integer(billed), tokens, text("reported"), text("the object itself")]]);
+    assert_eq!(world.rows("select sum(cost_nano) from requests_v1"), [[Cell::Integer(billed)]]);
+    let spent = (1.0 - left().await) * 1e9;
+    assert!((spent - billed as f64).abs() < 1.0, "once, of the budget: {spent} of {billed}");
+    let kinds = world.rows("select distinct substr(kind, 1, 9) from objects");
+    assert_eq!(kinds, [[text("response:")]]);
+    world.the_ledger_holds_the_invoice();
+}
+
 #[tokio::test]
 async fn files_that_are_named_must_be_the_team_s_own() {
     let world = setup([Reply::text("ok")]).start().await;

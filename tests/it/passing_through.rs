@@ -84,7 +84,8 @@ async fn a_file_is_its_team_s_and_is_nowhere_for_others() {
 #[tokio::test]
 async fn a_batch_reads_its_own_team_s_file_and_what_it_writes_is_theirs() {
     let world = setup().start().await;
-    let file = upload(&world, DATA, "{}").await;
+    let lines = json!({"custom_id": "a", "body": {"model": "gpt-5.6-luna"}}).to_string();
+    let file = upload(&world, DATA, &lines).await;
     let body =
         json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).to_string();
     let got = call(&world, Method::POST, "/v1/batches", &[OPS], body.clone()).await;
@@ -94,12 +95,17 @@ async fn a_batch_reads_its_own_team_s_file_and_what_it_writes_is_theirs() {
     let (id, output) = (got.json()["id"].clone(), got.json()["output_file_id"].clone());
     let batch = format!("/v1/batches/{}", id.as_str().expect("an id"));
     assert_eq!(call(&world, Method::GET, &batch, &[OPS], "").await.status, 404);
-    assert_eq!(call(&world, Method::GET, &batch, &[DATA], "").await.json()["status"], "completed");
-    let output = format!("/v1/files/{}/content", output.as_str().expect("an id"));
-    assert_eq!(call(&world, Method::GET, &output, &[DATA], "").await.text(), "{}");
-    assert_eq!(call(&world, Method::GET, &output, &[OPS], "").await.status, 404);
     let row = &world.attempts()[0];
     assert_eq!((&*row.fate, row.cost, row.high), ("completed", None, None), "it is charged for later: {row:?}");
+    for _ in 0..2 {
+        assert_eq!(call(&world, Method::GET, &batch, &[DATA], "").await.json()["status"], "completed");
+    }
+    let booked = world.rows("select cost_nano > 0, input_tokens, output_tokens, source, export from attempts_v1");
+    let (number, text) = (Cell::Integer, |word: &str| Cell::Text(word.to_owned()));
+    assert_eq!(booked, [[number(1), number(40), number(7), text("reported"), text("the object itself")]]);
+    let output = format!("/v1/files/{}/content", output.as_str().expect("an id"));
+    assert_eq!(call(&world, Method::GET, &output, &[DATA], "").await.text(), lines);
+    assert_eq!(call(&world, Method::GET, &output, &[OPS], "").await.status, 404);
 }
 
 #[tokio::test]
@@ -184,7 +190,8 @@ async fn responses_and_conversations_are_asked_for_where_they_are_kept() {
 async fn what_is_not_allowed_is_not_served_in_the_words_of_its_path() {
     let world = setup().server("drain_timeout: 5s, cors: { origins: [\"https://app.example\"] }").start().await;
     for (method, path, status, code) in [
-        (Method::GET, "/v1/files", 405, "method_not_allowed"),
+        (Method::GET, "/v1/files", 403, "not_granted"),
+        (Method::GET, "/v1/batches?limit=2", 403, "not_granted"),
         (Method::GET, "/v1/organization/users", 404, "not_found"),
         (Method::POST, "/v1/vector_stores", 404, "not_found"),
         (Method::PUT, "/v1/files/file-1", 405, "method_not_allowed"),
@@ -288,6 +295,28 @@ const ON_THE_WAY: u64 = 24 << 20;
 
 #[test]
 fn an_upload_takes_no_memory_however_slowly_it_is_taken() {
+    let grown = upload_of(LARGE);
+    assert!(grown < ON_THE_WAY, "{grown} bytes for an upload of {LARGE}");
+}
+
+#[test]
+fn a_download_takes_no_memory() {
+    let grown = download_of(LARGE);
+    assert!(grown < ON_THE_WAY, "{grown} bytes for a download of {LARGE}");
+}
+
+/// `cargo test --test it -- passing_through::half_a --ignored --nocapture` says how much.
+#[test]
+#[ignore = "takes seconds, and shows what the smaller ones do"]
+fn half_a_gigabyte_takes_no_more_memory_than_less_either_way() {
+    const HALF: usize = 500_000_000;
+    let (up, down) = (upload_of(HALF), download_of(HALF));
+    println!("{HALF} bytes: {up} bytes of memory for an upload, {down} for a download");
+    assert!(up < ON_THE_WAY && down < ON_THE_WAY, "{up} and {down} bytes for {HALF}");
+}
+
+/// By how much the most memory grows for an upload that its provider is slow to take.
+fn upload_of(bytes: usize) -> u64 {
     let (go, gone) = mpsc::channel::<()>();
     let port = upstream(move |head, mut stream| {
         gone.recv().expect("it is told to go on");
@@ -307,16 +336,16 @@ fn an_upload_takes_no_memory_however_slowly_it_is_taken() {
     let mut client = TcpStream::connect(&served.listen).expect("a connection");
     write!(
         client,
-        "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {LARGE}\r\n\r\n"
+        "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: {bytes}\r\n\r\n"
     )
     .expect("a head");
     // Until nobody takes any more; where all of it is taken, that shows in memory.
     client.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     let mut sent = 0;
     let mut told = Some(go);
-    while sent < LARGE {
-        match client.write(&PIECE[..PIECE.len().min(LARGE - sent)]) {
-            Ok(bytes) => sent += bytes,
+    while sent < bytes {
+        match client.write(&PIECE[..PIECE.len().min(bytes - sent)]) {
+            Ok(taken) => sent += taken,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if let Some(go) = told.take() {
                     go.send(()).expect("the provider waits");
@@ -331,18 +360,17 @@ fn an_upload_takes_no_memory_however_slowly_it_is_taken() {
     let mut line = String::new();
     BufReader::new(client).read_line(&mut line).expect("an answer");
     assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
-    let grown = most_resident(&served) - before;
-    assert!(grown < ON_THE_WAY, "{grown} bytes for an upload of {LARGE}");
+    most_resident(&served) - before
 }
 
-#[test]
-fn a_download_takes_no_memory() {
-    let port = upstream(|head, mut stream| {
+/// By how much it grows for a download.
+fn download_of(bytes: usize) -> u64 {
+    let port = upstream(move |head, mut stream| {
         // Whoever closes before it has read all of it resets the connection.
         stream.read_exact(&mut vec![0; head.length]).expect("a body");
         let kind = "content-type: audio/mpeg";
-        write!(stream, "HTTP/1.1 200 OK\r\n{kind}\r\ncontent-length: {LARGE}\r\n\r\n").expect("it is taken");
-        let mut left = LARGE;
+        write!(stream, "HTTP/1.1 200 OK\r\n{kind}\r\ncontent-length: {bytes}\r\n\r\n").expect("it is taken");
+        let mut left = bytes;
         while left > 0 {
             let most = left.min(PIECE.len());
             // A client that has enough leaves.
@@ -364,8 +392,8 @@ fn a_download_takes_no_memory() {
     while !head.ends_with("\r\n\r\n") {
         assert!(reader.read_line(&mut head).expect("a head") > 0);
     }
-    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains(&format!("content-length: {LARGE}")), "{head}");
-    let mut left = LARGE;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains(&format!("content-length: {bytes}")), "{head}");
+    let mut left = bytes;
     let mut piece = PIECE;
     while left > 0 {
         let most = left.min(piece.len());
@@ -373,8 +401,7 @@ fn a_download_takes_no_memory() {
         assert!(read > 0);
         left -= read;
     }
-    let grown = most_resident(&served) - before;
-    assert!(grown < ON_THE_WAY, "{grown} bytes for a download of {LARGE}");
+    most_resident(&served) - before
 }
 
 #[test]

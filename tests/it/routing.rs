@@ -390,3 +390,17 @@ async fn a_turn_that_says_nothing_keeps_the_tier_of_what_was_asked_before() {
     check(&world.chat(talk(&["hi"])).await, TERRA, "ambiguous; the turn says nothing by itself");
     check(&world.chat(talk(&["drop table orders", "Are you sure?", "yes"])).await, SOL, RULE);
 }
+
+#[tokio::test]
+async fn a_task_in_any_script_is_named_in_headers_of_ascii() {
+    let policy = "---\ndefault: frontier\n---\n## Lightweight\n- Texte übersetzen\n";
+    let world = setup().file("policies/default.md", policy).start().await;
+    let got = world.chat_as(asks("Texte übersetzen"), &[]).await;
+    assert_eq!(
+        (got.header("x-farthing-tier"), got.header("x-farthing-task")),
+        ("lightweight", "texte-%C3%BCbersetzen")
+    );
+    let named = [("x-farthing-task", "texte-%C3%BCbersetzen")];
+    let got = world.chat_as(asks(OTHER), &named).await;
+    assert_eq!((got.header("x-farthing-tier"), got.header("x-farthing-reason")), ("lightweight", "named-task"));
+}

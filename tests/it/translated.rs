@@ -576,6 +576,20 @@ async fn a_conversation_that_goes_on_is_cached_at_anthropic_s() {
 }
 
 #[tokio::test]
+async fn what_a_row_says_of_markers_wins_over_what_clients_are_used_to() {
+    let long = "The quick brown fox jumps over the lazy dog. ".repeat(200);
+    let asked = chat(json!({"messages": [{"role": "system", "content": long}, {"role": "user", "content": "hi"}]}));
+    for (line, marks) in [("cache_control: off", 0), ("cache_control: 1h", 1), ("discount: 0%", 1)] {
+        let world = to_claude([Reply::text("one")]).row(line).start().await;
+        assert_eq!(world.chat(asked.clone()).await.status, 200);
+        let sent = world.provider.requests()[0].json();
+        let hours = usize::from(line.ends_with("1h"));
+        assert_eq!(sent.to_string().matches("cache_control").count(), marks, "{line}");
+        assert_eq!(sent.to_string().matches(r#""ttl":"1h""#).count(), hours, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn thoughts_that_another_vendor_sealed_are_taken_out_of_what_is_not_translated() {
     let luna = Provider::openai().model(script(LUNA, [Reply::text("four").thinks("two and two")]));
     let claude = claude([Reply::text("five")]);

@@ -91,10 +91,7 @@ async fn a_client_of_responses_is_answered_by_a_row_of_messages() {
         "{}",
         got.text()
     );
-    assert_eq!(
-        (&answer["object"], &answer["status"], &answer["store"]),
-        (&json!("response"), &json!("completed"), &json!(false))
-    );
+    assert_eq!((&answer["object"], &answer["status"]), (&json!("response"), &json!("completed")));
     assert_eq!(
         (got.header("x-farthing-edits"), got.header("x-farthing-dropped")),
         ("output_limit,translate", "metadata")
@@ -121,10 +118,7 @@ async fn codex_works_on_a_claude_and_thoughts_come_back_as_they_were() {
         "{}",
         got.text()
     );
-    assert_eq!(
-        (&first["response"]["usage"], &first["response"]["instructions"]),
-        (&Value::Null, &json!("You are Codex"))
-    );
+    assert_eq!((first["response"].get("usage"), &first["response"]["instructions"]), (None, &json!("You are Codex")));
     let output = last["response"]["output"].as_array().expect("items").clone();
     let told_kinds: Vec<&str> = output.iter().filter_map(|item| item["type"].as_str()).collect();
     assert_eq!(told_kinds, ["reasoning", "custom_tool_call", "function_call"], "{last}");
@@ -187,9 +181,9 @@ async fn what_only_openai_has_is_refused_by_name_before_anything_leaves() {
 #[tokio::test]
 async fn a_stream_that_breaks_ends_in_a_response_that_failed() {
     for (reply, code) in [
-        (Reply::text("one two three four").resets_after(5), "provider_error"),
-        (Reply::text("one two three four").ends_after(5), "provider_error"),
-        (Reply::text("one two three four").overloads_after(5), "overloaded"),
+        (Reply::text("one two three four").resets_after(5), "server_error"),
+        (Reply::text("one two three four").ends_after(5), "server_error"),
+        (Reply::text("one two three four").overloads_after(5), "server_error"),
     ] {
         let world = to_claude([reply]).start().await;
         let got = send(&world, asking(json!({"stream": true}))).await;

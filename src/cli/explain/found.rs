@@ -27,6 +27,7 @@ pub struct Classifier<'a> {
     none: f64,
     margin: f64,
     material: Vec<&'static str>,
+    signals: Vec<String>,
     advice: String,
 }
 
@@ -82,6 +83,7 @@ impl<'a> Classifier<'a> {
             none: rounded(explanation.none),
             margin: rounded(explanation.margin()),
             material: explanation.material.clone(),
+            signals: explanation.signals.clone(),
             advice: advice(why, explanation, policy),
         }
     }

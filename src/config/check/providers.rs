@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 use crate::dialect::Dialect;
 use crate::ids::ProviderId;
 use crate::problem::nearest_hint;
+use crate::translate::Caching;
 
 use super::super::access::AfterCut;
 use super::super::findings::{Findings, quoted};
@@ -87,6 +88,10 @@ fn provider(
     let metering = findings.value("metering", row.metering, |text| values::word(&METERING, text));
     let after_cut = findings.value("after_cut", row.after_cut, |text| values::word(&AfterCut::WORDS, text));
     let speaks = speaks(findings, row.speaks, dialect);
+    let caching = |text: &str| {
+        values::word(&[("off", Caching::AsMarked), ("auto", Caching::Automatic), ("1h", Caching::Hour)], text)
+    };
+    let caching = findings.value("cache_control", row.cache_control, caching);
     let vendor = findings.value("vendor", row.vendor, values::provider_name);
     let dispatch = dispatch::check(findings, row.dispatch.unwrap_or_default(), surroundings.dispatch);
     let headers = headers(findings, row.headers, surroundings.references);
@@ -102,6 +107,7 @@ fn provider(
         discount_ppm,
         metering: metering.or_else(|| Some(known?.metering())).unwrap_or(Metering::Inject),
         after_cut: after_cut.or_else(|| Some(known?.after_cut())).unwrap_or_default(),
+        caching,
         dispatch,
         headers,
         id,

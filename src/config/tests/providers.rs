@@ -135,6 +135,11 @@ fn metering_has_two_words() {
 }
 
 #[test]
+fn what_is_marked_has_three_words() {
+    assert_snapshot!(wrong_row("cache_control: 5m"), @"farthing.yaml:6:20: `cache_control` is `5m`; wanted `off` or `auto` or `1h`");
+}
+
+#[test]
 fn a_row_overrides_dispatch_by_the_same_rules() {
     assert_snapshot!(wrong_row("dispatch: { total_timeout: never }"), @"farthing.yaml:6:32: `total_timeout` is `never`; wanted a duration such as `250ms`, `5s`, `15m` or `1h`, at most 24 hours");
 }

@@ -40,7 +40,7 @@ fn a_key_in_another_case_is_unknown() {
 
 #[test]
 fn an_unknown_key_of_a_provider_row_is_named() {
-    assert_snapshot!(wrong_row("url: https://example.com"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `preset`, `protocol`, `base_url`, `region`, `resource`, `project`, `location`, `key`, `auth`, `aws`, `keys`, `speaks`, `models`, `vendor`, `discount`, `metering`, `after_cut`, `dispatch`, `headers`");
+    assert_snapshot!(wrong_row("url: https://example.com"), @"farthing.yaml:6:5: unknown key `url`; wanted one of `preset`, `protocol`, `base_url`, `region`, `resource`, `project`, `location`, `key`, `auth`, `aws`, `keys`, `speaks`, `models`, `vendor`, `discount`, `metering`, `after_cut`, `cache_control`, `dispatch`, `headers`");
 }
 
 #[test]
@@ -230,4 +230,22 @@ fn all_unknown_keys_are_told_at_once() {
     farthing.yaml:5:1: unknown key `limts`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `limits`?
     farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `teams`?
     ");
+}
+
+#[test]
+fn places_of_a_tier_that_are_none_and_hedges_of_another_kind() {
+    for (text, expected) in [
+        ("tiers: { frontier: [[openai/gpt-a]] }", "tier `frontier` has a list of 1 in it; wanted two or more models"),
+        ("tiers: { frontier: [[openai/gpt-a, openai/gpt-a]] }", "tier `frontier` names `openai/gpt-a` twice"),
+        ("tiers: { frontier: [{ a: b }] }", "an entry of `frontier` is neither a model nor a list"),
+        ("tiers: { frontier: [7] }", "in quotes if it reads like a number"),
+        ("tiers: { frontier: [[nobody/gpt-a, openai/gpt-b]] }", "tier `frontier`: "),
+        ("dispatch: { hedge: 5 }", "`hedge` is neither a switch nor a row; wanted `on`, `off`, or a row such as"),
+        ("dispatch: { hedge: { after: p100 } }", "a percentile of how long answers take, such as `p95`, or a time"),
+        ("dispatch: { hedge: { after: 0s } }", "a percentile of how long answers take, such as `p95`, or a time"),
+        ("dispatch: { hedge: { at_most: 101% } }", "a percentage up to `100%`"),
+    ] {
+        let told = wrong_part(&format!("{text}\n"));
+        assert!(told.contains(expected) && told.starts_with("farthing.yaml:1:"), "{text}: {told}");
+    }
 }

@@ -128,7 +128,7 @@ fn every_amount_and_id_that_cannot_be_is_found() {
     check_finding(
         "UPDATE requests SET baseline_nano = 9, saved_fallback_nano = 0, saved_retry_nano = -1, saved_compress_nano = 0,
          saved_cache_nano = 0",
-        &[&format!("{REQUEST}: it saved (3, 0, -1, 0, 0) nano; wanted 0 by retry, the attempts before its last")],
+        &[&format!("{REQUEST}: it saved (3, 0, -1, 0, 0) nano; wanted 0 by retry, the attempts besides its last")],
     );
     check_finding(
         "UPDATE journal SET offset = 33",

@@ -11,6 +11,7 @@ use crate::ledger::reconcile::{Beyond, Coverage, Import};
 use crate::ledger::record::{Cause, Comparison, KnownTokens, Pricing, Transfer};
 use crate::ledger::rollup::named::TABLES;
 use crate::ledger::rollup::{self, OF_SPAN, lines};
+use crate::ledger::verify::verify;
 use crate::report::{By, Figures, Report, midnight};
 
 /// Of the sums that the rows give now, and of those that are kept, which would not be the same.
@@ -190,6 +191,31 @@ fn what_is_said_of_a_request_stands_at_its_tenth_attempt_where_that_is_the_last(
         check_sums(&ledger);
         let sums = "SELECT model, sum(requests), sum(attempts), sum(baseline_nano) FROM rollup GROUP BY 1 ORDER BY 1";
         check_rows(&ledger, sums, &["gpt-5.6-luna|0|9|0", "gpt-5.6-sol|1|1|100"]);
+    }
+}
+
+#[test]
+fn what_is_said_of_a_request_stands_at_the_attempt_that_answered_though_another_began_after_it() {
+    for is_one_batch in [true, false] {
+        let (folder, ledger) = fresh();
+        let id = fitting();
+        let begin = |ordinal, model| {
+            let Record::Intent(begin) = intent(attempt(id, ordinal)) else { unreachable!("that is what it is") };
+            Record::Intent(Intent { model, ..begin })
+        };
+        let Record::Outcome(lost) = outcome(attempt(id, 2), 3, None) else { unreachable!("that is what it is") };
+        let lost = Record::Outcome(Outcome { fate: Fate::Cut, ..lost });
+        for record in [begin(1, "gpt-5.6-sol"), begin(2, "gpt-5.6-luna"), lost, compared(attempt(id, 1), 70, 100)] {
+            append(&ledger, &[record]);
+            if !is_one_batch {
+                sync(&ledger);
+            }
+        }
+        check_sums(&ledger);
+        let sums = "SELECT model, sum(requests), sum(attempts), sum(baseline_nano) FROM rollup GROUP BY 1 ORDER BY 1";
+        check_rows(&ledger, sums, &["gpt-5.6-luna|0|1|0", "gpt-5.6-sol|1|1|100"]);
+        let seen = verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it reads");
+        assert!(seen.findings.is_empty(), "{:?}", seen.findings);
     }
 }
 

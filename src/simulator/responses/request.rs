@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::prefix_cache::PromptTokens;
 use super::super::prices::PriceClass;
@@ -168,8 +168,8 @@ impl<'a> ResponsesRequest<'a> {
             tokens(&value.to_string()).for_each(|token| prompt.push(token));
         }
         if let Some(instructions) = self.fields.get("instructions").and_then(Value::as_str) {
-            tokens(instructions).for_each(|token| prompt.push(token));
-            prompt.push("<|end|>");
+            // The API says: as the first message in the model's context, of the system or the developer.
+            items::feed(&json!({"type": "message", "role": "developer", "content": instructions}), &mut prompt);
         }
         self.context.iter().for_each(|item| items::feed(item, &mut prompt));
         (0..ANSWER_FRAME_TOKENS).for_each(|_| prompt.push("<|answer|>"));

@@ -5,6 +5,8 @@ use crate::prompt::json::RawStr;
 use super::super::Untranslatable;
 use super::super::read::{given, items, members, string};
 use super::super::said::{Reply, Said, Why};
+use super::super::talk::Reasoning;
+use super::THOUGHTS;
 use super::read_turns::read_call;
 
 /// Reads an answer.
@@ -45,10 +47,12 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
 /// The parts of a message in the order in which Messages has them, and the names of what only this dialect has.
 fn read_message(message: &str) -> Result<(Vec<Said<'_>>, Vec<&'static str>), Untranslatable> {
     let (mut said, mut refusal, mut calls, mut left) = (Vec::new(), None, None, Vec::new());
+    let mut thought = None;
     members("choices.message", message, |key, value| {
         match key {
             "content" => read_content(value, &mut said)?,
             "refusal" => refusal = string(value),
+            key if THOUGHTS.contains(&key) => thought = thought.or(string(value)),
             "tool_calls" => calls = Some(value),
             "annotations" if value != "[]" => left.push("choices.message.annotations"),
             "audio" => left.push("choices.message.audio"),
@@ -56,6 +60,9 @@ fn read_message(message: &str) -> Result<(Vec<Said<'_>>, Vec<&'static str>), Unt
         }
         Ok(())
     })?;
+    if let Some(text) = thought.filter(|text| !text.raw.is_empty()) {
+        said.insert(0, Said::Reasons(Reasoning { texts: vec![text.into()], sealed: None }));
+    }
     said.extend(refusal.map(Said::Refusal));
     items("choices.message.tool_calls", calls.unwrap_or("[]"), |call| {
         said.push(Said::Calls(read_call(call)?));

@@ -7,8 +7,8 @@ use crate::prompt::json::RawStr;
 use super::super::Untranslatable;
 use super::super::effort::Effort;
 use super::super::read::{given, items, members, string, switch, text};
-use super::super::talk::{Choice, Extra, Format, Head, Input, Talk, Tier, Tool, Weight};
-use super::read_turns;
+use super::super::talk::{Choice, Extra, Format, Head, Input, Talk, Thoughts, Tier, Tool, Weight};
+use super::{WANTS_THOUGHTS, read_turns};
 
 /// Members without which an answer would be another one.
 const MEANING: [&str; 7] = ["n", "logprobs", "modalities", "audio", "web_search_options", "functions", "function_call"];
@@ -71,6 +71,7 @@ impl<'b> Reader<'b> {
                     self.extra(key, value, Weight::Style);
                 }
             }
+            WANTS_THOUGHTS => head.thoughts = switch(WANTS_THOUGHTS, value)?.then_some(Thoughts::Summary),
             "response_format" => head.format = read_format(value)?,
             "user" => self.user = Some(text("user", value)?),
             "safety_identifier" => self.safety_identifier = Some(text("safety_identifier", value)?),

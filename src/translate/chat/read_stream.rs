@@ -1,8 +1,11 @@
 //! Chunks of Chat Completions. <https://platform.openai.com/docs/api-reference/chat/streaming>
 
+use crate::prompt::json::RawStr;
+
 use super::super::Untranslatable;
 use super::super::read::{given, items, members, string};
 use super::super::stream::{Each, Event};
+use super::THOUGHTS;
 use super::read_reply::why;
 
 /// What ends a stream.
@@ -15,6 +18,10 @@ const CALLS_MAX: usize = 1_024;
 pub struct Reader {
     has_begun: bool,
     has_ended: bool,
+    /// The member in which thoughts come: some hosts say them twice.
+    thoughts: Option<&'static str>,
+    /// Whether a thought is open.
+    thinks: bool,
     /// The numbers of the calls that have begun.
     calls: Vec<u64>,
 }
@@ -67,6 +74,7 @@ impl Reader {
         match reason {
             Some(reason) if !self.has_ended => {
                 self.has_ended = true;
+                self.end_thought(each)?;
                 each(Event::Ends(why(Some(reason))))
             }
             _ => Ok(()),
@@ -75,11 +83,37 @@ impl Reader {
 
     fn delta<'e>(&mut self, delta: &'e str, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
         members("choices.delta", delta, |key, value| match (key, string(value)) {
-            ("content", Some(text)) if !text.raw.is_empty() => each(Event::Text(text)),
-            ("refusal", Some(text)) if !text.raw.is_empty() => each(Event::Refusal(text)),
-            ("tool_calls", None) => items("choices.delta.tool_calls", value, |call| self.call(call, each)),
+            (key, Some(text)) if !text.raw.is_empty() && THOUGHTS.contains(&key) => self.think(key, text, each),
+            ("content", Some(text)) if !text.raw.is_empty() => {
+                self.end_thought(each)?;
+                each(Event::Text(text))
+            }
+            ("refusal", Some(text)) if !text.raw.is_empty() => {
+                self.end_thought(each)?;
+                each(Event::Refusal(text))
+            }
+            ("tool_calls", None) => items("choices.delta.tool_calls", value, |call| {
+                self.end_thought(each)?;
+                self.call(call, each)
+            }),
             _ => Ok(()),
         })
+    }
+
+    /// What other vendors' models think has no seal, and is there to be read.
+    fn think<'e>(&mut self, key: &str, text: RawStr<'e>, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        let known = *self.thoughts.get_or_insert(if key == THOUGHTS[0] { THOUGHTS[0] } else { THOUGHTS[1] });
+        if known != key {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.thinks, true) {
+            each(Event::ThoughtBegins)?;
+        }
+        each(Event::Thought(text))
+    }
+
+    fn end_thought<'e>(&mut self, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        if std::mem::take(&mut self.thinks) { each(Event::ThoughtEnds) } else { Ok(()) }
     }
 
     fn call<'e>(&mut self, json: &'e str, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {

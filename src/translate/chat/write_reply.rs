@@ -5,8 +5,9 @@ use crate::reply::usage::Usage;
 use super::super::said::{Reply, Said, Why};
 use super::super::talk::Text;
 use super::super::write::Out;
-use super::super::{Dropped, Told, Written};
+use super::super::{Dropped, Told, Written, seals};
 use super::write_request::write_call;
+use super::{THOUGHTS, wants_thoughts};
 
 /// Writes an answer. Keys that may be `null` are there all the same: clients of typed languages want them.
 pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
@@ -29,6 +30,10 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
         None => out.raw("null"),
     };
     out.key("annotations").array().end_array();
+    let thoughts: Vec<Text<'_>> = reply.parts.iter().flat_map(thought).collect();
+    if !thoughts.is_empty() && wants_thoughts(told.request) {
+        out.key(THOUGHTS[0]).pieces(&seals::joined(&thoughts));
+    }
     let has_calls = reply.parts.iter().any(|part| matches!(part, Said::Calls(_)));
     if has_calls {
         out.key("tool_calls").array();
@@ -42,8 +47,14 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     out.end_object().key("logprobs").raw("null").key("finish_reason").string(reason(reply.why));
     out.end_object().end_array();
     write_usage(&mut out, &told.usage);
-    out.key("system_fingerprint").raw("null").end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left) }
+    out.end_object();
+    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
+}
+
+/// What may be read of a thought.
+fn thought<'s, 'b>(part: &'s Said<'b>) -> impl Iterator<Item = Text<'b>> + use<'s, 'b> {
+    let texts = if let Said::Reasons(thought) = part { thought.texts.as_slice() } else { &[] };
+    texts.iter().filter(|text| !text.is_empty()).cloned()
 }
 
 fn text<'b>(part: &Said<'b>) -> Option<Text<'b>> {
@@ -54,13 +65,15 @@ fn text<'b>(part: &Said<'b>) -> Option<Text<'b>> {
     }
 }
 
-/// The word for why an answer ended.
+/// The word for why an answer ended. A refusal that says why is an answer at OpenAI, and only what a filter took away
+/// without a word is not: SDKs that parse answers read the one and raise the other.
+/// <https://platform.openai.com/docs/guides/structured-outputs#refusals>
 pub(super) fn reason(why: Why<'_>) -> &'static str {
     match why {
-        Why::Done | Why::Stop(_) => "stop",
+        Why::Done | Why::Stop(_) | Why::Refused(Some(_)) => "stop",
         Why::Length => "length",
         Why::Calls => "tool_calls",
-        Why::Refused(_) => "content_filter",
+        Why::Refused(None) => "content_filter",
     }
 }
 

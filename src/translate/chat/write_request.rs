@@ -17,7 +17,7 @@ use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Source, Talk, Text, Tier, Who,
 };
 use super::super::write::Out;
-use super::super::{Dropped, Terms, Untranslatable, Written, ids};
+use super::super::{Dropped, Terms, Untranslatable, Written, ids, steers_cache};
 use super::read_turns::TOOL_ERROR;
 
 /// The most texts that may end an answer.
@@ -47,7 +47,7 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
     talk.turns(&mut |item| writer.item(item))?;
     writer.flush()?;
     writer.out.end_array().end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped })
+    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: false })
 }
 
 struct Writer<'b> {
@@ -73,7 +73,7 @@ struct Message<'b> {
 
 impl<'b> Writer<'b> {
     fn head(&mut self, head: &Head<'_>, terms: &Terms<'_>) -> Result<(), Untranslatable> {
-        self.dropped.extras(&head.extras)?;
+        self.dropped.extras(&head.extras, steers_cache(terms.vendor), &mut self.out)?;
         if let Some(limit) = head.limit {
             self.out.key(output_limit_member(Dialect::Chat, terms.vendor)).number(limit);
         }
@@ -124,8 +124,10 @@ impl<'b> Writer<'b> {
             return Err(Untranslatable::field(Field::Stop.name(self.from), "has more than four texts"));
         }
         if is_reasoner && !stop.is_empty() {
-            self.left(Field::Stop);
-        } else if !stop.is_empty() {
+            // <https://platform.openai.com/docs/guides/reasoning>
+            return Err(Untranslatable::field(Field::Stop.name(self.from), "is not taken by models that reason"));
+        }
+        if !stop.is_empty() {
             self.out.key("stop").array();
             stop.iter().for_each(|text| _ = self.out.spelt(text.raw));
             self.out.end_array();

@@ -5,8 +5,9 @@ use crate::reply::usage::Usage;
 use super::super::stream::{Event, UsageChunk};
 use super::super::talk::Text;
 use super::super::write::Out;
-use super::super::{Told, ids};
+use super::super::{Told, ids, seals};
 use super::write_reply::{reason, write_usage};
+use super::{THOUGHTS, wants_thoughts};
 
 /// Writes one stream.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Writer {
     created_seconds: u64,
     chunk: UsageChunk,
     usage: Usage,
+    /// Whether the client wants to read thoughts.
+    tells_thoughts: bool,
     /// The id and the model, as they are spelt.
     id: String,
     model: String,
@@ -26,9 +29,9 @@ pub struct Writer {
 impl Writer {
     /// Begins.
     pub fn new(told: &Told<'_>, chunk: UsageChunk) -> Self {
-        let Told { created_seconds, usage, .. } = *told;
-        let (id, model) = (String::new(), String::new());
-        Self { created_seconds, chunk, usage, id, model, calls: Vec::new(), has_arguments: false }
+        let Told { created_seconds, usage, request } = *told;
+        let (id, model, tells_thoughts) = (String::new(), String::new(), wants_thoughts(request));
+        Self { created_seconds, chunk, usage, tells_thoughts, id, model, calls: Vec::new(), has_arguments: false }
     }
 
     /// Writes an event.
@@ -42,7 +45,9 @@ impl Writer {
                 });
             }
             Event::Text(text) => self.delta(out, |out| _ = out.key("content").spelt(text.raw)),
-            // The dialect has no thoughts.
+            Event::Thought(text) if self.tells_thoughts => self.thought(text.raw, out),
+            Event::ThoughtBreaks if self.tells_thoughts => self.thought(seals::BREAK_SPELT, out),
+            // The dialect itself has no thoughts.
             Event::ThoughtBegins | Event::Thought(_) | Event::ThoughtBreaks | Event::Sealed(_) | Event::ThoughtEnds => {
             }
             Event::Refusal(text) => self.delta(out, |out| _ = out.key("refusal").spelt(text.raw)),
@@ -80,6 +85,10 @@ impl Writer {
         }
     }
 
+    fn thought(&self, piece: &str, out: &mut String) {
+        self.delta(out, |out| _ = out.key(THOUGHTS[0]).spelt(piece));
+    }
+
     fn arguments(&mut self, index: u64, piece: &str, out: &mut String) {
         self.has_arguments = true;
         let place = self.calls.iter().position(|call| *call == index).unwrap_or_default() as u64;
@@ -111,7 +120,7 @@ impl Writer {
         let mut out = Out::default();
         out.object().key("id").pieces(&[Text::Plain("chatcmpl-".into()), Text::Spelt(&self.id)]);
         out.key("object").string("chat.completion.chunk").key("created").number(self.created_seconds);
-        out.key("model").spelt(&self.model).key("system_fingerprint").raw("null");
+        out.key("model").spelt(&self.model);
         members(&mut out);
         out.end_object();
         to.push_str("data: ");

@@ -3,6 +3,7 @@
 /// The tool in which an answer is given that must be of some form, where the model has no other way to be held to one.
 pub(in crate::translate) const FORMAT_TOOL: &str = "fx_format";
 
+pub mod caching;
 pub mod read_reply;
 pub mod read_request;
 pub mod read_stream;

@@ -7,7 +7,10 @@ use super::super::said::{Reply, Said, Why};
 use super::super::talk::Text;
 use super::super::write::Out;
 use super::super::{Dropped, Told, Written};
-use super::write_request::{write_call, write_thought};
+use super::write_request::{call_members, write_thought};
+
+/// Who calls a tool: the model itself, where no program of the provider's did.
+pub(super) const CALLER: &str = r#"{"type":"direct"}"#;
 
 /// Writes an answer.
 pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
@@ -33,7 +36,8 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
             Said::Reasons(thought) => write_thought(&mut out, thought),
             Said::Calls(call) => {
                 has_calls = true;
-                write_call(&mut out, call);
+                call_members(&mut out, call);
+                out.key("caller").raw(CALLER).end_object();
             }
         }
     }
@@ -44,18 +48,11 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
         Some(text) => out.spelt(text.raw),
         None => out.raw("null"),
     };
-    if reason == "refusal" {
-        let explanation = refusal.or(if let Why::Refused(text) = reply.why { text } else { None });
-        out.key("stop_details").object().key("type").string("refusal").key("category").raw("null").key("explanation");
-        match explanation {
-            Some(text) => out.spelt(text.raw),
-            None => out.raw("null"),
-        };
-        out.end_object();
-    }
+    let explanation = refusal.or(if let Why::Refused(text) = reply.why { text } else { None });
+    write_details(&mut out, reason, explanation.map(|text| text.raw));
     write_usage(&mut out, &told.usage);
-    out.end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left) }
+    out.key("container").raw("null").key("diagnostics").raw("null").end_object();
+    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
 }
 
 /// The word for why an answer ended, and at which of the client's texts.
@@ -72,17 +69,42 @@ pub(super) fn reason(why: Why<'_>, has_calls: bool, has_refusal: bool) -> (&'sta
     }
 }
 
-/// Writes the member `usage`. Here the input is what was neither read from a cache nor written to one.
+/// Writes the member `stop_details`, which says more of a refusal. `explanation` is as it is spelt.
+pub(super) fn write_details(out: &mut Out, reason: &str, explanation: Option<&str>) {
+    out.key("stop_details");
+    if reason != "refusal" {
+        out.raw("null");
+        return;
+    }
+    out.object().key("type").string("refusal").key("category").raw("null").key("explanation");
+    match explanation {
+        Some(text) => out.spelt(text),
+        None => out.raw("null"),
+    };
+    out.end_object();
+}
+
+/// Writes the member `usage` of a message.
 pub(super) fn write_usage(out: &mut Out, usage: &Usage) {
-    let written = usage.cache_write_tokens + usage.cache_write_1h_tokens;
     out.key("usage").object();
-    out.key("input_tokens").number(usage.input_tokens.saturating_sub(usage.cached_input_tokens + written));
-    out.key("cache_creation_input_tokens").number(written);
-    out.key("cache_read_input_tokens").number(usage.cached_input_tokens);
+    write_figures(out, usage);
     out.key("cache_creation").object();
     out.key("ephemeral_5m_input_tokens").number(usage.cache_write_tokens);
     out.key("ephemeral_1h_input_tokens").number(usage.cache_write_1h_tokens).end_object();
+    for unknown in ["inference_geo", "service_tier", "speed"] {
+        out.key(unknown).raw("null");
+    }
+    out.end_object();
+}
+
+/// Writes the members of `usage` that the event at the end of a stream has too. Here the input is what was neither read
+/// from a cache nor written to one.
+pub(super) fn write_figures(out: &mut Out, usage: &Usage) {
+    let written = usage.cache_write_tokens + usage.cache_write_1h_tokens;
+    out.key("input_tokens").number(usage.input_tokens.saturating_sub(usage.cached_input_tokens + written));
+    out.key("cache_creation_input_tokens").number(written);
+    out.key("cache_read_input_tokens").number(usage.cached_input_tokens);
     out.key("output_tokens").number(usage.output_tokens);
     out.key("output_tokens_details").object().key("thinking_tokens").number(usage.reasoning_tokens).end_object();
-    out.end_object();
+    out.key("server_tool_use").raw("null");
 }

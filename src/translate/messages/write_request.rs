@@ -6,15 +6,16 @@
 use crate::dialect::Dialect;
 use crate::prompt::json::RawStr;
 
-use super::super::effort::{BUDGET_MIN, Claude, Effort};
+use super::super::effort::{BUDGET_MIN, Claude, Effort, claude_takes_format};
 use super::super::read::{is_blank, is_object};
 use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Reasoning, Sealed, Source, Talk,
     Text, Thoughts, Tier, Who,
 };
 use super::super::write::Out;
-use super::super::{Caching, Dropped, Terms, Untranslatable, Written, ids, seals};
+use super::super::{Dropped, Terms, Untranslatable, Written, ids, seals};
 use super::FORMAT_TOOL;
+use super::caching::{self, Marks};
 
 /// The member under which arguments stand that are no object: a model wrote what nobody asked for, and a conversation
 /// must not end of it.
@@ -27,16 +28,35 @@ pub const NO_OBJECT: &str = "_raw";
 /// [`Untranslatable`] names what Messages or the model cannot carry.
 pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatable> {
     let out = Out::with_capacity(talk.turns.len() + talk.turns.len() / 4 + 1_024);
-    let mut writer = Writer { from: talk.from, out, dropped: Dropped::default(), who: Who::User, open: None };
+    let marks = Marks::of(terms.caching, terms.vendor, terms.model).filter(|_| !is_marked(talk));
+    let mut writer = Writer {
+        from: talk.from,
+        out,
+        dropped: Dropped::default(),
+        who: Who::User,
+        open: None,
+        marks,
+        goes_on: !talk.head.tools.is_empty(),
+        caches: false,
+    };
     writer.out.object().key("model").string(terms.model);
     writer.head(&talk.head, terms)?;
     writer.out.key("messages").array();
     talk.turns(&mut |item| writer.item(item))?;
+    let end = writer.marks.filter(|marks| writer.goes_on && writer.out.bytes() >= marks.bytes_min);
+    if let Some(marks) = end.filter(|marks| !marks.is_beside && writer.open == Some("user")) {
+        writer.mark_last(marks.end);
+    }
     if writer.open.is_some() {
         writer.out.end_array().end_object();
     }
-    writer.out.end_array().end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped })
+    writer.out.end_array();
+    if let Some(marks) = end.filter(|marks| marks.is_beside) {
+        writer.out.key("cache_control").raw(marks.end);
+        writer.caches = true;
+    }
+    writer.out.end_object();
+    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: writer.caches })
 }
 
 struct Writer {
@@ -47,11 +67,17 @@ struct Writer {
     who: Who,
     /// The role of the message that is written.
     open: Option<&'static str>,
+    /// What is marked for a client that marks nothing.
+    marks: Option<Marks>,
+    /// It has tools or has been continued: more will probably follow.
+    goes_on: bool,
+    /// Something is marked.
+    caches: bool,
 }
 
 impl Writer {
     fn head(&mut self, head: &Head<'_>, terms: &Terms<'_>) -> Result<(), Untranslatable> {
-        self.dropped.extras(&head.extras)?;
+        self.dropped.extras(&head.extras, &[], &mut self.out)?;
         let limit = head.limit.unwrap_or(terms.output_limit);
         self.out.key("max_tokens").number(limit);
         if head.stream {
@@ -59,7 +85,7 @@ impl Writer {
         }
         self.stop(&head.stop);
         let claude = Claude::of(terms.model);
-        let forced = self.forced(head, claude)?;
+        let forced = self.forced(head, terms.model)?;
         let thinks = self.thinking(head, claude, limit, forced);
         self.sampling(head, claude, thinks);
         if let Some(user) = head.user {
@@ -71,20 +97,28 @@ impl Writer {
                 Tier::Standard => "standard_only",
             });
         }
-        if terms.caching == Caching::Automatic {
-            self.out.key("cache_control").raw(r#"{"type":"ephemeral"}"#);
-        }
+        let said = |part: &&Part<'_>| !matches!(&part.kind, Kind::Text(text) if is_empty(text));
+        let is_said = head.instructions.iter().any(|part| said(&part));
+        let from = self.out.bytes();
         match forced {
             Some(schema) => self.format_tool(schema),
-            None => self.tools(head),
+            None => self.tools(head, if is_said { None } else { self.marks }),
         }
-        let said = |part: &&Part<'_>| !matches!(&part.kind, Kind::Text(text) if is_empty(text));
-        if head.instructions.iter().any(|part| said(&part)) {
+        if is_said {
             self.out.key("system").array();
             head.instructions.iter().filter(said).try_for_each(|part| self.part(part))?;
+            if let Some(marks) = self.marks.filter(|marks| self.out.bytes() - from >= marks.bytes_min) {
+                self.mark_last(marks.head);
+            }
             self.out.end_array();
         }
         Ok(())
+    }
+
+    /// Marks the block or tool that was written last.
+    fn mark_last(&mut self, mark: &str) {
+        self.out.reopen().key("cache_control").raw(mark).end_object();
+        self.caches = true;
     }
 
     fn left(&mut self, field: Field) {
@@ -175,10 +209,10 @@ impl Writer {
 
     /// The schema of the tool in which the answer is to be given, where it must be of some form and the model takes no schema for
     /// it, or there is none. Beside other tools it could be neither forced nor told from a call of theirs.
-    fn forced<'h>(&self, head: &Head<'h>, claude: Option<Claude>) -> Result<Option<&'h str>, Untranslatable> {
+    fn forced<'h>(&self, head: &Head<'h>, model: &str) -> Result<Option<&'h str>, Untranslatable> {
         let (schema, why) = match &head.format {
             None => return Ok(None),
-            Some(Format::Schema { .. }) if claude.is_some_and(Claude::takes_format) => return Ok(None),
+            Some(Format::Schema { .. }) if claude_takes_format(model) => return Ok(None),
             Some(Format::Schema { schema, .. }) => {
                 (*schema, "wants a schema beside tools, which the model does not take")
             }
@@ -224,10 +258,12 @@ impl Writer {
         }
     }
 
-    fn tools(&mut self, head: &Head<'_>) {
+    /// Writes the tools, the last of them with a marker if nothing follows that could have it.
+    fn tools(&mut self, head: &Head<'_>, marks: Option<Marks>) {
         if head.tools.is_empty() {
             return;
         }
+        let from = self.out.bytes();
         let is_alone = head.parallel == Some(false) && !matches!(head.choice, Some(Choice::Never));
         let choice = head.choice.clone().or(is_alone.then_some(Choice::Auto));
         if let Some(choice) = choice {
@@ -261,6 +297,9 @@ impl Writer {
             }
             self.mark(tool.mark);
             self.out.end_object();
+        }
+        if let Some(marks) = marks.filter(|marks| self.out.bytes() - from >= marks.bytes_min) {
+            self.mark_last(marks.head);
         }
         self.out.end_array();
     }
@@ -318,6 +357,7 @@ impl Writer {
         }
         self.out.object().key("role").string(role).key("content").array();
         self.open = Some(role);
+        self.goes_on |= role == "assistant";
     }
 
     fn answer(&mut self, answer: &Answer<'_>) -> Result<(), Untranslatable> {
@@ -368,10 +408,21 @@ impl Writer {
     }
 }
 
-/// Writes a thought that is sealed.
+/// Whether the client marks anything itself.
+fn is_marked(talk: &Talk<'_>) -> bool {
+    let Head { tools, instructions, .. } = &talk.head;
+    let in_head = tools.iter().any(|tool| tool.mark.is_some()) || instructions.iter().any(|part| part.mark.is_some());
+    in_head || caching::is_marked(talk.turns.as_bytes())
+}
+
+/// Writes a thought; one that nobody sealed is there to be read, and does not come back.
 pub(super) fn write_thought(out: &mut Out, thought: &Reasoning<'_>) {
     match &thought.sealed {
-        None => {}
+        None if thought.texts.iter().all(Text::is_empty) => {}
+        None => {
+            out.object().key("type").string("thinking").key("thinking").pieces(&seals::joined(&thought.texts));
+            out.key("signature").string(seals::UNSEALED).end_object();
+        }
         Some(Sealed::Redacted(data)) => {
             out.object().key("type").string("redacted_thinking").key("data").string(data).end_object();
         }
@@ -388,6 +439,12 @@ pub(super) fn write_thought(out: &mut Out, thought: &Reasoning<'_>) {
 
 /// Writes a call of a tool.
 pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
+    call_members(out, call);
+    out.end_object();
+}
+
+/// Begins a call of a tool, to which more may be said.
+pub(super) fn call_members(out: &mut Out, call: &Call<'_>) {
     out.object().key("type").string("tool_use").key("id").string(&ids::to_messages(&call.id));
     out.key("name").spelt(&call.name).key("input");
     match call.arguments {
@@ -404,7 +461,6 @@ pub(super) fn write_call(out: &mut Out, call: &Call<'_>) {
             }
         }
     }
-    out.end_object();
 }
 
 fn write_source(out: &mut Out, source: &Source<'_>) {

@@ -12,10 +12,13 @@ use super::super::stream::Event;
 use super::super::talk::{Sealed, Text};
 use super::super::write::{Out, escape};
 use super::super::{Told, Untranslatable, ids, seals};
-use super::write_reply::{reason, write_usage};
+use super::write_reply::{CALLER, reason, write_details, write_figures, write_usage};
 
 /// The most that waits of calls, in bytes.
 const WAITING_BYTES_MAX: usize = 8 << 20;
+
+/// The longest refusal that is told once more as a whole, in bytes.
+const REFUSAL_BYTES_MAX: usize = 8 << 10;
 
 /// Writes one stream.
 #[derive(Debug)]
@@ -28,8 +31,12 @@ pub struct Writer {
     waiting_bytes: usize,
     /// What may be read of the thought that is under way, part by part, in bytes: its seal is written for it.
     thought_parts: Vec<usize>,
+    /// Whether it has its seal.
+    is_sealed: bool,
     has_calls: bool,
     has_refusal: bool,
+    /// Why the model will not answer, as it is spelt; nothing where that is long.
+    refusal: String,
     /// Why it ended, and at which of the client's texts, as that is spelt.
     ended: Option<(&'static str, Option<String>)>,
 }
@@ -61,8 +68,10 @@ impl Writer {
             waiting: Vec::new(),
             waiting_bytes: 0,
             thought_parts: Vec::new(),
+            is_sealed: false,
             has_calls: false,
             has_refusal: false,
+            refusal: String::new(),
             ended: None,
         }
     }
@@ -77,6 +86,11 @@ impl Writer {
         match event {
             Event::Begins { id, model } => self.begin(id, model, out),
             Event::Refusal(text) => {
+                if self.refusal.len() + text.raw.len() > REFUSAL_BYTES_MAX {
+                    self.refusal.clear();
+                } else if !self.has_refusal || !self.refusal.is_empty() {
+                    self.refusal.push_str(text.raw);
+                }
                 self.has_refusal = true;
                 self.text(text, out);
             }
@@ -91,6 +105,9 @@ impl Writer {
             Event::Sealed(sealed) => self.seal(&sealed, out),
             Event::ThoughtEnds => {
                 if self.open == Some(Open::Thought) {
+                    if !self.is_sealed {
+                        self.delta("signature_delta", "signature", seals::UNSEALED, out);
+                    }
                     self.close(out);
                 }
             }
@@ -152,7 +169,10 @@ impl Writer {
         write("message_start", to, |out| {
             out.key("message").object().key("id").pieces(&[Text::Plain("msg_".into()), id.into()]);
             out.key("type").string("message").key("role").string("assistant").key("model").spelt(model.raw);
-            out.key("content").array().end_array().key("stop_reason").raw("null").key("stop_sequence").raw("null");
+            out.key("content").array().end_array();
+            for unknown in ["stop_reason", "stop_sequence", "stop_details", "container", "diagnostics"] {
+                out.key(unknown).raw("null");
+            }
             write_usage(out, &self.usage);
             out.end_object();
         });
@@ -161,7 +181,7 @@ impl Writer {
     fn text(&mut self, text: RawStr<'_>, to: &mut String) {
         if self.open != Some(Open::Text) {
             self.close(to);
-            let block = |out: &mut Out| _ = out.string("text").key("text").string("");
+            let block = |out: &mut Out| _ = out.string("text").key("text").string("").key("citations").raw("null");
             self.start(Open::Text, block, to);
         }
         self.delta("text_delta", "text", text.raw, to);
@@ -173,6 +193,7 @@ impl Writer {
             let block =
                 |out: &mut Out| _ = out.string("thinking").key("thinking").string("").key("signature").string("");
             self.start(Open::Thought, block, to);
+            self.is_sealed = false;
             self.thought_parts.push(0);
         }
         if let Some(part) = self.thought_parts.last_mut() {
@@ -186,6 +207,7 @@ impl Writer {
         let seal = seals::for_messages_of(sealed, &self.thought_parts);
         let mut spelt = String::new();
         escape(&seal, &mut spelt);
+        self.is_sealed = true;
         if self.open == Some(Open::Thought) {
             self.delta("signature_delta", "signature", &spelt, to);
         } else if matches!(sealed, Sealed::Signature(_)) {
@@ -205,6 +227,7 @@ impl Writer {
         let id: Cow<'_, str> = ids::to_messages(id);
         let block = |out: &mut Out| {
             out.string("tool_use").key("id").string(&id).key("name").spelt(name).key("input").object().end_object();
+            out.key("caller").raw(CALLER);
         };
         self.start(Open::Call(index), block, to);
     }
@@ -247,8 +270,11 @@ impl Writer {
                 Some(text) => out.spelt(text),
                 None => out.raw("null"),
             };
+            write_details(out, reason, (!self.refusal.is_empty()).then_some(&*self.refusal));
+            out.key("container").raw("null").end_object();
+            out.key("usage").object();
+            write_figures(out, &self.usage);
             out.end_object();
-            write_usage(out, &self.usage);
         });
         write("message_stop", to, |_| {});
     }

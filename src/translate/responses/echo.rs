@@ -8,7 +8,7 @@ use super::super::{Untranslatable, text_of};
 use super::names;
 
 /// What is so where a request says nothing of it.
-const DEFAULTS: [(&str, &str); 14] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("instructions", "null"),
     ("max_output_tokens", "null"),
     ("max_tool_calls", "null"),
@@ -20,13 +20,11 @@ const DEFAULTS: [(&str, &str); 14] = [
     ("safety_identifier", "null"),
     ("temperature", "null"),
     ("tool_choice", r#""auto""#),
-    ("tools", "[]"),
     ("top_p", "null"),
-    ("user", "null"),
 ];
 
 /// What is so of every answer of another dialect, whatever was asked: nobody keeps it, at the standard price.
-const FIXED: &str = r#""background":false,"previous_response_id":null,"service_tier":"default","store":false,"top_logprobs":0,"truncation":"disabled""#;
+const FIXED: &str = r#""access_programs":null,"background":false,"previous_response_id":null,"service_tier":"default","top_logprobs":0,"truncation":"disabled""#;
 
 /// What an answer repeats of a request.
 #[derive(Debug)]
@@ -61,9 +59,11 @@ impl Echo {
         let request = text_of(request)?;
         let mut said = DEFAULTS;
         let (mut format, mut verbosity) = (r#"{"type":"text"}"#, r#""medium""#);
+        let (mut tools, mut user) = (Vec::new(), None);
         let mut echo = Self { members: FIXED.to_owned(), tools: Vec::new(), takes_seals: false };
         members("body", request, |key, value| {
             match key {
+                _ if value == "null" => return Ok(()),
                 "text" => members("text", value, |key, value| {
                     match key {
                         "format" => format = value,
@@ -72,7 +72,11 @@ impl Echo {
                     }
                     Ok(())
                 })?,
-                "tools" => items("tools", value, |tool| echo.tool(tool))?,
+                "tools" => items("tools", value, |tool| {
+                    tools.push(echo.tool(tool)?);
+                    Ok(())
+                })?,
+                "user" => user = Some(value),
                 "include" => items("include", value, |word| {
                     echo.takes_seals |= word == r#""reasoning.encrypted_content""#;
                     Ok(())
@@ -89,6 +93,17 @@ impl Echo {
         for (name, value) in said {
             out.key(name).raw(value);
         }
+        if let Some(user) = user {
+            out.key("user").raw(user);
+        }
+        out.key("tools").array();
+        for (tool, lacks) in tools {
+            match lacks.is_empty() {
+                true => out.raw(tool),
+                false => out.raw(&format!("{}{lacks}}}", tool[..tool.len() - 1].trim_end())),
+            };
+        }
+        out.end_array();
         out.key("text").object().key("format").raw(format).key("verbosity").raw(verbosity).end_object();
         echo.members.push(',');
         echo.members.push_str(&out.finish()[1..]);
@@ -99,13 +114,17 @@ impl Echo {
         Ok(echo)
     }
 
-    fn tool(&mut self, json: &str) -> Result<(), Untranslatable> {
+    /// Takes note of a tool; gives it with the members that every answer has of it and a request may leave out.
+    fn tool<'r>(&mut self, json: &'r str) -> Result<(&'r str, &'static str), Untranslatable> {
         let (mut kind, mut name, mut inner) = (None, None, None);
+        let (mut has_parameters, mut has_strict) = (false, false);
         members("tools", json, |key, value| {
             match key {
                 "type" => kind = string(value),
                 "name" => name = Some(value),
                 "tools" => inner = Some(value),
+                "parameters" => has_parameters = true,
+                "strict" => has_strict = true,
                 _ => {}
             }
             Ok(())
@@ -132,7 +151,14 @@ impl Echo {
             None if is_text => self.name(None, given("tools.name", name)?.raw, true),
             None => {}
         }
-        Ok(())
+        let is_function = kind.is_some_and(|kind| kind.raw == "function");
+        let lacks = match (is_function && !has_parameters, is_function && !has_strict) {
+            (false, false) => "",
+            (true, false) => r#","parameters":null"#,
+            (false, true) => r#","strict":null"#,
+            (true, true) => r#","parameters":null,"strict":null"#,
+        };
+        Ok((json, lacks))
     }
 
     fn name(&mut self, namespace: Option<&str>, name: &str, is_text: bool) {

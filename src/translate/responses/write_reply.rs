@@ -63,7 +63,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
         usage: Some(&told.usage),
         echo: &echo,
     };
-    Ok(Written { body: response.written(), dropped: Dropped::of(&reply.left) })
+    Ok(Written { body: response.written(), dropped: Dropped::of(&reply.left), caches: false })
 }
 
 /// The status of an answer, and why it is incomplete.
@@ -115,10 +115,10 @@ impl Response<'_> {
         };
         out.key("model").spelt(self.model).key("output").array();
         self.output.iter().for_each(|item| _ = out.raw(item));
-        out.end_array().key("usage");
-        match self.usage {
-            Some(usage) => write_usage(&mut out, usage),
-            None => _ = out.raw("null"),
+        out.end_array();
+        if let Some(usage) = self.usage {
+            out.key("usage");
+            write_usage(&mut out, usage);
         }
         let mut text = out.finish();
         text.push(',');
@@ -192,7 +192,10 @@ impl Items {
             false => ("function_call", "fc", "arguments"),
         };
         let mut out = Out::with_capacity(input.len() + 256);
-        out.object().key("id").string(&self.id(prefix, at)).key("type").string(kind).key("status").string(status);
+        out.object().key("id").string(&self.id(prefix, at)).key("type").string(kind);
+        if !tool.is_text {
+            out.key("status").string(status);
+        }
         out.key("call_id").string(&ids::from_messages(call_id)).key("name").spelt(&tool.name);
         if let Some(namespace) = &tool.namespace {
             out.key("namespace").spelt(namespace);

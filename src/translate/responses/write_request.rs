@@ -17,7 +17,7 @@ use super::super::talk::{
     Text, Thoughts, Tier, Who,
 };
 use super::super::write::Out;
-use super::super::{Dropped, Terms, Untranslatable, Written, ids};
+use super::super::{Dropped, Terms, Untranslatable, Written, ids, steers_cache};
 
 /// The least limit of output that is taken, in tokens.
 const OUTPUT_TOKENS_MIN: u64 = 16;
@@ -47,7 +47,7 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
     talk.turns(&mut |item| writer.item(item))?;
     writer.close();
     writer.out.end_array().end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped })
+    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: false })
 }
 
 struct Writer<'b> {
@@ -64,7 +64,7 @@ struct Writer<'b> {
 
 impl<'b> Writer<'b> {
     fn head(&mut self, head: &Head<'_>, terms: &Terms<'_>) -> Result<(), Untranslatable> {
-        self.dropped.extras(&head.extras)?;
+        self.dropped.extras(&head.extras, steers_cache(terms.vendor), &mut self.out)?;
         // Nobody could ask for it: what was answered is told in another shape.
         self.out.key("store").raw("false");
         if let Some(limit) = head.limit {
@@ -75,11 +75,7 @@ impl<'b> Writer<'b> {
         }
         let is_reasoner = reasons(terms.vendor, terms.model);
         if !head.stop.is_empty() {
-            // <https://platform.openai.com/docs/guides/reasoning>: those take none in any dialect.
-            if !is_reasoner {
-                return Err(Untranslatable::field(Field::Stop.name(self.from), "has no counterpart in Responses"));
-            }
-            self.left(Field::Stop);
+            return Err(Untranslatable::field(Field::Stop.name(self.from), "has no counterpart in Responses"));
         }
         for (field, key, value) in [
             (Field::Temperature, Some("temperature"), head.temperature),

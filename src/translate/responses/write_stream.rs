@@ -6,6 +6,7 @@
 use crate::limits::REPLY_BYTES_MAX;
 use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
+use crate::wire::errors::failed_code;
 
 use super::super::said::Why;
 use super::super::stream::Event;
@@ -161,7 +162,7 @@ impl Writer {
     /// The response as one that failed, if it has begun: its clients know no other end. `code` and `message` say why.
     pub fn failed(&self, code: &str, message: &str) -> Option<String> {
         self.has_begun.then(|| {
-            let response = self.written("failed", None, Some((code, message)));
+            let response = self.written("failed", None, Some((failed_code(code), message)));
             let mut text = String::new();
             write("response.failed", self.sequence, &mut text, |out| _ = out.key("response").raw(&response));
             text
@@ -475,7 +476,7 @@ impl Writer {
             });
         } else {
             self.call_event("response.function_call_arguments.done", at, false, out, |out| {
-                out.key("name").spelt(&tool.name).key("arguments").spelt(&input);
+                out.key("arguments").spelt(&input);
             });
         }
         let item = self.items.call(at, &call_id, &tool, &input, status);

@@ -50,7 +50,6 @@ fn an_answer_of_messages_is_a_whole_chat_completion() {
             "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 15, "audio_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 0, "accepted_prediction_tokens": 0,
                 "rejected_prediction_tokens": 0}},
-        "system_fingerprint": null,
     });
     assert_eq!((said, dropped), (expected, vec![]));
 }
@@ -62,12 +61,14 @@ fn a_chat_completion_is_a_whole_answer_of_messages() {
     let (said, dropped) = answered(Dialect::Chat, Dialect::Messages, &gpts(message, "stop"));
     let expected = json!({
         "id": "msg_chatcmpl-1", "type": "message", "role": "assistant", "model": "gpt-x", "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "fx1.none"},
             {"type": "text", "text": "Hi", "citations": null},
-            {"type": "tool_use", "id": "fx_call_3a1", "name": "f", "input": {}}],
-        "stop_reason": "tool_use", "stop_sequence": null,
+            {"type": "tool_use", "id": "fx_call_3a1", "name": "f", "input": {}, "caller": {"type": "direct"}}],
+        "stop_reason": "tool_use", "stop_sequence": null, "stop_details": null, "container": null, "diagnostics": null,
         "usage": {"input_tokens": 25, "cache_creation_input_tokens": 15, "cache_read_input_tokens": 60,
             "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 5}, "output_tokens": 9,
-            "output_tokens_details": {"thinking_tokens": 4}},
+            "output_tokens_details": {"thinking_tokens": 4}, "server_tool_use": null, "inference_geo": null,
+            "service_tier": null, "speed": null},
     });
     assert_eq!((said, dropped), (expected, vec![]));
 }
@@ -98,11 +99,36 @@ fn a_refusal_is_told_as_one() {
     let (said, _) = answered(Dialect::Messages, Dialect::Chat, &claudes(json!([]), "refusal", details));
     let choice = &said["choices"][0];
     assert_eq!((&choice["message"]["content"], &choice["message"]["refusal"]), (&Value::Null, &json!("no")));
-    assert_eq!(choice["finish_reason"], "content_filter");
+    assert_eq!(choice["finish_reason"], "stop", "it is an answer, as at OpenAI itself");
+    let (said, _) = answered(Dialect::Messages, Dialect::Chat, &claudes(json!([]), "refusal", json!({})));
+    let choice = &said["choices"][0];
+    assert_eq!((&choice["message"]["refusal"], &choice["finish_reason"]), (&Value::Null, &json!("content_filter")));
     let message = json!({"role": "assistant", "content": null, "refusal": "no"});
     let (said, _) = answered(Dialect::Chat, Dialect::Messages, &gpts(message, "stop"));
     assert_eq!(said["content"], json!([{"type": "text", "text": "no", "citations": null}]));
     assert_eq!((&said["stop_reason"], &said["stop_details"]["explanation"]), (&json!("refusal"), &json!("no")));
+}
+
+#[test]
+fn what_a_model_thought_is_told_to_clients_of_chat_who_ask_for_it() {
+    let content = json!([{"type": "thinking", "thinking": "hm\n", "signature": "s"}, {"type": "text", "text": "Hi"}]);
+    let body = claudes(content, "end_turn", json!({})).to_string();
+    let message = |request: Value| {
+        let request = request.to_string();
+        let told = Told { request: request.as_bytes(), ..TOLD };
+        let written = reply(Dialect::Messages, Dialect::Chat, body.as_bytes(), &told).unwrap();
+        serde_json::from_str::<Value>(&written.body).unwrap()["choices"][0]["message"].clone()
+    };
+    for asks in [
+        json!({"include_reasoning": true}),
+        json!({"messages": [{"role": "assistant", "content": "x", "reasoning_content": "before"}]}),
+    ] {
+        assert_eq!(message(asks)["reasoning_content"], "hm\n");
+    }
+    let quoted = json!({"messages": [{"role": "user", "content": "what is \"reasoning_content\"?"}]});
+    for silent in [json!({}), json!({"include_reasoning": false}), quoted] {
+        assert_eq!(message(silent).get("reasoning_content"), None);
+    }
 }
 
 #[test]

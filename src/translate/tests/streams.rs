@@ -171,3 +171,45 @@ fn an_error_amid_a_stream_is_no_part_of_an_answer() {
         assert_eq!((error.to_string().as_str(), out.as_str()), ("`error` is no part of an answer", ""));
     }
 }
+
+#[test]
+fn thoughts_that_nobody_seals_are_read_and_do_not_come_back() {
+    let null = Value::Null;
+    let events = [
+        chunk(json!({"role": "assistant", "content": "", "reasoning_content": "h", "reasoning": "h"}), null.clone()),
+        chunk(json!({"reasoning": "m", "reasoning_content": "m"}), null.clone()),
+        chunk(json!({"content": "Hi"}), null),
+        chunk(json!({}), json!("stop")),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    let pieces = |key: &str| -> String { said.iter().filter_map(|(_, data)| data["delta"][key].as_str()).collect() };
+    assert_eq!((&*pieces("thinking"), &*pieces("signature"), &*pieces("text")), ("hm", "fx1.none", "Hi"));
+    let back = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "fx1.none"},
+            {"type": "text", "text": "Hi"}]}]});
+    let (asked, dropped) = written(Dialect::Messages, Dialect::Chat, &back, &terms("deepseek", "deepseek-chat"));
+    let text = json!([{"type": "text", "text": "Hi"}]);
+    assert_eq!((&asked["messages"][1], dropped), (&json!({"role": "assistant", "content": text}), vec![]));
+}
+
+#[test]
+fn a_stream_of_chat_has_thoughts_for_whoever_asks() {
+    let delta = |delta: Value| json!({"type": "content_block_delta", "index": 0, "delta": delta});
+    let events = [
+        json!({"type": "message_start", "message": {"id": "msg_1", "model": "claude-x"}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}),
+        delta(json!({"type": "thinking_delta", "thinking": "hm"})),
+        delta(json!({"type": "signature_delta", "signature": "s"})),
+        json!({"type": "content_block_stop", "index": 0}),
+    ];
+    for (request, expected) in [(r#"{"include_reasoning": true}"#, 1), ("{}", 0)] {
+        let told = Told { request: request.as_bytes(), ..TOLD };
+        let mut stream = Stream::new(Dialect::Messages, Dialect::Chat, &told, UsageChunk::Asked).unwrap();
+        let mut out = String::new();
+        for event in &events {
+            stream.event(event.to_string().as_bytes(), None, &mut out).unwrap();
+        }
+        assert_eq!(out.matches(r#""delta":{"reasoning_content":"hm"}"#).count(), expected, "{out}");
+    }
+}

@@ -184,9 +184,49 @@ fn markers_of_caching_that_a_client_places_stay_where_they_are() {
         json!({"messages": [{"role": "system", "content": part}, {"role": "user", "content": part}]}),
     );
     assert_eq!((&said["system"], &said["messages"][0]["content"]), (&part, &part));
-    let automatic = Terms { caching: Caching::Automatic, ..terms("anthropic", "claude-opus-4-6") };
-    let (said, _) = written(Dialect::Chat, Dialect::Messages, &body(json!({})), &automatic);
-    assert_eq!(said["cache_control"], json!({"type": "ephemeral"}));
+    let automatic = Terms { caching: Caching::Automatic, ..terms("anthropic", "claude-sonnet-4-5") };
+    let long = json!([{"type": "text", "text": "x".repeat(2_000), "cache_control": mark}]);
+    let marked = body(json!({"messages": [{"role": "system", "content": long}, {"role": "user", "content": "a"}]}));
+    let (said, _) = written(Dialect::Chat, Dialect::Messages, &marked, &automatic);
+    assert_eq!((&said["system"], &said["cache_control"]), (&long, &Value::Null));
+}
+
+/// A chat with tools, long instructions if `has_system`, and so many turns, for a row that marks.
+fn marking(vendor: &str, caching: Caching, has_system: bool, turns: usize) -> String {
+    let system = json!({"role": "system", "content": "x".repeat(1_100)});
+    let turn = |number: usize| json!({"role": if number.is_multiple_of(2) { "user" } else { "assistant" }, "content": format!("t{number}")});
+    let messages: Vec<Value> = has_system.then_some(system).into_iter().chain((0..turns).map(turn)).collect();
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name, "description": "y".repeat(600)}});
+    let body = json!({"model": "m", "messages": messages, "tools": [tool("f"), tool("g")]});
+    let terms = Terms { caching, ..terms(vendor, "claude-sonnet-4-5") };
+    request(Dialect::Chat, Dialect::Messages, body.to_string().as_bytes(), &terms).unwrap().body
+}
+
+#[test]
+fn a_row_that_says_so_marks_instructions_and_end_for_clients_that_mark_nothing() {
+    let said = |vendor, caching, has_system, turns| -> Value {
+        serde_json::from_str(&marking(vendor, caching, has_system, turns)).unwrap()
+    };
+    let (five, hour) = (json!({"type": "ephemeral"}), json!({"type": "ephemeral", "ttl": "1h"}));
+    let all = said("anthropic", Caching::Hour, true, 3);
+    assert_eq!((&all["system"][0]["cache_control"], &all["cache_control"]), (&hour, &five));
+    assert_eq!(all.to_string().matches("cache_control").count(), 2);
+    let tools = said("anthropic", Caching::Automatic, false, 3);
+    assert_eq!((&tools["tools"][1]["cache_control"], &tools["tools"][0]["cache_control"]), (&five, &Value::Null));
+    let cloud = said("bedrock", Caching::Automatic, true, 3);
+    let last = &cloud["messages"].as_array().unwrap().last().unwrap()["content"][0];
+    assert_eq!((&last["cache_control"], &cloud["cache_control"]), (&five, &Value::Null));
+    assert_eq!(cloud.to_string().matches("cache_control").count(), 2);
+    assert!(!marking("anthropic", Caching::AsMarked, true, 3).contains("cache_control"));
+}
+
+#[test]
+fn markers_leave_what_was_said_before_as_it_was() {
+    let stem = |turns| {
+        let body = marking("anthropic", Caching::Automatic, true, turns);
+        body.strip_suffix(r#"]}],"cache_control":{"type":"ephemeral"}}"#).unwrap().to_owned()
+    };
+    assert!(stem(3).starts_with(&stem(1)) && stem(5).starts_with(&stem(3)));
 }
 
 #[test]

@@ -81,15 +81,16 @@ fn a_model_that_does_not_reason_is_told_how_to_choose() {
     let (said, dropped) = gpt("gpt-4.1", json!({"temperature": 0.2, "top_p": 0.9, "top_k": 5, "max_tokens": 4}));
     assert_eq!((&said["temperature"], &said["top_p"], said.get("include")), (&json!(0.2), &json!(0.9), None));
     assert_eq!((&said["max_output_tokens"], dropped), (&json!(16), vec!["top_k".to_owned()]));
-    let (said, dropped) = gpt("gpt-5.6", json!({"temperature": 0.2, "stop_sequences": ["x"]}));
-    assert_eq!((said.get("temperature"), dropped), (None, vec!["stop_sequences".to_owned(), "temperature".to_owned()]));
+    let (said, dropped) = gpt("gpt-5.6", json!({"temperature": 0.2}));
+    assert_eq!((said.get("temperature"), dropped), (None, vec!["temperature".to_owned()]));
 }
 
 #[test]
-fn texts_that_end_an_answer_are_refused_where_they_would_have_been_obeyed() {
+fn texts_that_end_an_answer_are_refused_where_nobody_would_end_it_there() {
     let body = json!({"model": "m", "max_tokens": 9, "messages": [], "stop_sequences": ["x"]});
-    let terms = terms("openai", "gpt-4.1");
-    assert_eq!(refused(Dialect::Messages, Dialect::Responses, &body, &terms), "stop_sequences");
+    for (to, model) in [(Dialect::Responses, "gpt-4.1"), (Dialect::Responses, "gpt-5.6"), (Dialect::Chat, "o3")] {
+        assert_eq!(refused(Dialect::Messages, to, &body, &terms("openai", model)), "stop_sequences", "{model}");
+    }
 }
 
 #[test]
@@ -123,4 +124,63 @@ fn a_chat_is_said_in_responses() {
         {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": ""}]},
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "later"}]}]);
     assert_eq!(said["input"], expected);
+}
+
+#[test]
+fn a_key_to_the_cache_of_prompts_is_carried_where_the_vendor_has_one() {
+    let more = json!({"prompt_cache_key": "k\u{e9}", "prompt_cache_retention": "24h"});
+    let chat = json!({"model": "m", "messages": [], "prompt_cache_key": more["prompt_cache_key"],
+        "prompt_cache_retention": "24h"});
+    let responses = json!({"model": "m", "input": [], "prompt_cache_key": more["prompt_cache_key"],
+        "prompt_cache_retention": "24h"});
+    for (from, to, body, vendor, carried, left) in [
+        (
+            Dialect::Chat,
+            Dialect::Responses,
+            &chat,
+            "openai",
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+            &[][..],
+        ),
+        (
+            Dialect::Responses,
+            Dialect::Chat,
+            &responses,
+            "openai",
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+            &[][..],
+        ),
+        (
+            Dialect::Responses,
+            Dialect::Chat,
+            &responses,
+            "azure",
+            &["prompt_cache_key"][..],
+            &["prompt_cache_retention"][..],
+        ),
+        (
+            Dialect::Responses,
+            Dialect::Chat,
+            &responses,
+            "groq",
+            &[][..],
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+        ),
+        (
+            Dialect::Chat,
+            Dialect::Messages,
+            &chat,
+            "anthropic",
+            &[][..],
+            &["prompt_cache_key", "prompt_cache_retention"][..],
+        ),
+    ] {
+        let (said, dropped) = written(from, to, body, &terms(vendor, "gpt-4.1"));
+        let found: Vec<&str> = carried.iter().filter(|name| said[**name] == more[**name]).copied().collect();
+        assert_eq!(
+            (found, dropped),
+            (carried.to_vec(), left.iter().map(|name| (*name).to_owned()).collect()),
+            "{vendor}"
+        );
+    }
 }

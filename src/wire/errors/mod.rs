@@ -6,6 +6,7 @@ mod messages;
 mod responses;
 mod retold;
 
+pub use responses::failed_code;
 pub use retold::Retold;
 
 use std::borrow::Cow;

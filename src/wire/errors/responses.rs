@@ -22,6 +22,16 @@ pub(super) fn event(error: &ApiError, sequence: u64) -> String {
     format!("event: error\ndata: {event}\n\n")
 }
 
+/// The code of a response that failed, for something that is told by this one elsewhere. Its codes are a closed list, on
+/// which hardly more stands than that the server is at fault. Two that are not on it are OpenAI's own all the same, and
+/// agents act by them. <https://platform.openai.com/docs/api-reference/responses/object#responses/object-error>
+pub fn failed_code(code: &str) -> &str {
+    match code {
+        "rate_limit_exceeded" | "invalid_prompt" | "context_length_exceeded" | "insufficient_quota" => code,
+        _ => "server_error",
+    }
+}
+
 pub(super) fn said(written: Written) -> Said {
     let failed = written.response.and_then(|response| response.error);
     match written.error.or(failed) {
