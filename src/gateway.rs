@@ -10,6 +10,8 @@
 
 pub mod conversations;
 mod counting;
+mod equals;
+mod hedging;
 pub mod hold;
 mod late;
 pub mod live;
@@ -48,11 +50,13 @@ use crate::plan::{ModelRef, Note, Plan, Reason, Why};
 use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
+use crate::providers::load::{Kind, Loads};
 use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
 use crate::reply::facts::Facts;
 use crate::translate::Dropped;
 use crate::wire::errors::{ApiError, Code};
 
+use hedging::{Entrant, Hedges, Lap};
 use hold::Purse;
 use live::Live;
 use refusals::{failed_reply, keep_at, status_of, unspoken};
@@ -67,6 +71,8 @@ pub struct Gateway {
     accounts: Arc<Accounts>,
     providers: Providers,
     health: Health,
+    loads: Loads,
+    hedges: Hedges,
     routing: Arc<Routing>,
 }
 
@@ -122,6 +128,11 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// As what its answer was waited for.
+    fn kind(&self) -> Kind {
+        if matches!(self, Self::Stream { .. }) { Kind::Stream } else { Kind::Whole }
+    }
+
     /// The model whose answer goes to the client.
     fn answered_by(&self) -> Option<&ModelRef> {
         match self {
@@ -136,7 +147,8 @@ impl Gateway {
     /// Assembles the hallway.
     pub fn new(config: Arc<Config>, accounts: Arc<Accounts>, providers: Providers, policies: Set) -> Self {
         let routing = Arc::new(Routing::new(Arc::clone(&config), policies));
-        Self { config, accounts, providers, health: Health::default(), routing }
+        let (health, loads, hedges) = (Health::default(), Loads::default(), Hedges::default());
+        Self { config, accounts, providers, health, loads, hedges, routing }
     }
 
     /// The configuration it runs on.
@@ -181,7 +193,7 @@ impl Gateway {
         let purse = self.purse(&facts, key);
         let running = match self.admit(&purse, &facts) {
             Ok(running) => running,
-            Err(error) => return self.turn_away(&facts, error),
+            Err(error) => return self.paced(&purse, &facts, self.turn_away(&facts, error)),
         };
         let downgrade = self.is_to_downgrade(&purse, &facts);
         let (mut plan, remembered) = match self.decide(&call, key, &book, downgrade).await {
@@ -192,7 +204,8 @@ impl Gateway {
         if let Err(error) = self.keep_able(&call, &mut plan) {
             return self.turn_away(&facts, error);
         }
-        plan.state = State::of(remembered.held(), self.resting(&plan));
+        let less_busy = self.weigh(&facts, &mut plan, remembered.held());
+        plan.state = State::of(remembered.held(), self.resting(&plan), less_busy);
         let plan = Arc::new(plan);
         // It is handed on from step to step: better its address than all of it.
         let mut meter = Box::new(Meter::open(&self.accounts, book, &facts, &plan));
@@ -204,7 +217,7 @@ impl Gateway {
             self.routing.answered(remembered, model, Clock::now());
         }
         let awaits_disk = matches!(outcome, Outcome::Whole { .. } | Outcome::Failed { .. });
-        let reply = settle_and_reply(outcome);
+        let reply = self.paced(&purse, &facts, settle_and_reply(outcome));
         if let Some(secured) = self.accounts.secured().filter(|_| awaits_disk) {
             // The money is spent: the client gets its answer, and a failure is in the log and the metrics.
             drop(secured.await);
@@ -279,6 +292,9 @@ impl Gateway {
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
+            if meter.attempts() > 0 && Timing::new(row, &meter).is_over() {
+                break;
+            }
             let worded = match translating::dialect_for(&call, row, target) {
                 None => row.word(&call, target),
                 Some(dialect) => {
@@ -307,37 +323,54 @@ impl Gateway {
                 Err(error) => return Outcome::Denied { error, meter },
             };
             let mut outbound = row.finish(worded, &call, funds.output_limit);
-            outbound.access = way(&call.facts, (row, target), &attempts);
+            outbound.access = way(&call.facts, (row, target), attempts.tried());
             meter.fund(funds);
-            let (attempt, sent) = match meter.begin(row, target, &outbound) {
+            let begun = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
                 Err(_) => return Outcome::NotHeld { meter },
             };
             if meter.held().await.is_err() {
                 return Outcome::NotHeld { meter };
             }
-            let timing = Timing::new(row, &meter);
-            let answer = row
-                .call(&mut outbound, attempt, timing.head(meter.call().view.stream), sent, call.held.another())
-                .await;
-            let read = match answer {
-                Ok(answer) => self.read(answer, meter, &outbound, row, timing).await,
-                Err(failure) => Err(Box::new((meter, failure))),
+            let hedge = row.dispatch().hedge;
+            let load = self.load(target, hedge.is_some());
+            if let Some(load) = &load {
+                meter.accompany(load.begins());
+            }
+            let lap = Lap { row, target, access: outbound.access, timing: Timing::new(row, &meter), load };
+            let hedge = hedge.and_then(|hedge| self.hedge_after(hedge, &call, (&lap, &attempts), &meter));
+            let (lap, read) = match hedge {
+                Some(delay) => {
+                    let first = Entrant { lap, outbound, begun };
+                    Box::pin(self.race((&call, purse), meter, (first, delay), &mut attempts)).await
+                }
+                None => {
+                    let ((attempt, sent), head) = (begun, lap.timing.head(meter.call().view.stream));
+                    let read = match row.call(&mut outbound, attempt, head, sent, call.held.another()).await {
+                        Ok(answer) => self.read(answer, meter, &outbound, row, lap.timing).await,
+                        Err(failure) => Err(Box::new((meter, failure))),
+                    };
+                    (lap, read)
+                }
             };
+            let (row, timing) = (lap.row, lap.timing);
             match read {
                 Ok(outcome) => {
-                    self.health.succeeded(target);
-                    row.accesses().succeeded(outbound.access, &target.model);
+                    if let Some(load) = &lap.load {
+                        timing.answered(load, outcome.kind());
+                    }
+                    self.health.succeeded(lap.target);
+                    row.accesses().succeeded(lap.access, &lap.target.model);
                     return outcome;
                 }
                 Err(failed) => (meter, failure) = *failed,
             }
             meter.failed(&failure);
-            let ill = failure.is_ill_health() && !timing.was_ended_by_caller(&failure);
-            if ill && self.health.failed(target, row.dispatch().circuit, Clock::now()) {
-                self.accounts.log.event("circuit_opened", &serde_json::json!({ "target": target.to_string() }));
+            self.blame(&lap, &failure);
+            if lap.target != target {
+                said = None;
             }
-            let another_way = self.goes_another_way((row, target), outbound.access, &failure, &mut attempts);
+            let another_way = self.goes_another_way(&lap, &failure, &mut attempts);
             if another_way && Instant::now() < timing.deadline {
                 continue;
             }
@@ -450,7 +483,8 @@ fn settle_and_reply(outcome: Outcome) -> Reply {
             let decision = decision(&meter, Some(cost));
             Reply { status, headers, decision, body: ReplyBody::Whole(json) }
         }
-        Outcome::Stream { status, headers, relay } => {
+        Outcome::Stream { status, headers, mut relay } => {
+            relay.begin();
             let decision = decision(relay.meter(), None);
             Reply { status, headers, decision, body: ReplyBody::Stream(relay) }
         }

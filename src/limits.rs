@@ -112,6 +112,12 @@ pub const LIMITED_KEY_REST: Duration = Duration::from_secs(1);
 pub const LIMITED_KEY_REST_MAX: Duration = Duration::from_secs(10 * 60);
 /// Most models for which it is remembered of one key that it rests.
 pub const RESTING_MODELS_MAX: usize = 256;
+/// Most targets of which it is remembered how busy they are, and how long their answers took.
+pub const LOADED_TARGETS_MAX: usize = 4096;
+/// Second attempts that requests without one leave to later ones, at most.
+pub const HEDGES_SAVED_MAX: u64 = 10;
+/// So many answers of a target, and it is known how long most of them take.
+pub const HEDGE_SAMPLES_MIN: u32 = 20;
 /// Largest reply with embeddings, in bytes: 2,048 vectors of 3,072 numbers, spelt as text.
 pub const EMBEDDINGS_BYTES_MAX: usize = 160 << 20;
 /// A whole reply is read on the threads that serve up to this size, in bytes: that takes about a millisecond.

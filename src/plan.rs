@@ -40,6 +40,8 @@ pub struct Tiers {
     pub reasoning: Vec<ModelRef>,
     /// Cheapest.
     pub lightweight: Vec<ModelRef>,
+    /// Of each tier, those of its models that are as good as one another, each group with two or more.
+    pub equal: [Vec<Vec<ModelRef>>; Tier::ALL.len()],
 }
 
 impl Tiers {
@@ -50,6 +52,16 @@ impl Tiers {
             Tier::Reasoning => &self.reasoning,
             Tier::Lightweight => &self.lightweight,
         }
+    }
+
+    /// The groups of models of one tier that are as good as one another.
+    pub fn equals(&self, tier: Tier) -> &[Vec<ModelRef>] {
+        &self.equal[tier as usize]
+    }
+
+    /// Whether a tier has both models in one place.
+    pub fn are_equal(&self, tier: Tier, one: &ModelRef, other: &ModelRef) -> bool {
+        self.equals(tier).iter().any(|group| group.contains(one) && group.contains(other))
     }
 
     /// The tier that a model belongs to: the first, dearest first, that lists it.
@@ -133,8 +145,10 @@ pub enum Note {
     NotGranted(Tier),
     /// The team may use no provider of this tier: the next dearer one answers.
     NoProvider(Tier),
-    /// It is work of this tier, and the budget is nearly spent: the next cheaper one answers.
+    /// It is work of this tier, and the budget is nearly spent: a cheaper one answers.
     BudgetNear(Tier),
+    /// The budget is nearly spent, and no cheaper tier that may do the work can answer.
+    NothingCheaper,
     /// This tier would do, and leaving the model whose cache is warm would cost more than it saves.
     StaysWarm(Tier),
     /// This tier would do, and conversations that begin there mostly go on to where this one begins.
@@ -147,6 +161,10 @@ pub enum Note {
     NotBound(u32),
     /// This target was passed over: its protocol has no words for a field of the request.
     CannotCarry(Box<str>, Box<str>),
+    /// This target was slow, another one was asked as well, and that answered first.
+    Hedged(Box<str>),
+    /// The target was slow, this one was asked as well, and the first answered after all.
+    HedgedInVain(Box<str>),
 }
 
 impl fmt::Display for Note {
@@ -162,6 +180,7 @@ impl fmt::Display for Note {
             Self::NotGranted(tier) => write!(f, "{tier} is not granted"),
             Self::NoProvider(tier) => write!(f, "the team may use no provider of {tier}"),
             Self::BudgetNear(tier) => write!(f, "the budget is nearly spent, so that {tier} is not used"),
+            Self::NothingCheaper => f.write_str("the budget is nearly spent, and no cheaper tier can answer"),
             Self::StaysWarm(tier) => write!(f, "{tier} would do, but a cold prefix costs more than it saves"),
             Self::BeginsAbove(tier) => {
                 write!(f, "{tier} would do, but most that begins there moves up, and would pay for its prefix twice")
@@ -169,6 +188,8 @@ impl fmt::Display for Note {
             Self::KeepsModel => f.write_str("stays on the model that answered last, which costs no more here"),
             Self::LeavesModel => f.write_str("back to the first model of the tier, which costs less here"),
             Self::CannotCarry(target, field) => write!(f, "`{target}` cannot carry `{field}`"),
+            Self::Hedged(slow) => write!(f, "`{slow}` was slow, and another that was asked as well answered first"),
+            Self::HedgedInVain(other) => write!(f, "slow, so that `{other}` was asked as well, which was slower"),
             Self::NotBound(rule) => write!(f, "protected rule {rule} does not bind exact names"),
         }
     }

@@ -53,7 +53,7 @@ pub fn request(input: &[u8]) {
     let Some((choice, body)) = chosen(input) else { return };
     let (from, to) = PAIRS[choice % 6];
     let place = choice / 6 % 4;
-    let caching = CACHING[choice / 24 % 3];
+    let caching = CACHING[choice / 24 % CACHING.len()];
     let terms =
         Terms { vendor: VENDORS[place], model: MODELS[place], output_limit: 4_096, caching, usage: UsageChunk::Asked };
     let said = translate::request(from, to, body, &terms);

@@ -60,7 +60,46 @@ pub struct Reached {
     pub retry_after: u64,
 }
 
+/// How much of what a minute allows is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// What it allows.
+    pub allowed: u64,
+    /// What of that is left now.
+    pub remaining: u64,
+    /// Seconds until all of it is there again.
+    pub whole_in: u64,
+}
+
+/// What is left of all limits a minute together: of each kind that one of which the least is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Allowance {
+    /// Requests; `None`: nothing limits them.
+    pub requests: Option<Left>,
+    /// Tokens.
+    pub tokens: Option<Left>,
+}
+
 impl Paces {
+    /// What is left of these limits.
+    pub fn left(&mut self, limited: &[Limited], now: i64) -> Allowance {
+        let mut all = Allowance::default();
+        for (payer, limits) in limited {
+            let pace = self.paces.entry(payer.clone()).or_default();
+            pace.set_back(now);
+            let (requests, tokens) = pace.within(now);
+            let left = |allowed: Option<u64>, used: u64, of: fn(&Second) -> u64| {
+                let allowed = allowed?;
+                Some(Left { allowed, remaining: allowed.saturating_sub(used), whole_in: pace.whole_in(now, of) })
+            };
+            let least =
+                |one: Option<Left>, other: Option<Left>| one.into_iter().chain(other).min_by_key(|left| left.remaining);
+            all.requests = least(all.requests, left(limits.requests_per_minute, requests, |second| second.requests));
+            all.tokens = least(all.tokens, left(limits.tokens_per_minute, tokens, |second| second.tokens));
+        }
+        all
+    }
+
     /// Those that a request is to begin and to end under, where that is not under its own: there are as many payers as can be
     /// told apart, and new projects and users of a team go at one pace.
     pub fn told_apart(&mut self, limited: &[Limited], now: i64) -> Option<Arc<[Limited]>> {
@@ -189,6 +228,12 @@ impl Pace {
         1
     }
 
+    /// Seconds until all of what counts is forgotten.
+    fn whole_in(&self, now: i64, of: fn(&Second) -> u64) -> u64 {
+        let last = self.seconds.iter().rev().find(|second| of(second) > 0);
+        last.map_or(0, |second| u64::try_from(second.at + FORGOTTEN_AFTER - now).unwrap_or_default())
+    }
+
     fn is_idle(&self, now: i64) -> bool {
         self.in_flight == 0 && self.within(now) == (0, 0)
     }
@@ -269,6 +314,25 @@ mod tests {
         paces.end(&limited, 30, 62);
         assert!(paces.begin(&limited, 20, 62, false).is_err());
         paces.begin(&limited, 10, 62, false).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_told_of_the_limit_that_is_nearest() {
+        let of_team = Limits { requests_per_minute: Some(5), tokens_per_minute: Some(100), ..Limits::default() };
+        let of_key = Limits { requests_per_minute: Some(3), ..Limits::default() };
+        let both = [(Payer::Team("t".into()), of_team), (Payer::Key("k".into()), of_key)];
+        let left = |allowed, remaining, whole_in| Some(Left { allowed, remaining, whole_in });
+        let mut paces = Paces::default();
+        assert_eq!(paces.left(&both, 0), Allowance { requests: left(3, 3, 0), tokens: left(100, 100, 0) });
+        paces.begin(&both[..1], 30, 0, false).unwrap();
+        paces.begin(&both[..1], 0, 20, false).unwrap();
+        paces.begin(&both[..1], 0, 21, false).unwrap();
+        assert_eq!(paces.left(&both, 30), Allowance { requests: left(5, 2, 52), tokens: left(100, 70, 31) });
+        paces.begin(&both, 500, 40, false).expect_err("it is too much");
+        paces.begin(&both, 0, 40, false).unwrap();
+        paces.begin(&both, 0, 41, false).unwrap();
+        assert_eq!(paces.left(&both, 62).requests, left(5, 1, 40));
+        assert_eq!(paces.left(&[], 62), Allowance::default());
     }
 
     #[test]

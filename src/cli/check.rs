@@ -277,6 +277,10 @@ fn describe(config: &Config, book: &Book, keys: &KeyRing) {
     for tier in Tier::ALL {
         let models: Vec<String> = config.tiers.models(tier).iter().map(ToString::to_string).collect();
         say!("  {tier}: {}", if models.is_empty() { "no models".to_owned() } else { models.join(", ") });
+        for group in config.tiers.equals(tier) {
+            let names: Vec<String> = group.iter().map(ToString::to_string).collect();
+            say!("    equal: {}", names.join(", "));
+        }
     }
     describe_terms(config, keys);
     let (keys, teams) = (counted(keys.keys().len(), "key"), counted(config.teams.len(), "team"));

@@ -226,6 +226,26 @@ pub struct Dispatch {
     pub retry_after_timeout: bool,
     /// When a target is rested; `None`: never.
     pub circuit: Option<Circuit>,
+    /// When a slow call to it is hedged; `None`: never.
+    pub hedge: Option<Hedge>,
+}
+
+/// When a second attempt, at the next target, begins beside one that is slow to answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hedge {
+    /// How long the first is waited for alone.
+    pub after: HedgeAfter,
+    /// At most such a share of requests has a second attempt, in millionths.
+    pub at_most_ppm: u32,
+}
+
+/// How long an attempt is waited for before another begins beside it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HedgeAfter {
+    /// So long.
+    Delay(Duration),
+    /// As long as so many hundredths of its target's answers took.
+    Percentile(u8),
 }
 
 /// When a failing target is rested.

@@ -129,9 +129,32 @@ pub(super) struct Aws {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tiers {
-    pub frontier: Field<Texts>,
-    pub reasoning: Field<Texts>,
-    pub lightweight: Field<Texts>,
+    pub frontier: Field<Ranking>,
+    pub reasoning: Field<Ranking>,
+    pub lightweight: Field<Ranking>,
+}
+
+/// The models of a tier, each with its place.
+pub(super) type Ranking = Vec<Spanned<Rank>>;
+
+/// One place in a tier: a model, or several that share it; anything else is told apart so that it is reported with its place.
+#[derive(Debug)]
+pub(super) enum Rank {
+    One(String),
+    Equal(Texts),
+    Empty,
+    Other,
+}
+
+impl Rank {
+    /// The models that stand there.
+    pub(super) fn models(self) -> Vec<String> {
+        match self {
+            Self::One(model) => vec![model],
+            Self::Equal(models) => models.into_iter().map(|model| model.value).collect(),
+            Self::Empty | Self::Other => Vec::new(),
+        }
+    }
 }
 
 /// `dispatch:`, at the top and in a provider row.
@@ -146,6 +169,7 @@ pub(super) struct Dispatch {
     pub total_timeout: Field<String>,
     pub retry_after_timeout: Field<String>,
     pub circuit: Field<Circuit>,
+    pub hedge: Field<Hedge>,
 }
 
 /// `circuit:`, a switch or a row; anything else is told apart so that it is reported with its place.
@@ -154,6 +178,22 @@ pub(super) enum Circuit {
     Switch(String),
     Row(CircuitRow),
     Other,
+}
+
+/// `hedge:`, a switch or a row; anything else is told apart so that it is reported with its place.
+#[derive(Debug)]
+pub(super) enum Hedge {
+    Switch(String),
+    Row(HedgeRow),
+    Other,
+}
+
+/// `hedge:` as a row.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct HedgeRow {
+    pub after: Field<String>,
+    pub at_most: Field<String>,
 }
 
 /// `circuit:` as a row.
@@ -371,45 +411,128 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
 
 impl<'de> Deserialize<'de> for Circuit {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(SwitchOrRow)
+        Ok(match source.deserialize_any(SwitchOrRow::<CircuitRow>::new("`{ failures: 5, cool_down: 30s }`"))? {
+            Written::Switch(word) => Self::Switch(word),
+            Written::Row(row) => Self::Row(row),
+            Written::Other => Self::Other,
+        })
     }
 }
 
-struct SwitchOrRow;
+impl<'de> Deserialize<'de> for Hedge {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        Ok(match source.deserialize_any(SwitchOrRow::<HedgeRow>::new("`{ after: p95, at_most: 5% }`"))? {
+            Written::Switch(word) => Self::Switch(word),
+            Written::Row(row) => Self::Row(row),
+            Written::Other => Self::Other,
+        })
+    }
+}
 
-impl<'de> Visitor<'de> for SwitchOrRow {
-    type Value = Circuit;
+/// What stands where a switch or a row may.
+enum Written<R> {
+    Switch(String),
+    Row(R),
+    Other,
+}
+
+struct SwitchOrRow<R> {
+    such_as: &'static str,
+    row: PhantomData<R>,
+}
+
+impl<R> SwitchOrRow<R> {
+    fn new(such_as: &'static str) -> Self {
+        Self { such_as, row: PhantomData }
+    }
+}
+
+impl<'de, R: Deserialize<'de>> Visitor<'de> for SwitchOrRow<R> {
+    type Value = Written<R>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`off`, or a row such as `{ failures: 5, cool_down: 30s }`")
+        write!(f, "`off`, or a row such as {}", self.such_as)
     }
 
-    fn visit_bool<E>(self, on: bool) -> Result<Circuit, E> {
-        Ok(Circuit::Switch(if on { "on" } else { "off" }.to_owned()))
+    fn visit_bool<E>(self, on: bool) -> Result<Written<R>, E> {
+        Ok(Written::Switch(if on { "on" } else { "off" }.to_owned()))
     }
 
-    fn visit_str<E>(self, word: &str) -> Result<Circuit, E> {
-        Ok(Circuit::Switch(word.to_owned()))
+    fn visit_str<E>(self, word: &str) -> Result<Written<R>, E> {
+        Ok(Written::Switch(word.to_owned()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Circuit, E> {
-        Ok(Circuit::Other)
+    fn visit_u64<E>(self, _: u64) -> Result<Written<R>, E> {
+        Ok(Written::Other)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Circuit, E> {
-        Ok(Circuit::Other)
+    fn visit_i64<E>(self, _: i64) -> Result<Written<R>, E> {
+        Ok(Written::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Circuit, E> {
-        Ok(Circuit::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<Written<R>, E> {
+        Ok(Written::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Circuit, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Written<R>, A::Error> {
         while let Some(IgnoredAny) = list.next_element()? {}
-        Ok(Circuit::Other)
+        Ok(Written::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Circuit, A::Error> {
-        CircuitRow::deserialize(MapAccessDeserializer::new(map)).map(Circuit::Row)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written<R>, A::Error> {
+        R::deserialize(MapAccessDeserializer::new(map)).map(Written::Row)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rank {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(OneOrEqual)
+    }
+}
+
+struct OneOrEqual;
+
+impl<'de> Visitor<'de> for OneOrEqual {
+    type Value = Rank;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a model, or a list of models that are as good as one another")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Rank, E> {
+        Ok(Rank::Other)
+    }
+
+    fn visit_str<E>(self, model: &str) -> Result<Rank, E> {
+        Ok(Rank::One(model.to_owned()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Rank, E> {
+        Ok(Rank::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Rank, E> {
+        Ok(Rank::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Rank, E> {
+        Ok(Rank::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Rank, E> {
+        Ok(Rank::Empty)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rank, A::Error> {
+        let mut models = Vec::new();
+        while let Some(model) = list.next_element()? {
+            models.push(model);
+        }
+        Ok(Rank::Equal(models))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rank, A::Error> {
+        while let Some((IgnoredAny, IgnoredAny)) = map.next_entry()? {}
+        Ok(Rank::Other)
     }
 }

@@ -18,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::ids::AttemptId;
 use crate::limits::HELD_BODY_BYTES_MAX;
 use crate::meter::Meter;
+use crate::meter::holds::Running;
 use crate::money::CostInterval;
 use crate::plan::ModelRef;
 use crate::prompt::edits::EditName;
@@ -34,11 +35,17 @@ impl Gateway {
     /// Has the tokens of a call counted where it would go. Each target is asked once: whoever counts can do without.
     pub async fn count(&self, call: Call, key: Option<&Key>) -> Reply {
         let facts = Arc::clone(&call.facts);
-        let book = self.accounts.book.load_full();
-        let running = match self.admit(&self.purse(&facts, key), &facts) {
-            Ok(running) => running,
-            Err(error) => return self.turn_away(&facts, error),
+        let purse = self.purse(&facts, key);
+        let reply = match self.admit(&purse, &facts) {
+            Ok(running) => self.count_admitted(call, key, running).await,
+            Err(error) => self.turn_away(&facts, error),
         };
+        self.paced(&purse, &facts, reply)
+    }
+
+    async fn count_admitted(&self, call: Call, key: Option<&Key>, running: Option<Running>) -> Reply {
+        let facts = Arc::clone(&call.facts);
+        let book = self.accounts.book.load_full();
         let mut plan = match self.decide(&call, key, &book, false).await {
             Ok(decided) => decided.into_parts().0,
             Err(error) => return self.turn_away(&facts, error),
@@ -74,7 +81,7 @@ impl Gateway {
             }
             ordinal += 1;
             let mut outbound = row.prepare(&call, target, None);
-            outbound.access = way(&facts, (row, target), &attempts);
+            outbound.access = way(&facts, (row, target), attempts.tried());
             let edits = outbound.edits.clone();
             let timing = Timing::new(row, &meter);
             match asked(row, outbound, (&call, AttemptId { request: facts.id, ordinal }), timing).await {

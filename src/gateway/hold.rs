@@ -9,9 +9,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::Gateway;
+use super::{Gateway, Reply, ratelimits};
 use crate::budget::pace::{Limited, Reached};
 use crate::budget::{Ask, Charge, Every, Payer, Short, Terms, WhenNear};
 use crate::call::{Attribution, Call, CallFacts, OnShort};
@@ -137,6 +138,16 @@ impl Gateway {
         })
     }
 
+    /// Tells a client whose requests or tokens a minute are limited how much of that is left. What the provider says of its
+    /// own limits is then not for it: those are shared by all.
+    pub(super) fn paced(&self, purse: &Purse, call: &CallFacts, mut reply: Reply) -> Reply {
+        if !purse.limited.is_empty() && !purse.watched {
+            let left = self.accounts.holds.left(&purse.limited);
+            ratelimits::tell(&mut reply.headers, &left, call.surface.errors(), Timestamp::now());
+        }
+        reply
+    }
+
     /// Whether work whose tier is ours to choose goes to a cheaper one, since a budget that says so is nearly spent.
     pub(super) fn is_to_downgrade(&self, purse: &Purse, call: &CallFacts) -> bool {
         let says_so = |charge: &&Charge| charge.budget.when_near == WhenNear::Downgrade;
@@ -152,18 +163,32 @@ impl Gateway {
         meter: &Meter,
         purse: &Purse,
     ) -> Result<Funds, ApiError> {
-        let price = meter.price(row, target);
-        let view = worded.view(call);
-        let given = worded.given_limit();
-        let own_limit = given.or_else(|| limit_of(view, price.as_deref()));
-        let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
-        let mut funds = Funds::unlimited((view, worded.bytes()), row, price, cut.or(given));
-        funds.output_limit = cut;
+        let (funds, own_limit) = without_hold(call, (row, target, worded), meter, purse);
         if purse.charges.is_empty() {
             return Ok(funds);
         }
         // Apart, so that whoever has no budget does not carry all of its steps around.
         Box::pin(self.hold_money((call, worded), (row, target), funds, own_limit, purse)).await
+    }
+
+    /// *hold* for an attempt beside one that runs: what is there at once, and nobody is refused for it. `None`: that is not
+    /// enough, or nothing bounds what it may cost.
+    pub(super) fn hold_beside(
+        &self,
+        call: &Call,
+        (row, target, worded): (&Row, &ModelRef, &Worded),
+        meter: &Meter,
+        purse: &Purse,
+    ) -> Option<Funds> {
+        let (mut funds, _) = without_hold(call, (row, target, worded), meter, purse);
+        if !purse.charges.is_empty() {
+            let is_free_to = purse.watched || (purse.unbounded && funds.price.is_some());
+            let want = funds.bounds.cost.or(is_free_to.then_some(NanoUsd::ZERO))?;
+            let (charges, at_ms) = (Arc::clone(&purse.charges), call.facts.at_ms);
+            let ask = Ask { charges, at_ms, want, least: want, watched: false };
+            funds.hold = Some(self.accounts.holds.at_once(&ask)?);
+        }
+        Some(funds)
     }
 
     /// The part of it that is about money: `own_limit` is what client or model allow an answer.
@@ -301,7 +326,7 @@ impl Gateway {
             Every::Rolling(_) => format!("in {}", budget.every),
             every => format!("this {every}"),
         };
-        let unspent = short.unspent.max(NanoUsd::ZERO);
+        let unspent = short.unspent;
         let held = if short.is_passing() {
             format!(", {} of it held for requests in flight", short.held)
         } else {
@@ -393,6 +418,23 @@ impl Gateway {
             }
         });
     }
+}
+
+/// What an attempt is let go with before money is held for it, and the limit of an answer that client or model set.
+fn without_hold(
+    call: &Call,
+    (row, target, worded): (&Row, &ModelRef, &Worded),
+    meter: &Meter,
+    purse: &Purse,
+) -> (Funds, Option<u64>) {
+    let price = meter.price(row, target);
+    let view = worded.view(call);
+    let given = worded.given_limit();
+    let own_limit = given.or_else(|| limit_of(view, price.as_deref()));
+    let cut = purse.output_tokens.filter(|cut| !purse.watched && own_limit.is_none_or(|own| own > *cut));
+    let mut funds = Funds::unlimited((view, worded.bytes()), row, price, cut.or(given));
+    funds.output_limit = cut;
+    (funds, own_limit)
 }
 
 /// The limit an answer, in tokens, that is lowered to what is left where the client names none, and the price book none or

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 
+use super::hold::Purse;
 use super::refusals::{failed_reply, status_of};
 use super::timing::Timing;
 use super::{Gateway, Reply, ReplyBody};
@@ -17,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::ids::AttemptId;
 use crate::meter::Meter;
 use crate::meter::funds::Funds;
+use crate::meter::holds::Running;
 use crate::meter::opaque::Opaque;
 use crate::plan::{ModelRef, Plan, Reason, Why};
 use crate::providers::body::Sent;
@@ -72,16 +74,21 @@ impl Gateway {
     /// Passes a call on and gives what comes back; of an answer that was read, its bytes.
     pub async fn pass(&self, call: Call, key: Option<&Key>, passage: Passage) -> Reply {
         let facts = Arc::clone(&call.facts);
-        let Passage { elsewhere, target, is_charged, is_read } = passage;
         let purse = self.purse(&facts, key);
-        let running = match self.admit(&purse, &facts) {
-            Ok(running) => running,
-            Err(error) => return self.turn_away(&facts, error),
+        let reply = match self.admit(&purse, &facts) {
+            Ok(running) => self.pass_admitted(call, passage, (&purse, running)).await,
+            Err(error) => self.turn_away(&facts, error),
         };
+        self.paced(&purse, &facts, reply)
+    }
+
+    async fn pass_admitted(&self, call: Call, passage: Passage, (purse, running): (&Purse, Option<Running>)) -> Reply {
+        let facts = Arc::clone(&call.facts);
+        let Passage { elsewhere, target, is_charged, is_read } = passage;
         let Some(row) = self.providers.row(&target.provider) else {
             return self.turn_away(&facts, ApiError::new(Code::NotFound, "the provider row that has this is gone"));
         };
-        if is_charged && let Err(error) = self.may_be_unbounded(&purse, (row, &target)) {
+        if is_charged && let Err(error) = self.may_be_unbounded(purse, (row, &target)) {
             return self.turn_away(&facts, error);
         }
         let plan = Arc::new(Plan::new(None, vec![target.clone()], Reason::of(Why::ExactModel)));

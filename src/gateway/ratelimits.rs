@@ -1,4 +1,4 @@
-//! A provider's rate limits in the headers that clients of another dialect know.
+//! Rate limits in the headers that clients know: a provider's for those of another dialect, and a key's own.
 //!
 //! Anthropic says when a limit is whole again, OpenAI how long that takes.
 //! <https://platform.claude.com/docs/en/api/rate-limits#response-headers>,
@@ -7,6 +7,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::budget::pace::{Allowance, Left};
 use crate::dialect::Dialect;
 
 /// What is limited that both count.
@@ -39,6 +40,32 @@ pub(super) fn retell(headers: &mut HeaderMap, from: Dialect, now: Timestamp) {
     let names: Vec<HeaderName> = headers.keys().filter(is_own).cloned().collect();
     names.into_iter().for_each(|name| _ = headers.remove(name));
     headers.extend(told);
+}
+
+/// Says what is left of a key's own limits, in place of what a provider says of its.
+pub(super) fn tell(headers: &mut HeaderMap, left: &Allowance, dialect: Dialect, now: Timestamp) {
+    let told = [("requests", left.requests), ("tokens", left.tokens)];
+    if told.iter().all(|(_, left)| left.is_none()) {
+        return;
+    }
+    let is_providers =
+        |name: &&HeaderName| ["x-ratelimit-", "anthropic-ratelimit-"].iter().any(|own| name.as_str().starts_with(own));
+    let names: Vec<HeaderName> = headers.keys().filter(is_providers).cloned().collect();
+    names.into_iter().for_each(|name| _ = headers.remove(name));
+    for (counted, left) in told {
+        let Some(Left { allowed, remaining, whole_in }) = left else { continue };
+        let is_anthropic = dialect == Dialect::Messages;
+        let reset = match is_anthropic {
+            true => moment_after(&format!("{whole_in}s"), now).unwrap_or_default(),
+            false => format!("{whole_in}s"),
+        };
+        for (said, value) in SAID.into_iter().zip([allowed.to_string(), remaining.to_string(), reset]) {
+            let name = if is_anthropic { of_anthropic(counted, said) } else { of_openai(counted, said) };
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+    }
 }
 
 fn of_anthropic(counted: &str, said: &str) -> String {
@@ -103,5 +130,37 @@ mod tests {
             ("anthropic-ratelimit-requests-reset", "soon"),
         ];
         check(&passed, Dialect::Messages, &[("x-ratelimit-reset-tokens", "0s")]);
+    }
+
+    #[test]
+    fn a_key_s_own_limits_stand_in_place_of_the_provider_s() {
+        let left = |allowed, remaining, whole_in| Some(Left { allowed, remaining, whole_in });
+        let told = |left: &Allowance, dialect| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-ratelimit-limit-requests", HeaderValue::from_static("10000"));
+            headers.insert("anthropic-ratelimit-input-tokens-limit", HeaderValue::from_static("10000"));
+            headers.insert("retry-after", HeaderValue::from_static("7"));
+            tell(&mut headers, left, dialect, "2026-10-21T07:28:00Z".parse().unwrap());
+            let mut told: Vec<String> =
+                headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            told.sort();
+            told.join(", ")
+        };
+        let of_requests = Allowance { requests: left(60, 58, 61), tokens: None };
+        assert_eq!(
+            told(&of_requests, Dialect::Responses),
+            "retry-after: 7, x-ratelimit-limit-requests: 60, x-ratelimit-remaining-requests: 58, x-ratelimit-reset-requests: 61s"
+        );
+        let of_tokens = Allowance { requests: None, tokens: left(1000, 0, 30) };
+        assert_eq!(
+            told(&of_tokens, Dialect::Messages),
+            "anthropic-ratelimit-tokens-limit: 1000, anthropic-ratelimit-tokens-remaining: 0, \
+             anthropic-ratelimit-tokens-reset: 2026-10-21T07:28:30Z, retry-after: 7"
+        );
+        assert_eq!(
+            told(&Allowance::default(), Dialect::Chat),
+            "anthropic-ratelimit-input-tokens-limit: 10000, retry-after: 7, x-ratelimit-limit-requests: 10000",
+            "who has no limit of its own sees the provider's"
+        );
     }
 }

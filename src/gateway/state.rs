@@ -27,6 +27,9 @@ pub struct State {
     /// Targets of the plan whose circuits are open.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resting: Vec<String>,
+    /// Of targets that are as good as one another, the one that came first since it was less busy than the one that would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub less_busy: Option<String>,
 }
 
 /// Where a conversation has been.
@@ -53,7 +56,7 @@ pub struct Rising {
 
 impl State {
     /// The state as rows keep it; `None`: there is nothing to keep.
-    pub fn of(held: &Held, resting: Vec<String>) -> Option<String> {
+    pub fn of(held: &Held, resting: Vec<String>, less_busy: Option<String>) -> Option<String> {
         let session = held.tier.map(|tier| {
             let models = Tier::ALL.into_iter().filter_map(|tier| {
                 let warm = held.of(tier)?;
@@ -63,7 +66,7 @@ impl State {
         });
         let rise = held.rise.map(|rise| Rising { from: rise.from.to_string(), to: rise.to.to_string(), ppm: rise.ppm });
         let ruled = held.ruled.map(|rule| rule + 1);
-        let state = Self { session, rise, ruled, resting };
+        let state = Self { session, rise, ruled, resting, less_busy };
         if state == Self::default() { None } else { serde_json::to_string(&state).ok() }
     }
 
@@ -103,14 +106,14 @@ mod tests {
         let state: State = serde_json::from_str(text).unwrap();
         let held = state.held().unwrap();
         assert_eq!((held.tier, held.of(Tier::Frontier).map(|warm| warm.tokens)), (Some(Tier::Frontier), Some(1_200)));
-        assert_eq!(State::of(&held, vec!["x/y".to_owned()]).as_deref(), Some(text));
-        assert_eq!(State::of(&Held::default(), Vec::new()), None);
+        assert_eq!(State::of(&held, vec!["x/y".to_owned()], None).as_deref(), Some(text));
+        assert_eq!(State::of(&Held::default(), Vec::new(), None), None);
         let text = r#"{"rise":{"from":"reasoning","to":"frontier","ppm":750000}}"#;
         let held = serde_json::from_str::<State>(text).unwrap().held().unwrap();
         assert_eq!(held.rise, Some(Rise { from: Tier::Reasoning, to: Tier::Frontier, ppm: 750_000 }));
-        assert_eq!(State::of(&held, Vec::new()).as_deref(), Some(text));
+        assert_eq!(State::of(&held, Vec::new(), None).as_deref(), Some(text));
         let held = serde_json::from_str::<State>(r#"{"ruled":2}"#).unwrap().held().unwrap();
-        assert_eq!((held.ruled, State::of(&held, Vec::new()).as_deref()), (Some(1), Some(r#"{"ruled":2}"#)));
+        assert_eq!((held.ruled, State::of(&held, Vec::new(), None).as_deref()), (Some(1), Some(r#"{"ruled":2}"#)));
     }
 
     #[test]

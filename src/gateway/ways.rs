@@ -6,42 +6,48 @@ use std::time::Instant as Clock;
 use serde_json::json;
 
 use super::Gateway;
+use super::hedging::Lap;
 use crate::call::CallFacts;
 use crate::plan::ModelRef;
 use crate::providers::dispatch::Attempts;
 use crate::providers::{Failure, Row};
 
-/// The way that a call takes into a row: a conversation keeps to one, where the provider has its prefix cached.
-pub(super) fn way(call: &CallFacts, (row, target): (&Row, &ModelRef), attempts: &Attempts<'_>) -> usize {
+/// The way that a call takes into a row: a conversation keeps to one, where the provider has its prefix cached, unless it was
+/// `tried` (a bit each).
+pub(super) fn way(call: &CallFacts, (row, target): (&Row, &ModelRef), tried: u64) -> usize {
     if !row.accesses().are_several() {
         return 0;
     }
     // Without a user's turn there is nothing to come back to, and nothing that tells such calls apart.
     let anchor = call.view.outline.chain.anchor;
     let conversation = if anchor == 0 { fastrand::u64(..) } else { anchor };
-    row.accesses().pick(conversation, &target.model, attempts.tried(), Clock::now())
+    row.accesses().pick(conversation, &target.model, tried, Clock::now())
 }
 
 impl Gateway {
-    /// Takes note of what a failure says of the way that was taken. Whether the same target is to be called again at once, by
-    /// another way: what one key may not, another may.
-    pub(super) fn goes_another_way(
-        &self,
-        (row, target): (&Row, &ModelRef),
-        access: usize,
-        failure: &Failure,
-        attempts: &mut Attempts<'_>,
-    ) -> bool {
-        let (ways, model, rules) = (row.accesses(), &target.model, row.dispatch());
-        let now = Clock::now();
-        if let Some(rest) = ways.failed(access, model, failure, rules.circuit, now) {
+    /// Takes note of what a failure says of a target's health, and of the way that was taken.
+    pub(super) fn blame(&self, lap: &Lap<'_>, failure: &Failure) {
+        let Lap { row, target, access, timing, .. } = lap;
+        let (rules, now) = (row.dispatch(), Clock::now());
+        let ill = failure.is_ill_health() && !timing.was_ended_by_caller(failure);
+        if ill && self.health.failed(target, rules.circuit, now) {
+            self.accounts.log.event("circuit_opened", &json!({ "target": target.to_string() }));
+        }
+        if let Some(rest) = row.accesses().failed(*access, &target.model, failure, rules.circuit, now) {
             let told = json!({
-                "provider": row.id().as_str(), "model": model.as_str(), "key": access + 1, "why": failure.words(),
+                "provider": row.id().as_str(), "model": target.model.as_str(), "key": access + 1, "why": failure.words(),
                 "status": failure.status(), "seconds": rest.as_secs(),
             });
             self.accounts.log.event("key_rests", &told);
         }
-        attempts.leave(access);
+    }
+
+    /// Whether the same target is to be called again at once after a failure, by another way: what one key may not, another
+    /// may.
+    pub(super) fn goes_another_way(&self, lap: &Lap<'_>, failure: &Failure, attempts: &mut Attempts<'_>) -> bool {
+        let (ways, target, rules) = (lap.row.accesses(), lap.target, lap.row.dispatch());
+        let (model, now) = (&target.model, Clock::now());
+        attempts.leave(lap.access);
         if !failure.is_of_key() {
             return false;
         }

@@ -1,7 +1,7 @@
 //! What a request is held against, once an export has said what its attempts did cost.
 //!
-//! The parts of what was saved add up to the whole, also when a cost becomes known or another one later. What attempts before
-//! the last cost is the part `retry`. Where the last one had answered at the price that it is held against, it still did. Else
+//! The parts of what was saved add up to the whole, also when a cost becomes known or another one later. What attempts besides
+//! the last cost is the part `retry`; the last is the one that answered. Where the last one had answered at the price that it is held against, it still did. Else
 //! the counterfactual is of the tokens that were priced: once an export names others, nobody knows it.
 
 use rusqlite::{Connection, params};
@@ -11,13 +11,15 @@ use crate::ledger::record::Reconciled;
 use crate::ledger::rollup::Sums;
 use crate::ledger::sql::its_attempts;
 
-/// Whether attempt `a` is its request's last one. Ids are ordered as their numbers are.
+/// Whether attempt `a` is its request's last one: the one that answered, else the one with the highest number. Ids are ordered
+/// as their numbers are.
 macro_rules! is_last {
     () => {
         concat!(
             "NOT EXISTS (SELECT 1 FROM attempts b WHERE ",
             its_attempts!("b", "a"),
-            " AND (length(b.attempt_id), b.attempt_id) > (length(a.attempt_id), a.attempt_id))"
+            " AND (b.fate = 'completed', length(b.attempt_id), b.attempt_id)
+                > (a.fate = 'completed', length(a.attempt_id), a.attempt_id))"
         )
     };
 }

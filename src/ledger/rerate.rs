@@ -124,6 +124,8 @@ struct Attempt {
     is_reported: bool,
     /// An export settled it.
     is_settled: bool,
+    /// It came to its end.
+    has_answered: bool,
 }
 
 /// A request, with the model that it is held against, its provider before it; and where that is known what it would have
@@ -179,7 +181,7 @@ impl<'a> Differences<'a> {
                 a.output_tokens, a.reasoning_tokens, a.source = 'reported',
                 a.reconciled_ms IS NOT NULL, a.audio_input_tokens, a.cached_audio_input_tokens, a.audio_output_tokens,
                 a.image_input_tokens, a.image_output_tokens, a.web_search_calls, a.web_fetch_calls,
-                a.code_interpreter_calls, a.file_search_calls
+                a.code_interpreter_calls, a.file_search_calls, a.fate = 'completed'
              FROM requests_v1 r CROSS JOIN attempts a ON ",
             its_attempts!("a", "r"),
             " WHERE r.request_id >= ?1 AND r.request_id < ?2 AND r.at_ms >= ?3 AND r.at_ms < ?4
@@ -224,7 +226,10 @@ impl<'a> Differences<'a> {
     }
 
     fn request(&mut self, request: &Request, attempts: &[Attempt]) -> rusqlite::Result<()> {
-        let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return Ok(()) };
+        // The one that answered, though another may have begun after it.
+        let last_place =
+            attempts.iter().rposition(|attempt| attempt.has_answered).unwrap_or(attempts.len().saturating_sub(1));
+        let (Some(first), Some(last)) = (attempts.first(), attempts.get(last_place)) else { return Ok(()) };
         let arrived = Timestamp::from_millisecond(request.at_ms).unwrap_or_default().to_zoned(self.zone.clone());
         let is_other_target = (&first.provider, &first.model) != (&last.provider, &last.model);
         let baseline_model = request.baseline_model.as_deref().and_then(|model| model.split_once('/'));
@@ -238,7 +243,7 @@ impl<'a> Differences<'a> {
             let Some(more) = self.more(attempt, &arrived) else { continue };
             let mut figures = Figures { cost: more, ..Figures::default() };
             if let Some((_, fallback)) = request.held {
-                let is_last = place + 1 == attempts.len();
+                let is_last = place == last_place;
                 let fell_back = fallback != 0 || is_other_target;
                 figures.baseline = if is_last && is_own { more } else { 0 };
                 let by_fallback = if is_last && fell_back { -more } else { 0 };
@@ -423,5 +428,6 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         usage: row.get::<_, Option<i64>>(14)?.map(|_| usage),
         is_reported: row.get(20)?,
         is_settled: row.get(21)?,
+        has_answered: row.get(31)?,
     })
 }

@@ -151,14 +151,15 @@ macro_rules! figures {
     };
 }
 
-/// Whether an attempt is its request's last one, or there is none. Longer ids have higher numbers.
+/// Whether an attempt is its request's last one, or there is none: the one that answered, though another may have begun
+/// after it, else the one with the highest number. Longer ids have higher numbers.
 macro_rules! is_last {
     () => {
         concat!(
             "NOT EXISTS (SELECT 1 FROM attempts b WHERE ",
             its_attempts!("b", "r"),
-            " AND (length(b.attempt_id) > length(a.attempt_id)
-                OR (length(b.attempt_id) = length(a.attempt_id) AND b.attempt_id > a.attempt_id)))"
+            " AND (b.fate = 'completed', length(b.attempt_id), b.attempt_id)
+                > (a.fate = 'completed', length(a.attempt_id), a.attempt_id))"
         )
     };
 }

@@ -13,7 +13,7 @@ use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, RequestFact
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
 use crate::prompt::view::{Attachments, View};
-use crate::providers::{Row, body::Sent};
+use crate::providers::{Row, body::Sent, load::Busy};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, ServiceTier, Source, Usage, WhyUnknown};
 use crate::task::Tier;
@@ -46,6 +46,8 @@ pub struct Attempt {
     pub provider_status: Option<u16>,
     /// The provider's own id of the call.
     pub provider_request_id: Option<String>,
+    /// Counts it among the calls to its target that go on, where somebody asks.
+    pub busy: Option<Busy>,
     /// The count of its body, where the provider will probably report none.
     pub counting: Option<Counting>,
     target: ModelRef,
@@ -145,6 +147,7 @@ impl Attempt {
             sent: Sent::default(),
             provider_status: None,
             provider_request_id: None,
+            busy: None,
             counting: None,
             target: target.clone(),
             vendor: row.vendor().to_owned(),

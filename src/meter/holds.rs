@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::budget::pace::{Limited, Paces, Reached};
+use crate::budget::pace::{Allowance, Limited, Paces, Reached};
 use crate::budget::{Answer, Ask, Books, Charge, Every, HoldId, News, Payer, Short, Ticket};
 use crate::limits::NEWS_WAITING_MAX;
 use crate::money::NanoUsd;
@@ -156,6 +156,13 @@ impl Holds {
         state.paces.begin(&limited, estimated, now, watched)?;
         drop(state);
         Ok(Running { holds: Arc::clone(self), limited, estimated, used: 0 })
+    }
+
+    /// What is left of these limits.
+    pub fn left(&self, limited: &[Limited]) -> Allowance {
+        let (mut state, now) = (self.lock(), now_ms() / 1000);
+        let shared = state.paces.told_apart(limited, now);
+        state.paces.left(shared.as_deref().unwrap_or(limited), now)
     }
 
     /// The limit that a request would reach.

@@ -15,6 +15,7 @@ pub mod opaque;
 pub mod overhead;
 pub mod passing;
 pub mod prefixes;
+mod racing;
 pub mod relay;
 pub mod savings;
 pub mod sketches;
@@ -38,7 +39,7 @@ use crate::ledger::LedgerError;
 use crate::ledger::record::{Closed, Comparison, DecisionFacts, Fate, Record, RequestFacts, Sketch};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
-use crate::providers::{Failure, Outbound, Row, body::Sent};
+use crate::providers::{Failure, Outbound, Row, body::Sent, load::Busy};
 use crate::reply::facts::Facts;
 use crate::reply::usage::{Apart, Source, Usage};
 use crate::task::Tier;
@@ -51,6 +52,7 @@ use closing::Moment;
 use funds::{Funds, enforced};
 use holds::Running;
 use overhead::Overhead;
+use racing::Race;
 use savings::{Answered, Beside, Priced};
 use sketches::{Drawn, Loss, Slot};
 
@@ -92,6 +94,8 @@ pub struct Meter {
     running: Option<Running>,
     /// What the next attempt is let go with.
     funds: Option<Funds>,
+    /// Two of its attempts go on at once, or did, or it accounts for one of them; `None`: one follows the other.
+    race: Option<Race>,
     closed: bool,
 }
 
@@ -107,14 +111,23 @@ impl Meter {
     }
 
     fn new(accounts: &Arc<Accounts>, book: Arc<Book>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
+        let mut meter = Self::bare(accounts, book, call, plan);
+        meter.reason = plan.told();
+        meter.session = plan.session.map(Session::of);
+        meter.would_model = plan.would.as_ref().map(|would| would.model.to_string());
+        meter
+    }
+
+    /// Without what rows say of the request.
+    fn bare(accounts: &Arc<Accounts>, book: Arc<Book>, call: &Arc<CallFacts>, plan: &Arc<Plan>) -> Self {
         Self {
             accounts: Arc::clone(accounts),
             book,
             call: Arc::clone(call),
             plan: Arc::clone(plan),
-            reason: plan.told(),
-            session: plan.session.map(Session::of),
-            would_model: plan.would.as_ref().map(|would| would.model.to_string()),
+            reason: Cow::Borrowed(""),
+            session: None,
+            would_model: None,
             attempts: 0,
             spent: CostInterval::NOTHING,
             used: None,
@@ -131,6 +144,7 @@ impl Meter {
             first_byte: None,
             running: None,
             funds: None,
+            race: None,
             closed: false,
         }
     }
@@ -184,7 +198,7 @@ impl Meter {
         target: &ModelRef,
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
-        let now = Moment::now();
+        let now = Moment::now(&self.call);
         if self.attempts == 0 && self.overhead.is_none() {
             let waited = self.funds.as_ref().map(|funds| funds.waited).unwrap_or_default();
             let since_read = now.at.saturating_duration_since(self.call.read);
@@ -245,6 +259,13 @@ impl Meter {
     pub fn secured(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let secured = self.accounts.secured()?;
         Some(async move { drop(secured.await) })
+    }
+
+    /// The open attempt counts among the calls to its target until it is settled.
+    pub fn accompany(&mut self, busy: Busy) {
+        if let Some(attempt) = &mut self.open {
+            attempt.busy = Some(busy);
+        }
     }
 
     /// The provider answered with a status of success.
@@ -334,11 +355,12 @@ impl Meter {
             return;
         }
         self.closed = true;
+        self.gather();
         if self.attempts == 0 && self.overhead.is_some() {
             // It cost nothing and no agent waits for it.
             return;
         }
-        let now = Moment::now();
+        let now = Moment::now(&self.call);
         let closing = self.closing((status, http_status), now);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
@@ -379,8 +401,9 @@ impl Meter {
     /// Settles the open attempt, if there is one, and with `ends` the request as well.
     fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
         let Some(mut attempt) = self.open.take() else { return };
-        let now = Moment::now();
+        let now = Moment::now(&self.call);
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
+        self.gather();
         let before = self.spent;
         self.spent = before.plus(settled.cost);
         self.used = settled.usage.map(|usage| self.used.unwrap_or_default().plus(usage)).or(self.used);
@@ -390,7 +413,8 @@ impl Meter {
             ends.is_some() && self.overhead.is_none() && (self.beside.is_some() || self.plan.arm.is_some());
         let (drawn, mut loss) = (self.drawn(), None);
         let comparison = is_compared.then(|| {
-            let beside = self.beside.as_ref();
+            // Which of two attempts that end at once without an answer is the last, rows do not say.
+            let beside = self.beside.as_ref().filter(|_| self.race.is_none() || fate == Fate::Completed);
             let compared =
                 beside.map(|beside| self.compare(beside, &attempt, &settled, (before, now))).unwrap_or_default();
             let mut comparison = compared.0;
@@ -426,6 +450,7 @@ impl Meter {
         attempt.tell_overshoot(&settled, &self.accounts);
         attempt.tell_contradiction(&settled, &self.accounts);
         self.saved = saved;
+        self.tell_whole(&settled);
         let series = attempt.count(&settled, &self.accounts.metrics, &self.call, self.plan.tier);
         if let Some(ends) = ends {
             self.closed = true;
@@ -547,10 +572,12 @@ impl Session {
 impl Drop for Meter {
     /// The client hung up, shutting down ran out of patience, or something panicked: what may have been sent is settled as cut.
     fn drop(&mut self) {
+        self.gather();
         if let (Some(running), Some(used)) = (&mut self.running, self.used) {
             running.used(used.input_tokens.saturating_add(used.output_tokens));
         }
-        if self.closed {
+        if self.closed || self.is_part() {
+            self.lose();
             return;
         }
         let code = if self.accounts.cutting.has_begun() { Code::Draining } else { Code::ClientClosed };

@@ -62,6 +62,8 @@ pub struct Relay {
     held: HeldBytes,
     meter: Box<Meter>,
     rules: Rules,
+    /// What came with the first event, until it is begun with.
+    first: Option<First>,
     /// What has been taken and not been passed on.
     ready: Option<Bytes>,
     stage: Stage,
@@ -78,6 +80,12 @@ pub struct Relay {
     /// Where, in what is about to be passed on, the part begins that waits; and that part, once it does.
     waits_from: Option<usize>,
     waiting: Option<Bytes>,
+}
+
+/// The events that came with the first that has data, and what came before them.
+struct First {
+    events: Events,
+    held: BytesMut,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +110,8 @@ enum Verdict {
 }
 
 impl Relay {
-    /// Waits for the first event with data. Until then nothing has gone to the client, so another target may be tried.
+    /// Waits for the first event with data. Until then nothing has gone to the client, so another target may be tried. What
+    /// it says counts for nothing before [`Relay::begin`].
     ///
     /// # Errors
     ///
@@ -117,6 +126,7 @@ impl Relay {
             held,
             meter,
             rules,
+            first: None,
             ready: None,
             stage: Stage::Running,
             complete: false,
@@ -129,7 +139,8 @@ impl Relay {
             waiting: None,
         };
         match tokio::time::timeout_at(first_byte_deadline, relay.first_event()).await {
-            Ok(Ok(())) => {
+            Ok(Ok(first)) => {
+                relay.first = Some(first);
                 relay.last_piece = Instant::now();
                 relay.set_alarm();
                 Ok(relay)
@@ -137,6 +148,25 @@ impl Relay {
             Ok(Err(failure)) => Err(Box::new((relay.meter, failure))),
             Err(_) => Err(Box::new((relay.meter, Failure::Timeout { sent: true }))),
         }
+    }
+
+    /// Looks at what came with the first event: this is the answer that the client gets.
+    pub fn begin(&mut self) {
+        let Some(First { events, mut held }) = self.first.take() else { return };
+        let passed = self.take(events);
+        if held.is_empty() {
+            self.ready = (!passed.is_empty()).then_some(passed);
+            return;
+        }
+        self.waits_from = self.waits_from.map(|at| at + held.len());
+        held.extend_from_slice(&passed);
+        self.ready = Some(held.freeze());
+    }
+
+    /// Goes on under the meter of the request, which takes its attempt back.
+    pub fn rejoin(&mut self, mut whole: Box<Meter>) {
+        whole.rejoin(&mut self.meter);
+        self.meter = whole;
     }
 
     /// The meter that watches.
@@ -149,7 +179,7 @@ impl Relay {
         self.complete && self.ready.is_none() && self.waits_from.is_none() && self.waiting.is_none()
     }
 
-    async fn first_event(&mut self) -> Result<(), Failure> {
+    async fn first_event(&mut self) -> Result<First, Failure> {
         let mut held = BytesMut::new();
         loop {
             let events = match self.upstream.frame().await {
@@ -174,20 +204,13 @@ impl Relay {
                 let refusal = self.refusal(data);
                 return Err(Failure::Refused(Refusal { in_stream: true, ..refusal }));
             }
-            let decided = first.is_some();
-            let passed = self.take(events);
-            if held.is_empty() && decided {
-                self.ready = (!passed.is_empty()).then_some(passed);
-                return Ok(());
+            if first.is_some() {
+                return Ok(First { events, held });
             }
-            self.waits_from = self.waits_from.map(|at| at + held.len());
+            let passed = self.take(events);
             held.extend_from_slice(&passed);
             if held.len() > SSE_EVENT_BYTES_MAX {
                 return Err(Failure::Unreadable { what: "nothing but comments came" });
-            }
-            if decided {
-                self.ready = (!held.is_empty()).then(|| held.freeze());
-                return Ok(());
             }
         }
     }

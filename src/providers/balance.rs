@@ -56,6 +56,17 @@ pub struct Candidate {
 
 /// The number of the one that a conversation takes; `None` if there is none.
 pub fn choose(candidates: impl Iterator<Item = Candidate>, conversation: u64) -> Option<usize> {
+    choose_unless(candidates, conversation, BUSIER_TIMES)
+}
+
+/// The number of the less busy one of a conversation's first and second choice: for one that begins, of which nothing is
+/// cached anywhere. `None` if there is none.
+pub fn less_busy(candidates: impl Iterator<Item = Candidate>, conversation: u64) -> Option<usize> {
+    choose_unless(candidates, conversation, 1.0)
+}
+
+/// The first choice, unless it is more than so many times as busy as the second.
+fn choose_unless(candidates: impl Iterator<Item = Candidate>, conversation: u64, times: f64) -> Option<usize> {
     let mut best: [Option<(f64, Candidate)>; 2] = [None; 2];
     for candidate in candidates {
         let scored = (score(&candidate, conversation), candidate);
@@ -69,18 +80,18 @@ pub fn choose(candidates: impl Iterator<Item = Candidate>, conversation: u64) ->
         }
     }
     match best {
-        [Some((_, first)), Some((_, second))] if is_much_busier(&first, &second) => Some(second.number),
+        [Some((_, first)), Some((_, second))] if is_busier(&first, &second, times) => Some(second.number),
         [first, _] => first.map(|(_, first)| first.number),
     }
 }
 
-fn is_much_busier(first: &Candidate, second: &Candidate) -> bool {
+fn is_busier(first: &Candidate, second: &Candidate, times: f64) -> bool {
     let waiting = |of: &Candidate| 1.0 + of.in_flight as f64 / f64::from(of.weight.max(1));
     let (mut one, mut other) = (waiting(first), waiting(second));
     if let (Some(first), Some(second)) = (first.first_byte, second.first_byte) {
         (one, other) = (one * first, other * second);
     }
-    one > other * BUSIER_TIMES
+    one > other * times
 }
 
 /// Highest for each candidate with a probability in proportion to its weight: weighted rendezvous hashing.
@@ -158,6 +169,22 @@ mod tests {
         assert_eq!(peak.seconds(), Some(9.0), "no time has passed");
         peak.took(Duration::from_secs(1), start + FORGOTTEN_BY);
         assert_eq!(peak.seconds(), Some(5.0));
+    }
+
+    #[test]
+    fn a_conversation_that_begins_takes_the_less_busy_of_its_two_choices() {
+        let at = |number, in_flight, first_byte| Candidate { in_flight, first_byte, ..candidate(number, 1) };
+        for conversation in 0..100 {
+            let less = |one, other| less_busy([one, other].into_iter(), conversation);
+            assert_eq!(less(at(0, 1, None), at(1, 0, None)), Some(1));
+            assert_eq!(less(at(0, 0, Some(0.1)), at(1, 0, Some(0.2))), Some(0));
+            assert_eq!(less(at(0, 3, Some(0.1)), at(1, 1, Some(0.3))), Some(0), "four wait a tenth, two three tenths");
+            assert_eq!(less(at(0, 5, Some(0.1)), at(1, 0, Some(0.3))), Some(1));
+            assert_eq!(
+                less(at(0, 0, None), at(1, 0, None)),
+                choose([candidate(0, 1), candidate(1, 1)].into_iter(), conversation)
+            );
+        }
     }
 
     #[test]

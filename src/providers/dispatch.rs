@@ -69,12 +69,14 @@ pub struct Attempts<'a> {
     calls: u32,
     /// The ways into the current target that were tried, a bit each.
     tried: u64,
+    /// A call to another target went on beside one.
+    is_hedged: bool,
 }
 
 impl<'a> Attempts<'a> {
     /// Starts before the first target.
     pub fn new(targets: &'a [ModelRef]) -> Self {
-        Self { targets: targets.iter(), current: None, tries: 0, calls: 0, tried: 0 }
+        Self { targets: targets.iter(), current: None, tries: 0, calls: 0, tried: 0, is_hedged: false }
     }
 
     /// The target of the next call: the current one, or the next that is up. `None` when all have been used,
@@ -127,6 +129,23 @@ impl<'a> Attempts<'a> {
         self.calls -= 1;
     }
 
+    /// The target that may be called beside the current one: the next that is well, if none was before.
+    pub fn hedge(&self, is_well: impl Fn(&ModelRef) -> bool) -> Option<&'a ModelRef> {
+        self.targets.clone().find(|target| is_well(target)).filter(|_| !self.is_hedged)
+    }
+
+    /// `target` is called beside the current one: what follows is what stands behind it.
+    pub fn hedged(&mut self, target: &ModelRef) {
+        self.is_hedged = true;
+        self.calls += 1;
+        self.targets.by_ref().find(|next| *next == target);
+    }
+
+    /// Of two that were called at once, `target` is the one that is left.
+    pub fn stand_at(&mut self, target: &'a ModelRef) {
+        (self.current, self.tries, self.tried) = (Some(target), 1, 0);
+    }
+
     /// Leaves the current target.
     pub fn fall_back(&mut self) {
         self.current = None;
@@ -140,6 +159,7 @@ mod tests {
     use super::super::failure::Refusal;
     use super::*;
     use crate::dialect::Dialect;
+    use crate::ids::{ModelId, ProviderId};
 
     const RULES: Dispatch = Dispatch {
         retries: 2,
@@ -150,6 +170,7 @@ mod tests {
         total_timeout: Duration::from_secs(900),
         retry_after_timeout: false,
         circuit: None,
+        hedge: None,
     };
 
     fn refused(status: u16, retry_after: Option<u64>) -> Failure {
@@ -218,6 +239,31 @@ mod tests {
     #[test]
     fn an_answer_that_has_begun_is_not_asked_for_again() {
         check(&Failure::Unreadable { what: "it broke off" }, 1, Next::GiveUp);
+    }
+
+    #[test]
+    fn whoever_is_asked_beside_the_current_target_is_the_next_that_is_well_and_is_not_asked_again() {
+        let target = |name: &str| ModelRef { provider: ProviderId::from(name), model: ModelId::from("m") };
+        let (targets, health) = (["a", "b", "c", "d"].map(target), Health::default());
+        let next = |attempts: &mut Attempts<'_>| {
+            let target = attempts.next(&health, |_| Some(RULES), Instant::now());
+            target.map(|target| target.provider.to_string()).unwrap_or_default()
+        };
+        let mut attempts = Attempts::new(&targets);
+        assert_eq!(next(&mut attempts), "a");
+        assert_eq!(attempts.hedge(|target| *target != targets[1]), Some(&targets[2]));
+        attempts.hedged(&targets[2]);
+        assert_eq!(attempts.hedge(|_| true), None, "one is enough");
+        attempts.fall_back();
+        assert_eq!(next(&mut attempts), "d", "what rested is passed over, and what was asked is used up");
+        let mut attempts = Attempts::new(&targets);
+        assert_eq!(next(&mut attempts), "a");
+        attempts.hedged(&targets[1]);
+        attempts.stand_at(&targets[1]);
+        assert_eq!((attempts.tries(), attempts.tried()), (1, 0));
+        assert_eq!((next(&mut attempts), attempts.tries()), ("b".to_owned(), 2), "a retry of the one that is left");
+        attempts.fall_back();
+        assert_eq!(next(&mut attempts), "c");
     }
 
     #[test]

@@ -66,6 +66,14 @@ impl Health {
         failing.get(target).is_some_and(|state| state.rests(circuit, now))
     }
 
+    /// Whether nothing speaks against `target`: it does not rest, and is not on trial.
+    pub fn is_well(&self, target: &ModelRef) -> bool {
+        if !self.any.load(Ordering::Acquire) {
+            return true;
+        }
+        self.lock().get(target).is_none_or(|state| state.opened.is_none() && state.until.is_none())
+    }
+
     /// `target` answered.
     pub fn succeeded(&self, target: &ModelRef) {
         if self.any.load(Ordering::Acquire) {

@@ -14,6 +14,7 @@ pub mod failure;
 mod google;
 pub mod health;
 pub mod inbound;
+pub mod load;
 mod paths;
 pub mod places;
 mod prepare;

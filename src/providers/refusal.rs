@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
 
 use super::failure::Refusal;
 use super::inbound::{self, Arriving};
@@ -25,7 +26,7 @@ pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>, dialect: Diale
     let refusal = Refusal {
         status,
         dialect,
-        retry_after: retry_after(&headers, SystemTime::now()),
+        retry_after: wait_of(status, &headers, SystemTime::now()),
         should_retry: text_of(&headers, "x-should-retry").map(|word| word == "true"),
         headers,
         insufficient_quota: match dialect {
@@ -56,6 +57,32 @@ pub async fn read_error(headers: &HeaderMap, body: Arriving, held: HeldBytes) ->
         return None;
     }
     inbound::read(body, Encoding::of(headers), held).await.ok()
+}
+
+/// The wait that an error asks for, or else, of a limit that is reached, until what is used up is there again.
+fn wait_of(status: u16, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    retry_after(headers, now).or_else(|| if status == 429 { reset_after(headers, now) } else { None })
+}
+
+/// When all is there again of which nothing is left. OpenAI's protocol says how long that takes, Anthropic's the moment.
+/// <https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers>,
+/// <https://platform.claude.com/docs/en/api/rate-limits#response-headers>
+fn reset_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let resets = |remaining: String, reset: String| {
+        let is_used_up = text_of(headers, &remaining).is_some_and(|left| left.trim() == "0");
+        text_of(headers, &reset).filter(|_| is_used_up)
+    };
+    let openai = ["requests", "tokens"].into_iter().filter_map(|counted| {
+        let wait = resets(format!("x-ratelimit-remaining-{counted}"), format!("x-ratelimit-reset-{counted}"))?;
+        let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+        seconds(wait.trim()).or_else(|| wait.trim().parse::<SignedDuration>().ok()?.try_into().ok())
+    });
+    let anthropic = ["requests", "tokens", "input-tokens", "output-tokens"].into_iter().filter_map(|counted| {
+        let name = |said: &str| format!("anthropic-ratelimit-{counted}-{said}");
+        let moment = SystemTime::from(resets(name("remaining"), name("reset"))?.trim().parse::<Timestamp>().ok()?);
+        Some(moment.duration_since(now).unwrap_or_default())
+    });
+    openai.chain(anthropic).max()
 }
 
 /// `retry-after-ms`, else `retry-after` in seconds or as a date; what has passed at `now` asks for no wait. A wait that
@@ -89,7 +116,35 @@ mod tests {
             .collect();
         // Wed, 21 Oct 2026 07:28:00 GMT
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_567_680);
-        assert_eq!(retry_after(&headers, now), expected, "{headers:?}");
+        assert_eq!(wait_of(429, &headers, now), expected, "{headers:?}");
+        assert_eq!(wait_of(529, &headers, now), retry_after(&headers, now), "no limit is reached");
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_is_waited_for_until_what_is_used_up_is_there_again() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        let requests = ("x-ratelimit-remaining-requests", "0");
+        check(&[requests, ("x-ratelimit-reset-requests", "6m0s")], millis(360_000));
+        check(&[requests, ("x-ratelimit-reset-requests", "7.66s")], millis(7_660));
+        check(&[requests, ("x-ratelimit-reset-requests", "20ms")], millis(20));
+        check(&[requests, ("x-ratelimit-reset-requests", "12")], millis(12_000));
+        check(&[requests, ("x-ratelimit-reset-requests", "12"), ("retry-after", "3")], millis(3_000));
+        check(&[("x-ratelimit-remaining-requests", "7"), ("x-ratelimit-reset-requests", "6m0s")], None);
+        check(&[requests, ("x-ratelimit-reset-tokens", "6m0s")], None);
+        for nonsense in ["soon", "-1s", "-1", "nan", ""] {
+            check(&[requests, ("x-ratelimit-reset-requests", nonsense)], None);
+        }
+        let input = ("anthropic-ratelimit-input-tokens-remaining", "0");
+        let output = ("anthropic-ratelimit-output-tokens-remaining", "0");
+        check(&[input, ("anthropic-ratelimit-input-tokens-reset", "2026-10-21T07:28:09Z")], millis(9_000));
+        check(&[input, ("anthropic-ratelimit-input-tokens-reset", "2026-10-21T07:27:09Z")], millis(0));
+        let both = [
+            input,
+            ("anthropic-ratelimit-input-tokens-reset", "2026-10-21T07:28:09Z"),
+            output,
+            ("anthropic-ratelimit-output-tokens-reset", "2026-10-21T07:28:40Z"),
+        ];
+        check(&both, millis(40_000));
     }
 
     #[test]

@@ -81,11 +81,11 @@ pub fn choose(
         Asked::Tier(pinned) => match verdict.and_then(|verdict| Some((verdict, verdict.floor?))) {
             Some((verdict, floor)) if pinned.is_below(floor) => {
                 let reason = with(&verdict.reason, Note::PinOverruled(pinned));
-                within.upward(verdict.tier, reason).map(|plan| on_its_model(plan, standing))
+                within.upward(verdict.tier, reason).map(|plan| within.on_its_model(plan, standing))
             }
             _ => {
                 let targets = within.tier(pinned)?;
-                Ok(on_its_model(Plan::new(Some(pinned), targets, Reason::of(Why::PinnedTier)), standing))
+                Ok(within.on_its_model(Plan::new(Some(pinned), targets, Reason::of(Why::PinnedTier)), standing))
             }
         },
         Asked::Auto => {
@@ -112,6 +112,22 @@ pub fn baseline(asked: &Asked, default: Tier, tiers: &Tiers, allowed: Allowed<'_
         Asked::Exact(known) => within.first(known),
         Asked::Tier(tier) => within.first_of(*tier),
         Asked::Auto => default.upward().find_map(|tier| within.first_of(tier)),
+    }
+}
+
+/// Why nobody of a tier can answer; `None`: somebody can.
+pub fn why_not(tier: Tier, tiers: &Tiers, allowed: Allowed<'_>) -> Option<Note> {
+    Within { tiers, allowed }.tier(tier).err().map(|why| why.note(tier))
+}
+
+impl NoPlan {
+    /// As a plan for another tier tells it.
+    fn note(&self, tier: Tier) -> Note {
+        match self {
+            Self::EmptyTier(_) => Note::NoModels(tier),
+            Self::NoProviderForTeam => Note::NoProvider(tier),
+            Self::TierNotGranted(_) | Self::ModelNotGranted => Note::NotGranted(tier),
+        }
     }
 }
 
@@ -158,11 +174,7 @@ impl Within<'_> {
             match self.tier(tier) {
                 Ok(targets) => return Ok(Plan::new(Some(tier), targets, reason)),
                 Err(why) => {
-                    reason.notes.push(match why {
-                        NoPlan::EmptyTier(_) => Note::NoModels(tier),
-                        NoPlan::NoProviderForTeam => Note::NoProvider(tier),
-                        NoPlan::TierNotGranted(_) | NoPlan::ModelNotGranted => Note::NotGranted(tier),
-                    });
+                    reason.notes.push(why.note(tier));
                     refused.get_or_insert(why);
                 }
             }
@@ -173,7 +185,7 @@ impl Within<'_> {
     /// The same plan, or one for the dearer tier that the conversation is on, where leaving it costs more than it saves.
     fn unless_it_stays(self, plan: Plan, standing: Standing<'_>) -> Plan {
         let reason = plan.reason.clone();
-        let plan = on_its_model(plan, Some(standing));
+        let plan = self.on_its_model(plan, Some(standing));
         let Some(tier) = plan.tier else { return plan };
         let Some(held_tier) = standing.held.tier.filter(|held| tier.is_below(*held)) else { return plan };
         let (Some(held), Ok(targets)) = (standing.held.of(held_tier), self.tier(held_tier)) else { return plan };
@@ -182,7 +194,7 @@ impl Within<'_> {
         if !stays(held, cheaper, warm, standing.step, standing.price) {
             return plan;
         }
-        on_its_model(Plan::new(Some(held_tier), targets, with(&reason, Note::StaysWarm(tier))), Some(standing))
+        self.on_its_model(Plan::new(Some(held_tier), targets, with(&reason, Note::StaysWarm(tier))), Some(standing))
     }
 
     /// The same plan, or one for the dearer tier that such conversations mostly go on to, where beginning there costs less.
@@ -193,7 +205,7 @@ impl Within<'_> {
             let pays = begins_above(cheaper, dearer, rise.ppm, standing.step, standing.price);
             pays.then(|| Plan::new(Some(rise.to), targets, with(&plan.reason, Note::BeginsAbove(rise.from))))
         });
-        on_its_model(above.unwrap_or(plan), Some(standing))
+        self.on_its_model(above.unwrap_or(plan), Some(standing))
     }
 
     /// A grant of tiers also limits exact names to those tiers' models, unless a grant of models widens it.
@@ -208,31 +220,33 @@ impl Within<'_> {
         let tier = self.tiers.tier_of(targets.first().ok_or(NoPlan::ModelNotGranted)?);
         Ok(Plan::new(tier, self.of_team(targets)?, Reason::of(Why::ExactModel)))
     }
+
+    /// The model of the tier that answered the conversation last comes first, unless the one in front of it costs less even so
+    /// and is not as good; the others keep their order behind it.
+    fn on_its_model(self, mut plan: Plan, standing: Option<Standing<'_>>) -> Plan {
+        let Some((standing, tier)) = standing.zip(plan.tier) else { return plan };
+        let Some(held) = standing.held.of(tier) else { return plan };
+        match (plan.targets.iter().position(|target| *target == held.model), plan.targets.first()) {
+            (Some(place), Some(first)) if place > 0 => {
+                if self.tiers.are_equal(tier, &held.model, first) {
+                    plan.targets[..=place].rotate_right(1);
+                } else if keeps(held, first, standing.step, standing.price) {
+                    plan.targets[..=place].rotate_right(1);
+                    plan.reason.notes.push(Note::KeepsModel);
+                } else {
+                    plan.reason.notes.push(Note::LeavesModel);
+                }
+            }
+            _ => {}
+        }
+        plan
+    }
 }
 
 fn with(reason: &Reason, note: Note) -> Reason {
     let mut reason = reason.clone();
     reason.notes.push(note);
     reason
-}
-
-/// The model of the tier that answered the conversation last comes first, unless the one in front of it costs less even so;
-/// the others keep their order behind it.
-fn on_its_model(mut plan: Plan, standing: Option<Standing<'_>>) -> Plan {
-    let Some((standing, tier)) = standing.zip(plan.tier) else { return plan };
-    let Some(held) = standing.held.of(tier) else { return plan };
-    match (plan.targets.iter().position(|target| *target == held.model), plan.targets.first()) {
-        (Some(place), Some(first)) if place > 0 => {
-            if keeps(held, first, standing.step, standing.price) {
-                plan.targets[..=place].rotate_right(1);
-                plan.reason.notes.push(Note::KeepsModel);
-            } else {
-                plan.reason.notes.push(Note::LeavesModel);
-            }
-        }
-        _ => {}
-    }
-    plan
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ fn model(name: &str) -> ModelRef {
 
 /// The reasoning tier is empty.
 fn tiers() -> Tiers {
-    Tiers { frontier: vec![model("a/big"), model("b/big")], reasoning: vec![], lightweight: vec![model("a/small")] }
+    let (frontier, lightweight) = (vec![model("a/big"), model("b/big")], vec![model("a/small")]);
+    Tiers { frontier, lightweight, ..Tiers::default() }
 }
 
 fn full() -> Tiers {

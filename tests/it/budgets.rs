@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::process::Served;
-use crate::support::{ASK, Events, Got, PATIENCE, Setup, World, ask, luna, script};
+use crate::support::{ASK, Events, Got, PATIENCE, Setup, World, ask, luna, script, whole};
 
 /// Limits and budgets of the team that asks without a key.
 fn team(terms: &str) -> String {
@@ -221,7 +221,10 @@ async fn a_provider_that_ignores_its_limit_is_booked_as_overshoot() {
     assert_eq!(world.logged("overshoot", 1).await["cause"], "output_beyond_limit");
     assert_eq!(world.metric("farthing_overshoots_total", "cause=\"output_beyond_limit\"").await, 1.0);
     assert!(total(&world) > 1_000_000, "it billed more than the budget");
-    is_refused_for_money(&world.chat(bounded(20)).await);
+    let refused = world.chat(bounded(20)).await;
+    is_refused_for_money(&refused);
+    let beyond = farthing::money::NanoUsd(1_000_000 - total(&world));
+    assert!(refused.text().contains(&format!("has {beyond} of its 0.001 USD left")), "{}", refused.text());
 }
 
 #[tokio::test]
@@ -366,6 +369,39 @@ async fn limits_on_pace_are_refused_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn who_has_limits_a_minute_sees_what_is_left_of_them_and_not_the_provider_s() {
+    let terms = "limits: { requests_per_minute: 3, tokens_per_minute: 100000 }";
+    let world = World::new(luna([Reply::text("ok")]), &team(terms)).await;
+    let message =
+        json!({ "model": "gpt-5.6-luna", "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }] });
+    let mut told = Vec::new();
+    for stream in [false, true] {
+        let got = world.chat(ask(json!({ "stream": stream }))).await;
+        told.push([got.header("x-ratelimit-limit-requests"), got.header("x-ratelimit-remaining-requests")].join(" "));
+        assert_eq!((got.status, got.header("x-ratelimit-limit-tokens")), (200, "100000"));
+        let left = got.header("x-ratelimit-remaining-tokens").parse::<u64>();
+        assert!(left.is_ok_and(|left| (90_000..100_000).contains(&left)));
+        let reset = got.header("x-ratelimit-reset-requests").strip_suffix('s').map(str::parse::<u64>);
+        assert!(reset.is_some_and(|reset| reset.is_ok_and(|seconds| (1..=61).contains(&seconds))));
+    }
+    assert_eq!(told, ["3 2", "3 1"]);
+    let post = |path: &'static str, body: String| world.send(http::Method::POST, path, &[], body.into());
+    let got = whole(post("/v1/messages", message.to_string()).await).await;
+    assert_eq!((got.status, got.header("anthropic-ratelimit-requests-limit")), (200, "3"), "{}", got.text());
+    assert_eq!(got.header("anthropic-ratelimit-requests-remaining"), "0");
+    assert!(got.header("anthropic-ratelimit-tokens-reset").ends_with('Z'), "a moment");
+    let got = world.chat(ASK).await;
+    assert_eq!((got.status, got.header("x-ratelimit-remaining-requests")), (429, "0"));
+    assert_eq!(world.provider.requests().len(), 3);
+    // Without limits of its own, and where they stop nobody, a client sees the provider's.
+    for more in [String::new(), format!("mode: observe\n{}", team(terms))] {
+        let world = World::new(luna([Reply::text("ok")]), &more).await;
+        let got = world.chat(ASK).await;
+        assert_eq!(got.header("x-ratelimit-limit-requests"), "10000", "{more}");
+    }
+}
+
+#[tokio::test]
 async fn work_goes_one_tier_down_when_the_budget_is_nearly_spent() {
     let models = ["gpt-5.6-luna", "gpt-5.6-terra", "gpt-5.6-sol"];
     let provider =
@@ -393,6 +429,30 @@ async fn work_goes_one_tier_down_when_the_budget_is_nearly_spent() {
     assert_ne!(again.header("x-farthing-tier"), tier);
     assert_eq!(world.chat(question("frontier")).await.header("x-farthing-tier"), "frontier", "pins are honoured");
     assert_eq!(world.logged("budget", 1).await["what"], "near");
+}
+
+#[tokio::test]
+async fn a_tier_without_models_is_passed_over_on_the_way_down() {
+    let models = ["gpt-5.6-luna", "gpt-5.6-sol"];
+    let provider =
+        models.iter().fold(Provider::openai(), |provider, name| provider.model(script(name, [Reply::tokens(9)])));
+    let terms = "budget: { usd: 1, every: day, near: 0.01%, when_near: downgrade }";
+    let tiers = "frontier: [sim/gpt-5.6-sol], lightweight: [sim/gpt-5.6-luna]";
+    let world = Setup::of(provider).tiers(tiers).more(&team(terms)).start().await;
+    let question = |model: &str, what: &str| {
+        let content = format!("Why did {what} fail with an error that nobody has seen?");
+        json!({
+            "model": model, "max_completion_tokens": 100, "messages": [{ "role": "user", "content": content }],
+        })
+        .to_string()
+    };
+    for _ in 0..2 {
+        assert_eq!(world.chat(question("frontier", "orders_daily")).await.status, 200);
+    }
+    let cheaper = world.chat(question("auto", "orders_weekly")).await;
+    let reason = cheaper.header("x-farthing-reason");
+    assert_eq!(cheaper.header("x-farthing-tier"), "lightweight", "{reason}");
+    assert!(reason.contains("the budget is nearly spent"), "{reason}");
 }
 
 #[tokio::test]

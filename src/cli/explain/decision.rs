@@ -238,10 +238,14 @@ impl Explainer {
         })
     }
 
-    /// The first target that does not rest, or the last.
+    /// The target that was less busy than those that it is as good as, else the first; of these one that does not rest, or the
+    /// last.
     fn first_up<'p>(&self, targets: &'p [ModelRef]) -> Option<&'p ModelRef> {
         let rests = |target: &ModelRef| self.state.resting.contains(&target.to_string());
-        targets.iter().find(|target| !rests(target)).or(targets.last())
+        let is_less_busy =
+            |target: &&ModelRef| self.state.less_busy.as_ref().is_some_and(|name| *name == target.spelt());
+        let first = targets.iter().find(is_less_busy);
+        first.into_iter().chain(targets).find(|target| !rests(target)).or(targets.last())
     }
 
     fn count(&self, model: &ModelRef, body: &[u8], memo: &mut Memo) -> Option<u64> {

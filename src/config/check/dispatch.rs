@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::findings::Findings;
 use super::super::values;
 use super::super::written;
-use super::super::{Circuit, Dispatch};
+use super::super::{Circuit, Dispatch, Hedge, HedgeAfter};
 
 /// What holds where neither the file nor the row says otherwise.
 pub(super) const DEFAULT: Dispatch = Dispatch {
@@ -17,8 +17,11 @@ pub(super) const DEFAULT: Dispatch = Dispatch {
     total_timeout: Duration::from_secs(15 * 60),
     retry_after_timeout: false,
     circuit: Some(CIRCUIT),
+    hedge: None,
 };
 
+/// What `hedge: on` means.
+const HEDGE: Hedge = Hedge { after: HedgeAfter::Percentile(95), at_most_ppm: 50_000 };
 const CIRCUIT: Circuit = Circuit { failures: 5, cool_down: Duration::from_secs(30) };
 
 /// `base` with the written fields in place of its own.
@@ -39,6 +42,41 @@ pub(super) fn check(findings: &mut Findings, written: written::Dispatch, base: D
             .value("retry_after_timeout", written.retry_after_timeout, values::switch)
             .unwrap_or(base.retry_after_timeout),
         circuit: circuit(findings, written.circuit, base.circuit),
+        hedge: hedge(findings, written.hedge, base.hedge),
+    }
+}
+
+fn hedge(findings: &mut Findings, field: written::Field<written::Hedge>, base: Option<Hedge>) -> Option<Hedge> {
+    let Some(written) = findings.given("hedge", field) else { return base };
+    let usual = base.unwrap_or(HEDGE);
+    let place = written.referenced;
+    let switch = match written.value {
+        written::Hedge::Row(row) => {
+            return Some(Hedge {
+                after: findings.value("after", row.after, hedge_after).unwrap_or(usual.after),
+                at_most_ppm: findings.value("at_most", row.at_most, values::share).unwrap_or(usual.at_most_ppm),
+            });
+        }
+        written::Hedge::Switch(word) => values::switch(&word).ok(),
+        written::Hedge::Other => None,
+    };
+    match switch {
+        Some(on) => on.then_some(usual),
+        None => {
+            let wanted = "`on`, `off`, or a row such as `{ after: p95, at_most: 5% }`";
+            findings.at(place, format!("`hedge` is neither a switch nor a row; wanted {wanted}"));
+            base
+        }
+    }
+}
+
+fn hedge_after(text: &str) -> Result<HedgeAfter, String> {
+    let percentile = text.strip_prefix('p').and_then(|percent| percent.parse().ok());
+    match percentile.filter(|percent| (1..=99).contains(percent)) {
+        Some(percent) => Ok(HedgeAfter::Percentile(percent)),
+        None => values::timeout(text)
+            .map(HedgeAfter::Delay)
+            .map_err(|_| "a percentile of how long answers take, such as `p95`, or a time, such as `2s`".to_owned()),
     }
 }
 

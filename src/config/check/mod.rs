@@ -98,7 +98,11 @@ pub(super) fn check_bookkeeping(
         ledger: ledger(&mut findings, of_ledger, mode, references),
         vendors: vendors(&rows),
         vendor_of: rows.iter().map(vendor_of).collect(),
-        lightweight: lightweight.into_iter().flat_map(|models| models.value).map(|model| model.value).collect(),
+        lightweight: lightweight
+            .into_iter()
+            .flat_map(|ranks| ranks.value)
+            .flat_map(|rank| rank.value.models())
+            .collect(),
         prices: findings.value("prices", file.prices, |path| file_path(path, references)),
         providers: rows.into_iter().map(|(name, _)| name.value).collect(),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
@@ -122,8 +126,11 @@ pub(super) fn check_keyholding(
     let providers: Vec<String> = rows.into_iter().map(|(name, _)| name.value).collect();
     let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
     let teams = keys::check_teams(&mut findings, file.teams, &providers);
+    let mut of_ledger = file.ledger.unwrap_or_default();
+    // Where the mirror is, is a secret, and nobody here asks it.
+    findings.given("mirror", std::mem::take(&mut of_ledger.mirror));
     let keyholding = Keyholding {
-        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        ledger: ledger(&mut findings, of_ledger, mode, references),
         keys: keys::check_keys(&mut findings, file.keys, teams_are_written.then_some(teams.as_slice())),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
         teams,
@@ -166,33 +173,67 @@ fn not_built(findings: &mut Findings, file: &File) {
 }
 
 fn tiers(findings: &mut Findings, written: written::Tiers, rows: &Rows) -> Tiers {
-    Tiers {
-        frontier: tier(findings, Tier::Frontier, written.frontier, rows),
-        reasoning: tier(findings, Tier::Reasoning, written.reasoning, rows),
-        lightweight: tier(findings, Tier::Lightweight, written.lightweight, rows),
-    }
+    let (frontier, equal_frontier) = tier(findings, Tier::Frontier, written.frontier, rows);
+    let (reasoning, equal_reasoning) = tier(findings, Tier::Reasoning, written.reasoning, rows);
+    let (lightweight, equal_lightweight) = tier(findings, Tier::Lightweight, written.lightweight, rows);
+    let mut equal = <[Vec<Vec<ModelRef>>; Tier::ALL.len()]>::default();
+    equal[Tier::Frontier as usize] = equal_frontier;
+    equal[Tier::Reasoning as usize] = equal_reasoning;
+    equal[Tier::Lightweight as usize] = equal_lightweight;
+    Tiers { frontier, reasoning, lightweight, equal }
 }
 
-fn tier(findings: &mut Findings, tier: Tier, field: Field<written::Texts>, rows: &Rows) -> Vec<ModelRef> {
-    let Some(entries) = findings.given(tier.as_str(), field) else { return Vec::new() };
-    if entries.value.is_empty() {
-        findings.at(entries.referenced, format!("tier `{tier}` is empty; wanted at least one model, or no `{tier}`"));
+/// The models of a tier in their order, and those of them that share a place.
+fn tier(
+    findings: &mut Findings,
+    tier: Tier,
+    field: Field<written::Ranking>,
+    rows: &Rows,
+) -> (Vec<ModelRef>, Vec<Vec<ModelRef>>) {
+    let (mut models, mut equal) = (Vec::new(), Vec::new());
+    let Some(ranks) = findings.given(tier.as_str(), field) else { return (models, equal) };
+    if ranks.value.is_empty() {
+        findings.at(ranks.referenced, format!("tier `{tier}` is empty; wanted at least one model, or no `{tier}`"));
     }
-    let mut models: Vec<ModelRef> = Vec::new();
-    for entry in &entries.value {
-        let model = findings
-            .parsed(&format!("an entry of `{tier}`"), entry, values::model)
-            .map(|asked| rows.model(asked.as_str()));
-        match model {
-            Some(Ok(Some(model))) if models.contains(&model) => {
-                findings.at(entry.referenced, format!("tier `{tier}` names `{}` twice; wanted it once", entry.value));
+    for rank in ranks.value {
+        let before = models.len();
+        match rank.value {
+            written::Rank::One(model) => {
+                entry(findings, tier, &Spanned::new(model, rank.referenced, rank.defined), (rows, &mut models));
             }
-            Some(Ok(Some(model))) => models.push(model),
-            Some(Err(message)) => findings.at(entry.referenced, format!("tier `{tier}`: {message}")),
-            Some(Ok(None)) | None => {}
+            written::Rank::Equal(entries) => {
+                if entries.len() < 2 {
+                    let wanted = "wanted two or more models, or one without brackets";
+                    findings
+                        .at(rank.referenced, format!("tier `{tier}` has a list of {} in it; {wanted}", entries.len()));
+                }
+                entries.iter().for_each(|one| entry(findings, tier, one, (rows, &mut models)));
+                equal.extend(Some(models[before..].to_vec()).filter(|group| group.len() > 1));
+            }
+            written::Rank::Empty => {
+                findings.at(rank.referenced, "an empty entry in a list; wanted a value".to_owned());
+            }
+            written::Rank::Other => {
+                let wanted = "wanted a model such as `openai/gpt-5.6-sol`, in quotes if it reads like a number, or a list of models \
+                              that are as good as one another";
+                findings.at(rank.referenced, format!("an entry of `{tier}` is neither a model nor a list; {wanted}"));
+            }
         }
     }
-    models
+    (models, equal)
+}
+
+fn entry(findings: &mut Findings, tier: Tier, entry: &Spanned<String>, (rows, models): (&Rows, &mut Vec<ModelRef>)) {
+    let model =
+        findings.parsed(&format!("an entry of `{tier}`"), entry, values::model).map(|asked| rows.model(asked.as_str()));
+    match model {
+        Some(Ok(Some(model))) if models.contains(&model) => {
+            findings.at(entry.referenced, format!("tier `{tier}` names `{}` twice; wanted it once", entry.value));
+        }
+        Some(Ok(Some(model))) => models.push(model),
+        Some(Err(message)) => findings.at(entry.referenced, format!("tier `{tier}`: {message}")),
+        Some(Ok(None)) | None => {}
+    }
 }
 
 fn limits(findings: &mut Findings, written: written::Limits) -> Limits {

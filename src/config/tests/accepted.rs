@@ -218,3 +218,31 @@ fn no_secret_shows_in_debug_output() {
     let printed = format!("{row:?}");
     assert!(!printed.contains("sk-hidden") && printed.contains("ops"), "{printed}");
 }
+
+#[test]
+fn models_that_are_as_good_as_one_another_share_a_place_in_their_tier() {
+    let tiers = "tiers: { frontier: [[openai/gpt-a, openai/gpt-b], openai/gpt-c], lightweight: [openai/gpt-d] }\n";
+    let tiers = good(tiers).tiers;
+    let names = |models: &[ModelRef]| models.iter().map(|model| model.model.to_string()).collect::<Vec<_>>().join(" ");
+    assert_eq!(names(tiers.models(Tier::Frontier)), "gpt-a gpt-b gpt-c");
+    let groups: Vec<String> = tiers.equals(Tier::Frontier).iter().map(|group| names(group)).collect();
+    assert_eq!((groups, tiers.equals(Tier::Lightweight).len()), (vec!["gpt-a gpt-b".to_owned()], 0));
+}
+
+#[test]
+fn slow_calls_are_hedged_where_the_file_says_so_and_a_row_may_say_otherwise() {
+    let hedge = |text: &str| good(&format!("dispatch: {{ {text} }}\n")).providers[0].dispatch.hedge;
+    let after = |after, at_most_ppm| Some(Hedge { after, at_most_ppm });
+    assert_eq!((hedge("retries: 1"), hedge("hedge: off")), (None, None));
+    assert_eq!(hedge("hedge: on"), after(HedgeAfter::Percentile(95), 50_000));
+    assert_eq!(hedge("hedge: { after: p99, at_most: 100% }"), after(HedgeAfter::Percentile(99), 1_000_000));
+    assert_eq!(hedge("hedge: { after: 2s, at_most: 0.5% }"), after(HedgeAfter::Delay(Duration::from_secs(2)), 5_000));
+    let row = "dispatch: { hedge: { after: 2s } }
+providers:
+  a: { protocol: openai, base_url: https://x.example, models: [m], dispatch: { hedge: off } }
+  b: { protocol: openai, base_url: https://x.example, models: [m], dispatch: { hedge: { at_most: 1% } } }
+";
+    let rows = parsed(row).expect("it is good").providers;
+    assert_eq!(rows[0].dispatch.hedge, None);
+    assert_eq!(rows[1].dispatch.hedge, after(HedgeAfter::Delay(Duration::from_secs(2)), 10_000));
+}

@@ -231,3 +231,21 @@ fn all_unknown_keys_are_told_at_once() {
     farthing.yaml:8:1: unknown key `team`; wanted one of `mode`, `server`, `providers`, `tiers`, `dispatch`, `limits`, `prices`, `policies`, `ledger`, `timezone`, `teams`, `keys`, `metrics`, `overhead_team`, `transfer_price`, `webhooks`, `budget`; did you mean `teams`?
     ");
 }
+
+#[test]
+fn places_of_a_tier_that_are_none_and_hedges_of_another_kind() {
+    for (text, expected) in [
+        ("tiers: { frontier: [[openai/gpt-a]] }", "tier `frontier` has a list of 1 in it; wanted two or more models"),
+        ("tiers: { frontier: [[openai/gpt-a, openai/gpt-a]] }", "tier `frontier` names `openai/gpt-a` twice"),
+        ("tiers: { frontier: [{ a: b }] }", "an entry of `frontier` is neither a model nor a list"),
+        ("tiers: { frontier: [7] }", "in quotes if it reads like a number"),
+        ("tiers: { frontier: [[nobody/gpt-a, openai/gpt-b]] }", "tier `frontier`: "),
+        ("dispatch: { hedge: 5 }", "`hedge` is neither a switch nor a row; wanted `on`, `off`, or a row such as"),
+        ("dispatch: { hedge: { after: p100 } }", "a percentile of how long answers take, such as `p95`, or a time"),
+        ("dispatch: { hedge: { after: 0s } }", "a percentile of how long answers take, such as `p95`, or a time"),
+        ("dispatch: { hedge: { at_most: 101% } }", "a percentage up to `100%`"),
+    ] {
+        let told = wrong_part(&format!("{text}\n"));
+        assert!(told.contains(expected) && told.starts_with("farthing.yaml:1:"), "{text}: {told}");
+    }
+}

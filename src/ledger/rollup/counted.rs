@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{Key, SLOT_MS, credit};
 use crate::ledger::batch::{AttemptChange, RequestChange};
-use crate::ledger::record::RequestFacts;
+use crate::ledger::record::{Fate, RequestFacts};
 use crate::reply::usage::Source;
 use crate::report::Figures;
 
@@ -19,7 +19,9 @@ pub(in crate::ledger) fn is_whole(change: &RequestChange<'_>) -> bool {
 /// What a whole request counts for, by what; one part an attempt, or one of a request that had none.
 pub(super) fn counted<'a>(change: &RequestChange<'a>, mut add: impl FnMut(Key<'a>, &Figures)) {
     let Some(facts) = &change.facts else { return };
-    let last = change.attempts.iter().map(|attempt| attempt.id.ordinal).max();
+    let has_answered = |attempt: &AttemptChange<'_>| attempt.outcome.is_some_and(|told| told.fate == Fate::Completed);
+    let last = change.attempts.iter().max_by_key(|attempt| (has_answered(attempt), attempt.id.ordinal));
+    let last = last.map(|attempt| attempt.id.ordinal);
     if let Some(transfer) = change.transfer.filter(|transfer| transfer.amount.0 != 0 && change.cause.is_none()) {
         let (slot, names) = key(facts, ("", ""));
         let charged = Figures { transfer: transfer.amount.0, ..Figures::default() };

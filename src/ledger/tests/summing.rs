@@ -11,6 +11,7 @@ use crate::ledger::reconcile::{Beyond, Coverage, Import};
 use crate::ledger::record::{Cause, Comparison, KnownTokens, Pricing, Transfer};
 use crate::ledger::rollup::named::TABLES;
 use crate::ledger::rollup::{self, OF_SPAN, lines};
+use crate::ledger::verify::verify;
 use crate::report::{By, Figures, Report, midnight};
 
 /// Of the sums that the rows give now, and of those that are kept, which would not be the same.
@@ -106,6 +107,25 @@ fn what_is_not_known_is_null_and_counts_for_nothing() {
     check_sums(&ledger);
 }
 
+#[test]
+fn a_clock_that_is_set_ahead_and_back_parts_no_report_from_another() {
+    let (_folder, ledger) = fresh();
+    let (noon, hour) = (midnight(date(2026, 11, 27), &TimeZone::UTC) + 43_200_000, 3_600_000);
+    for (later, nano) in [(0, 1), (24 * hour, 2), (1, 4), (2, 8), (24 * hour + 1, 16), (3, 32)] {
+        spend_of(&ledger, noon + later, ("ops", "ann"), nano);
+    }
+    fill(&ledger, noon + 48 * hour);
+    let views = ledger.views().expect("the views open");
+    for by in [By::Team, By::User, By::Session, By::Prompt] {
+        let of_day = |from: i64| {
+            let lines = lines(&views, &[by], from, from + 24 * hour, &TimeZone::UTC).expect("lines");
+            Report::of(&[by], lines, &TimeZone::UTC).total.cost
+        };
+        let day = noon - 12 * hour;
+        assert_eq!((of_day(day), of_day(day + 24 * hour)), (45, 18), "{by:?}");
+    }
+}
+
 /// An answer of so much, whose tokens were counted here, at a discount of 15 %.
 fn guessed<'a>(id: AttemptId, low: i64, cost: i64, high: i64) -> Record<'a> {
     let Record::Outcome(outcome) = outcome(id, cost, Some(closing())) else { unreachable!("that is what it is") };
@@ -171,6 +191,31 @@ fn what_is_said_of_a_request_stands_at_its_tenth_attempt_where_that_is_the_last(
         check_sums(&ledger);
         let sums = "SELECT model, sum(requests), sum(attempts), sum(baseline_nano) FROM rollup GROUP BY 1 ORDER BY 1";
         check_rows(&ledger, sums, &["gpt-5.6-luna|0|9|0", "gpt-5.6-sol|1|1|100"]);
+    }
+}
+
+#[test]
+fn what_is_said_of_a_request_stands_at_the_attempt_that_answered_though_another_began_after_it() {
+    for is_one_batch in [true, false] {
+        let (folder, ledger) = fresh();
+        let id = fitting();
+        let begin = |ordinal, model| {
+            let Record::Intent(begin) = intent(attempt(id, ordinal)) else { unreachable!("that is what it is") };
+            Record::Intent(Intent { model, ..begin })
+        };
+        let Record::Outcome(lost) = outcome(attempt(id, 2), 3, None) else { unreachable!("that is what it is") };
+        let lost = Record::Outcome(Outcome { fate: Fate::Cut, ..lost });
+        for record in [begin(1, "gpt-5.6-sol"), begin(2, "gpt-5.6-luna"), lost, compared(attempt(id, 1), 70, 100)] {
+            append(&ledger, &[record]);
+            if !is_one_batch {
+                sync(&ledger);
+            }
+        }
+        check_sums(&ledger);
+        let sums = "SELECT model, sum(requests), sum(attempts), sum(baseline_nano) FROM rollup GROUP BY 1 ORDER BY 1";
+        check_rows(&ledger, sums, &["gpt-5.6-luna|0|1|0", "gpt-5.6-sol|1|1|100"]);
+        let seen = verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it reads");
+        assert!(seen.findings.is_empty(), "{:?}", seen.findings);
     }
 }
 
