@@ -120,15 +120,10 @@ impl Drop for Busy {
 }
 
 /// How long answers took, by powers of two in eight parts each.
+#[derive(Default)]
 struct Times {
     counts: Box<[u32]>,
     total: u32,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { counts: Box::default(), total: 0 }
-    }
 }
 
 impl Times {
