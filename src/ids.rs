@@ -72,17 +72,26 @@ name! {
 pub struct RequestId(pub Uuid);
 
 impl RequestId {
-    /// A fresh id; later ids sort after earlier ones to the millisecond.
+    /// A fresh id of a request that arrives now.
     pub fn new() -> Self {
         Self::at(SystemTime::now())
     }
 
-    /// The same on a clock that says `now`; one that is wrong by decades gives the first ids there are.
-    fn at(now: SystemTime) -> Self {
-        if now < SystemTime::UNIX_EPOCH {
-            return Self(Uuid::new_v7(Timestamp::from_unix(NoContext, 0, 0)));
-        }
-        Self(Uuid::now_v7())
+    /// A fresh id of a request that arrives when the clock says `now`, whatever other ids say: clocks are set forward and
+    /// back, and the ledger finds requests of a time by their ids. One that is wrong by decades gives the first ids there are.
+    pub fn at(now: SystemTime) -> Self {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let random = Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()));
+        // What is left of the millisecond, twenty bits of it, keeps ids in the order of the clock; 54 bits stay random, and no id
+        // waits for another. RFC 9562 §6.2, method 3.
+        let rest = u128::from(since.subsec_nanos() % 1_000_000);
+        let id = (random.as_u128() & !((0xfff << 64) | (0xff << 54))) | ((rest >> 8) << 64) | ((rest & 0xff) << 54);
+        Self(Uuid::from_u128(id))
+    }
+
+    /// When the request arrived, in milliseconds since the Unix epoch: RFC 9562 §5.7.
+    pub fn at_ms(self) -> i64 {
+        (self.0.as_u128() >> 80) as i64
     }
 }
 
@@ -159,6 +168,21 @@ mod tests {
         let early = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
         let [one, other] = [RequestId::at(early), RequestId::at(early)];
         assert!(one != other && one < RequestId::new() && one.0.get_version_num() == 7);
+    }
+
+    #[test]
+    fn an_id_has_the_time_at_which_its_request_arrived_on_a_clock_that_jumps() {
+        let at = |ms: u64| SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(ms);
+        let (noon, tomorrow) = (1_795_867_200_000, 1_795_867_200_000 + 86_400_000);
+        for ms in [noon, tomorrow, noon + 1, noon + 1, noon] {
+            assert_eq!(RequestId::at(at(ms)).at_ms(), ms.cast_signed());
+        }
+        assert!(RequestId::at(at(noon)) != RequestId::at(at(noon)));
+        assert!(RequestId::at(at(noon + 1)) < RequestId::at(at(tomorrow)));
+        let within = |nanos: u64| RequestId::at(at(noon) + std::time::Duration::from_nanos(nanos));
+        let ids: Vec<RequestId> = [0, 1, 255, 256, 999_999, 1_000_000].map(within).to_vec();
+        assert!(ids.is_sorted() && ids.iter().all(|id| id.0.get_version_num() == 7), "{ids:?}");
+        assert!(ids.iter().all(|id| id.0.get_variant() == uuid::Variant::RFC4122));
     }
 
     #[test]

@@ -145,8 +145,10 @@ pub enum Note {
     NotGranted(Tier),
     /// The team may use no provider of this tier: the next dearer one answers.
     NoProvider(Tier),
-    /// It is work of this tier, and the budget is nearly spent: the next cheaper one answers.
+    /// It is work of this tier, and the budget is nearly spent: a cheaper one answers.
     BudgetNear(Tier),
+    /// The budget is nearly spent, and no cheaper tier that may do the work can answer.
+    NothingCheaper,
     /// This tier would do, and leaving the model whose cache is warm would cost more than it saves.
     StaysWarm(Tier),
     /// This tier would do, and conversations that begin there mostly go on to where this one begins.
@@ -178,6 +180,7 @@ impl fmt::Display for Note {
             Self::NotGranted(tier) => write!(f, "{tier} is not granted"),
             Self::NoProvider(tier) => write!(f, "the team may use no provider of {tier}"),
             Self::BudgetNear(tier) => write!(f, "the budget is nearly spent, so that {tier} is not used"),
+            Self::NothingCheaper => f.write_str("the budget is nearly spent, and no cheaper tier can answer"),
             Self::StaysWarm(tier) => write!(f, "{tier} would do, but a cold prefix costs more than it saves"),
             Self::BeginsAbove(tier) => {
                 write!(f, "{tier} would do, but most that begins there moves up, and would pay for its prefix twice")

@@ -287,10 +287,13 @@ fn figure(what: What, number: i64) -> String {
     if what == What::Cost { NanoUsd(number).to_string() } else { number.to_string() }
 }
 
-/// `3`, or `1 .. 3 .. 8` where rows are in doubt; `3 ..` where nothing bounds them.
+/// `3`, or `1 .. 3 .. 8` where rows are in doubt; `3 ..` where nothing bounds them. What is known may be less than what all
+/// cost at least: then it stands before that.
 fn interval(what: What, (low, ours, high): (i64, i64, Option<i64>)) -> String {
     let said = |number| figure(what, number);
     match high {
+        Some(high) if ours < low => format!("{} in {} .. {}", said(ours), said(low), said(high)),
+        None if ours < low => format!("{} in {} ..", said(ours), said(low)),
         Some(high) if (low, high) == (ours, ours) => said(ours),
         Some(high) => format!("{} .. {} .. {}", said(low), said(ours), said(high)),
         None if low == ours => format!("{} ..", said(ours)),

@@ -13,19 +13,20 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{counted, fail, find_config, mirror, print_problems};
+use super::{complain, counted, fail, find_config, mirror, print_problems};
 use crate::app::read_book;
 use crate::config::{self, Team};
 use crate::cost::{Book, fees_of};
 use crate::ledger::reads::Reads;
-use crate::ledger::{LedgerError, losses, open_current, rollup, statements};
+use crate::ledger::{LedgerError, by_day, losses, open_current, rollup, stated, statements};
 use crate::money::NanoUsd;
 use crate::reply::usage::Calls;
-use crate::report::causal::{Effect, Interval, effects};
+use crate::report::causal::{Effect, Interval, Wanted, effects};
 use crate::report::focus::{self, Charge};
 use crate::report::forecast::{Ceiling, Month, Outlooks};
 use crate::report::losses as broken;
-use crate::report::{By, Figures, Line, Report, date_of, midnight};
+use crate::report::stated::month_behind;
+use crate::report::{By, Figures, Line, Report, Row, date_of, midnight};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing report --help`.
@@ -225,7 +226,9 @@ impl<'z> Asked<'z> {
             return self.focus(views, of);
         }
         let by = if arguments.by.is_empty() { &[By::Team][..] } else { &arguments.by };
-        let report = Report::of(by, self.lines(views, by, (self.since, self.until), of)?, self.zone);
+        let forgotten = by_day::forgotten(views, self.span(), self.zone)?;
+        let kept = forgotten.as_ref().map(|forgotten| forgotten.kept);
+        let report = Report::since(by, self.lines(views, by, (self.since, self.until), of)?, self.zone, kept);
         let forecast = if arguments.forecast { Some(self.forecast(views, by, of)?) } else { None };
         Ok(match arguments.format {
             Format::Json => {
@@ -235,14 +238,23 @@ impl<'z> Asked<'z> {
                 if let Some(forecast) = &forecast {
                     told["forecast"] = forecast.json();
                 }
+                if let Some(forgotten) = &forgotten {
+                    told["forgotten"] = json!(forgotten.months);
+                }
                 told.to_string()
             }
-            Format::Csv => report.csv_with(forecast.as_ref()),
+            Format::Csv => {
+                if let Some(forgotten) = &forgotten {
+                    complain(words_of_forgotten(forgotten));
+                }
+                report.csv_with(forecast.as_ref())
+            }
             Format::Table | Format::Focus => {
                 let days = format!("{} to {}", self.since, self.until);
                 let forecast = forecast.map(|forecast| format!("\n{}", forecast.words())).unwrap_or_default();
+                let forgotten = forgotten.map(|found| format!("\n{}", words_of_forgotten(&found))).unwrap_or_default();
                 format!(
-                    "{}\n{days}, {}{forecast}",
+                    "{}\n{days}, {}{forgotten}{forecast}",
                     report.table(),
                     counted(report.total.requests.unsigned_abs(), "request")
                 )
@@ -265,17 +277,26 @@ impl<'z> Asked<'z> {
         Ok(lines)
     }
 
+    /// The first moment, and the one behind the last.
+    fn span(&self) -> (i64, i64) {
+        let beyond = self.until.saturating_add(Span::new().days(1));
+        (midnight(self.since, self.zone), midnight(beyond, self.zone))
+    }
+
     fn causal(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {
         let beyond = self.until.saturating_add(Span::new().days(1));
         let sessions = rollup::sessions(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
         let effects = effects(sessions);
+        let (since_ms, until_ms) = self.span();
+        let days = (until_ms.min(self.now_ms) - since_ms).max(0) as f64 / 86_400_000.0;
         if format == Format::Json {
-            return Ok(json!({ "policies": effects.iter().map(json_of).collect::<Vec<_>>() }).to_string());
+            return Ok(json!({ "policies": effects.iter().map(|effect| json_of(effect, days)).collect::<Vec<_>>() })
+                .to_string());
         }
         if effects.is_empty() {
             return Ok("no policy holds sessions out: `holdout: 0.01` in its front matter does".to_owned());
         }
-        Ok(effects.iter().map(words_of).collect::<Vec<_>>().join("\n"))
+        Ok(effects.iter().map(|effect| words_of(effect, days)).collect::<Vec<_>>().join("\n"))
     }
 
     fn cache_loss(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {
@@ -291,9 +312,9 @@ impl<'z> Asked<'z> {
 
     fn focus(&self, views: &impl Reads, of: &Known<'_>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
-        let mut lines = self.lines(views, &by, (self.since, self.until), of)?;
-        let beyond = self.until.saturating_add(Span::new().days(1));
-        let [since_ms, until_ms] = [self.since, beyond].map(|day| midnight(day, self.zone));
+        let (since_ms, until_ms) = self.span();
+        let mut lines = rollup::lines(views, &by, since_ms, until_ms, self.zone)?;
+        lines.extend(rollup::lines_beside(views, &by, (since_ms, until_ms), None, of.fees)?);
         let mut apart = rollup::lines_by_service_tier(views, &by, since_ms, until_ms)?;
         for (tier, lines) in &mut apart {
             lines.extend(rollup::lines_beside(views, &by, (since_ms, until_ms), Some(tier), of.fees)?);
@@ -304,19 +325,31 @@ impl<'z> Asked<'z> {
             figures.take(&line.figures);
             Line { figures, ..line.clone() }
         }));
-        let tiers = apart.into_iter().map(|(tier, lines)| (tier, Report::of(&by, lines, self.zone)));
-        let reports: Vec<(String, Report)> =
-            std::iter::once((String::new(), Report::of(&by, lines, self.zone))).chain(tiers).collect();
-        let rows = reports.iter().flat_map(|(tier, report)| report.rows.iter().map(move |row| (tier, row)));
-        let charges = rows.filter(|(_, row)| !row.figures.is_zero()).filter_map(|(tier, row)| {
-            let [day, team, project, model] = row.names.as_slice() else { return None };
-            let provider = model.split_once('/').map_or("", |(provider, _)| provider);
-            // A row of which the configuration knows no longer is called what it was.
-            let vendor = of.vendors.get(provider).map_or(provider, String::as_str);
-            let (day, figures) = (day.parse().ok()?, &row.figures);
-            Some(Charge { day, team, project, model, vendor, service_tier: tier, figures })
+        let forgotten = by_day::forgotten(views, (since_ms, until_ms), self.zone)?;
+        if let Some(forgotten) = &forgotten {
+            complain(words_of_forgotten(forgotten));
+        }
+        let report = |lines| Report::since(&by, lines, self.zone, forgotten.as_ref().map(|forgotten| forgotten.kept));
+        let tiers = apart.into_iter().map(|(tier, lines)| (tier, report(lines)));
+        let reports: Vec<(String, Report)> = std::iter::once((String::new(), report(lines))).chain(tiers).collect();
+        let rows =
+            reports.into_iter().flat_map(|(tier, report)| report.rows.into_iter().map(move |row| (tier.clone(), row)));
+        let charges = rows.filter(|(_, row)| !row.figures.is_zero()).filter_map(|(service_tier, row)| {
+            let Row { names, figures, is_forgotten, .. } = row;
+            let [day, team, project, model] = <[String; 4]>::try_from(names).ok()?;
+            // The days of a month whose rows are forgotten are not known.
+            let days = match stated::month_of(&day) {
+                Some(month) => (month, month_behind(month)),
+                None => day.parse().map(|day: Date| (day, day.saturating_add(Span::new().days(1)))).ok()?,
+            };
+            let billed = days.0.first_of_month();
+            let is_correction = false;
+            Some(Charge { days, billed, is_correction, team, project, model, service_tier, figures, is_forgotten })
         });
-        Ok(focus::csv(charges, self.zone))
+        let books = stated::books(views, self.zone)?;
+        let now = stated::as_they_stand(views, &books, self.zone)?;
+        let charges = books.bill(charges.collect(), &now, (self.since, self.until));
+        Ok(focus::csv(charges, self.zone, |provider| of.vendors.get(provider).map(String::as_str)))
     }
 
     /// Of the month of the last day, by its days that are over: of all, and of each name that the report tells apart.
@@ -342,8 +375,17 @@ fn ceiling(by: &[By], names: &[String], teams: &[Team]) -> Option<Ceiling> {
     terms.budget.map(|budget| Ceiling { nano: budget.usd.0, every: budget.every.to_string() })
 }
 
-/// One policy's effect in words.
-fn words_of(effect: &Effect) -> String {
+/// What months say no longer whose rows are forgotten.
+fn words_of_forgotten(forgotten: &by_day::Forgotten) -> String {
+    format!(
+        "{}: the rows are forgotten and the sums of the month are kept: its days, sessions, users and prompts beside other \
+         names, service tiers, and what was refused, heard, seen, charged for tools or overshot are not known any more",
+        forgotten.months.join(", ")
+    )
+}
+
+/// One policy's effect in words, or that of one of its tasks, by sessions of so many days.
+fn words_of(effect: &Effect, days: f64) -> String {
     let dollars = |nano: f64| format!("${}", NanoUsd(nano as i64));
     let (with, without) = effect.sessions;
     let unknown = match effect.unknown {
@@ -351,30 +393,42 @@ fn words_of(effect: &Effect) -> String {
         unknown => format!("; {} of unknown cost left out", counted(unknown as u64, "session")),
     };
     let sessions =
-        format!("{}: {} with levers, {without} held out{unknown}", effect.policy, counted(with as u64, "session"));
+        format!("{}: {} with levers, {without} held out{unknown}", effect.name(), counted(with as u64, "session"));
+    let pooled = match effect.pooled.as_slice() {
+        [] => String::new(),
+        tasks => format!("; pooled with too few of their own: {}", tasks.join(", ")),
+    };
     let computed = effect.computed.map_or_else(|| "nothing".to_owned(), dollars);
     match &effect.measured {
         Some(Interval { low, value, high }) => format!(
-            "{sessions}: measured {} saved a session, 95 % between {} and {} whenever one looks; computed {computed}",
+            "{sessions}: measured {} saved a session, 95 % between {} and {} whenever one looks; computed {computed}{pooled}",
             dollars(*value),
             dollars(*low),
             dollars(*high)
         ),
-        None => format!(
-            "{sessions}: computed {computed} saved a session; too few to measure it, {} more in the smaller arm are wanted",
-            effect.missing()
-        ),
+        None => {
+            let Wanted { found, of, days, forgone } = effect.wanted(days);
+            let days =
+                days.map_or_else(|| "nobody knows how many days".to_owned(), |days| format!("about {days} days"));
+            format!(
+                "{sessions}: computed {computed} saved a session; too few to measure it: {found} of {of} in the smaller arm, \
+                 {days}, {} of savings forgone{pooled}",
+                forgone.map_or_else(|| "unknown dollars".to_owned(), dollars)
+            )
+        }
     }
 }
 
-fn json_of(effect: &Effect) -> Value {
+fn json_of(effect: &Effect, days: f64) -> Value {
+    let wanted = effect.wanted(days);
     let nano = |amount: Option<f64>| amount.map(|amount| amount.round() as i64);
     json!({
         "policy": effect.policy, "sessions": effect.sessions.0, "held_out": effect.sessions.1, "unknown": effect.unknown,
         "mean_nano": nano(effect.means.0), "held_out_mean_nano": nano(effect.means.1),
         "computed_saved_nano": nano(effect.computed), "measured_saved_nano": nano(effect.measured.map(|m| m.value)),
         "measured_low_nano": nano(effect.measured.map(|m| m.low)), "measured_high_nano": nano(effect.measured.map(|m| m.high)),
-        "missing_sessions": effect.missing(),
+        "missing_sessions": effect.missing(), "task": effect.task, "pooled_tasks": effect.pooled,
+        "wanted": { "found": wanted.found, "of": wanted.of, "days": wanted.days, "forgone_nano": nano(wanted.forgone) },
     })
 }
 

@@ -19,7 +19,7 @@ use crate::ledger::statements::{self, Books, Month, Statement, StatementError};
 use crate::ledger::{audit, open_views};
 use crate::money::NanoUsd;
 use crate::report::Figures;
-use crate::report::write::{align, escaped, estimated};
+use crate::report::write::{align, cell, escaped, estimated};
 use crate::telemetry::log::now_ms;
 
 /// Printed under `farthing statement --help`.
@@ -262,16 +262,16 @@ fn cells(of: &Figures) -> [String; 9] {
 /// was settled is doubt removed, and where some was settled and some came, both ends are told with their signs.
 fn uncertain(of: &Figures) -> String {
     let Figures { uncertain, uncertain_low, uncertain_high, unbounded, .. } = *of;
-    let range = |low, high, unbounded| {
-        let range = format!("{}..{}", NanoUsd(low), NanoUsd(high));
-        if unbounded == 0 { range } else { format!("{range} and {unbounded} unbounded") }
+    let range = |low, high, unbounded| match unbounded {
+        0 => format!("{}..{}", NanoUsd(low), NanoUsd(high)),
+        _ => format!("at least {}, {unbounded} unbounded", NanoUsd(low)),
     };
     let all = [uncertain, uncertain_low, uncertain_high, unbounded];
     if all == [0; 4] {
         String::new()
-    } else if all.iter().all(|number| *number >= 0) && uncertain_low <= uncertain_high {
+    } else if all.iter().all(|number| *number >= 0) && (uncertain_low <= uncertain_high || unbounded > 0) {
         range(uncertain_low, uncertain_high, unbounded)
-    } else if all.iter().all(|number| *number <= 0) && uncertain_low >= uncertain_high {
+    } else if all.iter().all(|number| *number <= 0) && (uncertain_low >= uncertain_high || unbounded < 0) {
         let [low, high, unbounded] = [uncertain_low, uncertain_high, unbounded].map(i64::saturating_neg);
         format!("doubt removed: {}", range(low, high, unbounded))
     } else {
@@ -313,7 +313,7 @@ fn csv(statements: &[Statement]) -> String {
             let note = line.note.as_deref().unwrap_or_default();
             let names = [&statement.team, &line.kind, &line.month, &line.project, &line.provider, &line.model]
                 .map(|name| escaped(name));
-            let figures = line.figures.all().map(|number| number.to_string());
+            let figures = line.figures.told().map(cell);
             let row = [statement.id.to_string()].into_iter().chain(names).chain([escaped(note)]).chain(figures);
             drop(out.write_record(row));
         }
@@ -324,7 +324,7 @@ fn csv(statements: &[Statement]) -> String {
 fn json_of(statement: &Statement) -> Value {
     let figures = |of: &Figures| {
         let mut value = json!({});
-        for (name, number) in Figures::NAMES.into_iter().zip(of.all()) {
+        for (name, number) in Figures::NAMES.into_iter().zip(of.told()) {
             value[name] = json!(number);
         }
         value
@@ -380,9 +380,10 @@ mod tests {
     fn doubt_is_told_with_what_nothing_bounds_and_as_removed_where_it_was_settled() {
         check(0, 0, 0, 0, "");
         check(2, 0, 2_645_750, 0, "0..0.00264575");
-        check(3, 0, 0, 3, "0..0 and 3 unbounded");
+        check(3, 0, 0, 3, "at least 0, 3 unbounded");
+        check(4, 1_500_000, 823_250, 4, "at least 0.0015, 4 unbounded");
         check(-1, 0, -2_645_750, 0, "doubt removed: 0..0.00264575");
-        check(-3, -1_000, -2_000, -2, "doubt removed: 0.000001..0.000002 and 2 unbounded");
+        check(-3, -1_000, -2_000, -2, "doubt removed: at least 0.000001, 2 unbounded");
         // One was settled, another came.
         check(0, 0, 1_000, 0, "0..0.000001");
         check(0, 1_000, -2_000, 0, "low +0.000001, high -0.000002");

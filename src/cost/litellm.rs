@@ -5,7 +5,7 @@
 //! list zero often stands for what nobody knows, so it is taken for unknown, never for free. What is billed by more than
 //! tokens of text is left out with the reason, since its cost would come out too low. docs/money.md has the fields.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::civil::Date;
 use serde_json::value::RawValue;
@@ -31,19 +31,32 @@ const OTHER_CHARGES: [&str; 4] = [
 ];
 /// Vendors whose usage tells sound and images from text, so that they can be priced.
 const TELLS_SOUND: [&str; 2] = ["openai", "azure"];
-/// The service tiers of a row and what the list's names of their rates end in.
-const TIERS: [&str; 3] = ["_batches", "_flex", "_priority"];
+/// What the list's names of rates of service tiers end in, and what is said of such rates that cannot be taken.
+const TIERS: [(&str, &str); 3] = [
+    ("_batches", "its `batch` rates: no price of both input and output that is known"),
+    ("_flex", "its `flex` rates: no price of both input and output that is known"),
+    ("_priority", "its `priority` rates: no price of both input and output that is known"),
+];
+/// The rates of text, which steps and service tiers may have of their own.
+const STEPPED: [&str; 6] = [
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "input_cost_per_token_cache_hit",
+    "cache_creation_input_token_cost",
+    "output_cost_per_reasoning_token",
+];
 
 /// What a list says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Imported {
     /// What can be priced by the token, by vendor and model.
     pub rows: Rows,
-    /// What cannot, by the list's names.
+    /// What cannot, by the list's names: whole entries, and parts of those that can.
     pub left_out: Vec<LeftOut>,
 }
 
-/// An entry that is not taken, and why.
+/// An entry, or a part of one, that is not taken, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeftOut {
     /// Its name in the list.
@@ -84,7 +97,11 @@ pub fn import_litellm(text: &str, from: Date) -> Result<Imported, String> {
             row => row,
         };
         match row {
-            Ok(price) => imported.rows.0.push(Row { vendor, model, price }),
+            Ok((price, missing)) => {
+                let out = missing.into_iter().map(|why| LeftOut { name: name.clone(), key: key.clone(), why });
+                imported.left_out.extend(out);
+                imported.rows.0.push(Row { vendor, model, price });
+            }
             Err(why) => imported.left_out.push(LeftOut { name, key, why }),
         }
     }
@@ -133,7 +150,8 @@ impl Entry<'_> {
         self.text("mode").as_deref() == Some("embedding")
     }
 
-    fn row(&self, vendor: &str, model: &str, from: Date) -> Result<Price, &'static str> {
+    /// The row, and why parts of the entry are not in it.
+    fn row(&self, vendor: &str, model: &str, from: Date) -> Result<(Price, Vec<&'static str>), &'static str> {
         if vendor.is_empty() || model.is_empty() || model.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("no provider, or no name that a model can have");
         }
@@ -161,17 +179,26 @@ impl Entry<'_> {
             return Err("no price of output that is known; zero is none");
         }
         let needs_output = standard.output.is_some();
-        let standard = Schedule { base: standard, steps: self.steps("", (tells, maker), needs_output) };
+        let steps = self.steps("", (tells, maker), &standard);
+        let standard = Schedule { base: standard, steps };
         let inherited = standard.steps.first().map(|step| step.above);
-        let [batch, flex, priority] = TIERS.map(|tier| {
-            let base = self.block("", tier, (tells, maker)).filter(|rates| !needs_output || rates.output.is_some())?;
-            let mut steps = self.steps(tier, (tells, maker), needs_output);
+        let mut missing = Vec::new();
+        let [batch, flex, priority] = TIERS.map(|(tier, why)| {
+            let base = self.block("", tier, (tells, maker)).filter(|rates| !needs_output || rates.output.is_some());
+            let Some(base) = base else {
+                missing.extend(Some(why).filter(|_| self.states_any(tier)));
+                return None;
+            };
+            let mut steps = self.steps(tier, (tells, maker), &base);
             if steps.is_empty() {
                 steps.extend(inherited.map(|above| Step { above, rates: None }));
             }
             Some(Schedule { base, steps })
         });
-        Ok(Price {
+        if self.has_odd_step() {
+            missing.push("a long-context step whose length is no number of thousands");
+        }
+        let price = Price {
             version: format!("{vendor}/{model}@litellm:{from}"),
             from: Some(from),
             terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority, fees: Fees::usual(vendor) })),
@@ -181,34 +208,80 @@ impl Entry<'_> {
                 output: self.limit("max_output_tokens").filter(|_| !self.embeds()),
             },
             deprecated: self.text("deprecation_date").and_then(|day| day.parse().ok()),
+        };
+        Ok((price, missing))
+    }
+
+    /// Whether there is any rate of text for a service tier.
+    fn states_any(&self, tier: &str) -> bool {
+        STEPPED.iter().any(|kind| self.rate(&format!("{kind}{tier}")).is_some())
+    }
+
+    /// Long-context steps of a tier, ascending. What a step does not state stays as it is in `base`: the input's rates
+    /// without one of the input, the output's without one of the output.
+    fn steps(&self, tier: &str, of: (bool, Maker), base: &Rates) -> Vec<Step> {
+        let ending = format!("k_tokens{tier}");
+        let thousands = self.0.keys().filter_map(|field| {
+            let (_, step) = field.split_once("_above_").filter(|(kind, _)| STEPPED.contains(kind))?;
+            self.rate(field)?;
+            step.strip_suffix(&ending)?.parse::<u64>().ok()
+        });
+        // In order, and each once.
+        let thousands: BTreeSet<u64> = thousands.collect();
+        let steps = thousands.into_iter().filter_map(|thousands| {
+            let rates = self.step(&format!("_above_{thousands}k_tokens"), tier, of, base)?;
+            Some(Step { above: thousands.checked_mul(1000)?, rates: Some(rates) })
+        });
+        steps.collect()
+    }
+
+    fn step(&self, step: &str, tier: &str, of: (bool, Maker), base: &Rates) -> Option<Rates> {
+        let stated = self.stated(step, tier, of.0);
+        let is_of_output = stated.output.is_some();
+        let mut rates = match stated.input {
+            Some(_) => Rates::filled(stated, of.1)?,
+            None => Rates {
+                cached_input: stated.cached_input.unwrap_or(base.cached_input),
+                cache_write_5m: stated.cache_write_5m.unwrap_or(base.cache_write_5m),
+                cache_write_1h: stated.cache_write_1h.or(base.cache_write_1h),
+                output: stated.output,
+                reasoning: stated.output.and(stated.reasoning.or(stated.output)),
+                apart: stated.apart,
+                ..*base
+            },
+        };
+        if !is_of_output {
+            (rates.output, rates.reasoning) = (base.output, base.output.and(stated.reasoning.or(base.reasoning)));
+        }
+        Some(rates)
+    }
+
+    /// Whether the entry has a step whose length this cannot read.
+    fn has_odd_step(&self) -> bool {
+        let is_read = |step: &str| {
+            let step = step.strip_prefix("1hr_above_").unwrap_or(step);
+            let step = TIERS.iter().find_map(|(tier, _)| step.strip_suffix(tier)).unwrap_or(step);
+            step.strip_suffix("k_tokens").is_some_and(|thousands| thousands.parse::<u64>().is_ok())
+        };
+        self.0.keys().any(|field| {
+            let of_text = field.split_once("_above_").filter(|(kind, _)| STEPPED.contains(kind));
+            of_text.is_some_and(|(_, step)| step != "1hr" && !is_read(step)) && self.rate(field).is_some()
         })
     }
 
-    /// Long-context steps of a tier, ascending.
-    fn steps(&self, tier: &str, of: (bool, Maker), needs_output: bool) -> Vec<Step> {
-        let ending = format!("k_tokens{tier}");
-        let thousands = self.0.keys().filter_map(|field| {
-            field.strip_prefix("input_cost_per_token_above_")?.strip_suffix(&ending)?.parse::<u64>().ok()
-        });
-        let steps = thousands.filter_map(|thousands| {
-            let rates = self.block(&format!("_above_{thousands}k_tokens"), tier, of)?;
-            let is_whole = !needs_output || rates.output.is_some();
-            is_whole.then_some(Step { above: thousands.checked_mul(1000)?, rates: Some(rates) })
-        });
-        let mut steps: Vec<Step> = steps.collect();
-        steps.sort_by_key(|step| step.above);
-        steps
+    fn block(&self, step: &str, tier: &str, (tells, maker): (bool, Maker)) -> Option<Rates> {
+        Rates::filled(self.stated(step, tier, tells), maker)
     }
 
-    fn block(&self, step: &str, tier: &str, (tells, maker): (bool, Maker)) -> Option<Rates> {
+    fn stated(&self, step: &str, tier: &str, tells: bool) -> StatedRates {
         let of = |kind: &str| self.rate(&format!("{kind}{step}{tier}"));
         let of_other = |kind: &str| of(kind).filter(|_| tells);
-        let input = of("input_cost_per_token")?;
-        let stated = StatedRates {
-            input: Some(input),
+        let input = of("input_cost_per_token");
+        StatedRates {
+            input,
             cached_input: of("cache_read_input_token_cost").or_else(|| of("input_cost_per_token_cache_hit")),
             // What is listed below the input's rate is a slip: nobody writes for less than it costs to read.
-            cache_write_5m: of("cache_creation_input_token_cost").filter(|written| *written >= input),
+            cache_write_5m: of("cache_creation_input_token_cost").filter(|written| Some(*written) >= input),
             cache_write_1h: of("cache_creation_input_token_cost_above_1hr"),
             output: of("output_cost_per_token").filter(|_| !self.embeds()),
             reasoning: of("output_cost_per_reasoning_token"),
@@ -219,8 +292,7 @@ impl Entry<'_> {
                 image_input: of_other("input_cost_per_image_token"),
                 image_output: of_other("output_cost_per_image_token"),
             },
-        };
-        Rates::filled(stated, maker)
+        }
     }
 }
 

@@ -326,7 +326,7 @@ impl Gateway {
             Every::Rolling(_) => format!("in {}", budget.every),
             every => format!("this {every}"),
         };
-        let unspent = short.unspent.max(NanoUsd::ZERO);
+        let unspent = short.unspent;
         let held = if short.is_passing() {
             format!(", {} of it held for requests in flight", short.held)
         } else {

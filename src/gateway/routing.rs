@@ -31,7 +31,7 @@ use crate::prompt::json::WholeNumber;
 use crate::reply::usage::{ServiceTier, Usage};
 use crate::route::verdict::{Signs, Verdict, downgrade, judge};
 use crate::route::warm::{Held, OUTPUT_TOKENS_EXPECTED, Step};
-use crate::route::{Allowed, Asked, NoPlan, Standing, baseline, choose};
+use crate::route::{Allowed, Asked, NoPlan, Standing, baseline, choose, why_not};
 use crate::task::Tier;
 use crate::tokens::PromptSize;
 use crate::wire::errors::ApiError;
@@ -131,7 +131,9 @@ impl Routing {
             _ => Some(judge_call(&policy, asking, (&mut place, &mut held), &self.memo)),
         };
         if let Some((verdict, _)) = judged.as_mut().filter(|_| asking.downgrade && routed == Asked::Auto) {
-            downgrade(verdict);
+            self.allowed(call.who.team.as_str(), key, |allowed| {
+                downgrade(verdict, |tier| why_not(tier, &self.config.tiers, allowed));
+            });
         }
         let verdict = judged.as_ref().map(|(verdict, _)| verdict);
         let wanted = verdict.filter(|_| routed == Asked::Auto).map(|verdict| verdict.tier);

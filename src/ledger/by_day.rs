@@ -2,12 +2,16 @@
 //!
 //! Attempts are counted to the time at which they left. Reads the views, also while a gateway writes.
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use rusqlite::{Connection, params};
 
 use crate::bill::KINDS;
 use crate::bill::compare::Ours;
+use crate::ledger::error::LedgerError;
+use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
-use crate::report::SLOT_MS;
+use crate::report::{SLOT_MS, date_of};
 
 /// A provider's attempts within `from_ms..until_ms`, by model.
 ///
@@ -70,4 +74,46 @@ pub fn rows_kept_from(views: &Connection) -> rusqlite::Result<Option<i64>> {
     // Where no row is left, all of them were deleted.
     let kept_ms = oldest_ms.unwrap_or(i64::MAX);
     Ok(oldest_slot.filter(|slot| slot.saturating_add(1).saturating_mul(SLOT_MS) <= kept_ms).map(|_| kept_ms))
+}
+
+/// What a span has of months whose rows are forgotten.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// The day of the oldest row that is left.
+    pub kept: Date,
+    /// The months, such as `2026-11`, in order.
+    pub months: Vec<String>,
+}
+
+/// What `from_ms..until_ms` has of months whose rows are forgotten; `None`: nothing. Mirrors forget none.
+///
+/// # Errors
+///
+/// The database's.
+pub fn forgotten(
+    views: &impl Reads,
+    (from_ms, until_ms): (i64, i64),
+    zone: &TimeZone,
+) -> Result<Option<Forgotten>, LedgerError> {
+    if !views.has("rollup_named")? {
+        return Ok(None);
+    }
+    let oldest = "SELECT (SELECT min(slot) FROM rollup),
+        (SELECT at_ms FROM requests WHERE at_ms IS NOT NULL ORDER BY request_id LIMIT 1)";
+    let row = views.read(oldest, &[])?.into_iter().next().unwrap_or_default();
+    let Some(Cell::Number(first)) = row.first() else { return Ok(None) };
+    let kept_ms = if let Some(Cell::Number(at_ms)) = row.get(1) { *at_ms } else { i64::MAX };
+    let kept_slot = kept_ms.div_euclid(SLOT_MS);
+    if *first >= kept_slot {
+        return Ok(None);
+    }
+    let slots = "SELECT DISTINCT slot FROM rollup WHERE slot >= ?1 AND slot < ?2 ORDER BY 1";
+    let (from, until) = (from_ms.div_euclid(SLOT_MS), until_ms.div_euclid(SLOT_MS).min(kept_slot));
+    let slots = views.read(slots, &[Cell::Number(from), Cell::Number(until)])?;
+    let months = slots.iter().map(|row| date_of(row[0].number() * SLOT_MS, zone).strftime("%Y-%m").to_string());
+    let mut months: Vec<String> = months.collect();
+    months.dedup();
+    // Where no row is left, all of them are forgotten.
+    let kept = if kept_ms == i64::MAX { Date::MAX } else { date_of(kept_ms, zone) };
+    Ok(Some(Forgotten { kept, months }).filter(|found| !found.months.is_empty()))
 }

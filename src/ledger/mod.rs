@@ -43,6 +43,7 @@ mod schema;
 mod secured;
 mod segment;
 mod sql;
+pub mod stated;
 pub mod statements;
 mod steps;
 mod tables;

@@ -116,18 +116,13 @@ pub(super) fn within(
     times: (i64, i64),
     ids: (AttemptId, AttemptId),
 ) -> rusqlite::Result<Vec<Stored>> {
-    let (from, until) = ids_within(arrival(ids.0), arrival(ids.1));
+    let (from, until) = ids_within(ids.0.request.at_ms(), ids.1.request.at_ms());
     views
         .prepare_cached(select_stored!(
             "attempt_id >= ?2 AND attempt_id < ?3 AND at_ms BETWEEN ?4 AND ?5 ORDER BY attempt_id"
         ))?
         .query_map(params![provider, from, until, times.0, times.1], Stored::of)?
         .collect()
-}
-
-/// The milliseconds in an id: RFC 9562 §5.7.
-fn arrival(attempt: AttemptId) -> i64 {
-    (attempt.request.0.as_u128() >> 80) as i64
 }
 
 /// How many of the provider's attempts are unknown or estimated, and what they may have cost together.

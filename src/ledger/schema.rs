@@ -9,6 +9,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use crate::ids::RequestId;
 use crate::ledger::audit;
 use crate::ledger::balances;
 use crate::ledger::error::{LedgerError, a_folder, database_error};
@@ -224,7 +225,7 @@ fn check_views(connection: Connection, path: &Path) -> Result<Connection, Ledger
 /// The least id that a request or attempt of `at_ms` (milliseconds since the Unix epoch) or later has:
 /// `request_id >= first_id_at(…)` reads a range of the primary key where `at_ms >= …` reads the whole table.
 ///
-/// Ids carry the time at which they were made, the request's arrival to within a few milliseconds.
+/// Ids carry the request's arrival.
 pub fn first_id_at(at_ms: i64) -> String {
     // RFC 9562 §5.7: the first 48 bits are the milliseconds.
     let at = format!("{:012x}", at_ms.clamp(0, (1 << 48) - 1));
@@ -233,6 +234,13 @@ pub fn first_id_at(at_ms: i64) -> String {
 
 /// How far the time of a request or an attempt may lie from the one in its id, which is the request's arrival.
 const ARRIVED_EARLIER_MS_MAX: i64 = 3_600_000;
+
+/// Whether what has this id and this time is not found by it: earlier builds made ids that never went back where the clock
+/// did.
+pub(super) fn lies_apart(id: RequestId, at_ms: i64) -> bool {
+    let id_ms = id.at_ms();
+    at_ms < id_ms.saturating_sub(ARRIVED_EARLIER_MS_MAX) || at_ms > id_ms.saturating_add(ARRIVED_EARLIER_MS_MAX)
+}
 
 /// The ids between which (the second left out) all requests and attempts of `from_ms..until_ms` are, among others.
 pub(super) fn ids_within(from_ms: i64, until_ms: i64) -> (String, String) {

@@ -14,7 +14,7 @@ use crate::ledger::audit;
 use crate::ledger::error::{LedgerError, a_folder, database_error, file_error};
 use crate::ledger::migrate;
 use crate::ledger::reconcile_rows::is_far_beyond;
-use crate::ledger::schema::open_views;
+use crate::ledger::schema::{lies_apart, open_views};
 use crate::ledger::statements;
 use crate::ledger::verify_journal::{self, JournalSeen};
 use crate::ledger::{is_owned, segment};
@@ -64,6 +64,9 @@ pub struct Verified {
     pub fates: BTreeMap<String, FateSum>,
     /// Attempts that cost far more than they could by their bounds: how many, and the first of them.
     pub far_beyond: (u64, Option<String>),
+    /// Requests and attempts whose time lies more than an hour from the one in their id, where reports do not look: how many,
+    /// and the first of them.
+    pub apart: (u64, Option<String>),
     /// The journal.
     pub journal: JournalSeen,
     /// The first of what was found, at most [`LEDGER_FINDINGS_MAX`].
@@ -79,6 +82,14 @@ impl Verified {
         self.found += 1;
         if self.findings.len() < LEDGER_FINDINGS_MAX {
             self.findings.push(Finding { subject: subject.into(), what: what.into() });
+        }
+    }
+
+    /// Notes whether a row is where its time says.
+    fn place(&mut self, name: &str, id: Option<RequestId>, at_ms: Option<i64>) {
+        if id.zip(at_ms).is_some_and(|(id, at_ms)| lies_apart(id, at_ms)) {
+            self.apart.0 += 1;
+            self.apart.1.get_or_insert_with(|| name.to_owned());
         }
     }
 }
@@ -146,13 +157,13 @@ fn look_through(
     let total = tables.query_row(total, [], |row| row.get::<_, i64>(0))?.unsigned_abs();
     let saved = if seen.version < COMPARED { SAVED_NOTHING } else { SAVED };
     let mut requests = tables.prepare(&format!(
-        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano, {saved} FROM requests_v1 ORDER BY request_id"
+        "SELECT request_id, status, cost_low_nano, cost_nano, cost_high_nano, {saved}, at_ms FROM requests_v1 ORDER BY request_id"
     ))?;
     // Either order has the attempts of each request together; rows are stored in that of their ids.
     let strays = "SELECT 1 FROM attempts_v1 WHERE attempt_id <= request_id || '-' OR attempt_id >= request_id || '.'";
     let order = if tables.prepare(strays)?.exists([])? { "request_id, attempt_id" } else { "attempt_id" };
     let mut attempts = tables.prepare(&format!(
-        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version, bound_nano
+        "SELECT attempt_id, request_id, fate, source, cost_low_nano, cost_nano, cost_high_nano, price_version, bound_nano, at_ms
          FROM attempts_v1 ORDER BY {order}",
     ))?;
     let mut walk = Walk { attempts: attempts.query([])?, next: None, seen, total, progress };
@@ -232,7 +243,9 @@ impl Walk<'_> {
             last = last.take_if(|last| last.rank() > attempt.rank()).or(Some(attempt));
             self.advance()?;
         }
-        if uuid_of(&request.id).is_none() {
+        let id = uuid_of(&request.id);
+        self.seen.place(&request.id, id, request.at_ms);
+        if id.is_none() {
             self.seen.find(&request.id, "it is no id of ours; wanted a UUID in lower case");
         }
         if request.cost != sum {
@@ -290,11 +303,18 @@ struct Request {
     status: String,
     cost: CostInterval,
     saved: Option<Saved>,
+    at_ms: Option<i64>,
 }
 
 impl Request {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { id: row.get(0)?, status: row.get(1)?, cost: cost_of(row, 2)?, saved: Saved::of(row, 5)? })
+        Ok(Self {
+            id: row.get(0)?,
+            status: row.get(1)?,
+            cost: cost_of(row, 2)?,
+            saved: Saved::of(row, 5)?,
+            at_ms: row.get(11)?,
+        })
     }
 }
 
@@ -306,6 +326,7 @@ struct Attempt {
     cost: CostInterval,
     is_priced: bool,
     bound: Option<NanoUsd>,
+    at_ms: Option<i64>,
 }
 
 impl Attempt {
@@ -318,6 +339,7 @@ impl Attempt {
             cost: cost_of(row, 4)?,
             is_priced: row.get::<_, Option<String>>(7)?.is_some(),
             bound: row.get::<_, Option<i64>>(8)?.map(NanoUsd),
+            at_ms: row.get(9)?,
         })
     }
 
@@ -335,6 +357,7 @@ impl Attempt {
         *sum += self.cost.exact.unwrap_or_default();
         let (low, high) = if fate.attempts == 1 { (NanoUsd::ZERO, Some(NanoUsd::ZERO)) } else { fate.interval };
         fate.interval = (low + self.cost.low, high.zip(self.cost.high).map(|(sum, high)| sum + high));
+        seen.place(&self.id, uuid_of(&self.request), self.at_ms);
         let parsed = self.id.parse::<AttemptId>().ok().filter(|id| id.to_string() == self.id && id.ordinal > 0);
         if parsed.is_none_or(|id| uuid_of(&self.request) != Some(id.request)) {
             let wanted = format!("wanted `{}-` and a number from 1", self.request);
@@ -388,6 +411,14 @@ fn note(seen: &mut Verified) {
         let of = if *count == 1 { "1 attempt costs" } else { &format!("{count} attempts cost") };
         let what = format!("{of} far more than its call could, the first of them `{first}`; was the export right?");
         seen.notes.push(what);
+    }
+    if let (count, Some(first)) = &seen.apart {
+        let of = if *count == 1 { "1 row has" } else { &format!("{count} rows have") };
+        seen.notes.push(format!(
+            "{of} a time more than an hour from the one in the id, the first of them `{first}`: a clock was set back, or an attempt \
+             left late; `report` by `user`, `prompt` and `session`, `rerate`, `reconcile` and `review` leave them out, `report` by \
+             other names does not"
+        ));
     }
     let too_much = |sum: NanoUsd| sum.0 == i64::MAX;
     let sums = |sum: &FateSum| [Some(sum.known), Some(sum.estimated), Some(sum.interval.0), sum.interval.1];

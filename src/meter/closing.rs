@@ -5,13 +5,13 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{Meter, task_of};
+use crate::call::CallFacts;
 use crate::ids::RequestId;
 use crate::ledger::record::Closing;
 use crate::money::{Decimal, NanoUsd};
 use crate::problem::shown_name;
 use crate::reply::usage::Apart;
 use crate::task::Tier;
-use crate::telemetry::log::now_ms;
 use crate::telemetry::metrics::Series;
 
 /// The one structured event of a request. Names only: never prompt text, never a key.
@@ -105,7 +105,8 @@ struct RequestEvent<'a> {
     first_byte_ms: Option<u64>,
 }
 
-/// A moment by both clocks, each of which is looked at once.
+/// A moment by both clocks. The wall's is what it was when the request arrived and what has gone by since: where somebody
+/// sets it meanwhile, all times of a request are still near the one in its id.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     pub(super) at: Instant,
@@ -113,8 +114,10 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    pub(super) fn now() -> Self {
-        Self { at: Instant::now(), at_ms: now_ms() }
+    pub(super) fn now(call: &CallFacts) -> Self {
+        let at = Instant::now();
+        let since = at.saturating_duration_since(call.arrived).as_millis();
+        Self { at, at_ms: call.at_ms.saturating_add(i64::try_from(since).unwrap_or(i64::MAX)) }
     }
 }
 

@@ -198,7 +198,7 @@ impl Meter {
         target: &ModelRef,
         outbound: &Outbound,
     ) -> Result<(AttemptId, Sent), LedgerError> {
-        let now = Moment::now();
+        let now = Moment::now(&self.call);
         if self.attempts == 0 && self.overhead.is_none() {
             let waited = self.funds.as_ref().map(|funds| funds.waited).unwrap_or_default();
             let since_read = now.at.saturating_duration_since(self.call.read);
@@ -360,7 +360,7 @@ impl Meter {
             // It cost nothing and no agent waits for it.
             return;
         }
-        let now = Moment::now();
+        let now = Moment::now(&self.call);
         let closing = self.closing((status, http_status), now);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
@@ -401,7 +401,7 @@ impl Meter {
     /// Settles the open attempt, if there is one, and with `ends` the request as well.
     fn settle(&mut self, fate: Fate, ends: Option<(&'static str, u16)>) {
         let Some(mut attempt) = self.open.take() else { return };
-        let now = Moment::now();
+        let now = Moment::now(&self.call);
         let settled = attempt.settle(fate, &self.call, &self.accounts.estimates);
         self.gather();
         let before = self.spent;

@@ -128,7 +128,7 @@ impl Meter {
         self.count_saved(&comparison);
         let saved = super::savings::parts(&comparison, self.spent).map(|(saved, _)| saved);
         let transfer = would_have_cost.and_then(|cost| self.accounts.internal.transfer(&self.call.who.team, cost));
-        let (ends, now) = (("ok", http_status), Moment::now());
+        let (ends, now) = (("ok", http_status), Moment::now(&self.call));
         let closing = self.closing(ends, now);
         let closed = Box::new(Closed { request: self.request_facts(), closing });
         // The ledger keeps what it cannot write and says so itself.

@@ -159,6 +159,7 @@ mod tests {
     use super::super::failure::Refusal;
     use super::*;
     use crate::dialect::Dialect;
+    use crate::ids::{ModelId, ProviderId};
 
     const RULES: Dispatch = Dispatch {
         retries: 2,
@@ -238,6 +239,31 @@ mod tests {
     #[test]
     fn an_answer_that_has_begun_is_not_asked_for_again() {
         check(&Failure::Unreadable { what: "it broke off" }, 1, Next::GiveUp);
+    }
+
+    #[test]
+    fn whoever_is_asked_beside_the_current_target_is_the_next_that_is_well_and_is_not_asked_again() {
+        let target = |name: &str| ModelRef { provider: ProviderId::from(name), model: ModelId::from("m") };
+        let (targets, health) = (["a", "b", "c", "d"].map(target), Health::default());
+        let next = |attempts: &mut Attempts<'_>| {
+            let target = attempts.next(&health, |_| Some(RULES), Instant::now());
+            target.map(|target| target.provider.to_string()).unwrap_or_default()
+        };
+        let mut attempts = Attempts::new(&targets);
+        assert_eq!(next(&mut attempts), "a");
+        assert_eq!(attempts.hedge(|target| *target != targets[1]), Some(&targets[2]));
+        attempts.hedged(&targets[2]);
+        assert_eq!(attempts.hedge(|_| true), None, "one is enough");
+        attempts.fall_back();
+        assert_eq!(next(&mut attempts), "d", "what rested is passed over, and what was asked is used up");
+        let mut attempts = Attempts::new(&targets);
+        assert_eq!(next(&mut attempts), "a");
+        attempts.hedged(&targets[1]);
+        attempts.stand_at(&targets[1]);
+        assert_eq!((attempts.tries(), attempts.tried()), (1, 0));
+        assert_eq!((next(&mut attempts), attempts.tries()), ("b".to_owned(), 2), "a retry of the one that is left");
+        attempts.fall_back();
+        assert_eq!(next(&mut attempts), "c");
     }
 
     #[test]

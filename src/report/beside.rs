@@ -15,11 +15,14 @@ pub struct Beside {
     pub fees: i64,
     /// Calls whose fee is not known, or of attempts whose cost is not.
     pub unpriced_calls: i64,
+    /// What providers billed beyond the limits that they were sent, by cause in the order of [`Self::OVERSHOT`]: a part of
+    /// the cost, in nano-dollars.
+    pub overshoot: [i64; Self::OVERSHOT.len()],
 }
 
 impl Beside {
     /// How many there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 14;
     /// Their names, as columns.
     pub const NAMES: [&str; Self::COUNT] = [
         "refused",
@@ -34,7 +37,11 @@ impl Beside {
         "file_search_calls",
         "fees_nano",
         "unpriced_calls",
+        "overshoot_input_nano",
+        "overshoot_output_nano",
     ];
+    /// What is overshot, as metrics and the log have it.
+    pub const OVERSHOT: [&str; 2] = ["input_beyond_bound", "output_beyond_limit"];
     /// The kinds of tokens, as the columns of a row.
     pub const TOKENS: [&str; 5] = [
         "audio_input_tokens",
@@ -49,14 +56,30 @@ impl Beside {
         let [heard, cached, said, seen, drawn] = self.tokens;
         let [searches, pages, runs, files] = self.calls;
         let (refused, fees, unpriced) = (self.refused, self.fees, self.unpriced_calls);
-        [refused, heard, cached, said, seen, drawn, searches, pages, runs, files, fees, unpriced]
+        let [input, output] = self.overshoot;
+        [refused, heard, cached, said, seen, drawn, searches, pages, runs, files, fees, unpriced, input, output]
     }
 
     /// From all of them in that order.
     pub fn of(all: [i64; Self::COUNT]) -> Self {
-        let [refused, heard, cached, said, seen, drawn, searches, pages, runs, files, fees, unpriced_calls] = all;
+        let [
+            refused,
+            heard,
+            cached,
+            said,
+            seen,
+            drawn,
+            searches,
+            pages,
+            runs,
+            files,
+            fees,
+            unpriced_calls,
+            over_in,
+            over_out,
+        ] = all;
         let (tokens, calls) = ([heard, cached, said, seen, drawn], [searches, pages, runs, files]);
-        Self { refused, tokens, calls, fees, unpriced_calls }
+        Self { refused, tokens, calls, fees, unpriced_calls, overshoot: [over_in, over_out] }
     }
 
     /// Calls of any kind.

@@ -18,6 +18,8 @@ const TIGHTEST_AT: f64 = 500.0;
 pub struct Session {
     /// The policy, without its version.
     pub policy: String,
+    /// The task that it began with; empty: none.
+    pub task: String,
     /// Whether it had no levers.
     pub is_held_out: bool,
     /// What it cost in nano-dollars; `None`: not all of it is known.
@@ -31,6 +33,10 @@ pub struct Session {
 pub struct Effect {
     /// The policy.
     pub policy: String,
+    /// The task that they began with, where it has sessions enough of its own; `None`: all of the policy.
+    pub task: Option<String>,
+    /// Tasks of the policy that have too few of their own, and are told as a part of it only.
+    pub pooled: Vec<String>,
     /// Sessions with levers, and without.
     pub sessions: (usize, usize),
     /// Sessions that are left out, as their cost is not known.
@@ -54,7 +60,42 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// What it takes until there is anything to say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Wanted {
+    /// Sessions that the smaller arm has.
+    pub found: usize,
+    /// Sessions that it is to have.
+    pub of: usize,
+    /// How many days that will be at the pace so far; `None`: there is no pace.
+    pub days: Option<u64>,
+    /// What the sessions that are still to be held out go without, as computed; `None`: nothing was computed.
+    pub forgone: Option<f64>,
+}
+
 impl Effect {
+    /// The policy, with the task.
+    pub fn name(&self) -> String {
+        match &self.task {
+            Some(task) => format!("{} {task}", self.policy),
+            None => self.policy.clone(),
+        }
+    }
+
+    /// What it takes until there is anything to say, after so many days.
+    pub fn wanted(&self, days: f64) -> Wanted {
+        let (found, missing) = (self.sessions.0.min(self.sessions.1), self.missing());
+        let pace = found as f64 / days.max(1.0);
+        let held_out = SESSIONS_MIN.saturating_sub(self.sessions.1) as f64;
+        Wanted {
+            found,
+            of: SESSIONS_MIN,
+            days: (found > 0 || missing == 0)
+                .then(|| if missing == 0 { 0 } else { (missing as f64 / pace).ceil() as u64 }),
+            forgone: self.computed.map(|computed| computed.max(0.0) * held_out),
+        }
+    }
+
     /// Sessions that are wanted in the smaller arm before anything is said.
     pub fn missing(&self) -> usize {
         SESSIONS_MIN.saturating_sub(self.sessions.0.min(self.sessions.1))
@@ -68,20 +109,35 @@ struct Arms {
     unknown: usize,
 }
 
-/// What each policy's sessions say.
-pub fn effects(sessions: impl IntoIterator<Item = Session>) -> Vec<Effect> {
-    let mut policies = BTreeMap::<String, Arms>::new();
-    for session in sessions {
-        let arms = policies.entry(session.policy).or_default();
+impl Arms {
+    fn add(&mut self, session: &Session) {
         match session.cost {
-            None => arms.unknown += 1,
+            None => self.unknown += 1,
             Some(cost) => {
-                arms.costs[usize::from(session.is_held_out)].push(cost as f64);
-                arms.saved += if session.is_held_out { 0.0 } else { session.saved as f64 };
+                self.costs[usize::from(session.is_held_out)].push(cost as f64);
+                self.saved += if session.is_held_out { 0.0 } else { session.saved as f64 };
             }
         }
     }
-    policies.into_iter().map(|(policy, arms)| effect(policy, &arms)).collect()
+}
+
+/// What each policy's sessions say, and behind it those of each of its tasks that has enough of its own: a task that has
+/// not is pooled with the policy's others.
+pub fn effects(sessions: impl IntoIterator<Item = Session>) -> Vec<Effect> {
+    let mut policies = BTreeMap::<String, (Arms, BTreeMap<String, Arms>)>::new();
+    for session in sessions {
+        let (all, tasks) = policies.entry(session.policy.clone()).or_default();
+        all.add(&session);
+        tasks.entry(session.task.clone()).or_default().add(&session);
+    }
+    let of_policy = |(policy, (all, tasks)): (String, (Arms, BTreeMap<String, Arms>))| {
+        let tasks = tasks.into_iter().filter(|(task, _)| !task.is_empty());
+        let tasks = tasks.map(|(task, arms)| Effect { task: Some(task), ..effect(policy.clone(), &arms) });
+        let (own, few): (Vec<Effect>, Vec<Effect>) = tasks.partition(|effect| effect.measured.is_some());
+        let pooled = few.into_iter().filter_map(|effect| effect.task).collect();
+        std::iter::once(Effect { pooled, ..effect(policy, &all) }).chain(own)
+    };
+    policies.into_iter().flat_map(of_policy).collect()
 }
 
 fn effect(policy: String, arms: &Arms) -> Effect {
@@ -94,6 +150,8 @@ fn effect(policy: String, arms: &Arms) -> Effect {
     });
     Effect {
         policy,
+        task: None,
+        pooled: Vec::new(),
         sessions: (with.len(), without.len()),
         unknown: arms.unknown,
         means: (a.map(|a| a.mean), b.map(|b| b.mean)),
@@ -135,7 +193,7 @@ mod tests {
     use super::*;
 
     fn session(is_held_out: bool, cost: i64) -> Session {
-        Session { policy: "p".to_owned(), is_held_out, cost: Some(cost), saved: 4 }
+        Session { policy: "p".to_owned(), task: String::new(), is_held_out, cost: Some(cost), saved: 4 }
     }
 
     fn one(sessions: Vec<Session>) -> Effect {
@@ -163,6 +221,28 @@ mod tests {
         assert_eq!((effect.sessions, effect.measured, effect.missing()), ((50, 10), None, 40));
         let alone = one(vec![session(false, 5)]);
         assert_eq!((alone.means, alone.missing()), ((Some(5.0), None), SESSIONS_MIN));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_its_days_and_its_dollars() {
+        let effect = one((0..60).map(|n| session(n % 6 == 0, 5)).collect());
+        let wanted = Wanted { found: 10, of: SESSIONS_MIN, days: Some(20), forgone: Some(160.0) };
+        assert_eq!(effect.wanted(5.0), wanted);
+        let alone = one(vec![session(false, 5)]);
+        assert_eq!((alone.wanted(5.0).days, alone.wanted(5.0).forgone), (None, Some(200.0)));
+    }
+
+    #[test]
+    fn a_task_has_an_effect_of_its_own_once_it_has_sessions_enough_and_is_pooled_until_then() {
+        let of = |task: &str, count: i64| {
+            let task = task.to_owned();
+            (0..count).map(move |n| Session { task: task.clone(), ..session(n % 2 == 0, 5) })
+        };
+        let found = effects(of("logs", 100).chain(of("sql", 40)).chain(of("", 10)));
+        let told: Vec<(String, usize)> =
+            found.iter().map(|effect| (effect.name(), effect.sessions.0 + effect.sessions.1)).collect();
+        assert_eq!(told, [("p".to_owned(), 150), ("p logs".to_owned(), 100)]);
+        assert_eq!((&found[0].pooled[..], found[1].pooled.len()), (&["sql".to_owned()][..], 0));
     }
 
     #[test]

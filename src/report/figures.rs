@@ -28,7 +28,7 @@ pub struct Figures {
     pub uncertain: i64,
     /// What those cost at least.
     pub uncertain_low: i64,
-    /// What those cost at most, but for the unbounded ones.
+    /// What those cost at most, but for the unbounded ones: [`Figures::uncertain_most`] is what there is to say.
     pub uncertain_high: i64,
     /// Those among them that nothing bounds.
     pub unbounded: i64,
@@ -186,6 +186,19 @@ impl Figures {
             adjusted: 0,
             beside: Beside::default(),
         }
+    }
+
+    /// All of them as they are told: there is no most of what nothing bounds.
+    pub fn told(&self) -> [Option<i64>; Self::COUNT] {
+        const UNCERTAIN_HIGH: usize = 10;
+        let mut all = self.all().map(Some);
+        all[UNCERTAIN_HIGH] = self.uncertain_most();
+        all
+    }
+
+    /// What the attempts cost at most whose cost is not known; `None`: nothing bounds some of them.
+    pub fn uncertain_most(&self) -> Option<i64> {
+        (self.unbounded <= 0).then_some(self.uncertain_high)
     }
 
     /// Adds others to them.

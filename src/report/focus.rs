@@ -7,7 +7,8 @@
 //! discounts. Costs that are not known are no costs: `x_UncertainLow` and `x_UncertainHigh` have their interval. What
 //! Farthing saved is beside them: it is no discount that somebody gives. `BilledCost` is what the provider bills, as
 //! re-rating has it; `EffectiveCost` what the team is to pay, with what it is charged for cache hits (`x_Transfer`), or
-//! credited with for those of others: the sums of both are the same.
+//! credited with for those of others: the sums of both are the same. What a month came to stays once its statement is
+//! closed ([`super::stated`]): what is corrected later is billed in the month whose statement has it.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -19,7 +20,7 @@ use crate::money::NanoUsd;
 
 /// Every column that is written: the mandatory ones of version 1.2, the recommended and conditional ones that say
 /// something here, and ours, which begin with `x_` as the specification wants.
-pub const COLUMNS: [&str; 60] = [
+pub const COLUMNS: [&str; 62] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -69,6 +70,8 @@ pub const COLUMNS: [&str; 60] = [
     "x_ImageInputTokens",
     "x_ImageOutputTokens",
     "x_Overhead",
+    "x_OvershootInput",
+    "x_OvershootOutput",
     "x_Refused",
     "x_Requests",
     "x_Saved",
@@ -83,45 +86,65 @@ pub const COLUMNS: [&str; 60] = [
 ];
 
 /// What a row is of.
-#[derive(Clone, Copy, Debug)]
-pub struct Charge<'a> {
-    /// The day.
-    pub day: Date,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Charge {
+    /// The first day, and the one behind the last: a day, or what is left of a month whose days are not known.
+    pub days: (Date, Date),
+    /// The first day of the month that it is billed in.
+    pub billed: Date,
+    /// It corrects what was billed in an earlier month.
+    pub is_correction: bool,
     /// Who pays.
-    pub team: &'a str,
+    pub team: String,
     /// Project; empty: none.
-    pub project: &'a str,
+    pub project: String,
     /// Model, with its provider row before it; empty: no call was made.
-    pub model: &'a str,
-    /// Who makes, sells and bills the model; empty: no call was made.
-    pub vendor: &'a str,
+    pub model: String,
     /// Service tier that it was priced at; empty: the standard one.
-    pub service_tier: &'a str,
+    pub service_tier: String,
     /// The figures.
-    pub figures: &'a Figures,
+    pub figures: Figures,
+    /// What no sums are kept of is not known any more.
+    pub is_forgotten: bool,
 }
 
-/// All charges as CSV with a header; days and months are those of `zone`.
-pub fn csv<'a>(charges: impl IntoIterator<Item = Charge<'a>>, zone: &TimeZone) -> String {
+impl Charge {
+    /// The provider row of its model; empty: no call was made.
+    pub fn provider(&self) -> &str {
+        self.model.split_once('/').map_or("", |(provider, _)| provider)
+    }
+}
+
+/// All charges as CSV with a header; days and months are those of `zone`. `vendor` is who makes, sells and bills what a
+/// provider row has.
+pub fn csv<'v>(
+    charges: impl IntoIterator<Item = Charge>,
+    zone: &TimeZone,
+    vendor: impl Fn(&str) -> Option<&'v str>,
+) -> String {
     let mut out = csv::Writer::from_writer(Vec::new());
     // What is written to memory is written.
     let _ = out.write_record(COLUMNS);
-    charges.into_iter().for_each(|charge| drop(out.write_record(row(&charge, zone))));
+    charges.into_iter().for_each(|charge| {
+        // A row of which the configuration knows no longer is called what it was.
+        let of_vendor = vendor(charge.provider()).unwrap_or(charge.provider());
+        drop(out.write_record(row(&charge, of_vendor, zone)));
+    });
     String::from_utf8(out.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
-    let Charge { day, team, project, model, vendor, service_tier, figures } = *charge;
-    let name = model.split_once('/').map_or(model, |(_, name)| name);
-    let at_tier = |name: &str, between: &str| match service_tier {
+fn row(charge: &Charge, vendor: &str, zone: &TimeZone) -> Vec<String> {
+    let Charge { days, billed, team, project, model, service_tier, figures, .. } = charge;
+    let name = model.split_once('/').map_or(model.as_str(), |(_, name)| name);
+    let at_tier = |name: &str, between: &str| match service_tier.as_str() {
         "" => name.to_owned(),
         tier => format!("{name}{between}{tier}"),
     };
     let name = at_tier(name, " at ");
     let moment = |date: Date| Timestamp::from_millisecond(midnight(date, zone)).unwrap_or_default().to_string();
-    let month = day.first_of_month();
-    let next_month = month.saturating_add(jiff::Span::new().months(1));
-    let tomorrow = day.saturating_add(jiff::Span::new().days(1));
+    let next_month = billed.saturating_add(jiff::Span::new().months(1));
+    let off_rows = |number: i64| if charge.is_forgotten { String::new() } else { number.to_string() };
+    let amount_off_rows = |nano: i64| if charge.is_forgotten { String::new() } else { amount(nano) };
     let cost = amount(figures.cost.saturating_add(figures.adjusted));
     let tokens = figures.input_tokens.saturating_add(figures.output_tokens);
     COLUMNS
@@ -133,9 +156,14 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "BillingAccountId" | "BillingAccountName" => "farthing".to_owned(),
             "BillingAccountType" => "Gateway".to_owned(),
             "BillingCurrency" => "USD".to_owned(),
-            "BillingPeriodStart" => moment(month),
+            "BillingPeriodStart" => moment(*billed),
             "BillingPeriodEnd" => moment(next_month),
             "ChargeCategory" => "Usage".to_owned(),
+            // Null: it corrects nothing that was billed before.
+            "ChargeClass" => if charge.is_correction { "Correction" } else { "" }.to_owned(),
+            "ChargeDescription" if charge.is_correction => {
+                escaped(&format!("{name}: correction of {}", of_days(*days)))
+            }
             "ChargeDescription" => escaped(&match figures.uncertain {
                 0 => format!("{name}: {} requests", figures.requests),
                 unknown => {
@@ -143,8 +171,8 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
                 }
             }),
             "ChargeFrequency" => "Usage-Based".to_owned(),
-            "ChargePeriodStart" => moment(day),
-            "ChargePeriodEnd" => moment(tomorrow),
+            "ChargePeriodStart" => moment(days.0),
+            "ChargePeriodEnd" => moment(days.1),
             "ConsumedQuantity" => tokens.to_string(),
             "ConsumedUnit" => "Tokens".to_owned(),
             "InvoiceIssuerName" | "ProviderName" | "PublisherName" => {
@@ -166,30 +194,40 @@ fn row(charge: &Charge<'_>, zone: &TimeZone) -> Vec<String> {
             "x_Saved" => amount(figures.saved()),
             "x_ServiceTier" => escaped(service_tier),
             "x_Adjusted" => amount(figures.adjusted),
-            "x_AudioInputTokens" => figures.beside.tokens[0].to_string(),
-            "x_CachedAudioInputTokens" => figures.beside.tokens[1].to_string(),
-            "x_AudioOutputTokens" => figures.beside.tokens[2].to_string(),
-            "x_ImageInputTokens" => figures.beside.tokens[3].to_string(),
-            "x_ImageOutputTokens" => figures.beside.tokens[4].to_string(),
-            "x_WebSearchCalls" => figures.beside.calls[0].to_string(),
-            "x_WebFetchCalls" => figures.beside.calls[1].to_string(),
-            "x_CodeInterpreterCalls" => figures.beside.calls[2].to_string(),
-            "x_FileSearchCalls" => figures.beside.calls[3].to_string(),
-            "x_Fees" => amount(figures.beside.fees),
-            "x_Refused" => figures.beside.refused.to_string(),
-            "x_UnpricedCalls" => figures.beside.unpriced_calls.to_string(),
+            "x_AudioInputTokens" => off_rows(figures.beside.tokens[0]),
+            "x_CachedAudioInputTokens" => off_rows(figures.beside.tokens[1]),
+            "x_AudioOutputTokens" => off_rows(figures.beside.tokens[2]),
+            "x_ImageInputTokens" => off_rows(figures.beside.tokens[3]),
+            "x_ImageOutputTokens" => off_rows(figures.beside.tokens[4]),
+            "x_WebSearchCalls" => off_rows(figures.beside.calls[0]),
+            "x_WebFetchCalls" => off_rows(figures.beside.calls[1]),
+            "x_CodeInterpreterCalls" => off_rows(figures.beside.calls[2]),
+            "x_FileSearchCalls" => off_rows(figures.beside.calls[3]),
+            "x_Fees" => amount_off_rows(figures.beside.fees),
+            "x_OvershootInput" => amount_off_rows(figures.beside.overshoot[0]),
+            "x_OvershootOutput" => amount_off_rows(figures.beside.overshoot[1]),
+            "x_Refused" => off_rows(figures.beside.refused),
+            "x_UnpricedCalls" => off_rows(figures.beside.unpriced_calls),
             "x_Estimated" => amount(figures.estimated),
             "x_EstimatedHigh" => amount(figures.estimated_high),
             "x_EstimatedLow" => amount(figures.estimated_low),
             "x_Overhead" => amount(figures.overhead),
             "x_Transfer" => amount(figures.transfer),
             "x_UncertainLow" => amount(figures.uncertain_low),
-            "x_UncertainHigh" => amount(figures.uncertain_high),
+            "x_UncertainHigh" => figures.uncertain_most().map(amount).unwrap_or_default(),
             "x_Unbounded" => figures.unbounded.to_string(),
-            // `ChargeClass`: nothing here corrects an invoice; `InvoiceId`: statements have their own.
+            // `InvoiceId`: statements have their own.
             _ => String::new(),
         })
         .collect()
+}
+
+/// A day, or a month.
+fn of_days((first, beyond): (Date, Date)) -> String {
+    match first.saturating_add(jiff::Span::new().days(1)) == beyond {
+        true => first.to_string(),
+        false => first.strftime("%Y-%m").to_string(),
+    }
 }
 
 fn amount(nano: i64) -> String {
@@ -197,5 +235,6 @@ fn amount(nano: i64) -> String {
 }
 
 fn thousandths(number: i64) -> String {
-    format!("{}.{:03}", number / 1000, number % 1000)
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", number.unsigned_abs() / 1000, number.unsigned_abs() % 1000)
 }

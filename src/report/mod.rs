@@ -11,6 +11,7 @@ pub mod forecast;
 pub mod losses;
 pub mod periods;
 pub mod review;
+pub mod stated;
 pub mod write;
 
 use std::collections::BTreeMap;
@@ -120,6 +121,8 @@ pub struct Row {
     pub figures: Figures,
     /// What the cause saved, where rows are causes.
     pub saved_by: Option<i64>,
+    /// Rows of the ledger that it is the sum of are forgotten: what no sums are kept of is not known any more.
+    pub is_forgotten: bool,
 }
 
 /// A report.
@@ -131,24 +134,38 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// The sum of all lines.
     pub total: Figures,
+    /// Whether rows of any of it are forgotten.
+    pub is_forgotten: bool,
 }
 
 impl Report {
     /// Groups lines by `by`; days, weeks and months are those of `zone`.
     pub fn of(by: &[By], lines: impl IntoIterator<Item = Line>, zone: &TimeZone) -> Self {
-        let mut groups = BTreeMap::<Vec<String>, Figures>::new();
+        Self::since(by, lines, zone, None)
+    }
+
+    /// The same of lines of which some came before `kept`, the day of the oldest row that is left. Those are the sums of
+    /// whole months, which is what stands for their days and weeks.
+    pub fn since(by: &[By], lines: impl IntoIterator<Item = Line>, zone: &TimeZone, kept: Option<Date>) -> Self {
+        let mut groups = BTreeMap::<Vec<String>, (Figures, bool)>::new();
         let (mut total, mut days) = (Figures::default(), Days { zone, known: BTreeMap::new() });
         let others: Vec<By> = by.iter().copied().filter(|by| *by != By::Cause).collect();
+        let has_time = by.iter().any(|by| by.is_time());
         for line in lines {
             let mut named = line.names.into_iter();
-            let name =
-                |by: &By| if by.is_time() { days.name(*by, line.at_ms) } else { named.next().unwrap_or_default() };
+            // Lines that no time tells apart have none.
+            let is_forgotten = kept.is_some_and(|kept| !has_time || days.date(line.at_ms) < kept);
+            let mut time = |by: By| days.name(if is_forgotten { By::Month } else { by }, line.at_ms);
+            let name = |by: &By| if by.is_time() { time(*by) } else { named.next().unwrap_or_default() };
             let names: Vec<String> = others.iter().map(name).collect();
-            groups.entry(names).or_default().add(&line.figures);
+            let group = groups.entry(names).or_default();
+            group.0.add(&line.figures);
+            group.1 |= is_forgotten;
             total.add(&line.figures);
         }
         let cause_at = by.iter().position(|by| *by == By::Cause);
-        let rows = groups.into_iter().map(|(names, figures)| Row { names, figures, saved_by: None });
+        let row = |(names, (figures, is_forgotten))| Row { names, figures, saved_by: None, is_forgotten };
+        let rows = groups.into_iter().map(row);
         let mut rows: Vec<Row> = match cause_at {
             Some(at) => rows.flat_map(|row| by_cause(&row, at)).collect(),
             None => rows.collect(),
@@ -159,7 +176,7 @@ impl Report {
             let time = time_at.map_or(std::cmp::Ordering::Equal, |at| a.names[at].cmp(&b.names[at]));
             time.then(b.figures.cost.cmp(&a.figures.cost))
         });
-        Self { by: by.to_vec(), rows, total }
+        Self { by: by.to_vec(), rows, total, is_forgotten: kept.is_some() }
     }
 }
 
@@ -172,7 +189,7 @@ fn by_cause(row: &Row, at: usize) -> Vec<Row> {
     let named = |(cause, amount): (&str, i64)| {
         let mut names = row.names.clone();
         names.insert(at, cause.to_owned());
-        Row { names, figures: row.figures.clone(), saved_by: Some(amount) }
+        Row { names, saved_by: Some(amount), ..row.clone() }
     };
     causes.map(named).collect()
 }
@@ -184,9 +201,13 @@ struct Days<'z> {
 }
 
 impl Days<'_> {
-    fn name(&mut self, by: By, at_ms: i64) -> String {
+    fn date(&mut self, at_ms: i64) -> Date {
         let zone = self.zone;
-        let date = *self.known.entry(at_ms).or_insert_with(|| date_of(at_ms, zone));
+        *self.known.entry(at_ms).or_insert_with(|| date_of(at_ms, zone))
+    }
+
+    fn name(&mut self, by: By, at_ms: i64) -> String {
+        let date = self.date(at_ms);
         match by {
             By::Month => format!("{:04}-{:02}", date.year(), date.month()),
             By::Week => {

@@ -51,6 +51,8 @@ pub enum Cell {
     Text(String),
     /// How many.
     Count(i64),
+    /// Thousandths of something: hours have parts.
+    Thousandths(i64),
     /// Nano-dollars.
     Nano(i64),
     /// From 0 to 1.
@@ -423,7 +425,7 @@ pub fn worth(worth: &[Worth], span: Span) -> Question {
             if worth.said == 0 { Cell::Unknown } else { Cell::Share(share(worth.successes, worth.said)) },
             Cell::Count(worth.incidents),
             per(worth.cost, worth.incidents, 1),
-            Cell::Count(worth.milli_hours / 1000),
+            Cell::Thousandths(worth.milli_hours),
             per(worth.cost, worth.milli_hours, 1000),
         ]
     };
@@ -515,6 +517,12 @@ impl Advice {
     }
 }
 
+/// `11`, `1.5`, `0.125`.
+fn thousandths(number: i64) -> String {
+    let text = format!("{}.{:03}", number / 1000, number.unsigned_abs() % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Dollars to the cent, or what is left of them.
 fn cents(nano: i64) -> String {
     const CENT: i64 = 10_000_000;
@@ -527,6 +535,7 @@ impl Cell {
         match self {
             Self::Text(text) => shown(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
             Self::Count(count) => count.to_string(),
+            Self::Thousandths(number) => thousandths(*number),
             Self::Nano(nano) => cents(*nano),
             Self::Share(share) => format!("{:.0} %", share * 100.0),
             Self::Unknown => "-".to_owned(),
@@ -537,6 +546,7 @@ impl Cell {
         match self {
             Self::Text(text) => json!(text),
             Self::Count(number) | Self::Nano(number) => json!(number),
+            Self::Thousandths(number) => json!(*number as f64 / 1000.0),
             Self::Share(share) => json!((share * 1e6).round() / 1e6),
             Self::Unknown => Value::Null,
         }

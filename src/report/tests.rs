@@ -85,18 +85,7 @@ fn no_cell_is_a_formula_and_amounts_stay_numbers() {
         assert_eq!((row.get(at("saved_nano")), row.get(at("saved_retry_nano"))), (Some("6"), Some("-1")));
         let figures = Figures::default();
         let day = jiff::civil::date(2026, 11, 1);
-        let focus = focus::csv(
-            [Charge {
-                day,
-                team: name,
-                project: name,
-                model: name,
-                vendor: name,
-                service_tier: name,
-                figures: &figures,
-            }],
-            &zone(),
-        );
+        let focus = focus::csv([charge(day, [name, name, name], name, &figures)], &zone(), |_| Some(name));
         let mut read = csv::Reader::from_reader(focus.as_bytes());
         let row = read.records().next().expect("a row").expect("it reads");
         let formulas = row.iter().filter(|cell| cell.starts_with(['=', '+', '-', '@', '\t']));
@@ -127,6 +116,31 @@ fn a_table_shows_what_is_uncertain_apart() {
 }
 
 #[test]
+fn what_nothing_bounds_has_no_most_and_no_range_ends_before_it_begins() {
+    let mut doubtful = line(NOVEMBER, &["a", "m"], 1_000);
+    doubtful.figures =
+        Figures { uncertain: 5, uncertain_low: 1_500_000, uncertain_high: 823_250, unbounded: 4, ..doubtful.figures };
+    let report = Report::of(&[By::Team, By::Model], [doubtful], &zone());
+    let table = report.table().to_string();
+    assert!(table.contains("at least 0.0015, 4 unbounded") && !table.contains(".."), "{table}");
+    let csv = report.csv();
+    let mut read = csv::Reader::from_reader(csv.as_bytes());
+    let at = |header: &csv::StringRecord, name: &str| header.iter().position(|column| column == name).expect(name);
+    let header = read.headers().expect("a header").clone();
+    let row = read.records().next().expect("a row").expect("it reads");
+    let told = ["uncertain_low_nano", "uncertain_high_nano", "unbounded"].map(|name| &row[at(&header, name)]);
+    assert_eq!(told, ["1500000", "", "4"]);
+    let json = report.json();
+    assert_eq!(json["total"]["uncertain_high_nano"], serde_json::Value::Null);
+    let charge = charge(jiff::civil::date(2026, 11, 1), ["a", "", "m"], "", &report.total);
+    let focus = focus::csv([charge], &zone(), |_| Some("openai"));
+    let mut read = csv::Reader::from_reader(focus.as_bytes());
+    let row = read.records().next().expect("a row").expect("it reads");
+    let at = |name: &str| COLUMNS.iter().position(|column| *column == name).expect("a column");
+    assert_eq!((&row[at("x_UncertainLow")], &row[at("x_UncertainHigh")]), ("0.0015", ""));
+}
+
+#[test]
 fn a_table_shows_what_is_estimated_apart_and_amounts_in_line() {
     let mut guessed = line(NOVEMBER, &["a"], 1_500_000_000);
     (guessed.figures.estimated, guessed.figures.estimated_low, guessed.figures.estimated_high) = (1_000, 500, 9_000);
@@ -153,6 +167,66 @@ fn a_correction_says_what_is_estimated_no_longer() {
     assert_eq!(told(2_000_000, 0, 3_000_000), "0.002 in 0..0.003");
     assert_eq!(told(-2_000_000, 0, -3_000_000), "less 0.002 in 0..0.003");
     assert_eq!(told(-2_000_000, 1_000_000, 3_000_000), "-0.002, low 0.001, high 0.003");
+}
+
+/// A day's charge of a team, a project and a model.
+fn charge(day: Date, [team, project, model]: [&str; 3], tier: &str, figures: &Figures) -> Charge {
+    Charge {
+        days: (day, day.saturating_add(jiff::Span::new().days(1))),
+        billed: day.first_of_month(),
+        is_correction: false,
+        team: team.to_owned(),
+        project: project.to_owned(),
+        model: model.to_owned(),
+        service_tier: tier.to_owned(),
+        figures: figures.clone(),
+        is_forgotten: false,
+    }
+}
+
+#[test]
+fn a_correction_is_billed_in_its_own_month_and_says_so() {
+    let day = jiff::civil::date(2026, 10, 1);
+    let figures = Figures { cost: -2_000_000, input_tokens: -1_500, ..Figures::default() };
+    let billed = jiff::civil::date(2026, 11, 1);
+    let days = (day, billed);
+    let correction = Charge {
+        days,
+        billed,
+        is_correction: true,
+        is_forgotten: true,
+        ..charge(day, ["data", "", "main/x"], "", &figures)
+    };
+    let csv = focus::csv([correction], &zone(), |_| None);
+    let mut read = csv::Reader::from_reader(csv.as_bytes());
+    let row = read.records().next().expect("a row").expect("it reads");
+    let at = |name: &str| &row[COLUMNS.iter().position(|column| *column == name).expect("a column")];
+    assert_eq!((at("ChargeClass"), at("BilledCost"), at("PricingQuantity")), ("Correction", "-0.002", "-1.500"));
+    assert_eq!((at("BillingPeriodStart"), at("ChargePeriodStart")), ("2026-11-01T04:00:00Z", "2026-10-01T04:00:00Z"));
+    assert_eq!((at("ChargePeriodEnd"), at("x_Refused"), at("x_Fees")), ("2026-11-01T04:00:00Z", "", ""));
+    assert_eq!(at("ChargeDescription"), "x: correction of 2026-10");
+}
+
+#[test]
+fn days_of_a_month_whose_rows_are_forgotten_are_told_as_the_month() {
+    let kept = Some(jiff::civil::date(2026, 11, 2));
+    let lines = || [line(NOVEMBER - 24 * HOUR, &["a"], 1), line(NOVEMBER + 30 * HOUR, &["a"], 2)];
+    for (by, names) in [(By::Day, ["2026-10", "2026-11-02"]), (By::Week, ["2026-10", "2026-11-02"])] {
+        let report = Report::since(&[by, By::Team], lines(), &zone(), kept);
+        let told: Vec<(&str, bool)> = report.rows.iter().map(|row| (&*row.names[0], row.is_forgotten)).collect();
+        assert_eq!(told, [(names[0], true), (names[1], false)]);
+        let (csv, json) = (report.csv(), report.json());
+        let mut read = csv::Reader::from_reader(csv.as_bytes());
+        let at = read.headers().expect("a header").iter().position(|name| name == "refused").expect("a column");
+        let refused: Vec<String> = read.records().map(|row| row.expect("it reads")[at].to_owned()).collect();
+        assert_eq!(refused, ["", "0", ""]);
+        assert_eq!(
+            (&json["rows"][0]["fees_nano"], &json["rows"][1]["fees_nano"]),
+            (&serde_json::Value::Null, &0.into())
+        );
+    }
+    let report = Report::since(&[By::Team], lines(), &zone(), kept);
+    assert!(report.rows[0].is_forgotten && report.is_forgotten);
 }
 
 /// Feature level "Mandatory" in version 1.2: <https://focus.finops.org/focus-specification/v1-2/>
@@ -193,9 +267,9 @@ fn focus_has_every_mandatory_column_and_none_is_empty_that_must_not_be() {
         ..Figures::default()
     };
     let day = jiff::civil::date(2026, 11, 1);
-    let (team, project, model, vendor) = ("data", "", "main/x", "openai");
-    let charge = Charge { day, team, project, model, vendor, service_tier: "", figures: &figures };
-    let csv = focus::csv([charge, Charge { service_tier: "flex", ..charge }], &zone());
+    let of = |tier: &str| charge(day, ["data", "", "main/x"], tier, &figures);
+    let vendor = |row: &str| (row == "main").then_some("openai");
+    let csv = focus::csv([of(""), of("flex")], &zone(), vendor);
     let mut read = csv::Reader::from_reader(csv.as_bytes());
     let header = read.headers().expect("a header").clone();
     assert_eq!(header.iter().collect::<Vec<_>>(), COLUMNS);

@@ -31,26 +31,31 @@ impl Report {
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let cells = |figures: &Figures, saved_by: Option<i64>| -> Vec<String> {
+        let cells = |figures: &Figures, saved_by: Option<i64>, is_forgotten: bool| -> Vec<String> {
+            let of_rows = |told: &Told| match told.is_off_rows && is_forgotten {
+                true => String::new(),
+                false => (told.cell)(figures),
+            };
             match saved_by {
                 Some(amount) => vec![dollars(amount)],
                 None => shown_figures(figures)
                     .into_iter()
-                    .chain(more.iter().map(|told| (told.cell)(figures)))
+                    .chain(more.iter().map(|told| of_rows(told)))
                     .chain(causes.iter().map(|at| dollars(figures.saved_by[*at])))
                     .collect(),
             }
         };
         let of_row = |row: &Row| {
             let names = row.names.iter().map(|name| shown_name(name));
-            names.chain(cells(&row.figures, row.saved_by)).collect::<Vec<_>>()
+            names.chain(cells(&row.figures, row.saved_by, row.is_forgotten)).collect::<Vec<_>>()
         };
         let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
         let mut names = vec![String::new(); self.by.len()];
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved())));
+        let net_saved = is_by_cause.then(|| self.total.net_saved());
+        let total = names.into_iter().chain(cells(&self.total, net_saved, self.is_forgotten));
         rows.push(total.collect());
         align(&mut rows, self.by.len());
         table.add_rows(rows);
@@ -74,15 +79,16 @@ impl Report {
             (Some(_), None) => vec![String::new(); forecast::COLUMNS.len()],
             (Some(_), Some(outlook)) => outlook.values().to_vec(),
         };
-        let cells = |figures: &Figures, saved_by: Option<i64>| match saved_by {
+        let cells = |figures: &Figures, saved_by: Option<i64>, is_forgotten: bool| match saved_by {
             Some(amount) => vec![amount.to_string()],
-            None => values(figures).map(|number| number.to_string()).collect(),
+            None => values(figures, is_forgotten).map(cell).collect(),
         };
         let mut names = vec![String::new(); self.by.len()];
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        let total = names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.total.net_saved())));
+        let net_saved = is_by_cause.then(|| self.total.net_saved());
+        let total = names.into_iter().chain(cells(&self.total, net_saved, self.is_forgotten));
         let total = total.chain(foreseen(outlooks.map(|outlooks| &outlooks.total)));
         let outlooks = outlooks.map_or(&[][..], |outlooks| &outlooks.rows);
         let absent = outlooks.iter().filter(|outlook| self.rows.iter().all(|row| row.names != outlook.names));
@@ -90,7 +96,10 @@ impl Report {
         let rows = self.rows.iter().cloned().chain(absent).map(|row| {
             let names = row.names.iter().map(|name| escaped(name));
             let outlook = outlooks.iter().find(|outlook| outlook.names == row.names);
-            names.chain(cells(&row.figures, row.saved_by)).chain(foreseen(outlook)).collect::<Vec<_>>()
+            names
+                .chain(cells(&row.figures, row.saved_by, row.is_forgotten))
+                .chain(foreseen(outlook))
+                .collect::<Vec<_>>()
         });
         // What is written to memory is written.
         let _ = out.write_record(header);
@@ -100,9 +109,9 @@ impl Report {
 
     /// As JSON: `rows` and `total`, amounts in whole nano-dollars.
     pub fn json(&self) -> Value {
-        let of = |figures: &Figures| {
+        let of = |figures: &Figures, is_forgotten: bool| {
             let mut value = json!({});
-            for (name, number) in columns().into_iter().zip(values(figures)) {
+            for (name, number) in columns().into_iter().zip(values(figures, is_forgotten)) {
                 value[name] = json!(number);
             }
             value
@@ -110,14 +119,14 @@ impl Report {
         let rows = self.rows.iter().map(|row| {
             let mut value = match row.saved_by {
                 Some(amount) => json!({ "saved_nano": amount }),
-                None => of(&row.figures),
+                None => of(&row.figures, row.is_forgotten),
             };
             for (by, name) in self.by.iter().zip(&row.names) {
                 value[by.as_str()] = if name.is_empty() { Value::Null } else { json!(name) };
             }
             value
         });
-        json!({ "by": self.by.iter().map(|by| by.as_str()).collect::<Vec<_>>(), "rows": rows.collect::<Vec<_>>(), "total": of(&self.total) })
+        json!({ "by": self.by.iter().map(|by| by.as_str()).collect::<Vec<_>>(), "rows": rows.collect::<Vec<_>>(), "total": of(&self.total, self.is_forgotten) })
     }
 }
 
@@ -148,34 +157,71 @@ const COLUMNS: [&str; 8] =
 /// A column of a table that is only there where a report has anything to say in it.
 struct Told {
     header: &'static str,
+    /// No sums are kept of it.
+    is_off_rows: bool,
     cell: fn(&Figures) -> String,
     is_shown: fn(&Report) -> bool,
 }
 
-const MORE: [Told; 14] = [
+const MORE: [Told; 16] = [
     Told {
         header: "refused",
+        is_off_rows: true,
         cell: |of| grouped(of.beside.refused),
         is_shown: |report| report.total.beside.refused != 0,
     },
-    Told { header: "sound in", cell: |of| grouped(of.beside.tokens[0]), is_shown: |report| has_tokens(report, 0) },
-    Told { header: "sound out", cell: |of| grouped(of.beside.tokens[2]), is_shown: |report| has_tokens(report, 2) },
-    Told { header: "images in", cell: |of| grouped(of.beside.tokens[3]), is_shown: |report| has_tokens(report, 3) },
-    Told { header: "images out", cell: |of| grouped(of.beside.tokens[4]), is_shown: |report| has_tokens(report, 4) },
-    Told { header: "tool calls", cell: |of| grouped(of.beside.all_calls()), is_shown: has_calls },
-    Told { header: "fees, US$", cell: fees, is_shown: has_calls },
-    Told { header: "estimated, US$", cell: estimated, is_shown: has_estimates },
-    Told { header: "overhead, US$", cell: |of| dollars(of.overhead), is_shown: has_overhead },
-    Told { header: "net saved, US$", cell: |of| dollars(of.net_saved()), is_shown: has_overhead },
-    Told { header: "adjusted, US$", cell: |of| dollars(of.adjusted), is_shown: has_adjusted },
-    Told { header: "transfer, US$", cell: |of| dollars(of.transfer), is_shown: has_transfer },
+    Told {
+        header: "sound in",
+        is_off_rows: true,
+        cell: |of| grouped(of.beside.tokens[0]),
+        is_shown: |report| has_tokens(report, 0),
+    },
+    Told {
+        header: "sound out",
+        is_off_rows: true,
+        cell: |of| grouped(of.beside.tokens[2]),
+        is_shown: |report| has_tokens(report, 2),
+    },
+    Told {
+        header: "images in",
+        is_off_rows: true,
+        cell: |of| grouped(of.beside.tokens[3]),
+        is_shown: |report| has_tokens(report, 3),
+    },
+    Told {
+        header: "images out",
+        is_off_rows: true,
+        cell: |of| grouped(of.beside.tokens[4]),
+        is_shown: |report| has_tokens(report, 4),
+    },
+    Told { header: "tool calls", is_off_rows: true, cell: |of| grouped(of.beside.all_calls()), is_shown: has_calls },
+    Told { header: "fees, US$", is_off_rows: true, cell: fees, is_shown: has_calls },
+    Told {
+        header: "overshoot by input, US$",
+        is_off_rows: true,
+        cell: |of| dollars(of.beside.overshoot[0]),
+        is_shown: |report| report.total.beside.overshoot[0] != 0,
+    },
+    Told {
+        header: "overshoot by output, US$",
+        is_off_rows: true,
+        cell: |of| dollars(of.beside.overshoot[1]),
+        is_shown: |report| report.total.beside.overshoot[1] != 0,
+    },
+    Told { header: "estimated, US$", is_off_rows: false, cell: estimated, is_shown: has_estimates },
+    Told { header: "overhead, US$", is_off_rows: false, cell: |of| dollars(of.overhead), is_shown: has_overhead },
+    Told { header: "net saved, US$", is_off_rows: false, cell: |of| dollars(of.net_saved()), is_shown: has_overhead },
+    Told { header: "adjusted, US$", is_off_rows: false, cell: |of| dollars(of.adjusted), is_shown: has_adjusted },
+    Told { header: "transfer, US$", is_off_rows: false, cell: |of| dollars(of.transfer), is_shown: has_transfer },
     Told {
         header: "charged, US$",
+        is_off_rows: false,
         cell: |of| dollars(of.charged()),
         is_shown: |report| has_adjusted(report) || has_transfer(report),
     },
     Told {
         header: "cache lost, US$",
+        is_off_rows: false,
         cell: |of| dollars(of.cache_lost),
         is_shown: |report| report.by.contains(&By::CacheLoss) || report.by.contains(&By::Session),
     },
@@ -250,12 +296,10 @@ fn shown_figures(of: &Figures) -> Vec<String> {
 
 /// Between what and what the attempts cost whose cost is not known; nothing if there are none.
 fn uncertain(of: &Figures) -> String {
-    match (of.uncertain, of.unbounded) {
-        (0, _) => String::new(),
-        (_, 0) => format!("{}..{}", dollars(of.uncertain_low), dollars(of.uncertain_high)),
-        (_, unbounded) => {
-            format!("{}..{} and {unbounded} unbounded", dollars(of.uncertain_low), dollars(of.uncertain_high))
-        }
+    match of.uncertain_most() {
+        _ if of.uncertain == 0 => String::new(),
+        Some(most) => format!("{}..{}", dollars(of.uncertain_low), dollars(most)),
+        None => format!("at least {}, {} unbounded", dollars(of.uncertain_low), of.unbounded),
     }
 }
 
@@ -268,12 +312,18 @@ fn columns() -> Vec<&'static str> {
     names
 }
 
-fn values(of: &Figures) -> impl Iterator<Item = i64> {
-    let mut all = of.all().to_vec();
-    all.insert(14, of.saved());
-    all.extend([of.net_saved(), of.adjusted, of.charged()]);
-    all.extend(of.beside.all());
+/// `None`: nobody knows, or nobody knows any more.
+fn values(of: &Figures, is_forgotten: bool) -> impl Iterator<Item = Option<i64>> {
+    let mut all = of.told().to_vec();
+    all.insert(14, Some(of.saved()));
+    all.extend([of.net_saved(), of.adjusted, of.charged()].map(Some));
+    all.extend(of.beside.all().map(|number| Some(number).filter(|_| !is_forgotten)));
     all.into_iter()
+}
+
+/// A figure of CSV; empty: nobody knows.
+pub fn cell(figure: Option<i64>) -> String {
+    figure.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// A cell that no spreadsheet takes for a formula, and no terminal for an order.

@@ -115,6 +115,22 @@ pub fn baseline(asked: &Asked, default: Tier, tiers: &Tiers, allowed: Allowed<'_
     }
 }
 
+/// Why nobody of a tier can answer; `None`: somebody can.
+pub fn why_not(tier: Tier, tiers: &Tiers, allowed: Allowed<'_>) -> Option<Note> {
+    Within { tiers, allowed }.tier(tier).err().map(|why| why.note(tier))
+}
+
+impl NoPlan {
+    /// As a plan for another tier tells it.
+    fn note(&self, tier: Tier) -> Note {
+        match self {
+            Self::EmptyTier(_) => Note::NoModels(tier),
+            Self::NoProviderForTeam => Note::NoProvider(tier),
+            Self::TierNotGranted(_) | Self::ModelNotGranted => Note::NotGranted(tier),
+        }
+    }
+}
+
 /// What plans are made of.
 #[derive(Clone, Copy)]
 struct Within<'a> {
@@ -158,11 +174,7 @@ impl Within<'_> {
             match self.tier(tier) {
                 Ok(targets) => return Ok(Plan::new(Some(tier), targets, reason)),
                 Err(why) => {
-                    reason.notes.push(match why {
-                        NoPlan::EmptyTier(_) => Note::NoModels(tier),
-                        NoPlan::NoProviderForTeam => Note::NoProvider(tier),
-                        NoPlan::TierNotGranted(_) | NoPlan::ModelNotGranted => Note::NotGranted(tier),
-                    });
+                    reason.notes.push(why.note(tier));
                     refused.get_or_insert(why);
                 }
             }

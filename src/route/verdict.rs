@@ -78,12 +78,28 @@ pub fn judge(policy: &Policy, signs: Signs) -> Verdict {
     Verdict { tier, floor, reason, task: task.and(index) }
 }
 
-/// Moves work to the next cheaper tier, since a budget is nearly spent; never below the floor of what is protected.
-pub fn downgrade(verdict: &mut Verdict) {
-    let Some(cheaper) = Tier::ALL.into_iter().find(|tier| tier.is_below(verdict.tier)) else { return };
-    if verdict.floor.is_none_or(|floor| !cheaper.is_below(floor)) {
-        verdict.reason.notes.push(Note::BudgetNear(verdict.tier));
-        verdict.tier = cheaper;
+/// Moves work to the next cheaper tier that can answer, since a budget is nearly spent; never below the floor of what is
+/// protected. `why_not` says why a tier cannot.
+pub fn downgrade(verdict: &mut Verdict, why_not: impl Fn(Tier) -> Option<Note>) {
+    let Verdict { tier, floor, .. } = *verdict;
+    let mut passed_over = Vec::new();
+    for cheaper in Tier::ALL.into_iter().filter(|cheaper| cheaper.is_below(tier)) {
+        if floor.is_some_and(|floor| cheaper.is_below(floor)) {
+            break;
+        }
+        match why_not(cheaper) {
+            Some(why) => passed_over.push(why),
+            None => {
+                verdict.reason.notes.push(Note::BudgetNear(tier));
+                verdict.reason.notes.append(&mut passed_over);
+                verdict.tier = cheaper;
+                return;
+            }
+        }
+    }
+    if !passed_over.is_empty() {
+        verdict.reason.notes.push(Note::NothingCheaper);
+        verdict.reason.notes.append(&mut passed_over);
     }
 }
 
@@ -180,12 +196,28 @@ mod tests {
     fn a_nearly_spent_budget_moves_work_one_tier_down_and_never_below_its_floor() {
         let check = |classified: Classified, expected: Tier, told: &str| {
             let mut verdict = judge(&policy(), Signs { rule: None, named: None, classified });
-            downgrade(&mut verdict);
+            downgrade(&mut verdict, |_| None);
             assert_eq!((verdict.tier, &*verdict.reason.to_string()), (expected, told));
         };
         let told = "task; the budget is nearly spent, so that reasoning is not used";
         check(taken_for(Some(2)), Tier::Lightweight, told);
         check(taken_for(Some(0)), Tier::Lightweight, "task");
         check(taken_for(Some(1)), Tier::Frontier, "task");
+    }
+
+    #[test]
+    fn a_nearly_spent_budget_passes_over_cheaper_tiers_that_cannot_answer() {
+        let check = |empty: &[Tier], floor: Option<Tier>, expected: Tier, told: &str| {
+            let mut verdict = Verdict { tier: Tier::Frontier, floor, reason: Reason::of(Why::Task), task: None };
+            downgrade(&mut verdict, |tier| empty.contains(&tier).then_some(Note::NoModels(tier)));
+            assert_eq!((verdict.tier, &*verdict.reason.to_string()), (expected, told));
+        };
+        let near = "task; the budget is nearly spent, so that frontier is not used";
+        check(&[], None, Tier::Reasoning, near);
+        let (reasoning, both) = ([Tier::Reasoning], [Tier::Reasoning, Tier::Lightweight]);
+        check(&reasoning, None, Tier::Lightweight, &format!("{near}; reasoning has no models"));
+        let none = "task; the budget is nearly spent, and no cheaper tier can answer; reasoning has no models";
+        check(&both, None, Tier::Frontier, &format!("{none}; lightweight has no models"));
+        check(&reasoning, Some(Tier::Reasoning), Tier::Frontier, none);
     }
 }

@@ -40,7 +40,6 @@ use crate::config::Key;
 use crate::dialect::Dialect;
 use crate::gateway::Gateway;
 use crate::ids::RequestId;
-use crate::telemetry::log::now_ms;
 use crate::wire::body::BodyError;
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::{messages_request, openai_chat, openai_prompts, responses_request};
@@ -205,7 +204,8 @@ impl Server {
         key: Option<&Key>,
         request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
-        let (arrived, at_ms) = (Instant::now(), now_ms());
+        // The wall clock was looked at once, for the id.
+        let (arrived, at_ms) = (Instant::now(), to.id.at_ms());
         let (head, body) = request.into_parts();
         let beta = surface.errors() == Dialect::Messages && routes::asks_for_beta(&head.uri);
         let limits = &self.gateway.config().limits;

@@ -24,7 +24,6 @@ use crate::plan::ModelRef;
 use crate::prompt::view::View;
 use crate::providers::Elsewhere;
 use crate::providers::upload::{Trouble, Upload};
-use crate::telemetry::log::now_ms;
 use crate::wire::errors::{ApiError, Code};
 use crate::wire::openai_prompts;
 
@@ -42,7 +41,7 @@ impl Server {
         key: Option<&Key>,
         request_body: &mut RequestBody,
     ) -> Result<Response<ReplyStream>, ApiError> {
-        let (arrived, at_ms) = (Instant::now(), now_ms());
+        let (arrived, at_ms) = (Instant::now(), to.id.at_ms());
         let act =
             allowed.act(request.method()).ok_or_else(|| super::wrong_method(request.method(), allowed.methods))?;
         if act.does == Does::Lists {

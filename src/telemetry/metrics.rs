@@ -7,15 +7,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::{AtomicF64, AtomicU64, GenericCounter, GenericCounterVec};
+use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use super::register::{count, counts, gauge, gauges, histogram, histogram_vec, int_gauge, int_gauges, sums};
 use super::series::{Combined, Labels, Memo};
+use crate::money::NanoUsd;
 use crate::reply::usage::{Source, Usage, WhyUnknown};
 
-type Counter = GenericCounter<AtomicF64>;
-pub(super) type CounterVec = GenericCounterVec<AtomicF64>;
 pub(super) type IntCounter = GenericCounter<AtomicU64>;
 pub(super) type IntCounterVec = GenericCounterVec<AtomicU64>;
 
@@ -57,12 +56,12 @@ pub struct Metrics {
     attempts: IntCounterVec,
     tokens: IntCounterVec,
     prompt_tokens: IntCounterVec,
-    cost: CounterVec,
-    estimated_cost: CounterVec,
-    saved: GaugeVec,
-    cache_lost: CounterVec,
+    cost: IntCounterVec,
+    estimated_cost: IntCounterVec,
+    saved: IntGaugeVec,
+    cache_lost: IntCounterVec,
     unpriced: IntCounterVec,
-    overshoot: CounterVec,
+    overshoot: IntCounterVec,
     time_to_first_token: HistogramVec,
     gen_ai_tokens: HistogramVec,
     gen_ai_duration: HistogramVec,
@@ -139,11 +138,11 @@ impl PartialEq<SeriesKey> for SeriesLabels<'_> {
 pub struct Series {
     attempts: [IntCounter; 4],
     tokens: [IntCounter; 5],
-    cost: Counter,
-    estimated_cost: Counter,
+    cost: IntCounter,
+    estimated_cost: IntCounter,
     /// The bounded labels of what has few series: provider and model.
     target: [Box<str>; 2],
-    overshoot: Counter,
+    overshoot: IntCounter,
     time_to_first_token: Histogram,
     gen_ai_input: Histogram,
     gen_ai_output: Histogram,
@@ -183,16 +182,16 @@ impl Series {
 
     /// Adds nano-dollars to the cost.
     pub fn count_cost(&self, nano_usd: i64, source: Source) {
-        let dollars = nano_usd.max(0) as f64 / 1e9;
-        self.cost.inc_by(dollars);
+        let nano = nano_usd.max(0).unsigned_abs();
+        self.cost.inc_by(nano);
         if source == Source::Estimated {
-            self.estimated_cost.inc_by(dollars);
+            self.estimated_cost.inc_by(nano);
         }
     }
 
     /// Adds nano-dollars that a provider billed beyond the limits that it was sent.
     pub fn count_overshoot(&self, nano_usd: i64) {
-        self.overshoot.inc_by(nano_usd.max(0) as f64 / 1e9);
+        self.overshoot.inc_by(nano_usd.max(0).unsigned_abs());
     }
 
     /// Records when the first byte of an answer came, and when the last.
@@ -256,7 +255,7 @@ impl Metrics {
                 "The part of farthing_cost_usd_total that was estimated here, for want of the provider's word",
                 &["provider", "model"],
             ),
-            saved: gauges(
+            saved: int_gauges(
                 &r,
                 "farthing_saved_usd_total",
                 "Dollars saved against what requests would have cost, by cause; a cause that costs falls. provider_cache is \
@@ -468,13 +467,13 @@ impl Metrics {
     /// Adds nano-dollars to what a cause saved; less than nothing where it cost.
     pub fn count_saved(&self, cause: &str, nano_usd: i64) {
         if nano_usd != 0 {
-            self.saved.with_label_values(&[cause]).add(nano_usd as f64 / 1e9);
+            self.saved.with_label_values(&[cause]).add(nano_usd);
         }
     }
 
     /// Adds nano-dollars that a broken prefix cost.
     pub fn count_cache_lost(&self, culprit: &str, nano_usd: i64) {
-        self.cache_lost.with_label_values(&[culprit]).inc_by(nano_usd.max(0) as f64 / 1e9);
+        self.cache_lost.with_label_values(&[culprit]).inc_by(nano_usd.max(0).unsigned_abs());
     }
 
     /// Counts an attempt whose cost is not known.
@@ -487,7 +486,7 @@ impl Metrics {
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
         drop(TextEncoder::new().encode(&self.registry.gather(), &mut text));
-        text
+        in_dollars(&text)
     }
 
     fn make_series(&self, labels: SeriesLabels<'_>, model: &str) -> Series {
@@ -533,9 +532,63 @@ impl PartialEq<String> for PromptName<'_> {
     }
 }
 
+/// The sums that are kept in whole nano-dollars, so that no order of adding makes them differ from the ledger's.
+const NANO_DOLLARS: [&str; 5] = [
+    "farthing_cost_usd_total",
+    "farthing_estimated_cost_usd_total",
+    "farthing_saved_usd_total",
+    "farthing_cache_loss_usd_total",
+    "farthing_overshoot_usd_total",
+];
+
+/// The exposition with those sums as exact decimals of dollars. A sample is a line that ends in its value:
+/// <https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details>
+fn in_dollars(text: &[u8]) -> Vec<u8> {
+    let mut told = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let exact = || {
+            let line = std::str::from_utf8(line).ok()?;
+            let name = line.split(['{', ' ']).next()?;
+            let (sample, value) = line.rsplit_once(' ').filter(|_| NANO_DOLLARS.contains(&name))?;
+            Some(format!("{sample} {}\n", NanoUsd(value.trim_end().parse().ok()?).decimal().as_str()))
+        };
+        match exact() {
+            Some(exact) => told.extend_from_slice(exact.as_bytes()),
+            None => told.extend_from_slice(line),
+        }
+    }
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_of_dollars_are_exact_however_small_and_many_their_parts_are() {
+        let metrics = Metrics::new(3);
+        let labels = SeriesLabels { team: "t", project: None, tier: None, provider: "p", model: "m" };
+        let series = metrics.series(labels);
+        (0..1_000).for_each(|_| series.count_cost(100_000_001, Source::Estimated));
+        series.count_overshoot(7);
+        metrics.count_saved("route", 1_500_000_000);
+        metrics.count_saved("route", -1_600_000_001);
+        metrics.count_cache_lost("ttl", 20_000_000);
+        let text = String::from_utf8(metrics.render()).unwrap();
+        let told = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).expect(name);
+            line.rsplit_once(' ').map(|(_, value)| value.to_owned())
+        };
+        for (name, value) in [
+            ("farthing_cost_usd_total{", "100.000001"),
+            ("farthing_estimated_cost_usd_total{", "100.000001"),
+            ("farthing_overshoot_usd_total{", "0.000000007"),
+            ("farthing_saved_usd_total{", "-0.100000001"),
+            ("farthing_cache_loss_usd_total{", "0.02"),
+        ] {
+            assert_eq!(told(name).as_deref(), Some(value), "{name}");
+        }
+    }
 
     #[test]
     fn a_flood_of_teams_ends_in_other() {

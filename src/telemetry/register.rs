@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::metrics::{CounterVec, IntCounter, IntCounterVec};
+use super::metrics::{IntCounter, IntCounterVec};
 
 const VALID: &str = "names and labels of metrics are valid and distinct";
 
@@ -30,8 +30,9 @@ pub(super) fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> G
     vec
 }
 
-pub(super) fn sums(r: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
-    let vec = CounterVec::new(Opts::new(name, help), labels).expect(VALID);
+/// Sums of whole nano-dollars, of which `exposition` makes dollars.
+pub(super) fn sums(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let vec = IntCounterVec::new(Opts::new(name, help), labels).expect(VALID);
     r.register(Box::new(vec.clone())).expect(VALID);
     vec
 }

@@ -1,25 +1,46 @@
 //! What all readers share: values of JSON as they are spelt, member by member.
+//!
+//! A body is read strictly from end to end once, when its members are looked for. What is handed out of it is a whole value, which
+//! is not read again for its own sake: a long conversation is passed as seldom as can be.
 
 use crate::prompt::json::{JsonError, RawStr, Scanner};
 
 use super::Untranslatable;
 
+/// Where a value is read: in a text that is one, or where a scanner stands before one.
+pub(super) trait Place<'b> {
+    fn read<T>(self, read: impl FnOnce(&mut Scanner<'b>) -> T) -> T;
+}
+
+impl<'b> Place<'b> for &'b str {
+    fn read<T>(self, read: impl FnOnce(&mut Scanner<'b>) -> T) -> T {
+        read(&mut Scanner::new(self))
+    }
+}
+
+impl<'b> Place<'b> for &mut Scanner<'b> {
+    fn read<T>(self, read: impl FnOnce(&mut Scanner<'b>) -> T) -> T {
+        read(self)
+    }
+}
+
 /// Reads the members of an object, each value as it is spelt. `null` is no value.
 pub(super) fn members<'b>(
     field: &'static str,
-    json: &'b str,
+    json: impl Place<'b>,
     mut member: impl FnMut(&str, &'b str) -> Result<(), Untranslatable>,
 ) -> Result<(), Untranslatable> {
-    let mut s = Scanner::new(json);
-    if s.peek() != Some(b'{') {
-        return Err(Untranslatable::field(field, "must be an object"));
-    }
-    s.object::<Untranslatable>(|s, key| {
-        let at = s.skip()?;
-        let value = s.text(at);
-        if value == "null" { Ok(()) } else { member(&key.decode(), value) }
-    })?;
-    Ok(())
+    json.read(|s| {
+        if s.peek() != Some(b'{') {
+            return Err(Untranslatable::field(field, "must be an object"));
+        }
+        s.object::<Untranslatable>(|s, key| {
+            let at = s.skip()?;
+            let value = s.text(at);
+            if value == "null" { Ok(()) } else { member(&key.decode(), value) }
+        })?;
+        Ok(())
+    })
 }
 
 /// Reads the items of an array, each as it is spelt.
@@ -28,20 +49,58 @@ pub(super) fn items<'b>(
     json: &'b str,
     mut item: impl FnMut(&'b str) -> Result<(), Untranslatable>,
 ) -> Result<(), Untranslatable> {
+    each_item(field, json, |s| {
+        let at = s.skip()?;
+        item(s.text(at))
+    })
+}
+
+/// Reads the items of an array where they stand; `item` must read the value.
+pub(super) fn each_item<'b>(
+    field: &'static str,
+    json: &'b str,
+    mut item: impl FnMut(&mut Scanner<'b>) -> Result<(), Untranslatable>,
+) -> Result<(), Untranslatable> {
+    items_while(field, json, |s| item(s).map(|()| true))
+}
+
+/// The same up to and with the first of which `item` says that it is the last.
+pub(super) fn items_while<'b>(
+    field: &'static str,
+    json: &'b str,
+    mut item: impl FnMut(&mut Scanner<'b>) -> Result<bool, Untranslatable>,
+) -> Result<(), Untranslatable> {
     let mut s = Scanner::new(json);
     if s.peek() != Some(b'[') {
         return Err(Untranslatable::field(field, "must be an array"));
     }
-    s.array::<Untranslatable>(|s| {
-        let at = s.skip()?;
-        item(s.text(at))
-    })?;
-    Ok(())
+    let read = s.array(|s| match item(s) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Stop::Enough),
+        Err(error) => Err(Stop::Broken(error)),
+    });
+    match read {
+        Err(Stop::Broken(error)) => Err(error),
+        Ok(_) | Err(Stop::Enough) => Ok(()),
+    }
 }
 
-/// A string's text; nothing if the value is no string.
+/// Why an array is not read to its end.
+enum Stop {
+    Enough,
+    Broken(Untranslatable),
+}
+
+impl From<JsonError> for Stop {
+    fn from(error: JsonError) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+/// A string's text; nothing if the value is no string. The value is one that was read before.
 pub(super) fn string(json: &str) -> Option<RawStr<'_>> {
-    Scanner::new(json).string().ok()
+    let raw = json.strip_prefix('"')?.strip_suffix('"')?;
+    Some(RawStr { raw, escaped: memchr::memchr(b'\\', raw.as_bytes()).is_some() })
 }
 
 /// A string's text.

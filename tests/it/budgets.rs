@@ -221,7 +221,10 @@ async fn a_provider_that_ignores_its_limit_is_booked_as_overshoot() {
     assert_eq!(world.logged("overshoot", 1).await["cause"], "output_beyond_limit");
     assert_eq!(world.metric("farthing_overshoots_total", "cause=\"output_beyond_limit\"").await, 1.0);
     assert!(total(&world) > 1_000_000, "it billed more than the budget");
-    is_refused_for_money(&world.chat(bounded(20)).await);
+    let refused = world.chat(bounded(20)).await;
+    is_refused_for_money(&refused);
+    let beyond = farthing::money::NanoUsd(1_000_000 - total(&world));
+    assert!(refused.text().contains(&format!("has {beyond} of its 0.001 USD left")), "{}", refused.text());
 }
 
 #[tokio::test]
@@ -426,6 +429,30 @@ async fn work_goes_one_tier_down_when_the_budget_is_nearly_spent() {
     assert_ne!(again.header("x-farthing-tier"), tier);
     assert_eq!(world.chat(question("frontier")).await.header("x-farthing-tier"), "frontier", "pins are honoured");
     assert_eq!(world.logged("budget", 1).await["what"], "near");
+}
+
+#[tokio::test]
+async fn a_tier_without_models_is_passed_over_on_the_way_down() {
+    let models = ["gpt-5.6-luna", "gpt-5.6-sol"];
+    let provider =
+        models.iter().fold(Provider::openai(), |provider, name| provider.model(script(name, [Reply::tokens(9)])));
+    let terms = "budget: { usd: 1, every: day, near: 0.01%, when_near: downgrade }";
+    let tiers = "frontier: [sim/gpt-5.6-sol], lightweight: [sim/gpt-5.6-luna]";
+    let world = Setup::of(provider).tiers(tiers).more(&team(terms)).start().await;
+    let question = |model: &str, what: &str| {
+        let content = format!("Why did {what} fail with an error that nobody has seen?");
+        json!({
+            "model": model, "max_completion_tokens": 100, "messages": [{ "role": "user", "content": content }],
+        })
+        .to_string()
+    };
+    for _ in 0..2 {
+        assert_eq!(world.chat(question("frontier", "orders_daily")).await.status, 200);
+    }
+    let cheaper = world.chat(question("auto", "orders_weekly")).await;
+    let reason = cheaper.header("x-farthing-reason");
+    assert_eq!(cheaper.header("x-farthing-tier"), "lightweight", "{reason}");
+    assert!(reason.contains("the budget is nearly spent"), "{reason}");
 }
 
 #[tokio::test]

@@ -67,6 +67,7 @@ fn scraped() -> String {
     metrics.ignored_claims.with_label_values(&["team"]).inc();
     metrics.feedback.with_label_values(&["success"]).inc();
     metrics.refusals.with_label_values(&["team", "rate_limited", "refused"]).inc();
+    metrics.hedges.with_label_values(&["won"]).inc();
     metrics.overshoots.with_label_values(&["output_beyond_limit"]).inc();
     metrics.contradicted_costs.with_label_values(&["p"]).inc();
     metrics.budget_remaining.with_label_values(&["t"]).set(1.0);

@@ -101,6 +101,10 @@ impl Summary {
 
     fn print_tables(&self) {
         say!("\n{}", self.task_table());
+        say!(
+            "Work that stays at {UNROUTED} may cost more than unrouted: it writes prefixes to the cache there that routed work would \
+             have written before it."
+        );
         say!("\n{}", self.team_table());
         say!(
             "Teams share prefixes: whoever comes first pays for the write, so that their figures differ from run to run."

@@ -126,8 +126,11 @@ pub(super) fn check_keyholding(
     let providers: Vec<String> = rows.into_iter().map(|(name, _)| name.value).collect();
     let teams_are_written = file.teams.as_ref().is_some_and(|teams| !teams.0.is_empty());
     let teams = keys::check_teams(&mut findings, file.teams, &providers);
+    let mut of_ledger = file.ledger.unwrap_or_default();
+    // Where the mirror is, is a secret, and nobody here asks it.
+    findings.given("mirror", std::mem::take(&mut of_ledger.mirror));
     let keyholding = Keyholding {
-        ledger: ledger(&mut findings, file.ledger.unwrap_or_default(), mode, references),
+        ledger: ledger(&mut findings, of_ledger, mode, references),
         keys: keys::check_keys(&mut findings, file.keys, teams_are_written.then_some(teams.as_slice())),
         timezone: findings.value("timezone", file.timezone, timezone).unwrap_or_else(|| TIMEZONE.to_owned()),
         teams,

@@ -101,6 +101,10 @@ fn the_books_are_found_without_any_secret() {
     let books = load_bookkeeping(Some(&file)).expect("the ledger does not");
     assert_eq!((books.ledger.path, books.providers), (dir.path().join("l.db"), vec!["x".to_owned()]));
     assert_eq!(load_bookkeeping(None).expect("nothing is needed").ledger.path, Path::new("farthing.db"));
+    write(dir.path(), FILE_NAME, format!("ledger: {{ path: l.db, mirror: env:NOT_SET }}\n{row}"));
+    load_bookkeeping(Some(&file)).expect("nobody asks the mirror");
+    let keys = load_keyholding(Some(&file)).expect("nor do keys and budgets need it");
+    assert_eq!(keys.ledger.path, dir.path().join("l.db"));
     write(dir.path(), FILE_NAME, "ledger: { path: '' }\n");
     let problems = load_bookkeeping(Some(&file)).expect_err("that is no file");
     let told = listed(&problems).replace(&dir.path().display().to_string(), "DIR");

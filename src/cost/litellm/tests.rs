@@ -98,6 +98,50 @@ fn anthropic_s_writes_and_long_context_are_read_and_gaps_filled_by_its_multiples
 }
 
 #[test]
+fn a_long_context_step_of_input_or_output_alone_leaves_the_other_as_it_was() {
+    let entry = |step: &str| {
+        format!(
+            r#""litellm_provider":"gemini","mode":"chat","input_cost_per_token":1e-06,"output_cost_per_token":8e-06,
+            "cache_read_input_token_cost":1e-07,{step}"#
+        )
+    };
+    let base = [("input", "1"), ("cached_input", "0.1"), ("cache_write_5m", "1"), ("output", "8"), ("reasoning", "8")];
+    let with = |above: [(&'static str, &'static str); 5]| [base, above].concat();
+    let of_input = with([
+        ("above 200000 input", "2"),
+        ("above 200000 cached_input", "2"),
+        ("above 200000 cache_write_5m", "2"),
+        ("above 200000 output", "8"),
+        ("above 200000 reasoning", "8"),
+    ]);
+    check("gemini/x", &entry(r#""input_cost_per_token_above_200k_tokens":2e-06"#), "gemini/x", &of_input);
+    let of_output = with([
+        ("above 200000 input", "1"),
+        ("above 200000 cached_input", "0.1"),
+        ("above 200000 cache_write_5m", "1"),
+        ("above 200000 output", "12"),
+        ("above 200000 reasoning", "12"),
+    ]);
+    check("gemini/x", &entry(r#""output_cost_per_token_above_200k_tokens":1.2e-05"#), "gemini/x", &of_output);
+}
+
+#[test]
+fn parts_of_an_entry_that_cannot_be_taken_are_told() {
+    let check = |field: &str, word: &str| {
+        let list = format!(
+            r#"{{"x":{{"litellm_provider":"openai","input_cost_per_token":1e-06,"output_cost_per_token":8e-06,{field}}}}}"#
+        );
+        let imported = import_litellm(&list, FROM).expect("a list");
+        assert_eq!(imported.rows.0.len(), 1);
+        let whys: Vec<&str> = imported.left_out.iter().map(|out| out.why).collect();
+        assert!(matches!(whys[..], [why] if why.contains(word)), "{field}: {whys:?}");
+    };
+    check(r#""input_cost_per_token_flex":5e-07"#, "`flex` rates");
+    check(r#""output_cost_per_token_batches":4e-06"#, "`batch` rates");
+    check(r#""input_cost_per_token_above_1m_tokens":2e-06"#, "long-context step");
+}
+
+#[test]
 fn providers_and_models_get_the_names_that_the_book_knows() {
     for (name, provider, key) in [
         ("gpt-x", "openai", "openai/gpt-x"),

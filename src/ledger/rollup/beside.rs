@@ -42,6 +42,7 @@ macro_rules! indices {
         concat!(
             "\nCREATE INDEX IF NOT EXISTS attempts_apart ON attempts (attempt_id) WHERE ",
             rollup::beside::apart!(""),
+            ";\nCREATE INDEX IF NOT EXISTS attempts_beyond ON attempts (attempt_id) WHERE overshoot_nano IS NOT NULL",
             ";\nCREATE INDEX IF NOT EXISTS requests_failed ON requests (request_id) WHERE http_status >= 400;\n"
         )
     };
@@ -86,6 +87,18 @@ const APART: &str = concat!(
      WHERE (",
     apart!("a."),
     ") AND a.attempt_id >= ?1 AND a.attempt_id < ?2 AND r.status <> 'open' AND r.at_ms >= ?3 AND r.at_ms < ?4"
+);
+
+/// Attempts that were billed beyond what they could cost. What was overshot is what the meter said of it: the input where the
+/// output kept to its limit.
+const OVERSHOT: &str = concat!(
+    "SELECT ",
+    names!("coalesce(a.provider, '')", "coalesce(a.model, '')"),
+    ", CASE WHEN a.output_tokens IS NOT NULL AND a.output_tokens <= coalesce(a.output_tokens_bound, a.output_tokens)
+            THEN 1 ELSE 0 END AS by_input, a.overshoot_nano
+     FROM attempts a JOIN requests r ON r.request_id = a.request_id
+     WHERE a.overshoot_nano IS NOT NULL AND a.attempt_id >= ?1 AND a.attempt_id < ?2 AND r.status <> 'open'
+        AND r.at_ms >= ?3 AND r.at_ms < ?4"
 );
 
 /// What calls of one kind of tool cost by a version of a price, less so many millionths; `None`: nobody knows.
@@ -139,6 +152,13 @@ pub fn lines_beside(
     for row in views.read(&sql, &span)? {
         take(row, beside_of);
     }
+    let sums =
+        [1, 0].map(|of| format!("CAST(sum(CASE WHEN by_input = {of} THEN overshoot_nano ELSE 0 END) AS BIGINT)"));
+    let sql =
+        format!("SELECT {columns}, {} FROM ({OVERSHOT}{of_tier}) AS overshot GROUP BY {}", sums.join(", "), places(0));
+    for row in views.read(&sql, &span)? {
+        take(row, |row, _| Beside { overshoot: [row[0].number(), row[1].number()], ..Beside::default() });
+    }
     Ok(lines)
 }
 
@@ -168,5 +188,5 @@ pub(in crate::ledger) fn beside_plans(views: &rusqlite::Connection) -> Vec<Strin
         let steps = steps.query_map(rusqlite::params_from_iter(span(0, 1)), |row| row.get(3)).expect("it runs");
         steps.collect::<Result<Vec<String>, _>>().expect("texts")
     };
-    [REFUSED, APART].into_iter().flat_map(plan).collect()
+    [REFUSED, APART, OVERSHOT].into_iter().flat_map(plan).collect()
 }

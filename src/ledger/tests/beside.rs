@@ -126,7 +126,7 @@ fn only_rows_that_have_it_are_read() {
     sync(&ledger);
     let views = ledger.views().expect("the views open");
     let steps = rollup::beside_plans(&views);
-    for index in ["attempts_apart", "requests_failed"] {
+    for index in ["attempts_apart", "attempts_beyond", "requests_failed"] {
         assert!(steps.iter().any(|step| step.contains(index)), "{steps:?}");
     }
 }
@@ -142,4 +142,42 @@ fn a_ledger_that_lacks_the_indices_gets_them_at_the_start() {
     assert_eq!(told(&report(&ledger, &[By::Team]))[0].2.calls, [3, 1, 4, 0]);
     let named = "SELECT name FROM sqlite_schema WHERE name IN ('attempts_apart', 'requests_failed') ORDER BY 1";
     check_rows(&ledger, named, &["attempts_apart", "requests_failed"]);
+}
+
+#[test]
+fn what_was_billed_beyond_bounds_is_in_reports_by_what_was_overshot() {
+    let (_folder, ledger) = fresh();
+    let beyond = |at_ms: i64, user: &str, output_tokens: u64, over: i64| {
+        let id = attempt(request_at(at_ms), 1);
+        let (Record::Intent(intent), Record::Outcome(outcome)) = (intent(id), outcome(id, 9, Some(closing()))) else {
+            unreachable!("that is what they are")
+        };
+        let request = intent.request.map(|facts| RequestFacts { at_ms, team: "ops", user: Some(user), ..facts });
+        let usage = Some(Usage { input_tokens: 5_000, output_tokens, ..Usage::default() });
+        let overshoot = Some(NanoUsd(over)).filter(|over| over.0 > 0);
+        append(
+            &ledger,
+            &[
+                Record::Intent(Intent { request, at_ms, ..intent }),
+                Record::Outcome(Outcome { at_ms, usage, overshoot, ..outcome }),
+            ],
+        );
+    };
+    // The output's limit is 500.
+    beyond(DAY_MS + 1, "ann", 500, 3);
+    beyond(DAY_MS + 2, "ann", 501, 4);
+    beyond(DAY_MS + 3, "bob", 10, 0);
+    let of = |report: Report| -> Vec<(String, [i64; 2])> {
+        let row = |row: crate::report::Row| (row.names.join("|"), row.figures.beside.overshoot);
+        report.rows.into_iter().map(row).collect()
+    };
+    assert_eq!(of(report(&ledger, &[By::Team])), [("ops".to_owned(), [3, 4])]);
+    assert_eq!(of(report(&ledger, &[By::User])), [("ann".to_owned(), [3, 4]), ("bob".to_owned(), [0, 0])]);
+    let told = report(&ledger, &[By::Team]);
+    let (table, json) = (told.table().to_string(), told.json());
+    assert!(table.contains("overshoot by input, US$") && table.contains("overshoot by output, US$"), "{table}");
+    assert_eq!(
+        (&json["total"]["overshoot_input_nano"], &json["total"]["overshoot_output_nano"]),
+        (&3.into(), &4.into())
+    );
 }

@@ -24,12 +24,13 @@ fn copy(from: &Path, to: &Path, existing: Existing) -> Result<BackedUp, String> 
 /// Two requests that are done and one that is open.
 fn busy() -> (TempDir, Ledger) {
     let (folder, ledger) = fresh();
+    let at_ms = facts(RequestId::new()).at_ms;
     for cost in [7, 8] {
-        let id = RequestId::new();
+        let id = stating::request_at(at_ms);
         append(&ledger, &[intent(attempt(id, 1)), outcome(attempt(id, 1), 3, None)]);
         append(&ledger, &[intent(attempt(id, 2)), outcome(attempt(id, 2), cost, Some(closing()))]);
     }
-    append(&ledger, &[intent(attempt(RequestId::new(), 1))]);
+    append(&ledger, &[intent(attempt(stating::request_at(at_ms), 1))]);
     (folder, ledger)
 }
 
@@ -385,4 +386,21 @@ fn compacting_what_a_kill_left_replays_its_journal_first() {
     assert_eq!(done.recovered.attempts_interrupted, 1);
     let seen = look(copy.path());
     assert_eq!((seen.found, seen.attempts, seen.journal.records), (0, 5, 0));
+}
+
+#[test]
+fn rows_whose_time_is_not_where_their_id_says_are_named() {
+    let (folder, ledger) = fresh();
+    let at_ms = facts(RequestId::new()).at_ms;
+    append(&ledger, &[intent(attempt(stating::request_at(at_ms), 1))]);
+    sync(&ledger);
+    assert_eq!(look(folder.path()).apart, (0, None));
+    // The clock went back by two hours after an id had been made.
+    let id = attempt(stating::request_at(at_ms + 7_200_000), 1);
+    append(&ledger, &[intent(id)]);
+    sync(&ledger);
+    let seen = look(folder.path());
+    assert_eq!(seen.apart, (2, Some(id.to_string())));
+    let told = format!("2 rows have a time more than an hour from the one in the id, the first of them `{id}`");
+    assert!(seen.found == 0 && seen.notes.iter().any(|note| note.starts_with(&told)), "{:?}", seen.notes);
 }

@@ -3,6 +3,7 @@
 mod asking;
 mod balances;
 mod beside;
+mod charging;
 mod conditions;
 mod crash;
 mod disk;

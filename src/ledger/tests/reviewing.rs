@@ -16,11 +16,7 @@ const AT_MS: i64 = 1_790_000_000_000;
 
 /// A request of that tier and prompt, by hashes of all, of it masked, and of its beginning.
 fn ask(ledger: &Ledger, (tier, prompt): (&str, &str), (exact, masked, prefix): (u64, u64, u64)) -> RequestId {
-    let id: uuid::Uuid =
-        format!("{}-7000{}", crate::ledger::first_id_at(AT_MS), &uuid::Uuid::now_v7().to_string()[18..])
-            .parse()
-            .expect("an id");
-    let id = RequestId(id);
+    let id = stating::request_at(AT_MS);
     let (Record::Intent(intent), Record::Outcome(outcome)) =
         (intent(attempt(id, 1)), outcome(attempt(id, 1), 1_000_000, Some(closing())))
     else {

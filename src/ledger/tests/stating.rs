@@ -10,7 +10,6 @@ use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::record::{Comparison, Pricing};
 use crate::ledger::rerate::Rerating;
 use crate::ledger::rollup::lines;
-use crate::ledger::schema::first_id_at;
 use crate::ledger::statements::{Books, Month, Statement, StatementError, adjusted, list, show};
 use crate::reply::usage::{Apart, Calls};
 use crate::report::{By, Figures, midnight};
@@ -34,8 +33,7 @@ pub(super) fn spend_at(ledger: &Ledger, at_ms: i64, team: &str, nano: i64) -> At
 
 /// The id of a request that arrives then.
 pub(super) fn request_at(at_ms: i64) -> RequestId {
-    let random = uuid::Uuid::now_v7().to_string();
-    RequestId(format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id"))
+    RequestId::at(std::time::UNIX_EPOCH + Duration::from_millis(at_ms.unsigned_abs()))
 }
 
 /// The same of a user; empty: none is named.
@@ -367,9 +365,7 @@ fn routed(ledger: &Ledger, model: &'static str, held: (&str, i64), (fallback, re
 }
 
 fn spend_request() -> RequestId {
-    let random = uuid::Uuid::now_v7().to_string();
-    let at_ms = midnight(OCTOBER, &TimeZone::UTC);
-    RequestId(format!("{}-7000{}", first_id_at(at_ms), &random[18..]).parse().expect("an id"))
+    request_at(midnight(OCTOBER, &TimeZone::UTC))
 }
 
 /// What re-rating by `prices` adds to cost, baseline and what was saved by route, fallback and retry, a model each; doing it

@@ -107,6 +107,25 @@ fn what_is_not_known_is_null_and_counts_for_nothing() {
     check_sums(&ledger);
 }
 
+#[test]
+fn a_clock_that_is_set_ahead_and_back_parts_no_report_from_another() {
+    let (_folder, ledger) = fresh();
+    let (noon, hour) = (midnight(date(2026, 11, 27), &TimeZone::UTC) + 43_200_000, 3_600_000);
+    for (later, nano) in [(0, 1), (24 * hour, 2), (1, 4), (2, 8), (24 * hour + 1, 16), (3, 32)] {
+        spend_of(&ledger, noon + later, ("ops", "ann"), nano);
+    }
+    fill(&ledger, noon + 48 * hour);
+    let views = ledger.views().expect("the views open");
+    for by in [By::Team, By::User, By::Session, By::Prompt] {
+        let of_day = |from: i64| {
+            let lines = lines(&views, &[by], from, from + 24 * hour, &TimeZone::UTC).expect("lines");
+            Report::of(&[by], lines, &TimeZone::UTC).total.cost
+        };
+        let day = noon - 12 * hour;
+        assert_eq!((of_day(day), of_day(day + 24 * hour)), (45, 18), "{by:?}");
+    }
+}
+
 /// An answer of so much, whose tokens were counted here, at a discount of 15 %.
 fn guessed<'a>(id: AttemptId, low: i64, cost: i64, high: i64) -> Record<'a> {
     let Record::Outcome(outcome) = outcome(id, cost, Some(closing())) else { unreachable!("that is what it is") };

@@ -157,7 +157,7 @@ fn cost_is_held_against_hours_or_incidents_from_month_to_month() {
     };
     let rows = [month("2026-10", 1_000_000_000, 10_000), month("2026-11", 2_000_000_000, 11_000)];
     let question = worth(&rows, MONTH);
-    assert_eq!(question.rows[0][6..], [Cell::Nano(250_000_000), Cell::Count(10), Cell::Nano(100_000_000)]);
+    assert_eq!(question.rows[0][6..], [Cell::Nano(250_000_000), Cell::Thousandths(10_000), Cell::Nano(100_000_000)]);
     check(
         &question,
         MONTH,
@@ -166,6 +166,9 @@ fn cost_is_held_against_hours_or_incidents_from_month_to_month() {
              (n = 40)",
         ],
     );
+    let parts = worth(&[month("2026-11", 2_000_000_000, 1_750), month("2026-12", 1, 11_000)], MONTH);
+    assert_eq!(parts.rows.iter().map(|row| row[7].shown()).collect::<Vec<_>>(), ["1.75", "11"]);
+    assert_eq!(parts.json(5)["rows"][0]["hours_saved"], 1.75);
     let silent = Worth { team: "ops".to_owned(), said: 0, successes: 0, ..rows[0].clone() };
     let told: Vec<String> = worth(&[silent, rows[0].clone()], MONTH).advice.iter().map(|a| a.words(MONTH)).collect();
     assert_eq!(

@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use crate::prompt::json::RawStr;
+use crate::prompt::json::{RawStr, Scanner};
 
 use super::super::Untranslatable;
-use super::super::read::{given, items, members, string};
+use super::super::read::{Place, each_item, given, items_while, members, string};
 use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Source, Text, Who};
 
 /// What the first part of a result says of a tool that failed: the dialect has no flag.
@@ -14,16 +14,13 @@ pub const TOOL_ERROR: &str = "[tool error]";
 
 /// Reads the messages before the first that is somebody else's than the application's.
 pub(super) fn instructions<'b>(messages: &'b str, into: &mut Vec<Part<'b>>) -> Result<(), Untranslatable> {
-    let mut is_leading = true;
-    items("messages", messages, |message| {
+    items_while("messages", messages, |message| {
+        let message = Message::read(message)?;
+        let is_leading = message.is_instruction()?;
         if is_leading {
-            let message = Message::read(message)?;
-            is_leading = message.is_instruction()?;
-            if is_leading {
-                message.parts(into)?;
-            }
+            message.parts(into)?;
         }
-        Ok(())
+        Ok(is_leading)
     })
 }
 
@@ -34,7 +31,7 @@ pub(super) fn instructions<'b>(messages: &'b str, into: &mut Vec<Part<'b>>) -> R
 /// What `each` says, and [`Untranslatable`] for what no other dialect has.
 pub fn read<'b>(messages: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
     let mut is_leading = true;
-    items("messages", messages, |message| {
+    each_item("messages", messages, |message| {
         let message = Message::read(message)?;
         is_leading = is_leading && message.is_instruction()?;
         if is_leading { Ok(()) } else { message.tell(each) }
@@ -56,7 +53,7 @@ struct Message<'b> {
 }
 
 impl<'b> Message<'b> {
-    fn read(json: &'b str) -> Result<Self, Untranslatable> {
+    fn read(json: impl Place<'b>) -> Result<Self, Untranslatable> {
         let mut message = Self::default();
         members("messages", json, |key, value| {
             let place = match key {
@@ -123,7 +120,7 @@ impl<'b> Message<'b> {
             return Err(Untranslatable::field("messages.function_call", "is a call without an id; use `tool_calls`"));
         }
         match self.calls {
-            Some(calls) => items("messages.tool_calls", calls, |call| each(Item::Calls(read_call(call)?))),
+            Some(calls) => each_item("messages.tool_calls", calls, |call| each(Item::Calls(read_call(call)?))),
             None => Ok(()),
         }
     }
@@ -132,7 +129,7 @@ impl<'b> Message<'b> {
         let Some(content) = self.content else { return Ok(()) };
         match string(content) {
             Some(text) => into.push(Part::text(text)),
-            None => items("messages.content", content, |part| {
+            None => each_item("messages.content", content, |part| {
                 into.push(read_part(part)?);
                 Ok(())
             })?,
@@ -142,7 +139,7 @@ impl<'b> Message<'b> {
 }
 
 /// Reads a call of a tool.
-pub(super) fn read_call(json: &str) -> Result<Call<'_>, Untranslatable> {
+pub(super) fn read_call<'b>(json: impl Place<'b>) -> Result<Call<'b>, Untranslatable> {
     let (mut id, mut function, mut custom) = (None, None, None);
     members("messages.tool_calls", json, |key, value| {
         match key {
@@ -174,13 +171,13 @@ pub(super) fn read_call(json: &str) -> Result<Call<'_>, Untranslatable> {
     })
 }
 
-fn read_part(json: &str) -> Result<Part<'_>, Untranslatable> {
+fn read_part<'b>(s: &mut Scanner<'b>) -> Result<Part<'b>, Untranslatable> {
     // As some clients send it.
-    if let Some(text) = string(json) {
-        return Ok(Part::text(text));
+    if s.peek() == Some(b'"') {
+        return Ok(Part::text(s.string()?));
     }
     let (mut kind, mut said, mut mark) = (None, None, None);
-    members("messages.content", json, |key, value| {
+    members("messages.content", s, |key, value| {
         match key {
             "type" => kind = Some(value),
             "text" | "refusal" | "image_url" | "file" => said = Some(value),

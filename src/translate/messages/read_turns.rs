@@ -1,7 +1,7 @@
 //! What was said in a request of Messages, block by block.
 //! <https://platform.claude.com/docs/en/api/messages/create#body-messages>
 
-use super::super::read::{given, items, members, string, text};
+use super::super::read::{Place, each_item, given, members, string, text};
 use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Reasoning, Source, Text, Who};
 use super::super::{Untranslatable, seals};
 use crate::prompt::json::RawStr;
@@ -12,7 +12,7 @@ use crate::prompt::json::RawStr;
 ///
 /// What `each` says, and [`Untranslatable`] for blocks that nobody but Anthropic has.
 pub fn read<'b>(messages: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
-    items("messages", messages, |message| {
+    each_item("messages", messages, |message| {
         let (mut role, mut content) = (None, None);
         members("messages", message, |key, value| {
             match key {
@@ -31,12 +31,12 @@ pub fn read<'b>(messages: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untran
         let content = content.ok_or(Untranslatable::field("messages.content", "must be given"))?;
         match string(content) {
             Some(text) => each(Item::Says(Part::text(text))),
-            None => items("messages.content", content, |block| read_block(block, each)),
+            None => each_item("messages.content", content, |block| read_block(block, each)),
         }
     })
 }
 
-fn read_block<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
+fn read_block<'b>(json: impl Place<'b>, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
     let block = Block::read("messages.content", json)?;
     match &*given("messages.content.type", block.kind)?.decode() {
         // For whoever sealed it; it is no text of the answer.
@@ -51,7 +51,7 @@ fn read_block<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untransl
             if let Some(content) = block.content {
                 match string(content) {
                     Some(text) => parts.push(Part::text(text)),
-                    None => items("messages.content.content", content, |inner| {
+                    None => each_item("messages.content.content", content, |inner| {
                         self::parts("messages.content.content", inner, &mut parts)
                     })?,
                 }
@@ -72,7 +72,7 @@ fn read_block<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untransl
                 each(Item::Left("messages.content.citations"))?;
             }
             let mut parts = Vec::new();
-            self::parts("messages.content", json, &mut parts)?;
+            said("messages.content", &block, &mut parts)?;
             parts.into_iter().try_for_each(|part| each(Item::Says(part)))
         }
     }
@@ -100,7 +100,7 @@ pub(super) struct Block<'b> {
 }
 
 impl<'b> Block<'b> {
-    pub(super) fn read(field: &'static str, json: &'b str) -> Result<Self, Untranslatable> {
+    pub(super) fn read(field: &'static str, json: impl Place<'b>) -> Result<Self, Untranslatable> {
         let mut block = Self::default();
         members(field, json, |key, value| {
             let place = match key {
@@ -149,13 +149,20 @@ impl<'b> Block<'b> {
 }
 
 /// Reads a block that somebody says: a text, an image, a document, a result of a search.
-pub(super) fn parts<'b>(field: &'static str, json: &'b str, into: &mut Vec<Part<'b>>) -> Result<(), Untranslatable> {
-    let block = Block::read(field, json)?;
+pub(super) fn parts<'b>(
+    field: &'static str,
+    json: impl Place<'b>,
+    into: &mut Vec<Part<'b>>,
+) -> Result<(), Untranslatable> {
+    said(field, &Block::read(field, json)?, into)
+}
+
+fn said<'b>(field: &'static str, block: &Block<'b>, into: &mut Vec<Part<'b>>) -> Result<(), Untranslatable> {
     let before = into.len();
     match &*given(field, block.kind)?.decode() {
         "text" => into.push(Part::text(block.text()?)),
         "image" => into.push(Part { kind: Kind::Image(read_source(block.source)?), mark: None }),
-        "document" => read_document(&block, into)?,
+        "document" => read_document(block, into)?,
         "search_result" => {
             let line = |value: Option<&'b str>| value.and_then(string).map(RawStr::decode).unwrap_or_default();
             let head = format!("{}\n{}", line(block.title), line(block.source));
@@ -175,7 +182,7 @@ fn read_content<'b>(content: Option<&'b str>, into: &mut Vec<Part<'b>>) -> Resul
     let content = content.ok_or(Untranslatable::field(FIELD, "must be given"))?;
     match string(content) {
         Some(text) => into.push(Part::text(text)),
-        None => items(FIELD, content, |inner| {
+        None => each_item(FIELD, content, |inner| {
             // Nothing but texts and images stands here, so that this does not go deeper.
             let block = Block::read(FIELD, inner)?;
             match &*given(FIELD, block.kind)?.decode() {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::prompt::json::RawStr;
 
 use super::super::chat::read_turns::{TOOL_ERROR, read_data};
-use super::super::read::{given, items, members, string, text};
+use super::super::read::{Place, each_item, given, items, items_while, members, string, text};
 use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Reasoning, Source, Text, Who};
 use super::super::{Untranslatable, seals};
 use super::names;
@@ -21,16 +21,13 @@ pub(super) fn instructions<'b>(input: &'b str, into: &mut Vec<Part<'b>>) -> Resu
     if string(input).is_some() {
         return Ok(());
     }
-    let mut is_leading = true;
-    items("input", input, |item| {
+    items_while("input", input, |item| {
+        let item = Fields::read(item)?;
+        let is_leading = item.is_instruction();
         if is_leading {
-            let item = Fields::read(item)?;
-            is_leading = item.is_instruction();
-            if is_leading {
-                item.parts(item.content, &mut |_| Ok(()), into)?;
-            }
+            item.parts(item.content, &mut |_| Ok(()), into)?;
         }
-        Ok(())
+        Ok(is_leading)
     })
 }
 
@@ -45,7 +42,7 @@ pub fn read<'b>(input: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untransla
         return each(Item::Says(Part::text(text)));
     }
     let mut reader = Reader { last: Last::Instruction };
-    items("input", input, |item| reader.item(&Fields::read(item)?, each))
+    each_item("input", input, |item| reader.item(&Fields::read(item)?, each))
 }
 
 /// What was read last: neighbours may belong to one turn.
@@ -180,7 +177,7 @@ pub(super) struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    pub(super) fn read(json: &'b str) -> Result<Self, Untranslatable> {
+    pub(super) fn read(json: impl Place<'b>) -> Result<Self, Untranslatable> {
         let mut item = Self::default();
         members("input", json, |key, value| {
             let place = match key {
@@ -251,7 +248,7 @@ impl<'b> Fields<'b> {
         let Some(content) = content else { return Ok(()) };
         match string(content) {
             Some(text) => into.push(Part::text(text)),
-            None => items("input.content", content, |part| {
+            None => each_item("input.content", content, |part| {
                 into.push(read_part(part, each)?);
                 Ok(())
             })?,
@@ -260,7 +257,7 @@ impl<'b> Fields<'b> {
     }
 }
 
-fn read_part<'b>(json: &'b str, each: &mut Each<'_, 'b>) -> Result<Part<'b>, Untranslatable> {
+fn read_part<'b>(json: impl Place<'b>, each: &mut Each<'_, 'b>) -> Result<Part<'b>, Untranslatable> {
     let (mut kind, mut said, mut name, mut mark) = (None, None, None, None);
     let (mut file_id, mut file_url, mut cites) = (None, None, false);
     members("input.content", json, |key, value| {
