@@ -69,9 +69,18 @@ def make_sdk(way):
         sdk.close()
 
 
+# Clients are dear to make: each way has one for the cases that want nothing special.
+@pytest.fixture(scope="session")
+def sdks():
+    made = {way: Sdk(way) for way in ("sync", "async")}
+    yield made
+    for sdk in made.values():
+        sdk.close()
+
+
 @pytest.fixture
-def sdk(make_sdk):
-    return make_sdk()
+def sdk(sdks, way):
+    return sdks[way]
 
 
 @pytest.fixture(scope="session")
