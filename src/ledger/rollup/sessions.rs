@@ -36,11 +36,10 @@ pub fn sessions(views: &impl Reads, since_ms: i64, until_ms: i64) -> Result<Vec<
             sum.2 = begun;
         }
     }
-    let session =
-        |((policy, is_held_out, _), (cost, saved, begun)): ((String, bool, String), (Option<i64>, i64, String))| {
-            // The task stands behind the id of the first request: what it began with no lever had a part in.
-            let task = begun.get(ID_LENGTH..).unwrap_or_default().to_owned();
-            Session { policy, task, is_held_out, cost, saved }
-        };
-    Ok(sessions.into_iter().map(session).collect())
+    let sessions = sessions.into_iter().map(|((policy, is_held_out, _), (cost, saved, begun))| {
+        // The task stands behind the id of the first request: what it began with no lever had a part in.
+        let task = begun.get(ID_LENGTH..).unwrap_or_default().to_owned();
+        Session { policy, task, is_held_out, cost, saved }
+    });
+    Ok(sessions.collect())
 }
