@@ -10,9 +10,10 @@ use std::time::Duration;
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{Encoder, Gauge, GaugeVec, Histogram, HistogramVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
+use super::dollars::in_dollars;
 use super::register::{count, counts, gauge, gauges, histogram, histogram_vec, int_gauge, int_gauges, sums};
 use super::series::{Combined, Labels, Memo};
-use crate::money::NanoUsd;
+
 use crate::reply::usage::{Source, Usage, WhyUnknown};
 
 pub(super) type IntCounter = GenericCounter<AtomicU64>;
@@ -530,34 +531,6 @@ impl PartialEq<String> for PromptName<'_> {
     fn eq(&self, other: &String) -> bool {
         self.0 == other
     }
-}
-
-/// The sums that are kept in whole nano-dollars, so that no order of adding makes them differ from the ledger's.
-const NANO_DOLLARS: [&str; 5] = [
-    "farthing_cost_usd_total",
-    "farthing_estimated_cost_usd_total",
-    "farthing_saved_usd_total",
-    "farthing_cache_loss_usd_total",
-    "farthing_overshoot_usd_total",
-];
-
-/// The exposition with those sums as exact decimals of dollars. A sample is a line that ends in its value:
-/// <https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details>
-fn in_dollars(text: &[u8]) -> Vec<u8> {
-    let mut told = Vec::with_capacity(text.len());
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let exact = || {
-            let line = std::str::from_utf8(line).ok()?;
-            let name = line.split(['{', ' ']).next()?;
-            let (sample, value) = line.rsplit_once(' ').filter(|_| NANO_DOLLARS.contains(&name))?;
-            Some(format!("{sample} {}\n", NanoUsd(value.trim_end().parse().ok()?).decimal().as_str()))
-        };
-        match exact() {
-            Some(exact) => told.extend_from_slice(exact.as_bytes()),
-            None => told.extend_from_slice(line),
-        }
-    }
-    told
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ async fn a_review_answers_five_questions_of_a_ledger_in_use() {
         (&1.into(), &false.into())
     );
     let worth = &questions[4]["rows"][0];
-    assert_eq!((&worth["team"], &worth["hours_saved"], &worth["feedback"]), (&"data".into(), &1.into(), &2.into()));
+    assert_eq!((&worth["team"], &worth["hours_saved"], &worth["feedback"]), (&"data".into(), &1.0.into(), &2.into()));
     let (good, told) = farthing(&world, &["review"]);
     assert!(
         good && told.contains("4. Which calls are candidates for caching?") && told.contains("too short"),

@@ -20,11 +20,15 @@ function held(vendor, file, type, value) {
   assert.deepEqual(vendor.faults(file, type, value), [], JSON.stringify(value));
 }
 
-/** Our code is in the one place where Anthropic's SDKs read one, for which their specification has a list of their own. */
+/**
+ * Our code is in the one place where Anthropic's SDKs read one, for which their specification has a list of their own; and the
+ * documentation has a type that the specification lacks: https://platform.claude.com/docs/en/api/errors
+ */
 function withoutCode(error) {
   const { details, ...rest } = error.error;
   if (details !== undefined) assert.deepEqual(Object.keys(details), ['error_code']);
-  return { ...error, error: rest };
+  const type = rest.type === 'request_too_large' ? 'invalid_request_error' : rest.type;
+  return { ...error, error: { ...rest, type } };
 }
 
 /** What is held in each dialect: a whole answer, an event, the body of an error. */
@@ -180,7 +184,8 @@ for (const [dialect, { path: at, error }] of Object.entries(DIALECTS)) {
       for (const name of ['fails-within', 'resets-within', 'ends-within']) {
         const broken = await send(at, { body: ASK[dialect](`${row}-${name}`, { stream: true }) });
         const last = JSON.parse(events(broken.text).at(-1).data);
-        DIALECTS[dialect].event(last);
+        // In its own dialect a response that failed is the provider's, as far as it had come.
+        if (dialect !== 'responses' || row === ROWS[0]) DIALECTS[dialect].event(last);
         assert.ok(last.error || last.response?.error || last.type === 'error', broken.text);
       }
     }
