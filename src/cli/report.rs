@@ -26,6 +26,7 @@ use crate::report::focus::{self, Charge};
 use crate::report::forecast::{Ceiling, Month, Outlooks};
 use crate::report::losses as broken;
 use crate::report::stated::month_behind;
+use crate::report::would;
 use crate::report::{By, Figures, Line, Report, Row, date_of, midnight};
 use crate::telemetry::log::now_ms;
 
@@ -43,7 +44,7 @@ requests that ended in an error before anything had left; sound and images are p
 `fees` is the part of the cost that calls of providers' tools made. A table has these where there are any. Columns that end in `_nano` are whole nano-dollars, in CSV and in JSON.
 
 By: team, project, pipeline, key, user, prompt, model, provider, tier, task, cause, cache_loss, session,
-day, week, month.
+day, week, month; with `--would` also would_tier and would_model, and no cause.
 
 Example:
   farthing report
@@ -53,7 +54,8 @@ Example:
   farthing report --by team,day --mirror
   farthing report --by team --forecast
   farthing report --causal
-  farthing report --cache-loss";
+  farthing report --cache-loss
+  farthing report --would --by team,task";
 
 #[derive(Args)]
 pub struct Arguments {
@@ -75,6 +77,10 @@ pub struct Arguments {
     /// Instead, the conversations whose cached prefix broke: what broke it, where in the prompt, and what that cost
     #[arg(long, conflicts_with_all = ["by", "forecast", "causal"])]
     cache_loss: bool,
+    /// Instead, what levers would have saved where they only watch (`mode: observe`, sessions that are held out): what was spent,
+    /// and what the same tokens would have cost at the models that levers would have chosen, by the prices of when they were used
+    #[arg(long, conflicts_with_all = ["forecast", "causal", "cache_loss"])]
+    would: bool,
     /// The ledger or a copy of it, or a mirror (`env:NAME` of its URL); else the configuration's ledger
     #[arg(long, value_name = "FILE")]
     ledger: Option<String>,
@@ -117,11 +123,18 @@ fn day(text: &str) -> Result<Date, String> {
 /// What was asked for that the format has no place for.
 fn contradiction(arguments: &Arguments) -> Option<&'static str> {
     let tells_apart = |one: &By| arguments.by.contains(one);
+    if arguments.would && tells_apart(&By::Cause) {
+        return Some("`--would` knows no causes; wanted `--by` without `cause`");
+    }
+    if !arguments.would && arguments.by.iter().any(|by| by.is_of_watched()) {
+        return Some("`would_tier` and `would_model` are known of what levers watch; wanted `--would` with them");
+    }
     match arguments.format {
         Format::Focus if !arguments.by.is_empty() => {
             Some("`--format focus` has a row a day, team, project and model; wanted it without `--by`")
         }
         Format::Focus if arguments.forecast => Some("`--format focus` has no forecast; wanted another format"),
+        Format::Focus if arguments.would => Some("`--would` is told as `table`, `csv` or `json`"),
         Format::Focus if arguments.cache_loss => Some("`--cache-loss` is told as `table`, `csv` or `json`"),
         Format::Focus | Format::Csv if arguments.causal => Some("`--causal` is told as `table` or `json`"),
         Format::Csv if arguments.forecast && [By::Day, By::Week, By::Month, By::Cause].iter().any(tells_apart) => {
@@ -222,10 +235,13 @@ impl<'z> Asked<'z> {
         if arguments.cache_loss {
             return self.cache_loss(views, arguments.format);
         }
+        if arguments.would {
+            return self.would(views, by_of(arguments), arguments.format);
+        }
         if arguments.format == Format::Focus {
             return self.focus(views, of);
         }
-        let by = if arguments.by.is_empty() { &[By::Team][..] } else { &arguments.by };
+        let by = by_of(arguments);
         let forgotten = by_day::forgotten(views, self.span(), self.zone)?;
         let kept = forgotten.as_ref().map(|forgotten| forgotten.kept);
         let report = Report::since(by, self.lines(views, by, (self.since, self.until), of)?, self.zone, kept);
@@ -310,6 +326,39 @@ impl<'z> Asked<'z> {
         })
     }
 
+    fn would(&self, views: &impl Reads, by: &[By], format: Format) -> Result<String, LedgerError> {
+        let report = would::Report::of(by, rollup::lines_watched(views, by, self.span())?, self.zone);
+        let forgotten = by_day::forgotten(views, self.span(), self.zone)?;
+        let forgotten = forgotten.map(|found| found.months).unwrap_or_default();
+        let lost =
+            format!("{}: the rows are forgotten, and with them what levers would have done", forgotten.join(", "));
+        let days = format!("{} to {}", self.since, self.until);
+        Ok(match format {
+            Format::Json => {
+                let mut told = report.json();
+                (told["since"], told["until"]) = (json!(self.since.to_string()), json!(self.until.to_string()));
+                if !forgotten.is_empty() {
+                    told["forgotten"] = json!(forgotten);
+                }
+                told.to_string()
+            }
+            Format::Csv | Format::Focus => {
+                if !forgotten.is_empty() {
+                    complain(lost);
+                }
+                report.csv()
+            }
+            Format::Table if report.total.requests == 0 => {
+                let lost = if forgotten.is_empty() { String::new() } else { format!("\n{lost}") };
+                format!("{days}: nothing was watched; `mode: observe` of the process, a team or a key does{lost}")
+            }
+            Format::Table => {
+                let lost = if forgotten.is_empty() { String::new() } else { format!("\n{lost}") };
+                format!("{}\n{days}, {}{lost}", report.table(), words_of_would(&report.total))
+            }
+        })
+    }
+
     fn focus(&self, views: &impl Reads, of: &Known<'_>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
         let (since_ms, until_ms) = self.span();
@@ -360,6 +409,26 @@ impl<'z> Asked<'z> {
         let lines = self.lines(views, &by_day, (month.first, month.last()), of)?;
         Ok(Outlooks::of(month, &named, &lines, self.zone, |names| ceiling(&named, names, of.teams)))
     }
+}
+
+/// What is told apart: teams, where nobody says.
+fn by_of(arguments: &Arguments) -> &[By] {
+    if arguments.by.is_empty() { &[By::Team] } else { &arguments.by }
+}
+
+/// What levers would have saved, and what that assumes.
+fn words_of_would(total: &would::Watched) -> String {
+    let watched = format!("{} watched", counted(total.requests.unsigned_abs(), "request"));
+    let share = total.would_save_permille().map_or_else(String::new, |permille| {
+        let (whole, tenths) = (permille.unsigned_abs() / 10, permille.unsigned_abs() % 10);
+        format!(": {whole}.{tenths} % {}", if permille < 0 { "more" } else { "less" })
+    });
+    format!(
+        "{watched}, {} of them would have gone elsewhere{share}\n\
+         the same tokens by the prices of when they were used; another model would have written others, and how good they had \
+         been nobody measured",
+        total.moved
+    )
 }
 
 /// What the configuration lets a team, or a project of one, spend.
@@ -447,6 +516,7 @@ mod tests {
             forecast: false,
             causal: false,
             cache_loss: false,
+            would: false,
             ledger: None,
             mirror: false,
             config: None,

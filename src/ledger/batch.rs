@@ -45,14 +45,16 @@ pub(super) struct RequestChange<'a> {
     pub(super) sketch: Option<Box<Sketch>>,
     pub(super) cause: Option<Cause<'a>>,
     pub(super) transfer: Option<Transfer<'a>>,
+    /// What it would have cost where levers only watch.
+    pub(super) would_cost: Option<NanoUsd>,
     pub(super) attempts: Vec<AttemptChange<'a>>,
 }
 
 impl<'a> RequestChange<'a> {
     /// One of which nothing is known yet.
     pub(super) fn new(id: RequestId) -> Self {
-        let (facts, decision, closing, comparison, sketch, cause, transfer) = Default::default();
-        Self { id, facts, decision, closing, comparison, sketch, cause, transfer, attempts: Vec::new() }
+        let (facts, decision, closing, comparison, sketch, cause, transfer, would_cost) = Default::default();
+        Self { id, facts, decision, closing, comparison, sketch, cause, transfer, would_cost, attempts: Vec::new() }
     }
 
     /// The sum over this batch's attempts: the request's cost if it was born in this batch.
@@ -130,6 +132,7 @@ impl<'a> Batch<'a> {
             Record::Amended(amended) => self.amend(*amended),
             Record::Apart(attempt, apart) => self.apart.push((attempt, apart)),
             Record::Kept(kept) => self.kept.push(*kept),
+            Record::WouldCost(request, cost) => self.request(request).would_cost = Some(cost),
         }
     }
 

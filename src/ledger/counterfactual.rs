@@ -33,8 +33,11 @@ const ANSWERED: &str = concat!(
         provider_cache_nano = CASE WHEN same AND old_nano = ?2 THEN provider_cache_nano END,
         cache_lost_to = CASE WHEN same AND old_nano = ?2 THEN cache_lost_to END,
         cache_lost_nano = CASE WHEN same AND old_nano = ?2 THEN cache_lost_nano END,
-        cache_lost_at_tokens = CASE WHEN same AND old_nano = ?2 THEN cache_lost_at_tokens END
-     FROM (SELECT a.request_id AS id, a.cost_nano AS old_nano,
+        cache_lost_at_tokens = CASE WHEN same AND old_nano = ?2 THEN cache_lost_at_tokens END,
+        would_cost_nano = CASE
+            WHEN stays AND (same OR would_cost_nano = cost_nano) THEN would_cost_nano + ?2 - old_nano
+            WHEN same AND NOT stays THEN would_cost_nano END
+     FROM (SELECT a.request_id AS id, a.cost_nano AS old_nano, coalesce(r.would_model = r.baseline_model, 0) AS stays,
             coalesce(r.baseline_model = a.provider || '/' || a.model AND r.baseline_nano = a.cost_nano, 0) AS at_own,
             (a.source = 'reported' AND a.tokenizer IS NULL OR ?3 IS NOT NULL AND ?7 IS NOT NULL)
                 AND coalesce(?3, a.input_tokens) IS a.input_tokens
@@ -46,6 +49,14 @@ const ANSWERED: &str = concat!(
         FROM attempts a JOIN requests r USING (request_id) WHERE a.attempt_id = ?1 AND ",
     is_last!(),
     ") WHERE request_id = id"
+);
+
+/// The same of an attempt that gave no answer: what it costs more or less it would have cost too.
+const UNANSWERED: &str = concat!(
+    "UPDATE requests SET would_cost_nano = would_cost_nano + ?2 - old_nano
+     FROM (SELECT a.request_id AS id, a.cost_nano AS old_nano FROM attempts a WHERE a.attempt_id = ?1 AND NOT (",
+    is_last!(),
+    ")) WHERE request_id = id AND would_cost_nano IS NOT NULL"
 );
 
 /// Afterwards: what attempts before the last cost; and where there is no whole, there are no parts.
@@ -67,6 +78,7 @@ const PARTS: &str = concat!(
 pub(super) fn before(connection: &Connection, word: &Reconciled<'_>) -> rusqlite::Result<()> {
     let [input, cached, written, written_1h, output, reasoning] = UsageColumns::known(word.tokens).0;
     let id = word.attempt.to_string();
+    connection.prepare_cached(UNANSWERED)?.execute(params![id, word.cost.0])?;
     connection
         .prepare_cached(ANSWERED)?
         .execute(params![id, word.cost.0, input, cached, written, written_1h, output, reasoning])

@@ -62,6 +62,8 @@ pub enum Record<'a> {
     /// A provider keeps an object for a team, or no longer does.
     #[serde(borrow)]
     Kept(Box<Kept<'a>>),
+    /// What a request would have cost where levers only watch; before its end, and only where that is known.
+    WouldCost(RequestId, NanoUsd),
 }
 
 /// Who asked for what.

@@ -11,6 +11,7 @@ pub(super) mod counted;
 pub(super) mod named;
 mod sessions;
 mod tiers;
+pub(super) mod watched;
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -28,12 +29,13 @@ use crate::report::periods::{Stretch, periods, stretches};
 use crate::report::{By, Figures, Line, SLOT_MS, SLOTS_A_DAY};
 use named::Named;
 
-#[cfg(test)]
-pub(super) use beside::beside_plans;
 pub use beside::{Fees, lines_beside};
 pub use named::fill_next;
 pub use sessions::sessions;
 pub use tiers::lines_by_service_tier;
+pub use watched::lines_watched;
+#[cfg(test)]
+pub(super) use {beside::beside_plans, watched::watched_plan};
 
 /// The words for Postgres, whose mirror finds a request's attempts by an index: it would take a range of ids for a large part
 /// of them.
@@ -588,6 +590,8 @@ fn column(by: By) -> Option<&'static str> {
         By::Task => "task",
         By::CacheLoss => "cache_lost_to",
         By::Session => "session",
+        By::WouldTier => "would_tier",
+        By::WouldModel => "would_model",
         By::Cause | By::Day | By::Week | By::Month => return None,
     })
 }

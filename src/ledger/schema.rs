@@ -23,7 +23,7 @@ use crate::ledger::{is_owned, segment};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 12;
+pub(super) const SCHEMA_VERSION: u32 = 13;
 
 const TABLES: &str = concat!(
     rollup::tables!(),
@@ -42,7 +42,8 @@ CREATE TABLE requests (
     tools_bytes INTEGER, opening_bytes INTEGER, messages_bytes INTEGER, common_tokens INTEGER, prefix_hash INTEGER,
     exact_hash INTEGER, masked_hash INTEGER, masked_system_hash INTEGER, masks INTEGER, read_bytes INTEGER,
     repeated_bytes INTEGER,
-    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT, cache_lost_at_tokens INTEGER
+    purpose TEXT, caused_by TEXT, transfer_nano INTEGER, transfer_to TEXT, cache_lost_at_tokens INTEGER,
+    would_cost_nano INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
@@ -85,7 +86,8 @@ CREATE VIEW requests_v1 AS SELECT
     saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
     cache_lost_nano, cache_lost_to,
     tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
-    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens,
+    would_cost_nano
 FROM requests;
 
 CREATE VIEW attempts_v1 AS SELECT
@@ -102,7 +104,7 @@ FROM attempts;
 );
 
 /// What finds rows for reports. They belong to no version: a ledger that lacks any gets it at the start.
-const INDICES: &str = rollup::beside::indices!();
+const INDICES: &str = concat!(rollup::beside::indices!(), rollup::watched::index!());
 
 /// What earlier builds had: an index that ids make needless, and triggers that would read every attempt without it. Those
 /// are made anew, as the sums that they keep are, when these are wanted next.

@@ -59,10 +59,10 @@ macro_rules! insert_request {
         baseline_model, baseline_nano, saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano,
         provider_cache_nano, arm, cache_lost_nano, cache_lost_to, tools_bytes, opening_bytes, messages_bytes,
         common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash, masks, read_bytes, repeated_bytes,
-        purpose, caused_by, transfer_nano, transfer_to)
+        purpose, caused_by, transfer_nano, transfer_to, would_cost_nano)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
         ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43,
-        ?44, ?45, ?46, ?47, ?48, ?49, ?50, ?51, ?52, ?53, ?54)
+        ?44, ?45, ?46, ?47, ?48, ?49, ?50, ?51, ?52, ?53, ?54, ?55)
     ON CONFLICT (request_id) DO "
     };
 }
@@ -83,7 +83,8 @@ pub(super) const INSERT_REQUEST: &str = concat!(
         saved_retry_nano = coalesce(excluded.saved_retry_nano, saved_retry_nano),
         saved_compress_nano = coalesce(excluded.saved_compress_nano, saved_compress_nano),
         saved_cache_nano = coalesce(excluded.saved_cache_nano, saved_cache_nano),
-        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano), transfer_to = coalesce(excluded.transfer_to, transfer_to), ",
+        transfer_nano = coalesce(excluded.transfer_nano, transfer_nano), transfer_to = coalesce(excluded.transfer_to, transfer_to),
+        would_cost_nano = coalesce(excluded.would_cost_nano, would_cost_nano), ",
     cost_sums!()
 );
 
@@ -100,7 +101,8 @@ pub(super) const UPDATE_REQUEST: &str = concat!(
         common_tokens = coalesce(?20, common_tokens), prefix_hash = coalesce(?21, prefix_hash),
         exact_hash = coalesce(?22, exact_hash), masked_hash = coalesce(?23, masked_hash),
         masked_system_hash = coalesce(?24, masked_system_hash), masks = coalesce(?25, masks),
-        read_bytes = coalesce(?26, read_bytes), repeated_bytes = coalesce(?27, repeated_bytes), ",
+        read_bytes = coalesce(?26, read_bytes), repeated_bytes = coalesce(?27, repeated_bytes),
+        would_cost_nano = coalesce(?28, would_cost_nano), ",
     cost_sums!(),
     " WHERE request_id = ?1"
 );

@@ -24,6 +24,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 10, sql: GUARDS },
     Step { to: 11, sql: APART },
     Step { to: 12, sql: OBJECTS },
+    Step { to: 13, sql: WATCHED },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -380,4 +381,24 @@ CREATE TABLE objects (
     created_ms INTEGER NOT NULL, expires_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX objects_by_end ON objects (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
+/// What requests would have cost where levers only watch. Of older rows nobody worked it out.
+const WATCHED: &str = "
+ALTER TABLE requests ADD COLUMN would_cost_nano INTEGER;
+DROP VIEW requests_v1;
+CREATE VIEW requests_v1 AS SELECT
+    request_id, at_ms, team, key, project, pipeline, user, run, prompt, task, tier, policy, surface, model,
+    status, cost_low_nano, cost_nano, cost_high_nano, baseline_nano - cost_nano AS saved_nano,
+    http_status, duration_ms, first_byte_ms, edits,
+    reason, confidence_ppm, needs_strong_ppm, session, would_tier, would_model, state,
+    baseline_model, baseline_nano,
+    baseline_nano - cost_nano - saved_fallback_nano - saved_retry_nano - saved_compress_nano - saved_cache_nano
+        AS saved_route_nano,
+    saved_fallback_nano, saved_retry_nano, saved_compress_nano, saved_cache_nano, provider_cache_nano, arm,
+    cache_lost_nano, cache_lost_to,
+    tools_bytes, opening_bytes, messages_bytes, common_tokens, prefix_hash, exact_hash, masked_hash, masked_system_hash,
+    masks, read_bytes, repeated_bytes, purpose, caused_by, transfer_nano, transfer_to, cache_lost_at_tokens,
+    would_cost_nano
+FROM requests;
 ";

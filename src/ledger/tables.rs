@@ -438,6 +438,7 @@ impl<'c, 'k> Writer<'c, 'k> {
                 change.cause.and_then(|cause| cause.request).map(|request| request.to_string()),
                 change.transfer.map(|transfer| transfer.amount.0),
                 change.transfer.map(|transfer| transfer.to),
+                nano(change.would_cost),
             ],
         )
     }
@@ -474,6 +475,7 @@ impl<'c, 'k> Writer<'c, 'k> {
             sketch.0[8],
             sketch.0[9],
             sketch.0[10],
+            nano(change.would_cost),
         ])
     }
 

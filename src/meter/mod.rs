@@ -8,6 +8,7 @@ pub mod accounts;
 mod amending;
 mod attempt;
 mod closing;
+mod comparing;
 pub mod estimates;
 pub mod funds;
 pub mod holds;
@@ -22,11 +23,12 @@ pub mod sketches;
 #[cfg(test)]
 pub(crate) mod tests;
 mod translated;
+mod watching;
 
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
@@ -41,20 +43,21 @@ use crate::money::{CostInterval, NanoUsd};
 use crate::plan::{Arm, ModelRef, Plan};
 use crate::providers::{Failure, Outbound, Row, body::Sent, load::Busy};
 use crate::reply::facts::Facts;
-use crate::reply::usage::{Apart, Source, Usage};
+use crate::reply::usage::{Apart, Usage};
 use crate::task::Tier;
 use crate::translate::Dropped;
 use crate::wire::errors::Code;
 
 use accounts::Accounts;
-use attempt::{Attempt, Settled};
+use attempt::Attempt;
 use closing::Moment;
 use funds::{Funds, enforced};
 use holds::Running;
 use overhead::Overhead;
 use racing::Race;
-use savings::{Answered, Beside, Priced};
-use sketches::{Drawn, Loss, Slot};
+use savings::Beside;
+use sketches::{Drawn, Slot};
+use watching::Watching;
 
 /// Accounts for one request. Dropping it settles whatever is open: the client is gone.
 pub struct Meter {
@@ -77,6 +80,8 @@ pub struct Meter {
     open: Option<Attempt>,
     /// What the request is held against; `None`: nobody knows where it would have gone without us.
     beside: Option<Beside>,
+    /// What levers would have done where they only watch; `None`: they act, or nobody knows.
+    watching: Option<Box<Watching>>,
     /// What it is for, if no agent asked for it.
     overhead: Option<Overhead>,
     /// Where the sketch of its texts will be.
@@ -134,6 +139,7 @@ impl Meter {
             estimated: false,
             open: None,
             beside: None,
+            watching: None,
             overhead: None,
             sketch: None,
             saved: None,
@@ -162,19 +168,6 @@ impl Meter {
     /// The price of a model at a row, as it was when the request arrived.
     pub fn price(&self, row: &Row, target: &ModelRef) -> Option<Arc<Price>> {
         self.book.price_at(row.vendor(), target.model.as_str(), &self.arrived()).cloned()
-    }
-
-    /// Holds the request against where it would have gone without us. `row` gives the providers' rows.
-    pub fn beside(&mut self, row: impl Fn(&ModelRef) -> Option<Arc<Row>>) {
-        let arrived = self.arrived();
-        let priced = |model: &ModelRef| Some(Priced::of(model, &*row(model)?, &self.book, &arrived));
-
-        let Some(baseline) = &self.plan.baseline else { return };
-        let Some(priced_baseline) = priced(baseline) else { return };
-        let first = self.plan.targets.first();
-        let planned = if first == Some(baseline) { Some(priced_baseline.clone()) } else { first.and_then(priced) };
-        let met = self.accounts.prefixes.meet(&self.call, baseline, Instant::now());
-        self.beside = Some(Beside::new(priced_baseline, planned, met));
     }
 
     /// Has a sketch drawn of the request's texts, behind its back.
@@ -361,6 +354,7 @@ impl Meter {
             return;
         }
         let now = Moment::now(&self.call);
+        self.tell_would(self.would_have_cost_unanswered());
         let closing = self.closing((status, http_status), now);
         let record = Record::Refused(Box::new(Closed { request: self.request_facts(), closing }), self.decision());
         // The ledger keeps what it cannot write and says so itself.
@@ -429,6 +423,9 @@ impl Meter {
             Box::new(Comparison { arm: self.plan.arm.map(Arm::as_str), ..comparison })
         });
         let saved = comparison.as_ref().and_then(|found| savings::parts(found, self.spent)).map(|(saved, _)| saved);
+        if ends.is_some() && (self.race.is_none() || fate == Fate::Completed) {
+            self.tell_would(self.would_have_cost(&attempt, &settled, (before, now.at)));
+        }
         let outcome = attempt.outcome(&settled, now.at_ms, closes);
         let record = match (ends, comparison) {
             (Some(_), comparison) if self.overhead.is_none() && self.call.surface.talks().is_some() => {
@@ -458,31 +455,6 @@ impl Meter {
         }
     }
 
-    /// The request beside what it would have cost without us, given what its attempts before the last did cost.
-    fn compare<'b>(
-        &self,
-        beside: &'b Beside,
-        attempt: &Attempt,
-        settled: &Settled,
-        (before, now): (CostInterval, Moment),
-    ) -> (Comparison<'b>, Option<Loss>) {
-        let (Some(usage), Some(tier), Some(cost)) = (settled.usage, settled.tier(), settled.cost.exact) else {
-            return (beside.unknown(), None);
-        };
-        let (target, uncached) = (attempt.target(), attempt.uncached(&usage, tier));
-        let chain = &self.call.view.outline.chain;
-        let last = self.accounts.prefixes.answered(&beside.met, target, &usage, attempt.caching(), now.at);
-        // What nobody reported was not read from a cache or written to one as far as anybody knows.
-        let lost = beside.met.lost(target, usage, last).filter(|_| settled.source == Source::Reported);
-        let intact = lost.and_then(|lost| Some((lost.culprit, attempt.priced(&lost.intact, tier).ok()?)));
-        let comparison = beside.compare(Answered { target, usage, tier, cost, uncached, intact }, before, chain);
-        let loss = lost.zip(comparison.lost).map(|(lost, booked)| {
-            let (culprit, at_tokens, input_tokens) = (lost.culprit, lost.at_tokens, usage.input_tokens);
-            Loss { culprit, cost: booked.cost, at_tokens, input_tokens }
-        });
-        (comparison, loss)
-    }
-
     /// What the request looked like, as far as that is known by now.
     fn sketched(&self, drawn: Option<Drawn>) -> Sketch {
         let (chain, key) = (&self.call.view.outline.chain, self.accounts.ledger.key());
@@ -497,14 +469,6 @@ impl Meter {
             exact: hash(chain.last(), model),
             texts: drawn.map(|drawn| drawn.texts),
         }
-    }
-
-    fn count_saved(&self, comparison: &Comparison<'_>) {
-        let metrics = &self.accounts.metrics;
-        if let Some((_, causes)) = savings::parts(comparison, self.spent) {
-            causes.iter().for_each(|(cause, amount)| metrics.count_saved(cause, amount.0));
-        }
-        metrics.count_saved("provider_cache", comparison.provider_cache.unwrap_or_default().0);
     }
 
     fn decision(&self) -> DecisionFacts<'_> {

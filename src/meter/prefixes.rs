@@ -6,6 +6,8 @@
 //! conversation finds the one that it extends, a first step what conversations of one agent share. Memory is bounded: two
 //! generations of small entries, of which the older is dropped whole.
 
+pub mod watched;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -36,6 +36,18 @@ impl Priced {
     fn cost(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
         cost_of(self.price.as_ref()?, usage, tier, self.discount_ppm).ok()
     }
+
+    /// What tokens of another model's would have cost here. Who keeps prefixes for one time only writes them at its one rate.
+    pub fn cost_there(&self, usage: &Usage, tier: ServiceTier) -> Option<NanoUsd> {
+        let written = usage.cache_write_tokens.saturating_add(usage.cache_write_1h_tokens);
+        let once = || Usage { cache_write_tokens: written, cache_write_1h_tokens: 0, ..*usage };
+        self.cost(usage, tier).or_else(|| self.cost(&once(), tier))
+    }
+
+    /// Whether it charges for writing prompts to its cache.
+    pub fn charges_writes(&self) -> bool {
+        self.price.as_deref().is_some_and(Price::charges_writes)
+    }
 }
 
 /// What a request is held against.

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::accounts::Cutting;
+use super::attempt::Settled;
 use super::estimates::Estimates;
 use super::prefixes::Prefixes;
 use super::*;

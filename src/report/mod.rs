@@ -12,6 +12,7 @@ pub mod losses;
 pub mod periods;
 pub mod review;
 pub mod stated;
+pub mod would;
 pub mod write;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,10 @@ pub enum By {
     CacheLoss,
     /// Conversation or run.
     Session,
+    /// Tier that levers would have chosen where they only watch.
+    WouldTier,
+    /// Model that they would have chosen, with its provider.
+    WouldModel,
     /// Day, in the zone of the configuration.
     Day,
     /// The Monday that the week begins with.
@@ -66,7 +71,7 @@ pub enum By {
 
 impl By {
     /// All of them with their words.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Team, "team"),
         (Self::Project, "project"),
         (Self::Pipeline, "pipeline"),
@@ -80,6 +85,8 @@ impl By {
         (Self::Cause, "cause"),
         (Self::CacheLoss, "cache_loss"),
         (Self::Session, "session"),
+        (Self::WouldTier, "would_tier"),
+        (Self::WouldModel, "would_model"),
         (Self::Day, "day"),
         (Self::Week, "week"),
         (Self::Month, "month"),
@@ -98,6 +105,11 @@ impl By {
     /// Whether it is a stretch of time.
     pub fn is_time(self) -> bool {
         matches!(self, Self::Day | Self::Week | Self::Month)
+    }
+
+    /// Whether it is only known of requests that levers watch.
+    pub fn is_of_watched(self) -> bool {
+        matches!(self, Self::WouldTier | Self::WouldModel)
     }
 }
 

@@ -344,11 +344,11 @@ pub fn shown_text(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
-fn dollars(nano: i64) -> String {
+pub(super) fn dollars(nano: i64) -> String {
     NanoUsd(nano).to_string()
 }
 
-fn grouped(number: i64) -> String {
+pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut out = if number < 0 { "-".to_owned() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {

@@ -3,10 +3,11 @@
 use crate::money::NanoUsd;
 
 /// The sums that are kept in whole nano-dollars, so that no order of adding makes them differ from the ledger's.
-const NANO_DOLLARS: [&str; 5] = [
+const NANO_DOLLARS: [&str; 6] = [
     "farthing_cost_usd_total",
     "farthing_estimated_cost_usd_total",
     "farthing_saved_usd_total",
+    "farthing_would_save_usd_total",
     "farthing_cache_loss_usd_total",
     "farthing_overshoot_usd_total",
 ];

@@ -60,6 +60,7 @@ pub struct Metrics {
     cost: IntCounterVec,
     estimated_cost: IntCounterVec,
     saved: IntGaugeVec,
+    would_save: IntGaugeVec,
     cache_lost: IntCounterVec,
     unpriced: IntCounterVec,
     overshoot: IntCounterVec,
@@ -262,6 +263,12 @@ impl Metrics {
                 "Dollars saved against what requests would have cost, by cause; a cause that costs falls. provider_cache is \
                  the provider's doing and no part of the others",
                 &["cause"],
+            ),
+            would_save: int_gauges(
+                &r,
+                "farthing_would_save_usd_total",
+                "Dollars that levers which only watch would save at the same tokens; what would cost more makes it fall",
+                &["team"],
             ),
             feedback: counts(&r, "farthing_feedback_total", "Words of users on answers, by outcome", &["outcome"]),
             cache_lost: sums(
@@ -470,6 +477,12 @@ impl Metrics {
         if nano_usd != 0 {
             self.saved.with_label_values(&[cause]).add(nano_usd);
         }
+    }
+
+    /// Adds nano-dollars that levers would have saved of a team's where they only watch, or would have cost if negative.
+    pub fn count_would_save(&self, team: &str, nano_usd: i64) {
+        let team = self.labels.bounded("team", Some(team));
+        self.would_save.with_label_values(&[team]).add(nano_usd);
     }
 
     /// Adds nano-dollars that a broken prefix cost.

@@ -70,3 +70,4 @@ mod translated;
 mod translated_responses;
 mod translation_manual;
 mod vendors;
+mod watching;

@@ -58,6 +58,7 @@ fn scraped() -> String {
     series.count_cost(1, Source::Reported);
     metrics.count_saved("route", 1);
     metrics.count_cache_lost("model", 1);
+    metrics.count_would_save("t", 1);
     series.time(None, std::time::Duration::ZERO);
     metrics.count_decision(None, None, "exact-model");
     metrics.count_would(None, None, "task");

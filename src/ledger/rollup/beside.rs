@@ -65,6 +65,8 @@ macro_rules! names {
     };
 }
 
+pub(super) use names;
+
 /// Requests that ended in an error before anything had left for a provider; who hung up was not refused.
 const REFUSED: &str = concat!(
     "SELECT ",

@@ -219,6 +219,7 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
                 is_gone: false,
             })),
         ),
+        ("would cost", Record::WouldCost(id(), NanoUsd(53))),
     ]
 }
 

@@ -20,6 +20,7 @@ mod speed;
 pub(super) mod stating;
 mod summing;
 mod upgrading;
+mod watching;
 
 use std::path::Path;
 use std::time::Duration;

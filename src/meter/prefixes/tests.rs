@@ -5,11 +5,11 @@ use crate::call::{Attribution, Surface};
 use crate::ids::{ModelId, ProviderId, RequestId, TeamId};
 use crate::wire::openai_chat;
 
-fn model(name: &str) -> ModelRef {
+pub(super) fn model(name: &str) -> ModelRef {
     ModelRef { provider: ProviderId::from("openai"), model: ModelId::from(name) }
 }
 
-fn call(messages: &[(&str, &str)], tools: &str) -> CallFacts {
+pub(super) fn call(messages: &[(&str, &str)], tools: &str) -> CallFacts {
     let messages: Vec<_> =
         messages.iter().map(|(role, text)| serde_json::json!({"role": role, "content": text})).collect();
     let body = serde_json::json!({"model": "auto", "messages": messages, "tools": [{"type": "function", "function": {"name": tools}}]});
@@ -30,7 +30,7 @@ fn call(messages: &[(&str, &str)], tools: &str) -> CallFacts {
     }
 }
 
-fn usage(input: u64, cached: u64, written: u64) -> Usage {
+pub(super) fn usage(input: u64, cached: u64, written: u64) -> Usage {
     Usage {
         input_tokens: input,
         cached_input_tokens: cached,
@@ -56,13 +56,13 @@ fn check(steps: &[(CallFacts, &str, Usage)], pause: Duration, expected: &[(u64, 
     assert_eq!(found, expected);
 }
 
-const SOON: Duration = Duration::from_secs(2);
+pub(super) const SOON: Duration = Duration::from_secs(2);
 
-fn first() -> CallFacts {
+pub(super) fn first() -> CallFacts {
     call(&[("system", "be brief"), ("user", "one")], "run")
 }
 
-fn second(tools: &str) -> CallFacts {
+pub(super) fn second(tools: &str) -> CallFacts {
     call(&[("system", "be brief"), ("user", "one"), ("assistant", "1"), ("user", "two")], tools)
 }
 
