@@ -3,9 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::ledger::export::ExportRow;
-use crate::ledger::reconcile::{Beyond, Coverage, Import};
-use crate::ledger::record::{Comparison, KnownTokens, Pricing};
+use crate::ledger::record::{Comparison, KnownTokens, Pricing, Reconciled};
 use crate::ledger::rollup;
 use crate::report::By;
 use crate::report::would::{Report, Watched};
@@ -41,18 +39,9 @@ fn once(would: &str, cost: i64, would_cost: Option<i64>) -> (AttemptId, Vec<Reco
     (id, watched(id, would, cost, would_cost))
 }
 
-fn export(ledger: &Ledger, id: AttemptId, cost: i64, tokens: KnownTokens) {
-    let row = ExportRow {
-        line: 1,
-        client_request_id: id.to_string(),
-        model: None,
-        tokens,
-        cost: NanoUsd(cost),
-        rounding: NanoUsd::ZERO,
-    };
-    let (provider, export, coverage) = ("openai", "june.csv", Coverage::Partial);
-    let import = Import { provider, export, at_ms: 99, coverage, beyond: Beyond::Take };
-    ledger.reconcile(&import, &[row]).expect("it reconciles");
+fn export(ledger: &Ledger, attempt: AttemptId, cost: i64, tokens: KnownTokens) {
+    let word = Reconciled { attempt, at_ms: 99, tokens, cost: NanoUsd(cost), export: "june.csv" };
+    append(ledger, &[Record::Reconciled(word)]);
 }
 
 #[test]
