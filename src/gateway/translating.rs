@@ -56,10 +56,15 @@ impl Gateway {
             let terms = Terms { vendor, model, output_limit, caching, usage };
             translate::request(from, dialect, &body, &terms).map_err(|error| untranslatable(&error, &target))
         };
-        let Written { body, dropped, caches } =
+        let Written { body, dropped, caches, asked } =
             if call.body.len() <= DECIDED_AT_ONCE_BYTES_MAX { write()? } else { aside(&call.held, write).await?? };
+        let request = match asked {
+            Some(asked) => asked.into(),
+            None if from == Dialect::Messages => Bytes::new(),
+            None => call.body.clone(),
+        };
         // It fits, since no more was held than before.
-        let _ = held.resize(body.len());
+        let _ = held.resize(body.len() + request.len());
         let is_given = dialect == Dialect::Messages && view.output_limit == WholeNumber::Absent;
         Ok(Arc::new(Translated {
             dialect,
@@ -67,7 +72,7 @@ impl Gateway {
             dropped,
             given_limit: is_given.then_some(output_limit),
             caches,
-            request: if from == Dialect::Messages { Bytes::new() } else { call.body.clone() },
+            request,
             view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
             usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))

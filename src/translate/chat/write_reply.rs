@@ -48,7 +48,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     out.end_object().end_array();
     write_usage(&mut out, &told.usage);
     out.end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
+    Written::of(out.finish(), Dropped::of(&reply.left))
 }
 
 /// What may be read of a thought.

@@ -52,7 +52,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     write_details(&mut out, reason, explanation.map(|text| text.raw));
     write_usage(&mut out, &told.usage);
     out.key("container").raw("null").key("diagnostics").raw("null").end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
+    Written::of(out.finish(), Dropped::of(&reply.left))
 }
 
 /// The word for why an answer ended, and at which of the client's texts.

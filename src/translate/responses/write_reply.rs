@@ -63,7 +63,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
         usage: Some(&told.usage),
         echo: &echo,
     };
-    Ok(Written { body: response.written(), dropped: Dropped::of(&reply.left), caches: false })
+    Ok(Written::of(response.written(), Dropped::of(&reply.left)))
 }
 
 /// The status of an answer, and why it is incomplete.
