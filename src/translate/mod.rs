@@ -12,6 +12,7 @@ use crate::prompt::json::JsonError;
 use crate::reply::usage::Usage;
 
 pub mod chat;
+pub mod citations;
 pub mod effort;
 pub mod ids;
 pub mod messages;

@@ -3,11 +3,15 @@
 use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
+use super::super::citations::{Citation, read_annotations};
 use super::super::read::{given, items, members, string};
 use super::super::said::{Reply, Said, Why};
 use super::super::talk::Reasoning;
 use super::THOUGHTS;
 use super::read_turns::read_call;
+
+/// Where it is said what a text refers to.
+const ANNOTATIONS: &str = "choices.message.annotations";
 
 /// Reads an answer.
 ///
@@ -39,22 +43,36 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         Ok(())
     })?;
     let message = message.ok_or(Untranslatable::field("choices.message", "must be given"))?;
-    let (parts, left) = read_message(message)?;
-    let why = why(reason);
-    Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+    let Message { parts, citations, left } = read_message(message)?;
+    let (id, model, why) = (given("id", id)?, given("model", model)?, why(reason));
+    Ok(Reply { id, model, parts, citations, citations_field: ANNOTATIONS, why, left })
 }
 
-/// The parts of a message in the order in which Messages has them, and the names of what only this dialect has.
-fn read_message(message: &str) -> Result<(Vec<Said<'_>>, Vec<&'static str>), Untranslatable> {
+/// What a message says.
+struct Message<'b> {
+    /// In the order in which Messages has it.
+    parts: Vec<Said<'b>>,
+    citations: Vec<Citation<'b>>,
+    /// Names of what only this dialect has.
+    left: Vec<&'static str>,
+}
+
+fn read_message(message: &str) -> Result<Message<'_>, Untranslatable> {
     let (mut said, mut refusal, mut calls, mut left) = (Vec::new(), None, None, Vec::new());
-    let mut thought = None;
+    let (mut thought, mut citations) = (None, Vec::new());
     members("choices.message", message, |key, value| {
         match key {
             "content" => read_content(value, &mut said)?,
             "refusal" => refusal = string(value),
             key if THOUGHTS.contains(&key) => thought = thought.or(string(value)),
             "tool_calls" => calls = Some(value),
-            "annotations" if value != "[]" => left.push("choices.message.annotations"),
+            "annotations" => {
+                let are_others = read_annotations(ANNOTATIONS, value, 0, |citation| {
+                    citations.push(citation);
+                    Ok(())
+                })?;
+                left.extend(are_others.then_some(ANNOTATIONS));
+            }
             "audio" => left.push("choices.message.audio"),
             _ => {}
         }
@@ -68,7 +86,7 @@ fn read_message(message: &str) -> Result<(Vec<Said<'_>>, Vec<&'static str>), Unt
         said.push(Said::Calls(read_call(call)?));
         Ok(())
     })?;
-    Ok((said, left))
+    Ok(Message { parts: said, citations, left })
 }
 
 /// A text, or, as some answer, an array of parts, whose thoughts are left out.

@@ -3,6 +3,7 @@
 use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
+use super::super::citations::read_annotations;
 use super::super::read::{given, items, members, string};
 use super::super::stream::{Each, Event};
 use super::THOUGHTS;
@@ -91,6 +92,10 @@ impl Reader {
             ("refusal", Some(text)) if !text.raw.is_empty() => {
                 self.end_thought(each)?;
                 each(Event::Refusal(text))
+            }
+            ("annotations", None) => {
+                let each = |citation| each(Event::Cites(citation));
+                read_annotations("choices.delta.annotations", value, 0, each).map(drop)
             }
             ("tool_calls", None) => items("choices.delta.tool_calls", value, |call| {
                 self.end_thought(each)?;

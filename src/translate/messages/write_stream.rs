@@ -95,6 +95,8 @@ impl Writer {
                 self.text(text, out);
             }
             Event::Text(text) => self.text(text, out),
+            // Anthropic's have a quote, and an index that it wants back.
+            Event::Cites(_) => {}
             Event::ThoughtBegins => self.thought_parts.clear(),
             Event::Thought(text) => self.thought(text, out),
             Event::ThoughtBreaks if self.open == Some(Open::Thought) => {
