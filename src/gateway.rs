@@ -16,6 +16,7 @@ pub mod hold;
 mod late;
 pub mod live;
 mod names;
+pub mod overheard;
 pub mod passing;
 mod ratelimits;
 pub mod recall;
@@ -59,6 +60,7 @@ use crate::wire::errors::{ApiError, Code};
 use hedging::{Entrant, Hedges, Lap};
 use hold::Purse;
 use live::Live;
+use overheard::Overheard;
 use refusals::{failed_reply, keep_at, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
@@ -114,6 +116,8 @@ pub enum ReplyBody {
     Stream(Box<Relay>),
     /// As it arrives, and not read.
     Opaque(Box<Opaque>),
+    /// The same, listened to for its end.
+    Overheard(Box<Overheard>),
     /// An error of ours, to be written in the caller's dialect.
     Error(ApiError),
 }

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 
 use super::hold::Purse;
+use super::overheard::Overheard;
 use super::refusals::{failed_reply, status_of};
 use super::timing::Timing;
 use super::{Gateway, Reply, ReplyBody};
@@ -37,6 +38,8 @@ pub struct Passage {
     pub is_charged: bool,
     /// Its answer is read, where it is JSON.
     pub is_read: bool,
+    /// The attempt that is charged once the object that it asks for is told to be done.
+    pub owed: Option<AttemptId>,
 }
 
 impl Gateway {
@@ -76,18 +79,25 @@ impl Gateway {
         let facts = Arc::clone(&call.facts);
         let purse = self.purse(&facts, key);
         let reply = match self.admit(&purse, &facts) {
-            Ok(running) => self.pass_admitted(call, passage, (&purse, running)).await,
+            Ok(running) => self.pass_admitted(call, passage, (&purse, running), key).await,
             Err(error) => self.turn_away(&facts, error),
         };
         self.paced(&purse, &facts, reply)
     }
 
-    async fn pass_admitted(&self, call: Call, passage: Passage, (purse, running): (&Purse, Option<Running>)) -> Reply {
+    async fn pass_admitted(
+        &self,
+        call: Call,
+        passage: Passage,
+        (purse, running): (&Purse, Option<Running>),
+        key: Option<&Key>,
+    ) -> Reply {
         let facts = Arc::clone(&call.facts);
-        let Passage { elsewhere, target, is_charged, is_read } = passage;
+        let Passage { elsewhere, target, is_charged, is_read, owed } = passage;
         let Some(row) = self.providers.row(&target.provider) else {
             return self.turn_away(&facts, ApiError::new(Code::NotFound, "the provider row that has this is gone"));
         };
+        let late = owed.map(|attempt| self.late(row, attempt, key));
         if is_charged && let Err(error) = self.may_be_unbounded(purse, (row, &target)) {
             return self.turn_away(&facts, error);
         }
@@ -113,6 +123,7 @@ impl Gateway {
             Ok(mut answer) => {
                 meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
                 let Answer { status, headers, body, held, .. } = answer;
+                let is_stream = matches!(body, Answered::Stream(_));
                 match body {
                     Answered::Whole(body, encoded) if is_read && body.is_json(&headers) => {
                         let read = (outbound.dialect, body, encoded);
@@ -120,6 +131,11 @@ impl Gateway {
                         match row.read_whole(read, &headers, timing.deadline, held, seen).await {
                             Err(failure) => failure,
                             Ok(json) => {
+                                if let Some(late) = late
+                                    && let Some(bill) = late.bill(&json)
+                                {
+                                    late.book(bill).await;
+                                }
                                 meter.first_byte();
                                 meter.passed(status.as_u16());
                                 return Reply { status, headers, decision: None, body: ReplyBody::Whole(json) };
@@ -129,7 +145,11 @@ impl Gateway {
                     Answered::Whole(body, Ok(None)) | Answered::Stream(body) => {
                         let headers = with_length(headers, &body);
                         let opaque = Opaque::new(body, meter, status.as_u16(), row.dispatch().idle_timeout);
-                        return Reply { status, headers, decision: None, body: ReplyBody::Opaque(Box::new(opaque)) };
+                        let body = match late.filter(|_| is_stream) {
+                            Some(late) => ReplyBody::Overheard(Box::new(Overheard::new(opaque, late, held))),
+                            None => ReplyBody::Opaque(Box::new(opaque)),
+                        };
+                        return Reply { status, headers, decision: None, body };
                     }
                     Answered::Whole(..) => Failure::Unreadable { what: "it is encoded, which we did not ask for" },
                 }

@@ -81,6 +81,12 @@ pub struct Owed {
     pub charged: NanoUsd,
     /// Who pays.
     pub spender: Spender,
+    /// The tier that answers; `None`: a model was named.
+    pub tier: Option<String>,
+    /// The prompt that it was ordered with.
+    pub prompt: Option<String>,
+    /// Its tokens have been told before, but not what they cost.
+    pub are_tokens_known: bool,
 }
 
 /// An attempt that has ended and whose cost is not known, as far as the tables show it.
@@ -89,13 +95,15 @@ pub struct Owed {
 ///
 /// SQLite's.
 pub fn owed(views: &Connection, attempt: AttemptId) -> Result<Option<Owed>, LedgerError> {
-    let sql = "SELECT r.at_ms, a.model, coalesce(a.cost_high_nano, a.cost_low_nano), r.team, r.key, r.project, r.user
+    let sql = "SELECT r.at_ms, a.model, coalesce(a.cost_high_nano, a.cost_low_nano), r.team, r.key, r.project, r.user,
+                   r.tier, r.prompt, a.input_tokens IS NOT NULL
                FROM attempts_v1 a JOIN requests_v1 r USING (request_id)
                WHERE a.attempt_id = ?1 AND a.fate <> 'open' AND a.cost_nano IS NULL";
     let read = |row: &rusqlite::Row<'_>| {
         let text = |at: usize| row.get::<_, Option<String>>(at).map(Option::unwrap_or_default);
         let spender = Spender { team: text(3)?, key: text(4)?, project: text(5)?, user: text(6)? };
-        Ok(Owed { at_ms: row.get(0)?, model: text(1)?, charged: NanoUsd(row.get(2)?), spender })
+        let (at_ms, model, charged) = (row.get(0)?, text(1)?, NanoUsd(row.get(2)?));
+        Ok(Owed { at_ms, model, charged, spender, tier: row.get(7)?, prompt: row.get(8)?, are_tokens_known: row.get(9)? })
     };
     views
         .prepare_cached(sql)

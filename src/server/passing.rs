@@ -105,7 +105,7 @@ impl Server {
             on_short: None,
             view,
         });
-        let target = match self.target(&facts, key, (&team, id.as_deref()), &named).await {
+        let (target, owed) = match self.target(&facts, key, (&team, id.as_deref()), &named).await {
             Ok(target) => target,
             Err(error) => {
                 let reply = self.gateway.turn_away(&facts, error);
@@ -121,6 +121,7 @@ impl Server {
             target: target.clone(),
             is_charged,
             is_read: act.does != Does::Fetches,
+            owed: owed.filter(|_| act.does == Does::Asks),
         };
         let call = Call { facts, body: bytes, kept_at: None, beta: false, headers: said.forward, held };
         let mut reply = self.gateway.pass(call, key, passage).await;
@@ -140,21 +141,19 @@ impl Server {
                 _ => Bytes::new(),
             };
             self.note(act, (to.id, &team, &target.provider), (id.as_deref(), &json)).await;
-            if let (Does::Asks, Some(id)) = (act.does, &id) {
-                self.gateway.book_late(&target.provider, (id, &json), key).await;
-            }
         }
         Ok(respond::reply(to, reply, &asides, permit))
     }
 
-    /// Where a call goes: to whoever keeps what it names, else by its model, else to the first that may be asked.
+    /// Where a call goes: to whoever keeps what it names, else by its model, else to the first that may be asked. And the
+    /// attempt that is charged once the object in its path is done.
     async fn target(
         &self,
         facts: &CallFacts,
         key: Option<&Key>,
         (team, id): (&TeamId, Option<&str>),
         named: &[crate::prompt::view::Named],
-    ) -> Result<ModelRef, ApiError> {
+    ) -> Result<(ModelRef, Option<AttemptId>), ApiError> {
         if let Some(id) = id {
             let holder = self.holders(team, vec![id.to_owned()]).await?.pop().flatten().ok_or_else(unknown)?;
             let payers = self.gateway.payers();
@@ -163,7 +162,7 @@ impl Server {
             if usable.is_some_and(|rows| !rows.contains(&provider)) {
                 return Err(ApiError::new(Code::NotGranted, "this team may not use the provider that keeps this"));
             }
-            return Ok(ModelRef { provider, model: facts.view.model.as_str().into() });
+            return Ok((ModelRef { provider, model: facts.view.model.as_str().into() }, holder.owed));
         }
         let keeper = self.keeper(team, named).await?;
         let mut target = self.gateway.row_for(&facts.view.model, team.as_str(), key)?;
@@ -175,7 +174,7 @@ impl Server {
         if let Some(keeper) = keeper {
             target.provider = keeper;
         }
-        Ok(target)
+        Ok((target, None))
     }
 
     /// Takes note of what a call left behind, before its client is told.
