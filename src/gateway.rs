@@ -266,7 +266,7 @@ impl Gateway {
                 return Err(unspoken(surface));
             }
         }
-        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(keeper, plan))
+        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(&keeper.provider, plan))
     }
 
     /// Among rows of one model, has those come first that speak as the client does: what need not be translated is not.
@@ -327,7 +327,7 @@ impl Gateway {
                 Err(error) => return Outcome::Denied { error, meter },
             };
             let mut outbound = row.finish(worded, &call, funds.output_limit);
-            outbound.access = way(&call.facts, (row, target), attempts.tried());
+            outbound.access = way(&call, (row, target), attempts.tried());
             meter.fund(funds);
             let begun = match meter.begin(row, target, &outbound) {
                 Ok(begun) => begun,
@@ -374,7 +374,7 @@ impl Gateway {
             if lap.target != target {
                 said = None;
             }
-            let another_way = self.goes_another_way(&lap, &failure, &mut attempts);
+            let another_way = self.goes_another_way(&call, &lap, &failure, &mut attempts);
             if another_way && Instant::now() < timing.deadline {
                 continue;
             }

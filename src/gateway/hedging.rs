@@ -256,7 +256,7 @@ impl Gateway {
         };
         let funds = self.hold_beside(call, (row, target, &worded), whole, purse)?;
         let mut outbound = row.finish(worded, call, funds.output_limit);
-        outbound.access = way(&call.facts, (row, target), 0);
+        outbound.access = way(call, (row, target), 0);
         Some(Second { row, target, outbound, funds })
     }
 }

@@ -12,11 +12,12 @@ use super::hold::Purse;
 use super::overheard::Overheard;
 use super::refusals::{failed_reply, status_of};
 use super::timing::Timing;
+use super::ways::kept_way;
 use super::{Gateway, Reply, ReplyBody};
-use crate::call::Call;
+use crate::call::{Call, Keeper};
 use crate::config::Key;
 use crate::dialect::Dialect;
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, ProviderId};
 use crate::meter::Meter;
 use crate::meter::funds::Funds;
 use crate::meter::holds::Running;
@@ -24,7 +25,7 @@ use crate::meter::opaque::Opaque;
 use crate::plan::{ModelRef, Plan, Reason, Why};
 use crate::providers::body::Sent;
 use crate::providers::inbound::Arriving;
-use crate::providers::{Answer, Answered, Elsewhere, Failure};
+use crate::providers::{Answer, Answered, Elsewhere, Failure, Row};
 use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
 
@@ -74,6 +75,13 @@ impl Gateway {
         })
     }
 
+    /// Who will keep what a call makes that is passed on to a row.
+    pub fn will_keep(&self, call: &Call, provider: &ProviderId) -> Keeper {
+        let row = self.providers.row(provider);
+        let access = row.map(|row| row.accesses().get(way_on(call, row)).id);
+        Keeper { provider: provider.clone(), access }
+    }
+
     /// Passes a call on and gives what comes back; of an answer that was read, its bytes.
     pub async fn pass(&self, call: Call, key: Option<&Key>, passage: Passage) -> Reply {
         let facts = Arc::clone(&call.facts);
@@ -105,6 +113,7 @@ impl Gateway {
         let mut meter = Meter::open(&self.accounts, self.accounts.book.load_full(), &facts, &plan);
         meter.count_as(running);
         let mut outbound = row.send_on(&call, &target, elsewhere);
+        outbound.access = way_on(&call, row);
         let (mut id, mut sent) = (AttemptId { request: facts.id, ordinal: 1 }, Sent::default());
         if is_charged {
             let price = meter.price(row, &target);
@@ -160,6 +169,12 @@ impl Gateway {
         meter.refused(code, status.as_u16());
         Reply { status, headers, decision: None, body }
     }
+}
+
+/// The way into the row by which a call is passed on: that of what it names, else the first, so that what is made to be named
+/// together is kept together.
+fn way_on(call: &Call, row: &Row) -> usize {
+    kept_way(call, row).unwrap_or_default()
 }
 
 fn unwritten(mut meter: Meter) -> Reply {

@@ -210,3 +210,17 @@ async fn files_that_are_named_must_be_the_team_s_own() {
     assert_eq!((got.status, &got.json()["error"]["param"]), (404, &json!("messages")), "{}", got.text());
     assert_eq!(world.provider.arrivals(), 0);
 }
+
+#[tokio::test]
+async fn files_that_are_put_into_a_conversation_must_be_the_team_s_own() {
+    let world = setup([Reply::text("ok")]).start().await;
+    let send = async |path: &str, body: Value| {
+        whole(world.send(Method::POST, path, &[DATA], body.to_string().into()).await).await
+    };
+    let conversation = send("/v1/conversations", json!({})).await.json()["id"].clone();
+    let path = format!("/v1/conversations/{}/items", conversation.as_str().expect("an id"));
+    let content = json!([{"type": "input_file", "file_id": "file-1"}]);
+    let got = send(&path, json!({"items": [{"type": "message", "role": "user", "content": content}]})).await;
+    assert_eq!((got.status, &got.json()["error"]["param"]), (404, &json!("file_id")), "{}", got.text());
+    assert_eq!(world.provider.arrivals(), 1, "nobody else's file is asked for");
+}
