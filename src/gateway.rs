@@ -17,6 +17,7 @@ mod lap;
 mod late;
 pub mod live;
 mod names;
+pub mod overheard;
 pub mod passing;
 mod ratelimits;
 pub mod recall;
@@ -58,6 +59,7 @@ use crate::wire::errors::{ApiError, Code};
 use hedging::Hedges;
 use hold::Purse;
 use live::Live;
+use overheard::Overheard;
 use refusals::{failed_reply, keep_at, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
@@ -113,6 +115,8 @@ pub enum ReplyBody {
     Stream(Box<Relay>),
     /// As it arrives, and not read.
     Opaque(Box<Opaque>),
+    /// The same, listened to for its end.
+    Overheard(Box<Overheard>),
     /// An error of ours, to be written in the caller's dialect.
     Error(ApiError),
 }
@@ -261,7 +265,7 @@ impl Gateway {
                 return Err(unspoken(surface));
             }
         }
-        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(keeper, plan))
+        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(&keeper.provider, plan))
     }
 
     /// Among rows of one model, has those come first that speak as the client does: what need not be translated is not.
@@ -324,7 +328,7 @@ impl Gateway {
             }
             meter.failed(&failure);
             self.blame(&lap, &failure);
-            if self.goes_another_way(&lap, &failure, &mut attempts) && !lap.timing.is_over() {
+            if self.goes_another_way(&call, &lap, &failure, &mut attempts) && !lap.timing.is_over() {
                 continue;
             }
             match after(&failure, attempts.tries(), lap.row.dispatch(), fastrand::f64()) {

@@ -74,7 +74,7 @@ impl Gateway {
     ) -> Result<Entrant<'a>, NotBegun> {
         let funds = self.hold(call, (row, target, &worded), meter, purse).await.map_err(NotBegun::Denied)?;
         let mut outbound = row.finish(worded, call, funds.output_limit);
-        outbound.access = way(&call.facts, (row, target), tried);
+        outbound.access = way(call, (row, target), tried);
         meter.fund(funds);
         let begun = meter.begin(row, target, &outbound).map_err(|_| NotBegun::NotHeld)?;
         meter.held().await.map_err(|_| NotBegun::NotHeld)?;
@@ -107,10 +107,7 @@ impl Gateway {
                 if let Some(translated) = &outbound.translated {
                     passing = match translating::passing(passing, translated, &meter) {
                         Ok(passing) => passing,
-                        Err(_) => {
-                            let failure = Failure::Unreadable { what: "nobody translates its stream" };
-                            return Err(Box::new((meter, failure)));
-                        }
+                        Err(failure) => return Err(Box::new((meter, failure))),
                     };
                     answer.headers = translating::headers(answer.headers, outbound.dialect, meter.call());
                 }

@@ -29,6 +29,7 @@ mod http2;
 mod http2_out;
 mod intake;
 mod keys;
+mod keys_of_objects;
 mod ledger_commands;
 mod messages;
 mod mirror;
