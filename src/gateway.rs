@@ -422,7 +422,11 @@ impl Gateway {
                 Ok(Outcome::Stream { status: answer.status, headers: answer.headers, relay: Box::new(relay) })
             }
             Answered::Whole(body, encoded) => {
-                let seen = |facts: &Facts| meter.saw_whole(facts);
+                let mut has_failed = false;
+                let seen = |facts: &Facts| {
+                    has_failed = facts.error;
+                    meter.saw_whole(facts);
+                };
                 let translated = outbound.translated.as_ref().map(|translated| (translated, answer.held.another()));
                 let json = row
                     .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
@@ -434,6 +438,9 @@ impl Gateway {
                 }
                 let (status, mut headers) = (answer.status, answer.headers);
                 let json = match (json, translated) {
+                    (Ok(json), Some(_)) if has_failed => {
+                        Err(Failure::Refused(row.refusal_in_success(outbound.dialect, &headers, json)))
+                    }
                     (Ok(json), Some((translated, held))) => {
                         headers = translating::headers(headers, outbound.dialect, meter.call());
                         Box::pin(translating::retell((json, held), translated, &mut meter)).await

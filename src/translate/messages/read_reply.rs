@@ -4,7 +4,7 @@ use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
 use super::super::read::{given, items, members, string};
-use super::super::said::{Reply, Said, Why};
+use super::super::said::{Reply, Said, Why, said};
 use super::super::talk::{Arguments, Call};
 use super::FORMAT_TOOL;
 use super::read_turns::Block;
@@ -60,7 +60,7 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         Why::Calls if parts.iter().any(|part| matches!(part, Said::Json(_))) => Why::Done,
         why => why,
     };
-    Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+    Ok(Reply { id: said(id), model: said(model), parts, why, left })
 }
 
 /// Whether a call is the answer itself.

@@ -4,7 +4,7 @@ use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
 use super::super::read::{given, items, members, string, text};
-use super::super::said::{Reply, Said, Why};
+use super::super::said::{Reply, Said, Why, said};
 use super::super::talk::{Arguments, Call};
 use super::read_turns::Fields;
 
@@ -20,7 +20,7 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
     items("output", head.output.unwrap_or("[]"), |item| read_item(item, &mut parts, &mut left))?;
     let has_calls = parts.iter().any(|part| matches!(part, Said::Calls(_)));
     let why = head.why(has_calls)?;
-    Ok(Reply { id: given("id", head.id)?, model: given("model", head.model)?, parts, why, left })
+    Ok(Reply { id: said(head.id), model: said(head.model), parts, why, left })
 }
 
 /// The members of a response that somebody reads.

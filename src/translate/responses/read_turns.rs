@@ -8,7 +8,7 @@ use crate::prompt::json::RawStr;
 use super::super::chat::read_turns::{TOOL_ERROR, read_data};
 use super::super::read::{Place, each_item, given, items, items_while, members, string, text};
 use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Reasoning, Source, Text, Who};
-use super::super::{Untranslatable, seals};
+use super::super::{Untranslatable, plain, seals};
 use super::names;
 
 /// A marker of Messages for five minutes, for a breakpoint that lasts no longer than an hour.
@@ -288,16 +288,17 @@ fn read_part<'b>(json: impl Place<'b>, each: &mut Each<'_, 'b>) -> Result<Part<'
         }
         "input_file" => match file_url {
             Some(url) => Kind::File { source: Source::Url(url), name },
-            None => Kind::File { source: read_file(given("input.content.file_data", said)?)?, name },
+            None => Kind::File { source: read_file(given("input.content.file_data", said)?, name)?, name },
         },
         _ => return Err(Untranslatable::field("input.content.type", "is one that the target has not")),
     };
     Ok(Part { kind, mark })
 }
 
-/// A file that stands in the body, in base64 alone or as a data URL.
-fn read_file(data: RawStr<'_>) -> Result<Source<'_>, Untranslatable> {
-    let bare = || Source::Data { media_type: Text::Plain("application/pdf".into()), data: data.into() };
+/// A file that stands in the body, in base64 alone or as a data URL. The one says what it is by its name alone.
+fn read_file<'b>(data: RawStr<'b>, name: Option<RawStr<'_>>) -> Result<Source<'b>, Untranslatable> {
+    let kind = plain::type_of(&name.map(RawStr::decode).unwrap_or_default());
+    let bare = || Source::Data { media_type: Text::Plain(kind.into()), data: data.into() };
     Ok(read_data("input.content.file_data", data)?.unwrap_or_else(bare))
 }
 
