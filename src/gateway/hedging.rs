@@ -13,44 +13,22 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::hold::Purse;
+use super::lap::{Entrant, Lap, Ran};
 use super::timing::Timing;
 use super::ways::way;
 use super::{Gateway, Outcome, translating};
 use crate::call::Call;
-use crate::config::{Hedge, HedgeAfter};
-use crate::ids::AttemptId;
+use crate::config::HedgeAfter;
 use crate::limits::HEDGES_SAVED_MAX;
 use crate::meter::Meter;
 use crate::meter::funds::Funds;
 use crate::plan::{ModelRef, Note};
-use crate::providers::body::Sent;
 use crate::providers::dispatch::{Attempts, Next, after};
-use crate::providers::load::{Kind, Load};
+use crate::providers::load::Kind;
 use crate::providers::{Failure, Outbound, Row};
 
 /// One second attempt, in the unit that shares are counted in.
 const ONE_PPM: u64 = 1_000_000;
-
-/// Where and when an attempt runs.
-pub(super) struct Lap<'a> {
-    pub(super) row: &'a Arc<Row>,
-    pub(super) target: &'a ModelRef,
-    /// The way into the row.
-    pub(super) access: usize,
-    pub(super) timing: Timing,
-    /// What is known of the target, where somebody asks.
-    pub(super) load: Option<Arc<Load>>,
-}
-
-/// An attempt whose intent is committed.
-pub(super) struct Entrant<'a> {
-    pub(super) lap: Lap<'a>,
-    pub(super) outbound: Outbound,
-    pub(super) begun: (AttemptId, Sent),
-}
-
-/// What came of an attempt, with the meter that accounts for it.
-pub(super) type Ran = Result<Outcome, Box<(Box<Meter>, Failure)>>;
 
 /// A second attempt that may begin.
 struct Second<'a> {
@@ -106,11 +84,11 @@ impl Gateway {
     /// How long an attempt is waited for before another begins beside it; `None`: as long as it takes.
     pub(super) fn hedge_after(
         &self,
-        hedge: Hedge,
         call: &Call,
         (lap, attempts): (&Lap<'_>, &Attempts<'_>),
         meter: &Meter,
     ) -> Option<Duration> {
+        let hedge = lap.row.dispatch().hedge?;
         let view = &call.facts.view;
         // What goes on at the provider by itself, what it does beside answering, and what only one of them knows.
         let is_bound = view.background || view.continues || view.attachments.server_tools > 0 || call.kept_at.is_some();
@@ -213,17 +191,6 @@ impl Gateway {
                 }
             }
         }
-    }
-
-    /// Sends what was prepared, and reads the answer as far as is needed to know that it is one.
-    async fn run<'a>(&'a self, call: &'a Call, entrant: Entrant<'a>, part: Box<Meter>) -> (Lap<'a>, Ran) {
-        let Entrant { lap, mut outbound, begun: (attempt, sent) } = entrant;
-        let head = lap.timing.head(call.facts.view.stream);
-        let ran = match lap.row.call(&mut outbound, attempt, head, sent, call.held.another()).await {
-            Ok(answer) => self.read(answer, part, &outbound, lap.row, lap.timing).await,
-            Err(failure) => Err(Box::new((part, failure))),
-        };
-        (lap, ran)
     }
 
     /// The second attempt, once it is time for it; `None`: there is none to be made.

@@ -6,10 +6,11 @@ use std::time::Instant as Clock;
 use serde_json::json;
 
 use super::Gateway;
-use super::hedging::Lap;
+use super::lap::Lap;
 use crate::call::CallFacts;
 use crate::plan::ModelRef;
 use crate::providers::dispatch::Attempts;
+use crate::providers::load::Kind;
 use crate::providers::{Failure, Row};
 
 /// The way that a call takes into a row: a conversation keeps to one, where the provider has its prefix cached, unless it was
@@ -25,6 +26,15 @@ pub(super) fn way(call: &CallFacts, (row, target): (&Row, &ModelRef), tried: u64
 }
 
 impl Gateway {
+    /// Takes note of an answer that is here: its target is well, and so is the way that was taken.
+    pub(super) fn praise(&self, lap: &Lap<'_>, kind: Kind) {
+        if let Some(load) = &lap.load {
+            lap.timing.answered(load, kind);
+        }
+        self.health.succeeded(lap.target);
+        lap.row.accesses().succeeded(lap.access, &lap.target.model);
+    }
+
     /// Takes note of what a failure says of a target's health, and of the way that was taken.
     pub(super) fn blame(&self, lap: &Lap<'_>, failure: &Failure) {
         let Lap { row, target, access, timing, .. } = lap;

@@ -14,6 +14,7 @@ use crate::prompt::json::{JsonError, RawStr};
 use crate::reply::usage::Usage;
 
 pub mod chat;
+pub mod citations;
 pub mod effort;
 pub mod ids;
 pub mod messages;
@@ -167,6 +168,14 @@ pub struct Written {
     pub dropped: Dropped,
     /// It says what is to be cached, and the client did not.
     pub caches: bool,
+    /// A request that is answered in the same words, without what was said in it, where answers repeat any of it.
+    pub asked: Option<String>,
+}
+
+impl Written {
+    fn of(body: String, dropped: Dropped) -> Self {
+        Self { body, dropped, caches: false, asked: None }
+    }
 }
 
 /// Writes a request in another dialect.
@@ -185,11 +194,13 @@ pub fn request(from: Dialect, to: Dialect, body: &[u8], terms: &Terms<'_>) -> Re
         Dialect::Messages => messages::read_request::read(text)?,
         Dialect::Responses => responses::read_request::read(text)?,
     };
-    match to {
+    let written = match to {
         Dialect::Chat => chat::write_request::write(&talk, terms),
         Dialect::Messages => messages::write_request::write(&talk, terms),
         Dialect::Responses => responses::write_request::write(&talk, terms),
-    }
+    }?;
+    let asked = (from == Dialect::Responses).then(|| responses::echo::asked(&talk.head.repeated));
+    Ok(Written { asked, ..written })
 }
 
 /// What an answer does not say by itself, or not as everybody counts.

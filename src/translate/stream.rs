@@ -6,6 +6,7 @@ use crate::dialect::Dialect;
 use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 
+use super::citations::Citation;
 use super::said::Why;
 use super::talk::Sealed;
 use super::write::escape;
@@ -23,6 +24,8 @@ pub enum Event<'e> {
     },
     /// More of a text.
     Text(RawStr<'e>),
+    /// Some of the texts so far refer to a place on the web.
+    Cites(Citation<'e>),
     /// More of why the model will not answer.
     Refusal(RawStr<'e>),
     /// The model begins to think.

@@ -60,6 +60,8 @@ pub struct Head<'b> {
     pub tier: Option<Tier>,
     /// Members that have no counterpart in every dialect.
     pub extras: Vec<Extra<'b>>,
+    /// Members that answers repeat, as they are spelt, where the dialect's do.
+    pub repeated: Vec<(&'static str, &'b str)>,
 }
 
 /// A field of [`Head`] that has other names in other dialects.

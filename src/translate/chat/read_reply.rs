@@ -3,11 +3,15 @@
 use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
+use super::super::citations::{Citation, read_annotations};
 use super::super::read::{items, members, string};
 use super::super::said::{NOT_SAID, Reply, Said, Why};
 use super::super::talk::Reasoning;
 use super::THOUGHTS;
 use super::calls::Told;
+
+/// Where it is said what a text refers to.
+const ANNOTATIONS: &str = "choices.message.annotations";
 
 /// Reads an answer. One that has no id is called `unnamed` where its calls have none either.
 ///
@@ -41,22 +45,36 @@ pub fn read<'b>(body: &'b str, unnamed: &str) -> Result<Reply<'b>, Untranslatabl
     })?;
     let message = message.ok_or(Untranslatable::field("choices.message", "must be given"))?;
     let (id, model) = (id.unwrap_or(NOT_SAID), model.unwrap_or(NOT_SAID));
-    let (parts, left) = read_message(message, if id.raw.is_empty() { unnamed } else { id.raw })?;
+    let Message { parts, citations, left } = read_message(message, if id.raw.is_empty() { unnamed } else { id.raw })?;
     let why = why(reason)?;
-    Ok(Reply { id, model, parts, why, left })
+    Ok(Reply { id, model, parts, citations, citations_field: ANNOTATIONS, why, left })
 }
 
-/// The parts of a message in the order in which Messages has them, and the names of what only this dialect has.
-fn read_message<'b>(message: &'b str, id: &str) -> Result<(Vec<Said<'b>>, Vec<&'static str>), Untranslatable> {
+/// What a message says.
+struct Message<'b> {
+    /// In the order in which Messages has it.
+    parts: Vec<Said<'b>>,
+    citations: Vec<Citation<'b>>,
+    /// Names of what only this dialect has.
+    left: Vec<&'static str>,
+}
+
+fn read_message<'b>(message: &'b str, id: &str) -> Result<Message<'b>, Untranslatable> {
     let (mut said, mut refusal, mut calls, mut left) = (Vec::new(), None, None, Vec::new());
-    let mut thought = None;
+    let (mut thought, mut citations) = (None, Vec::new());
     members("choices.message", message, |key, value| {
         match key {
             "content" => read_content(value, &mut said)?,
             "refusal" => refusal = string(value),
             key if THOUGHTS.contains(&key) => thought = thought.or(string(value)),
             "tool_calls" => calls = Some(value),
-            "annotations" if value != "[]" => left.push("choices.message.annotations"),
+            "annotations" => {
+                let are_others = read_annotations(ANNOTATIONS, value, 0, |citation| {
+                    citations.push(citation);
+                    Ok(())
+                })?;
+                left.extend(are_others.then_some(ANNOTATIONS));
+            }
             "audio" => left.push("choices.message.audio"),
             _ => {}
         }
@@ -71,7 +89,7 @@ fn read_message<'b>(message: &'b str, id: &str) -> Result<(Vec<Said<'b>>, Vec<&'
         index += 1;
         Told::read("choices.message.tool_calls", call)?.whole(id, index - 1, &mut said)
     })?;
-    Ok((said, left))
+    Ok(Message { parts: said, citations, left })
 }
 
 /// A text, or, as Mistral answers, an array of parts. <https://docs.mistral.ai/capabilities/reasoning/>

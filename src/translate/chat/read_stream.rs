@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::prompt::json::RawStr;
 
+use super::super::citations::read_annotations;
 use super::super::read::{items, members, string};
 use super::super::said::NOT_SAID;
 use super::super::stream::{Each, Event};
@@ -127,6 +128,10 @@ impl Reader {
             ("refusal", Some(text)) if !text.raw.is_empty() => {
                 self.end_thought(each)?;
                 each(Event::Refusal(text))
+            }
+            ("annotations", None) => {
+                let each = |citation| each(Event::Cites(citation));
+                read_annotations("choices.delta.annotations", value, 0, each).map(drop)
             }
             ("tool_calls", None) => items("choices.delta.tool_calls", value, |call| {
                 self.end_thought(each)?;

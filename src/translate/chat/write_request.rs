@@ -53,7 +53,7 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
     talk.turns(&mut |item| writer.item(item))?;
     writer.flush()?;
     writer.out.end_array().end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: false })
+    Ok(Written::of(writer.out.finish(), writer.dropped))
 }
 
 struct Writer<'b> {

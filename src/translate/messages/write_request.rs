@@ -65,7 +65,7 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
         writer.caches = true;
     }
     writer.out.end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: writer.caches })
+    Ok(Written { caches: writer.caches, ..Written::of(writer.out.finish(), writer.dropped) })
 }
 
 struct Writer<'b> {

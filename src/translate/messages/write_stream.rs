@@ -103,6 +103,8 @@ impl Writer {
                 self.says(text, out)?;
             }
             Event::Text(text) => self.says(text, out)?,
+            // Anthropic's have a quote, and an index that it wants back.
+            Event::Cites(_) => {}
             Event::ThoughtBegins => self.thought_parts.clear(),
             Event::Thought(text) if self.has_open_call() => {
                 self.waits(text.raw.len())?;

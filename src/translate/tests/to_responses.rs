@@ -134,48 +134,15 @@ fn a_key_to_the_cache_of_prompts_is_carried_where_the_vendor_has_one() {
         "prompt_cache_retention": "24h"});
     let responses = json!({"model": "m", "input": [], "prompt_cache_key": more["prompt_cache_key"],
         "prompt_cache_retention": "24h"});
-    for (from, to, body, vendor, carried, left) in [
-        (
-            Dialect::Chat,
-            Dialect::Responses,
-            &chat,
-            "openai",
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-            &[][..],
-        ),
-        (
-            Dialect::Responses,
-            Dialect::Chat,
-            &responses,
-            "openai",
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-            &[][..],
-        ),
-        (
-            Dialect::Responses,
-            Dialect::Chat,
-            &responses,
-            "azure",
-            &["prompt_cache_key"][..],
-            &["prompt_cache_retention"][..],
-        ),
-        (
-            Dialect::Responses,
-            Dialect::Chat,
-            &responses,
-            "groq",
-            &[][..],
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-        ),
-        (
-            Dialect::Chat,
-            Dialect::Messages,
-            &chat,
-            "anthropic",
-            &[][..],
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-        ),
+    let names = ["prompt_cache_key", "prompt_cache_retention"];
+    for (from, to, body, vendor, carried) in [
+        (Dialect::Chat, Dialect::Responses, &chat, "openai", 2),
+        (Dialect::Responses, Dialect::Chat, &responses, "openai", 2),
+        (Dialect::Responses, Dialect::Chat, &responses, "azure", 1),
+        (Dialect::Responses, Dialect::Chat, &responses, "groq", 0),
+        (Dialect::Chat, Dialect::Messages, &chat, "anthropic", 0),
     ] {
+        let (carried, left) = names.split_at(carried);
         let (said, dropped) = written(from, to, body, &terms(vendor, "gpt-4.1"));
         let found: Vec<&str> = carried.iter().filter(|name| said[**name] == more[**name]).copied().collect();
         assert_eq!(
