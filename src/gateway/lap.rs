@@ -123,7 +123,11 @@ impl Gateway {
                 Ok(Outcome::Stream { status: answer.status, headers: answer.headers, relay: Box::new(relay) })
             }
             Answered::Whole(body, encoded) => {
-                let seen = |facts: &Facts| meter.saw_whole(facts);
+                let mut has_failed = false;
+                let seen = |facts: &Facts| {
+                    has_failed = facts.error;
+                    meter.saw_whole(facts);
+                };
                 let retelling = Retelling::of(outbound, &answer.held);
                 let read = (outbound.dialect, body, encoded);
                 let json = row.read_whole(read, &answer.headers, timing.deadline, answer.held, seen).await;
@@ -134,6 +138,9 @@ impl Gateway {
                 }
                 let (status, mut headers) = (answer.status, answer.headers);
                 let json = match (json, retelling) {
+                    (Ok(json), Some(_)) if has_failed => {
+                        Err(Failure::Refused(row.refusal_in_success(outbound.dialect, &headers, json)))
+                    }
                     (Ok(json), Some(retelling)) => {
                         headers = translating::headers(headers, outbound.dialect, meter.call());
                         Box::pin(retelling.whole(json, &mut meter)).await

@@ -3,14 +3,23 @@
 use crate::prompt::json::RawStr;
 
 use super::citations::{Citation, characters};
+use super::read::string;
 use super::talk::{Call, Reasoning};
+
+/// An id or a name of a model that a provider leaves out.
+pub(super) const NOT_SAID: RawStr<'static> = RawStr { raw: "", escaped: false };
+
+/// An id or a name of a model, from a member that may be missing or null.
+pub(super) fn said(json: Option<&str>) -> RawStr<'_> {
+    json.and_then(string).unwrap_or(NOT_SAID)
+}
 
 /// A whole answer.
 #[derive(Debug)]
 pub struct Reply<'b> {
-    /// The provider's id of it.
+    /// The provider's id of it; empty where it has none.
     pub id: RawStr<'b>,
-    /// The model that the provider names.
+    /// The model that the provider names; empty where it names none.
     pub model: RawStr<'b>,
     /// What it says, in order.
     pub parts: Vec<Said<'b>>,

@@ -79,6 +79,8 @@ pub enum Field {
     Effort,
     /// [`Head::format`].
     Format,
+    /// [`Head::user`].
+    User,
 }
 
 impl Field {
@@ -93,6 +95,8 @@ impl Field {
             (Self::Effort, Dialect::Chat) => "reasoning_effort",
             (Self::Effort, Dialect::Responses) => "reasoning.effort",
             (Self::Effort, Dialect::Messages) => "thinking",
+            (Self::User, Dialect::Messages) => "metadata.user_id",
+            (Self::User, _) => "safety_identifier",
             (Self::Format, Dialect::Chat) => "response_format",
             (Self::Format, Dialect::Responses) => "text.format",
             (Self::Format, Dialect::Messages) => "output_config.format",
@@ -244,6 +248,13 @@ pub enum Sealed<'b> {
     Signature(Cow<'b, str>),
     /// By Anthropic, and nothing may be read.
     Redacted(Cow<'b, str>),
+    /// By Google, for one call that came of them.
+    Google {
+        /// The call's id.
+        call: Cow<'b, str>,
+        /// Its signature.
+        signature: Cow<'b, str>,
+    },
 }
 
 /// A call of a tool.

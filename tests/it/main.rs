@@ -40,6 +40,7 @@ mod money;
 mod money_manual;
 mod objects;
 mod operating;
+mod particular;
 mod passing_through;
 mod policies;
 mod policy_manual;

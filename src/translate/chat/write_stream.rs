@@ -70,6 +70,8 @@ impl Writer {
             // What is called with nothing is called with an empty object.
             Event::CallEnds { index } if !self.has_arguments => self.arguments(index, "{}", out),
             Event::CallEnds { .. } => {}
+            // Said as a piece before it comes here.
+            Event::Input { .. } => {}
             Event::Ends(why) => self.chunk(out, |out| {
                 out.key("choices").array().object().key("index").number(0).key("delta").object().end_object();
                 out.key("logprobs").raw("null").key("finish_reason").string(reason(why)).end_object().end_array();

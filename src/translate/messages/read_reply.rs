@@ -5,7 +5,7 @@ use crate::prompt::json::RawStr;
 use super::super::Untranslatable;
 use super::super::citations::{Citation, characters, read_citation};
 use super::super::read::{given, items, members, string};
-use super::super::said::{Counted, Reply, Said, Why};
+use super::super::said::{Counted, Reply, Said, Why, said};
 use super::super::talk::{Arguments, Call};
 use super::FORMAT_TOOL;
 use super::read_turns::Block;
@@ -79,7 +79,7 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         Why::Calls if parts.iter().any(|part| matches!(part, Said::Json(_))) => Why::Done,
         why => why,
     };
-    let (id, model) = (given("id", id)?, given("model", model)?);
+    let (id, model) = (said(id), said(model));
     Ok(Reply { id, model, parts, citations, citations_field: CITATIONS, why, left })
 }
 

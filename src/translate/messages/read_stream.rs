@@ -5,7 +5,7 @@ use crate::prompt::json::RawStr;
 use super::super::Untranslatable;
 use super::super::citations::{Citation, Place, characters, read_citation};
 use super::super::read::{given, members, string};
-use super::super::said::Why;
+use super::super::said::{Why, said};
 use super::super::stream::{Each, Event};
 use super::super::talk::Sealed;
 use super::read_reply::{is_format, why};
@@ -22,6 +22,8 @@ pub struct Reader {
     call: Option<u64>,
     /// The number of the call that is the answer itself.
     format: Option<u64>,
+    /// Whether what the block that is open is called with was told with its beginning.
+    is_whole: bool,
     /// Whether a thought is open.
     thinks: bool,
     /// How many characters of text have gone by, and how many of them before the block that is open.
@@ -61,7 +63,7 @@ impl Reader {
                     }
                     Ok(())
                 })?;
-                each(Event::Begins { id: given("message.id", id)?, model: given("message.model", model)? })
+                each(Event::Begins { id: said(id), model: said(model) })
             }
             ("content_block_start", Some(block), Some(index)) => self.start(block, index, each),
             ("content_block_delta", Some(delta), Some(index)) => self.delta(delta, index, each),
@@ -80,7 +82,7 @@ impl Reader {
     }
 
     fn start<'e>(&mut self, block: &'e str, index: u64, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
-        let (mut kind, mut id, mut name, mut text, mut data) = (None, None, None, None, None);
+        let (mut kind, mut id, mut name, mut text, mut data, mut input) = (None, None, None, None, None, None);
         members("content_block", block, |key, value| {
             match key {
                 "type" => kind = Some(value),
@@ -88,21 +90,25 @@ impl Reader {
                 "name" => name = Some(value),
                 "text" => text = string(value),
                 "data" => data = string(value),
+                // As some hosts say it, at once and whole; Anthropic's is empty.
+                "input" => input = Some(value).filter(|json| json.starts_with('{') && json.contains('"')),
                 _ => {}
             }
             Ok(())
         })?;
+        self.is_whole = input.is_some();
         self.cited.clear();
         // Those that run at Anthropic get arguments too.
         match (&*given("content_block.type", kind)?.decode(), text) {
             ("tool_use", _) if is_format(name) => {
                 self.format = Some(index);
-                Ok(())
+                input.map_or(Ok(()), |json| each(Event::Input { index: None, json }))
             }
             ("tool_use", _) => {
                 self.call = Some(index);
                 let id = given("content_block.id", id)?.decode();
-                each(Event::CallBegins { index, id, name: given("content_block.name", name)? })
+                each(Event::CallBegins { index, id, name: given("content_block.name", name)? })?;
+                input.map_or(Ok(()), |json| each(Event::Input { index: Some(index), json }))
             }
             ("thinking", _) => {
                 self.thinks = true;
@@ -154,6 +160,7 @@ impl Reader {
             ("signature", Some(signature)) if !signature.raw.is_empty() => {
                 each(Event::Sealed(Sealed::Signature(signature.decode())))
             }
+            ("partial_json", _) if self.is_whole => Ok(()),
             ("partial_json", Some(piece)) if !piece.raw.is_empty() && self.format == Some(index) => {
                 self.text(piece, each)
             }

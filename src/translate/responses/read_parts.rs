@@ -5,10 +5,10 @@
 
 use crate::prompt::json::{RawStr, Scanner};
 
-use super::super::Untranslatable;
 use super::super::chat::read_turns::read_data;
 use super::super::read::{Place, given, members, string, value};
 use super::super::talk::{Each, Item, Kind, Part, Source, Text};
+use super::super::{Untranslatable, plain};
 
 /// A marker of Messages for five minutes, for a breakpoint that lasts no longer than an hour.
 const MARK: &str = r#"{"type":"ephemeral"}"#;
@@ -118,7 +118,7 @@ impl<'b> PartFields<'b> {
             }
             "input_file" => match file_url.and_then(string) {
                 Some(url) => Kind::File { source: Source::Url(url), name },
-                None => Kind::File { source: read_file(given("input.content.file_data", said)?)?, name },
+                None => Kind::File { source: read_file(given("input.content.file_data", said)?, name)?, name },
             },
             _ => return Err(Untranslatable::field("input.content.type", "is one that the target has not")),
         };
@@ -126,9 +126,10 @@ impl<'b> PartFields<'b> {
     }
 }
 
-/// A file that stands in the body, in base64 alone or as a data URL.
-fn read_file(data: RawStr<'_>) -> Result<Source<'_>, Untranslatable> {
-    let bare = || Source::Data { media_type: Text::Plain("application/pdf".into()), data: data.into() };
+/// A file that stands in the body, in base64 alone or as a data URL. The one says what it is by its name alone.
+fn read_file<'b>(data: RawStr<'b>, name: Option<RawStr<'_>>) -> Result<Source<'b>, Untranslatable> {
+    let kind = plain::type_of(&name.map(RawStr::decode).unwrap_or_default());
+    let bare = || Source::Data { media_type: Text::Plain(kind.into()), data: data.into() };
     Ok(read_data("input.content.file_data", data)?.unwrap_or_else(bare))
 }
 

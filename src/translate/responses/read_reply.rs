@@ -5,7 +5,7 @@ use crate::prompt::json::RawStr;
 use super::super::Untranslatable;
 use super::super::citations::{Citation, read_annotations};
 use super::super::read::{given, items, members, string, text};
-use super::super::said::{Counted, Reply, Said, Why};
+use super::super::said::{Counted, Reply, Said, Why, said};
 use super::super::talk::{Arguments, Call};
 use super::read_turns::Fields;
 
@@ -20,12 +20,12 @@ const ANNOTATIONS: &str = "output.content.annotations";
 pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
     let mut head = Response::default();
     members("body", body, |key, value| head.member(key, value))?;
-    let mut said = Output::default();
-    items("output", head.output.unwrap_or("[]"), |item| said.item(item))?;
-    let Output { parts, citations, left, .. } = said;
+    let mut output = Output::default();
+    items("output", head.output.unwrap_or("[]"), |item| output.item(item))?;
+    let Output { parts, citations, left, .. } = output;
     let has_calls = parts.iter().any(|part| matches!(part, Said::Calls(_)));
     let why = head.why(has_calls)?;
-    let (id, model) = (given("id", head.id)?, given("model", head.model)?);
+    let (id, model) = (said(head.id), said(head.model));
     Ok(Reply { id, model, parts, citations, citations_field: ANNOTATIONS, why, left })
 }
 

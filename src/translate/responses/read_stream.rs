@@ -5,6 +5,7 @@ use crate::prompt::json::RawStr;
 use super::super::Untranslatable;
 use super::super::citations::{characters, read_annotation, read_annotations};
 use super::super::read::{given, items, members, string};
+use super::super::said::said;
 use super::super::stream::{Each, Event};
 use super::read_reply::Response;
 use super::read_turns::Fields;
@@ -65,7 +66,7 @@ impl Reader {
         match (&*kind, delta) {
             ("response.created", _) => {
                 let head = head(event.response)?;
-                each(Event::Begins { id: given("response.id", head.id)?, model: given("response.model", head.model)? })
+                each(Event::Begins { id: said(head.id), model: said(head.model) })
             }
             ("response.output_item.added", _) => self.begin(&event, each),
             ("response.output_item.done", _) => self.end(&event, each),

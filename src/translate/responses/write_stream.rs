@@ -156,6 +156,8 @@ impl Writer {
                 self.ended = status(why);
                 self.close(self.ended.0, out);
             }
+            // Said as a piece before it comes here.
+            Event::Input { .. } => {}
             // No event of the dialect says nothing; a comment keeps a connection busy as well.
             Event::Ping => out.push_str(": ping\n\n"),
             Event::Over => {

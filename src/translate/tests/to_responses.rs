@@ -97,7 +97,8 @@ fn texts_that_end_an_answer_are_refused_where_nobody_would_end_it_there() {
 fn a_chat_is_said_in_responses() {
     let body = json!({
         "model": "m", "reasoning_effort": "low", "response_format": {"type": "json_object"}, "tool_choice": {"type": "function", "function": {"name": "f"}},
-        "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"type": "object"}}},
+        "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"type": "object",
+            "properties": {}, "required": [], "additionalProperties": false}}},
             {"type": "custom", "custom": {"name": "g", "format": {"type": "text"}}}],
         "messages": [
             {"role": "system", "content": "s"},
