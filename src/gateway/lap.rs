@@ -107,7 +107,10 @@ impl Gateway {
                 if let Some(translated) = &outbound.translated {
                     passing = match translating::passing(passing, translated, &meter) {
                         Ok(passing) => passing,
-                        Err(failure) => return Err(Box::new((meter, failure))),
+                        Err(_) => {
+                            let failure = Failure::Unreadable { what: "nobody translates its stream" };
+                            return Err(Box::new((meter, failure)));
+                        }
                     };
                     answer.headers = translating::headers(answer.headers, outbound.dialect, meter.call());
                 }
