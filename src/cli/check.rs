@@ -69,7 +69,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let mut problems = Vec::new();
     let is_asked_for = arguments.config.is_some() || arguments.paths.is_empty();
     if arguments.live && !is_asked_for {
-        return fail("`--live` found policies alone, which name nobody to connect to; wanted `--config FILE` beside it");
+        return fail(
+            "`--live` found policies alone, which name nobody to connect to; wanted `--config FILE` beside it",
+        );
     }
     let config = match &file {
         Some(file) => Some(config::load(file, &env)),
@@ -229,7 +231,11 @@ impl Checked {
     fn doubt_policies(&mut self) {
         let mut seen = HashSet::new();
         self.policies.retain(|policy| seen.insert(policy.file.clone()));
-        self.warnings.extend(of_policies(&self.policies, self.config.as_ref().map(|(config, _)| config), self.keys.as_deref()));
+        self.warnings.extend(of_policies(
+            &self.policies,
+            self.config.as_ref().map(|(config, _)| config),
+            self.keys.as_deref(),
+        ));
         let mut told = HashSet::new();
         self.warnings.retain(|warning| told.insert(warning.clone()));
     }

@@ -39,9 +39,7 @@ impl Paths {
     ///
     /// What is wrong with the glob at this index.
     pub fn new(written: &[&str]) -> Result<Self, (usize, String)> {
-        let compile = |(index, text): (usize, &&str)| {
-            path_pattern(&anywhere(text)).map_err(|why| (index, why))
-        };
+        let compile = |(index, text): (usize, &&str)| path_pattern(&anywhere(text)).map_err(|why| (index, why));
         let globs = written.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { written: written.iter().map(|text| (*text).to_owned()).collect(), globs })
     }

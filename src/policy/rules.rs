@@ -217,7 +217,8 @@ impl Tools {
     }
 
     fn cover(&self, other: &Self) -> bool {
-        let covered = |narrow: &String| self.written.iter().zip(&self.patterns).any(|(wide, glob)| covers(glob, wide, narrow));
+        let covered =
+            |narrow: &String| self.written.iter().zip(&self.patterns).any(|(wide, glob)| covers(glob, wide, narrow));
         other.written.iter().all(covered)
     }
 }

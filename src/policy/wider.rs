@@ -54,7 +54,8 @@ fn alternatives(glob: &str) -> Option<Vec<String>> {
 fn examples(glob: &str, name: &str, folders: &str) -> Option<Vec<String>> {
     let (mut examples, mut rest, mut after_slash) = (vec![String::new()], glob, true);
     while let Some(next) = rest.chars().next() {
-        let deep = rest.strip_prefix("**").filter(|behind| after_slash && (behind.is_empty() || behind.starts_with('/')));
+        let deep =
+            rest.strip_prefix("**").filter(|behind| after_slash && (behind.is_empty() || behind.starts_with('/')));
         let (stands_for, behind): (Vec<String>, &str) = match deep {
             Some("") => (vec![name.to_owned(), format!("{folders}{name}")], ""),
             Some(behind) => (vec![String::new(), format!("{name}/"), folders.to_owned()], &behind[1..]),
@@ -65,7 +66,8 @@ fn examples(glob: &str, name: &str, folders: &str) -> Option<Vec<String>> {
         if examples.len() * stands_for.len() > EXAMPLES_MAX {
             return None;
         }
-        let longer = |example: &String| stands_for.iter().map(move |what| format!("{example}{what}")).collect::<Vec<_>>();
+        let longer =
+            |example: &String| stands_for.iter().map(move |what| format!("{example}{what}")).collect::<Vec<_>>();
         examples = examples.iter().flat_map(longer).collect();
         after_slash = next == '/' || deep.is_some();
         rest = behind;

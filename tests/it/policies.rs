@@ -215,13 +215,13 @@ fn check_of_policies_does_not_take_keys_that_cannot_be_read_for_none() {
         assert_eq!(done.status.code(), Some(0));
         String::from_utf8(done.stdout).expect("it is text")
     };
-    std::fs::write(
+    fs::write(
         folder.path().join("farthing.yaml"),
         "providers: { sim: { protocol: openai, base_url: http://127.0.0.1:9/v1, models: [\"*\"] } }\n",
     )
     .expect("it can be written");
     assert!(check().contains("`ci-key`"), "nobody has that key: {}", check());
-    std::fs::write(folder.path().join("farthing.keys.db"), [7; 4096]).expect("it can be written");
+    fs::write(folder.path().join("farthing.keys.db"), [7; 4096]).expect("it can be written");
     let told = check();
     assert!(told.contains("warning: keys are not looked up: "), "{told}");
     assert!(!told.contains("`ci-key`"), "{told}");
@@ -240,7 +240,8 @@ fn check_of_policies_alone_connects_to_nobody_and_says_so() {
 
 #[test]
 fn policies_without_an_example_do_not_pass_their_test() {
-    let folder = house(&[("a.md", "## Lightweight\n- Translating texts\n## Exampels\n- \"Translate this\" → lightweight\n")]);
+    let folder =
+        house(&[("a.md", "## Lightweight\n- Translating texts\n## Exampels\n- \"Translate this\" → lightweight\n")]);
     let mut command = Command::new(FARTHING);
     command.current_dir(folder.path()).env_remove("FARTHING_CONFIG").env_remove("OPENAI_API_KEY");
     let done = command.args(["policy", "test", "policies"]).output().expect("the binary runs");
