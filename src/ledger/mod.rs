@@ -184,6 +184,7 @@ impl Ledger {
             | Record::Refused(..)
             | Record::Apart(..)
             | Record::Kept(_)
+            | Record::KeptBy(..)
             | Record::WouldCost(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
         };
