@@ -145,6 +145,9 @@ impl<'a> Told<'a> {
         }
         let unmatched = Part { rows: report.unmatched.len() as u64, amount: report.unmatched_cost };
         out.part("in the export, not in the ledger", unmatched);
+        if report.forgotten.rows > 0 {
+            out.part("  of a time whose rows are forgotten", report.forgotten);
+        }
         out.list(&report.unmatched, |id| if id.is_empty() { "(without an id)".to_owned() } else { shown_text(id) });
         if self.export.credits.0 > 0 {
             out.part("credits for no call", Part { rows: self.export.credits.0, amount: self.export.credits.1 });
@@ -211,7 +214,8 @@ impl<'a> Told<'a> {
             "unchanged": report.unchanged.rows, "unchanged_nano_usd": summed(report.unchanged.amount),
             "corrected": report.corrected.rows, "corrected_nano_usd": summed(report.corrected.amount),
             "unmatched": report.unmatched.len(), "unmatched_nano_usd": summed(report.unmatched_cost),
-            "unmatched_ids": report.unmatched,
+            "unmatched_ids": report.unmatched, "forgotten": report.forgotten.rows,
+            "forgotten_nano_usd": summed(report.forgotten.amount),
             "differences": all(&report.differences, difference_json),
             "outside_interval": all(&report.outside_interval, difference_json),
             "far_beyond": all(&report.far_beyond, difference_json),

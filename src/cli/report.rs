@@ -18,15 +18,16 @@ use crate::app::read_book;
 use crate::config::{self, Team};
 use crate::cost::{Book, fees_of};
 use crate::ledger::reads::Reads;
-use crate::ledger::{LedgerError, by_day, losses, open_current, rollup, stated, statements};
+use crate::ledger::{LedgerError, by_day, left_over, losses, open_current, rollup, stated, statements};
 use crate::money::NanoUsd;
 use crate::reply::usage::Calls;
 use crate::report::causal::{Effect, Interval, Wanted, effects};
 use crate::report::focus::{self, Charge};
 use crate::report::forecast::{Ceiling, Month, Outlooks};
 use crate::report::losses as broken;
-use crate::report::stated::month_behind;
+use crate::report::stated::{Books, Sums, month_behind};
 use crate::report::would;
+use crate::report::write::shown_text;
 use crate::report::{By, Figures, Line, Report, Row, date_of, midnight};
 use crate::telemetry::log::now_ms;
 
@@ -193,6 +194,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             if !path.exists() {
                 return fail(format_args!("there is no ledger at `{}`", path.display()));
             }
+            match left_over(&path) {
+                Ok(0) => {}
+                Ok(records) => complain(format_args!(
+                    "the journal has {} that are not in it: no process has the ledger open, and the next start applies them",
+                    counted(records, "record")
+                )),
+                Err(error) => complain(format_args!("what its journal has is not in it: {error}")),
+            }
             open_current(&path).and_then(|views| asked.told(&views, arguments, &known))
         }
     };
@@ -215,6 +224,7 @@ struct Known<'a> {
 }
 
 /// What is wanted, with its days.
+#[derive(Clone, Copy)]
 struct Asked<'z> {
     since: Date,
     until: Date,
@@ -238,9 +248,26 @@ impl<'z> Asked<'z> {
         if arguments.would {
             return self.would(views, by_of(arguments), arguments.format);
         }
+        let days = by_day::whole(views, (self.since, self.until), self.zone)?;
         if arguments.format == Format::Focus {
-            return self.focus(views, of);
+            let books = stated::books(views, self.zone)?;
+            return self.over(books.whole(days), "is closed or its rows are forgotten").focus(views, &books, of);
         }
+        self.over(days, "has only the sums of the whole month left").grouped(views, arguments, of)
+    }
+
+    /// The same over days that are more, as a month that was cut is to be whole; whoever asked is told.
+    fn over(&self, days: (Date, Date), why: &str) -> Self {
+        if days != (self.since, self.until) {
+            complain(format_args!(
+                "{} to {} cuts a month that {why}: this is {} to {}",
+                self.since, self.until, days.0, days.1
+            ));
+        }
+        Self { since: days.0, until: days.1, ..*self }
+    }
+
+    fn grouped(&self, views: &impl Reads, arguments: &Arguments, of: &Known<'_>) -> Result<String, LedgerError> {
         let by = by_of(arguments);
         let forgotten = by_day::forgotten(views, self.span(), self.zone)?;
         let kept = forgotten.as_ref().map(|forgotten| forgotten.kept);
@@ -303,16 +330,15 @@ impl<'z> Asked<'z> {
         let beyond = self.until.saturating_add(Span::new().days(1));
         let sessions = rollup::sessions(views, midnight(self.since, self.zone), midnight(beyond, self.zone))?;
         let effects = effects(sessions);
-        let (since_ms, until_ms) = self.span();
-        let days = (until_ms.min(self.now_ms) - since_ms).max(0) as f64 / 86_400_000.0;
+        let now_ms = self.span().1.min(self.now_ms);
         if format == Format::Json {
-            return Ok(json!({ "policies": effects.iter().map(|effect| json_of(effect, days)).collect::<Vec<_>>() })
+            return Ok(json!({ "policies": effects.iter().map(|effect| json_of(effect, now_ms)).collect::<Vec<_>>() })
                 .to_string());
         }
         if effects.is_empty() {
             return Ok("no policy holds sessions out: `holdout: 0.01` in its front matter does".to_owned());
         }
-        Ok(effects.iter().map(|effect| words_of(effect, days)).collect::<Vec<_>>().join("\n"))
+        Ok(effects.iter().map(|effect| words_of(effect, now_ms)).collect::<Vec<_>>().join("\n"))
     }
 
     fn cache_loss(&self, views: &impl Reads, format: Format) -> Result<String, LedgerError> {
@@ -359,7 +385,7 @@ impl<'z> Asked<'z> {
         })
     }
 
-    fn focus(&self, views: &impl Reads, of: &Known<'_>) -> Result<String, LedgerError> {
+    fn focus(&self, views: &impl Reads, books: &Books, of: &Known<'_>) -> Result<String, LedgerError> {
         let by = [By::Day, By::Team, By::Project, By::Model];
         let (since_ms, until_ms) = self.span();
         let mut lines = rollup::lines(views, &by, since_ms, until_ms, self.zone)?;
@@ -395,10 +421,32 @@ impl<'z> Asked<'z> {
             let is_correction = false;
             Some(Charge { days, billed, is_correction, team, project, model, service_tier, figures, is_forgotten })
         });
-        let books = stated::books(views, self.zone)?;
-        let now = stated::as_they_stand(views, &books, self.zone)?;
+        let now = stated::as_they_stand(views, books, self.zone)?;
+        self.tell_what_is_not_there(books, &now);
         let charges = books.bill(charges.collect(), &now, (self.since, self.until));
         Ok(focus::csv(charges, self.zone, |provider| of.vendors.get(provider).map(String::as_str)))
+    }
+
+    /// Says what the charges leave out, and which statements they do not go by.
+    fn tell_what_is_not_there(&self, books: &Books, now: &Sums) {
+        let left_out = books.left_out_before(self.since, now);
+        if !left_out.is_empty() {
+            let first = self.since.first_of_month();
+            let nano = left_out.iter().fold(0, |sum: i64, charge| sum.saturating_add(charge.figures.charged()));
+            complain(format_args!(
+                "{} of earlier months (${}) left out, billed on {first}: `--since {first}` has them",
+                counted(left_out.len(), "correction"),
+                NanoUsd(nano),
+            ));
+        }
+        let months = self.since.first_of_month()..=self.until;
+        for (team, month) in books.elsewhere.iter().filter(|(_, month)| months.contains(month)) {
+            complain(format_args!(
+                "the statement of {} for {} was closed in another time zone: its charges are as the rows stand",
+                shown_text(team),
+                month.strftime("%Y-%m")
+            ));
+        }
     }
 
     /// Of the month of the last day, by its days that are over: of all, and of each name that the report tells apart.
@@ -453,8 +501,8 @@ fn words_of_forgotten(forgotten: &by_day::Forgotten) -> String {
     )
 }
 
-/// One policy's effect in words, or that of one of its tasks, by sessions of so many days.
-fn words_of(effect: &Effect, days: f64) -> String {
+/// One policy's effect in words, or that of one of its tasks, as it stands at a moment.
+fn words_of(effect: &Effect, now_ms: i64) -> String {
     let dollars = |nano: f64| format!("${}", NanoUsd(nano as i64));
     let (with, without) = effect.sessions;
     let unknown = match effect.unknown {
@@ -476,20 +524,22 @@ fn words_of(effect: &Effect, days: f64) -> String {
             dollars(*high)
         ),
         None => {
-            let Wanted { found, of, days, forgone } = effect.wanted(days);
-            let days =
-                days.map_or_else(|| "nobody knows how many days".to_owned(), |days| format!("about {days} days"));
+            let Wanted { found, of, days, forgone } = effect.wanted(now_ms);
+            let days = days.map_or_else(
+                || "nobody knows how many days more".to_owned(),
+                |days| format!("about {} more at this pace", counted(days, "day")),
+            );
             format!(
                 "{sessions}: computed {computed} saved a session; too few to measure it: {found} of {of} in the smaller arm, \
-                 {days}, {} of savings forgone{pooled}",
+                 {days}; those to be held out until then go without {} of computed savings{pooled}",
                 forgone.map_or_else(|| "unknown dollars".to_owned(), dollars)
             )
         }
     }
 }
 
-fn json_of(effect: &Effect, days: f64) -> Value {
-    let wanted = effect.wanted(days);
+fn json_of(effect: &Effect, now_ms: i64) -> Value {
+    let wanted = effect.wanted(now_ms);
     let nano = |amount: Option<f64>| amount.map(|amount| amount.round() as i64);
     json!({
         "policy": effect.policy, "sessions": effect.sessions.0, "held_out": effect.sessions.1, "unknown": effect.unknown,

@@ -12,7 +12,7 @@ use super::{Format, counted, fail, find_config, print_problems, user};
 use crate::config;
 use crate::cost::Book;
 use crate::ledger::audit;
-use crate::ledger::rerate::Rerating;
+use crate::ledger::rerate::{Left, Rerating};
 use crate::ledger::statements::Books;
 use crate::money::NanoUsd;
 use crate::problem::Problem;
@@ -90,18 +90,34 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                     json!({
                         "attempts": done.attempts, "adjustments": done.booked, "difference_nano": done.difference,
                         "saved_nano": done.saved,
+                        "left": {
+                            "settled": done.left.settled, "estimated": done.left.estimated, "unknown": done.left.unknown,
+                        },
                     })
                 ),
                 Format::Table => say!(
-                    "{} priced anew; {} booked, ${} together; what was saved changes by ${}",
+                    "{} priced anew; {} booked, ${} together; what was saved changes by ${}{}",
                     counted(done.attempts, "attempt"),
                     counted(done.booked, "adjustment"),
                     NanoUsd(done.difference),
-                    NanoUsd(done.saved)
+                    NanoUsd(done.saved),
+                    words_of(done.left)
                 ),
             }
             ExitCode::SUCCESS
         }
         Err(error) => fail(error),
     }
+}
+
+/// What was left as it is; nothing if all was priced anew.
+fn words_of(left: Left) -> String {
+    let kinds = [
+        (left.settled, "settled by an export"),
+        (left.estimated, "estimated, which an export may settle"),
+        (left.unknown, "without known tokens or price"),
+    ];
+    let told = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
+    let told = told.collect::<Vec<_>>().join(", ");
+    if told.is_empty() { told } else { format!("\nleft as they are: {told}") }
 }

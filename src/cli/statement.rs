@@ -230,8 +230,9 @@ fn told(statement: &Statement, format: Format) -> String {
                 let names = [line.kind.clone(), line.month.clone(), project.to_owned(), model];
                 rows.push(names.into_iter().chain(cells(&line.figures)).collect());
             }
-            let total = statement.total();
-            rows.push(["total", "", "", ""].map(str::to_owned).into_iter().chain(cells(&total)).collect());
+            let mut total = cells(&statement.total());
+            (total[4], total[7]) = (apart(statement, estimated), apart(statement, uncertain));
+            rows.push(["total", "", "", ""].map(str::to_owned).into_iter().chain(total).collect());
             align(&mut rows, 4);
             table.add_rows(rows);
             let closed = moment(statement.closed_ms);
@@ -256,6 +257,18 @@ fn cells(of: &Figures) -> [String; 9] {
         uncertain(of),
         dollars(of.saved()),
     ]
+}
+
+/// What lines add to a doubt, and beside it what others take off that of earlier months: a sum of both would hide either.
+fn apart(statement: &Statement, told: fn(&Figures) -> String) -> String {
+    let (mut added, mut removed) = (Figures::default(), Figures::default());
+    for line in &statement.lines {
+        let of = &line.figures;
+        let removes = [of.uncertain, of.unbounded, of.estimated, of.estimated_high].iter().any(|number| *number < 0);
+        if removes { removed.add(of) } else { added.add(of) }
+    }
+    let told = [&added, &removed].map(told).into_iter().filter(|told| !told.is_empty());
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// Between what and what the attempts cost whose cost is not known. A correction tells what its doubt is more or less by: what
@@ -369,6 +382,7 @@ fn blank(header: &[&str]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::statements::StatementLine;
 
     #[track_caller]
     fn check(uncertain: i64, low: i64, high: i64, unbounded: i64, expected: &str) {
@@ -389,5 +403,37 @@ mod tests {
         check(0, 1_000, -2_000, 0, "low +0.000001, high -0.000002");
         check(1, 0, -2_000, 1, "low +0, high -0.000002, unbounded +1");
         check(0, 0, 1_000, -1, "low +0, high +0.000001, unbounded -1");
+    }
+
+    #[test]
+    fn a_total_hides_no_doubt_behind_what_was_settled_of_an_earlier_month() {
+        let line = |kind: &str, sign: i64| StatementLine {
+            kind: kind.to_owned(),
+            month: "2026-10".to_owned(),
+            project: String::new(),
+            provider: "sim".to_owned(),
+            model: "m".to_owned(),
+            note: None,
+            figures: Figures {
+                uncertain: sign,
+                uncertain_high: sign * 2_000,
+                estimated: sign * 50,
+                estimated_low: sign * 50,
+                estimated_high: sign * 50,
+                ..Figures::default()
+            },
+        };
+        let statement = Statement {
+            id: 1,
+            team: "data".to_owned(),
+            month: "2026-11".to_owned(),
+            timezone: "UTC".to_owned(),
+            closed_ms: 1,
+            lines: vec![line("usage", 1), line("correction", -1)],
+        };
+        let table = told(&statement, Format::Table);
+        let total = table.lines().find(|line| line.contains("total")).expect("a total");
+        assert!(total.contains("0..0.000002; doubt removed: 0..0.000002"), "{table}");
+        assert!(total.contains("0.00000005; -0.00000005"), "{table}");
     }
 }

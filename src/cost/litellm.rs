@@ -29,6 +29,20 @@ const OTHER_CHARGES: [&str; 4] = [
     "output_cost_per_video_token",
     "input_cost_per_image",
 ];
+/// What is charged by the request or the second, beside the tokens.
+const BY_THE_REQUEST: [&str; 3] = ["input_cost_per_request", "output_cost_per_second", "input_cost_per_second"];
+/// Fees that no row of the list is taken with: the field, the kind of call that a book may know the fee of, and what is said.
+const FEES: [(&str, &str, &str); 3] = [
+    ("search_context_cost_per_query", "web_search", "its fee for searches: an answer with any is of unknown cost"),
+    (
+        "code_interpreter_cost_per_session",
+        "code_interpreter",
+        "its fee for running code: an answer with any is of unknown cost",
+    ),
+    ("citation_cost_per_token", "", "its price of citations: an answer with any is of unknown cost"),
+];
+/// Vendors whose models search the web for every request that they answer.
+const SEARCHES_ALWAYS: [&str; 1] = ["perplexity"];
 /// Vendors whose usage tells sound and images from text, so that they can be priced.
 const TELLS_SOUND: [&str; 2] = ["openai", "azure"];
 /// What the list's names of rates of service tiers end in, and what is said of such rates that cannot be taken.
@@ -141,6 +155,15 @@ impl Entry<'_> {
         Some(PicoUsdPerToken(number.whole)).filter(|rate| rate.0 > 0)
     }
 
+    /// Whether a field says that anything is charged: an amount, or a map or a list of some.
+    fn charges(&self, field: &str) -> bool {
+        let Some(value) = self.0.get(field).map(|value| value.get()) else { return false };
+        match value.as_bytes().first() {
+            Some(b'{' | b'[') => value.bytes().any(|byte| matches!(byte, b'1'..=b'9')),
+            _ => self.rate(field).is_some(),
+        }
+    }
+
     fn limit(&self, field: &str) -> Option<u64> {
         let number = scaled(self.0.get(field)?.get(), 0)?;
         Some(number.whole).filter(|tokens| *tokens > 0)
@@ -170,6 +193,14 @@ impl Entry<'_> {
         if is_named_so || is_named_for_sound || charges_more || dearer_images {
             return Err("billed by more than tokens of text");
         }
+        let by_the_request = BY_THE_REQUEST.iter().any(|field| self.rate(field).is_some())
+            || (SEARCHES_ALWAYS.contains(&vendor) && self.charges("search_context_cost_per_query"));
+        if by_the_request {
+            return Err("billed by the request or the second as well");
+        }
+        if self.charges("tiered_pricing") {
+            return Err("its prices by length of the input are in a list that is not read");
+        }
         if model.starts_with("together-ai-") {
             return Err("a class of models, and no model");
         }
@@ -195,13 +226,23 @@ impl Entry<'_> {
             }
             Some(Schedule { base, steps })
         });
+        if self.lacks_cached_step() {
+            missing.push("the price of cached input in a long-context step: that of the input stands for it");
+        }
         if self.has_odd_step() {
             missing.push("a long-context step whose length is no number of thousands");
+        }
+        let fees = Fees::usual(vendor);
+        let knows = |kind: &str| fees.named().any(|(known, _)| known == kind);
+        missing
+            .extend(FEES.iter().filter(|(field, kind, _)| self.charges(field) && !knows(kind)).map(|(.., why)| *why));
+        if self.0.keys().any(|field| field.starts_with("regional_processing_uplift") && self.charges(field)) {
+            missing.push("its surcharge for processing in a region");
         }
         let price = Price {
             version: format!("{vendor}/{model}@litellm:{from}"),
             from: Some(from),
-            terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority, fees: Fees::usual(vendor) })),
+            terms: Terms::Metered(Box::new(Metered { standard, batch, flex, priority, fees })),
             hours: Vec::new(),
             limits: TokenLimits {
                 input: self.limit("max_input_tokens"),
@@ -217,8 +258,8 @@ impl Entry<'_> {
         STEPPED.iter().any(|kind| self.rate(&format!("{kind}{tier}")).is_some())
     }
 
-    /// Long-context steps of a tier, ascending. What a step does not state stays as it is in `base`: the input's rates
-    /// without one of the input, the output's without one of the output.
+    /// Long-context steps of a tier, ascending. What a step does not state stays as it is in the step before, and in `base` at
+    /// the first: the input's rates without one of the input, the output's without one of the output.
     fn steps(&self, tier: &str, of: (bool, Maker), base: &Rates) -> Vec<Step> {
         let ending = format!("k_tokens{tier}");
         let thousands = self.0.keys().filter_map(|field| {
@@ -228,9 +269,10 @@ impl Entry<'_> {
         });
         // In order, and each once.
         let thousands: BTreeSet<u64> = thousands.collect();
+        let mut before = *base;
         let steps = thousands.into_iter().filter_map(|thousands| {
-            let rates = self.step(&format!("_above_{thousands}k_tokens"), tier, of, base)?;
-            Some(Step { above: thousands.checked_mul(1000)?, rates: Some(rates) })
+            before = self.step(&format!("_above_{thousands}k_tokens"), tier, of, &before)?;
+            Some(Step { above: thousands.checked_mul(1000)?, rates: Some(before) })
         });
         steps.collect()
     }
@@ -254,6 +296,17 @@ impl Entry<'_> {
             (rates.output, rates.reasoning) = (base.output, base.output.and(stated.reasoning.or(base.reasoning)));
         }
         Some(rates)
+    }
+
+    /// Whether there is a step of the input without a price of what is cached, though there is one below it.
+    fn lacks_cached_step(&self) -> bool {
+        let has = |field: &str| self.rate(field).is_some();
+        let mut steps = self.0.keys().filter_map(|field| field.strip_prefix("input_cost_per_token_above_"));
+        has("cache_read_input_token_cost")
+            && steps.any(|step| {
+                has(&format!("input_cost_per_token_above_{step}"))
+                    && !has(&format!("cache_read_input_token_cost_above_{step}"))
+            })
     }
 
     /// Whether the entry has a step whose length this cannot read.

@@ -2,6 +2,7 @@
 //!
 //! Attempts are counted to the time at which they left. Reads the views, also while a gateway writes.
 
+use jiff::Span;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, params};
@@ -11,7 +12,7 @@ use crate::bill::compare::Ours;
 use crate::ledger::error::LedgerError;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::schema::ids_within;
-use crate::report::{SLOT_MS, date_of};
+use crate::report::{SLOT_MS, date_of, midnight};
 
 /// A provider's attempts within `from_ms..until_ms`, by model.
 ///
@@ -83,6 +84,23 @@ pub struct Forgotten {
     pub kept: Date,
     /// The months, such as `2026-11`, in order.
     pub months: Vec<String>,
+}
+
+/// The days, with months that they cut made whole whose rows are forgotten: nobody knows what a part of such a month came to.
+///
+/// # Errors
+///
+/// The database's.
+pub fn whole(views: &impl Reads, (first, last): (Date, Date), zone: &TimeZone) -> Result<(Date, Date), LedgerError> {
+    let is_forgotten = |day: Date| {
+        let (first, beyond) = (day.first_of_month(), day.last_of_month().saturating_add(Span::new().days(1)));
+        let found = forgotten(views, (midnight(first, zone), midnight(beyond, zone)), zone)?;
+        let name = first.strftime("%Y-%m").to_string();
+        Ok::<_, LedgerError>(found.is_some_and(|found| found.months.contains(&name)))
+    };
+    let starts = first == first.first_of_month() || !is_forgotten(first)?;
+    let ends = last == last.last_of_month() || !is_forgotten(last)?;
+    Ok((if starts { first } else { first.first_of_month() }, if ends { last } else { last.last_of_month() }))
 }
 
 /// What `from_ms..until_ms` has of months whose rows are forgotten; `None`: nothing. Mirrors forget none.

@@ -40,6 +40,7 @@ pub mod review;
 pub mod rollup;
 pub mod salvage;
 mod schema;
+mod seams;
 mod secured;
 mod segment;
 mod sql;
@@ -77,7 +78,7 @@ use crate::limits::LEDGER_LOCK_PATIENCE;
 
 pub use crate::ledger::balances::{Adjusted, Balances, Spender, Spent, Users};
 pub use crate::ledger::error::LedgerError;
-pub use crate::ledger::preview::preview;
+pub use crate::ledger::preview::{left_over, preview};
 pub use crate::ledger::recover::Recovered;
 pub use crate::ledger::schema::{first_id_at, open_current, open_views};
 pub use crate::ledger::secured::Secured;

@@ -1,4 +1,5 @@
-//! Whether a start could have the ledger, found out without touching it: for `farthing check`.
+//! Whether a start could have the ledger, and whether it would find anything to apply, found out without touching it: for
+//! `farthing check`, and for what is wrong without it.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -32,6 +33,22 @@ pub fn preview(path: &Path) -> Result<(), LedgerError> {
         Damage::Refuse,
     )
     .map(drop)
+}
+
+/// How many records the journal has that the tables lack, though no process has the ledger open: one that was killed left
+/// them, and the next start applies them. A copy without its journal has none.
+///
+/// # Errors
+///
+/// Those of [`super::Ledger::open`] that come from the journal.
+pub fn left_over(path: &Path) -> Result<u64, LedgerError> {
+    let path = canonical(path)?;
+    if is_owned(&path) || segment::list(&path)?.is_empty() {
+        return Ok(0);
+    }
+    let tables = Tables::of(open_views(&path)?);
+    let journal = Left::all(&path, tables.ledger_number()?, Damage::Refuse)?;
+    recover::check_all(&journal, tables.position()?, &path, Damage::Refuse)
 }
 
 /// The lock, the journal and SQLite's own files are made beside the ledger.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::ids::AttemptId;
 use crate::ledger::Ledger;
+use crate::ledger::by_day::rows_kept_from;
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::export::ExportRow;
 use crate::ledger::reconcile_rows::{Stored, in_doubt, stored, within};
@@ -145,6 +146,8 @@ pub struct Report {
     pub unmatched: Vec<String>,
     /// The unmatched rows' amounts in sum.
     pub unmatched_cost: NanoUsd,
+    /// Those of them whose id is older than the oldest row that is left: they may be of a month whose rows are forgotten.
+    pub forgotten: Part,
     /// Attempts that the provider had reported otherwise than its export; left as they are.
     pub differences: Vec<Difference>,
     /// Corrected attempts whose amount lies outside the interval that the ledger had promised.
@@ -173,9 +176,9 @@ impl Ledger {
     pub fn reconcile(&self, import: &Import<'_>, rows: &[ExportRow]) -> Result<Report, LedgerError> {
         self.sync_views(APPLY_TIMEOUT)?;
         let views = self.views()?;
-        let read = database_error("read");
         let mut judge = Judge { import, report: Report::default(), named: HashSet::new(), corrections: Vec::new() };
         let mut times: Option<(i64, i64)> = None;
+        let kept_from = rows_kept_from(&views).map_err(database_error("read"))?;
         for row in rows {
             let attempt = row.client_request_id.parse::<AttemptId>().ok();
             let found = attempt.map(|attempt| stored(&views, import.provider, attempt)).transpose();
@@ -186,13 +189,19 @@ impl Ledger {
                     });
                     judge.matched(&found, row);
                 }
-                None => judge.unmatched(row),
+                None => {
+                    let arrived_ms = attempt.map(|attempt| attempt.request.at_ms());
+                    if arrived_ms.zip(kept_from).is_some_and(|(arrived_ms, kept_from)| arrived_ms < kept_from) {
+                        judge.report.forgotten.add(row.cost);
+                    }
+                    judge.unmatched(row);
+                }
             }
         }
         let ids = judge.named.iter().min().copied().zip(judge.named.iter().max().copied());
         let span = times.zip(ids);
         let before = match span {
-            Some((times, ids)) => within(&views, import.provider, times, ids).map_err(read)?,
+            Some((times, ids)) => within(&views, import.provider, times, ids).map_err(database_error("read"))?,
             None => Vec::new(),
         };
         for found in before.iter().filter(|found| found.may_have_cost()) {

@@ -49,6 +49,19 @@ pub struct Rerated {
     pub difference: i64,
     /// What they add to what was saved.
     pub saved: i64,
+    /// Attempts of the file's models that are left as they are.
+    pub left: Left,
+}
+
+/// Attempts of models that a price file names and that re-rating leaves as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Left {
+    /// An export has settled them.
+    pub settled: u64,
+    /// They are estimates, which an export may settle yet.
+    pub estimated: u64,
+    /// Their tokens, service tier or price is not known.
+    pub unknown: u64,
 }
 
 /// A day, a team, a project, a provider row, a model.
@@ -240,7 +253,10 @@ impl<'a> Differences<'a> {
             if attempt.priced_as.as_ref().is_some_and(|(vendor, model)| self.names(vendor, model)) {
                 self.see(request, (&attempt.provider, &attempt.model));
             }
-            let Some(more) = self.more(attempt, &arrived) else { continue };
+            let Some(more) = self.more(attempt, &arrived) else {
+                self.leave(attempt);
+                continue;
+            };
             let mut figures = Figures { cost: more, ..Figures::default() };
             if let Some((_, fallback)) = request.held {
                 let is_last = place == last_place;
@@ -281,6 +297,24 @@ impl<'a> Differences<'a> {
             self.add(request, (&first.provider, &first.model), &figures);
         }
         Ok(())
+    }
+
+    /// Counts an attempt that stays as it is, if the file has its model and it may have cost anything.
+    fn leave(&mut self, attempt: &Attempt) {
+        let is_named = match &attempt.priced_as {
+            Some((vendor, model)) => self.names(vendor, model),
+            None => self.rows.0.iter().any(|row| row.model == attempt.model),
+        };
+        if !is_named || attempt.cost == Some(0) {
+            return;
+        }
+        let Left { settled, estimated, unknown } = &mut self.rerated.left;
+        let reason = match attempt {
+            Attempt { is_settled: true, .. } => settled,
+            Attempt { cost: Some(_), is_reported: false, .. } => estimated,
+            _ => unknown,
+        };
+        *reason += 1;
     }
 
     /// What an attempt costs more by the file; none if it is left alone.

@@ -20,9 +20,12 @@ use serde_json::json;
 use crate::ledger::audit::{self, Act};
 use crate::ledger::error::{LedgerError, database_error};
 use crate::ledger::migrate::version;
+use crate::ledger::preview::left_over;
 use crate::ledger::reads::{Cell, Reads};
 use crate::ledger::rollup::over;
 use crate::ledger::schema::{SCHEMA_VERSION, is_fresh};
+use crate::ledger::seams;
+use crate::problem::nearest_hint;
 use crate::report::{By, Figures, Line, midnight};
 
 /// How long a gateway that is writing is waited for.
@@ -139,6 +142,31 @@ pub enum StatementError {
         /// What is needed.
         wanted: u32,
     },
+    /// A process that was killed left records in the journal that the tables have not got.
+    #[error(
+        "records of the journal that the ledger's tables lack: {records}; no process has it open: start its gateway once, \
+         or run `farthing ledger compact`"
+    )]
+    LeftOver {
+        /// How many.
+        records: u64,
+    },
+    /// Nothing is known of the team: its name is a slip of the pen, and a statement would be there for ever.
+    #[error("the ledger has nothing of team `{team}`{hint}")]
+    Nothing {
+        /// The team.
+        team: String,
+        /// Another name that may be meant.
+        hint: String,
+    },
+    /// Other statements of the team have all of the month.
+    #[error("team `{team}` has statements of all of {month} already: `timezone` was another when they were closed")]
+    Covered {
+        /// The team.
+        team: String,
+        /// The month.
+        month: String,
+    },
     /// The month goes on.
     #[error("{month} is not over in `{zone}`; wanted a month that is")]
     NotOver {
@@ -179,7 +207,7 @@ impl Month {
     }
 }
 
-fn name_of(day: Date) -> String {
+pub(super) fn name_of(day: Date) -> String {
     format!("{:04}-{:02}", day.year(), day.month())
 }
 
@@ -256,7 +284,7 @@ impl Books {
     ///
     /// # Errors
     ///
-    /// [`StatementError::TooOld`]; those of opening the ledger.
+    /// [`StatementError::TooOld`]; [`StatementError::LeftOver`]; those of opening the ledger.
     pub fn open(path: &Path, who: &str) -> Result<Self, StatementError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(database_error("open"))?;
@@ -269,32 +297,40 @@ impl Books {
         if found < SCHEMA_VERSION {
             return Err(StatementError::TooOld { found, wanted: SCHEMA_VERSION });
         }
+        match left_over(path)? {
+            0 => {}
+            records => return Err(StatementError::LeftOver { records }),
+        }
         // What is written down for people is on the disk when they are told.
         connection.execute_batch("PRAGMA synchronous = FULL")?;
         Ok(Self { connection, who: who.to_owned() })
     }
 
     /// Closes the month for `team`, or for every team that has anything to be stated; those that have a statement keep it.
-    /// Gives the statements that were written.
+    /// Gives the statements that were written. A statement begins where the team's last one ended, so that none leaves an hour
+    /// out or has it twice where `timezone` has changed.
     ///
     /// # Errors
     ///
-    /// [`StatementError::NotOver`] before the month's end; SQLite's.
+    /// [`StatementError::NotOver`] before the month's end; [`StatementError::Nothing`]; [`StatementError::Covered`]; SQLite's.
     pub fn close(&mut self, month: &Month, team: Option<&str>, now_ms: i64) -> Result<Vec<Statement>, StatementError> {
-        let (from_ms, until_ms) = month.span();
-        if now_ms < until_ms {
+        if now_ms < month.span().1 {
             return Err(StatementError::NotOver { month: month.name(), zone: month.zone_name.clone() });
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let teams = match team {
-            Some(team) => vec![team.to_owned()],
-            None => teams(&transaction, (from_ms, until_ms))?,
+            Some(team) => vec![known(&transaction, team)?],
+            None => teams(&transaction, month.span())?,
         };
         let mut written = Vec::new();
         for team in teams {
             let known = "SELECT EXISTS (SELECT 1 FROM statements WHERE team = ?1 AND month = ?2)";
             if transaction.query_row(known, [&team, &month.name()], |row| row.get::<_, bool>(0))? {
                 continue;
+            }
+            let (from_ms, until_ms) = seams::span_between(&transaction, &team, month)?;
+            if until_ms <= from_ms {
+                return Err(StatementError::Covered { team, month: month.name() });
             }
             transaction.execute(
                 "INSERT INTO statements (team, month, timezone, from_ms, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -424,6 +460,17 @@ fn teams(connection: &Connection, (from_ms, until_ms): (i64, i64)) -> rusqlite::
     connection.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
+/// A team of which the ledger has anything at all.
+fn known(connection: &Connection, team: &str) -> Result<String, StatementError> {
+    let sql = "SELECT team FROM rollup_day UNION SELECT team FROM adjustments UNION SELECT team FROM statements";
+    let all = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    if all.iter().any(|known| known == team) {
+        return Ok(team.to_owned());
+    }
+    let hint = nearest_hint(team, all.iter().map(String::as_str));
+    Err(StatementError::Nothing { team: team.to_owned(), hint })
+}
+
 /// The sums of a team's span.
 fn sums(
     connection: &Connection,
@@ -455,7 +502,8 @@ fn corrections(connection: &Connection, team: &str) -> rusqlite::Result<Vec<Stat
     for (month, span) in closed {
         let mut groups = sums(connection, team, span)?;
         for (group, stated) in stated(connection, team, &month)? {
-            groups.entry(group).or_default().take(&stated);
+            let now = groups.entry(group).or_default();
+            *now = now.beyond(&stated);
         }
         let changed = groups.into_iter().filter(|(_, figures)| !figures.is_zero());
         let note = Some("changed since its statement was closed".to_owned());

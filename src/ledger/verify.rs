@@ -15,6 +15,7 @@ use crate::ledger::error::{LedgerError, a_folder, database_error, file_error};
 use crate::ledger::migrate;
 use crate::ledger::reconcile_rows::is_far_beyond;
 use crate::ledger::schema::{lies_apart, open_views};
+use crate::ledger::seams;
 use crate::ledger::statements;
 use crate::ledger::verify_journal::{self, JournalSeen};
 use crate::ledger::{is_owned, segment};
@@ -178,7 +179,7 @@ fn look_through(
     tables.execute_batch("COMMIT")
 }
 
-/// A closed statement says what it said when it was closed, as the audit has it.
+/// A closed statement says what it said when it was closed, as the audit has it; one begins where the last one ended.
 fn statements_as_closed(tables: &Connection, seen: &mut Verified) -> rusqlite::Result<()> {
     for act in audit::read(tables)?.into_iter().filter(|act| act.action == audit::CLOSED) {
         let Some((month, team)) = act.subject.split_once(' ') else { continue };
@@ -192,6 +193,7 @@ fn statements_as_closed(tables: &Connection, seen: &mut Verified) -> rusqlite::R
             Some(_) => {}
         }
     }
+    seams::seams(tables)?.into_iter().for_each(|(subject, what)| seen.find(subject, what));
     Ok(())
 }
 

@@ -18,11 +18,13 @@ pub struct Beside {
     /// What providers billed beyond the limits that they were sent, by cause in the order of [`Self::OVERSHOT`]: a part of
     /// the cost, in nano-dollars.
     pub overshoot: [i64; Self::OVERSHOT.len()],
+    /// Attempts whose tokens were estimated here and whose cost nothing bounds.
+    pub unbounded_estimates: i64,
 }
 
 impl Beside {
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
     /// Their names, as columns.
     pub const NAMES: [&str; Self::COUNT] = [
         "refused",
@@ -39,6 +41,7 @@ impl Beside {
         "unpriced_calls",
         "overshoot_input_nano",
         "overshoot_output_nano",
+        "unbounded_estimates",
     ];
     /// What is overshot, as metrics and the log have it.
     pub const OVERSHOT: [&str; 2] = ["input_beyond_bound", "output_beyond_limit"];
@@ -57,7 +60,11 @@ impl Beside {
         let [searches, pages, runs, files] = self.calls;
         let (refused, fees, unpriced) = (self.refused, self.fees, self.unpriced_calls);
         let [input, output] = self.overshoot;
-        [refused, heard, cached, said, seen, drawn, searches, pages, runs, files, fees, unpriced, input, output]
+        let guessed = self.unbounded_estimates;
+        [
+            refused, heard, cached, said, seen, drawn, searches, pages, runs, files, fees, unpriced, input, output,
+            guessed,
+        ]
     }
 
     /// From all of them in that order.
@@ -77,9 +84,10 @@ impl Beside {
             unpriced_calls,
             over_in,
             over_out,
+            unbounded_estimates,
         ] = all;
         let (tokens, calls) = ([heard, cached, said, seen, drawn], [searches, pages, runs, files]);
-        Self { refused, tokens, calls, fees, unpriced_calls, overshoot: [over_in, over_out] }
+        Self { refused, tokens, calls, fees, unpriced_calls, overshoot: [over_in, over_out], unbounded_estimates }
     }
 
     /// Calls of any kind.

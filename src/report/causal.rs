@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 pub const SESSIONS_MIN: usize = 50;
 /// What the interval may get wrong.
 const ERROR: f64 = 0.05;
+const DAY_MS: f64 = 86_400_000.0;
 /// Sessions an arm at which the interval is tightest for its size.
 const TIGHTEST_AT: f64 = 500.0;
 
@@ -20,6 +21,8 @@ pub struct Session {
     pub policy: String,
     /// The task that it began with; empty: none.
     pub task: String,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub begun_ms: i64,
     /// Whether it had no levers.
     pub is_held_out: bool,
     /// What it cost in nano-dollars; `None`: not all of it is known.
@@ -37,6 +40,8 @@ pub struct Effect {
     pub task: Option<String>,
     /// Tasks of the policy that have too few of their own, and are told as a part of it only.
     pub pooled: Vec<String>,
+    /// When the first of them began, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
     /// Sessions with levers, and without.
     pub sessions: (usize, usize),
     /// Sessions that are left out, as their cost is not known.
@@ -82,8 +87,10 @@ impl Effect {
         }
     }
 
-    /// What it takes until there is anything to say, after so many days.
-    pub fn wanted(&self, days: f64) -> Wanted {
+    /// What it takes until there is anything to say, at a moment. The pace is that since the first session began: days before
+    /// the policy held any out say nothing.
+    pub fn wanted(&self, now_ms: i64) -> Wanted {
+        let days = now_ms.saturating_sub(self.since_ms).max(0) as f64 / DAY_MS;
         let (found, missing) = (self.sessions.0.min(self.sessions.1), self.missing());
         let pace = found as f64 / days.max(1.0);
         let held_out = SESSIONS_MIN.saturating_sub(self.sessions.1) as f64;
@@ -107,10 +114,12 @@ struct Arms {
     costs: [Vec<f64>; 2],
     saved: f64,
     unknown: usize,
+    since_ms: Option<i64>,
 }
 
 impl Arms {
     fn add(&mut self, session: &Session) {
+        self.since_ms = Some(self.since_ms.map_or(session.begun_ms, |since_ms| since_ms.min(session.begun_ms)));
         match session.cost {
             None => self.unknown += 1,
             Some(cost) => {
@@ -152,6 +161,7 @@ fn effect(policy: String, arms: &Arms) -> Effect {
         policy,
         task: None,
         pooled: Vec::new(),
+        since_ms: arms.since_ms.unwrap_or_default(),
         sessions: (with.len(), without.len()),
         unknown: arms.unknown,
         means: (a.map(|a| a.mean), b.map(|b| b.mean)),
@@ -192,8 +202,17 @@ impl Moments {
 mod tests {
     use super::*;
 
+    const DAY: i64 = 86_400_000;
+
     fn session(is_held_out: bool, cost: i64) -> Session {
-        Session { policy: "p".to_owned(), task: String::new(), is_held_out, cost: Some(cost), saved: 4 }
+        Session {
+            policy: "p".to_owned(),
+            task: String::new(),
+            begun_ms: 7 * DAY,
+            is_held_out,
+            cost: Some(cost),
+            saved: 4,
+        }
     }
 
     fn one(sessions: Vec<Session>) -> Effect {
@@ -227,9 +246,9 @@ mod tests {
     fn what_is_missing_is_told_with_its_days_and_its_dollars() {
         let effect = one((0..60).map(|n| session(n % 6 == 0, 5)).collect());
         let wanted = Wanted { found: 10, of: SESSIONS_MIN, days: Some(20), forgone: Some(160.0) };
-        assert_eq!(effect.wanted(5.0), wanted);
+        assert_eq!(effect.wanted(12 * DAY), wanted);
         let alone = one(vec![session(false, 5)]);
-        assert_eq!((alone.wanted(5.0).days, alone.wanted(5.0).forgone), (None, Some(200.0)));
+        assert_eq!((alone.wanted(12 * DAY).days, alone.wanted(12 * DAY).forgone), (None, Some(200.0)));
     }
 
     #[test]

@@ -191,14 +191,21 @@ impl Figures {
     /// All of them as they are told: there is no most of what nothing bounds.
     pub fn told(&self) -> [Option<i64>; Self::COUNT] {
         const UNCERTAIN_HIGH: usize = 10;
+        const ESTIMATED_HIGH: usize = 25;
         let mut all = self.all().map(Some);
         all[UNCERTAIN_HIGH] = self.uncertain_most();
+        all[ESTIMATED_HIGH] = self.estimated_most();
         all
     }
 
     /// What the attempts cost at most whose cost is not known; `None`: nothing bounds some of them.
     pub fn uncertain_most(&self) -> Option<i64> {
         (self.unbounded <= 0).then_some(self.uncertain_high)
+    }
+
+    /// What the attempts cost at most whose tokens were estimated; `None`: nothing bounds some of them.
+    pub fn estimated_most(&self) -> Option<i64> {
+        (self.beside.unbounded_estimates <= 0).then_some(self.estimated_high)
     }
 
     /// Adds others to them.
@@ -209,6 +216,18 @@ impl Figures {
     /// Takes others off them.
     pub fn take(&mut self, other: &Self) {
         self.each(other, i64::saturating_sub);
+    }
+
+    /// What they are beyond what was stated of them: nothing where that is only what statements of earlier versions did not
+    /// tell, which part of a cost was estimated and what discounts took off.
+    #[must_use]
+    pub fn beyond(&self, stated: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.take(stated);
+        let Self { estimated, estimated_low, estimated_high, discount, .. } = rest;
+        let untold = Self { estimated, estimated_low, estimated_high, discount, ..Self::default() };
+        let told = [stated.estimated, stated.estimated_low, stated.estimated_high, stated.discount];
+        if rest == untold && told == [0; 4] { Self::default() } else { rest }
     }
 
     /// What was saved altogether.
@@ -224,6 +243,12 @@ impl Figures {
     /// What is to be paid: the cost, what re-rating made of it, and what cache hits are charged at.
     pub fn charged(&self) -> i64 {
         self.cost.saturating_add(self.adjusted).saturating_add(self.transfer)
+    }
+
+    /// What budgets count: the high end of what is estimated or not known, where it has one, and what re-rating booked.
+    pub fn budgeted(&self) -> i64 {
+        let doubt = self.estimated_high.saturating_sub(self.estimated).saturating_add(self.uncertain_high);
+        self.cost.saturating_add(doubt).saturating_add(self.adjusted)
     }
 
     /// What would be billed without discounts.

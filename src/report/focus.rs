@@ -140,7 +140,8 @@ fn row(charge: &Charge, vendor: &str, zone: &TimeZone) -> Vec<String> {
         "" => name.to_owned(),
         tier => format!("{name}{between}{tier}"),
     };
-    let name = at_tier(name, " at ");
+    let no_model = if figures.transfer == 0 { "no-call" } else { "cache-transfer" };
+    let name = if model.is_empty() { no_model.replace('-', " ") } else { at_tier(name, " at ") };
     let moment = |date: Date| Timestamp::from_millisecond(midnight(date, zone)).unwrap_or_default().to_string();
     let next_month = billed.saturating_add(jiff::Span::new().months(1));
     let off_rows = |number: i64| if charge.is_forgotten { String::new() } else { number.to_string() };
@@ -182,8 +183,11 @@ fn row(charge: &Charge, vendor: &str, zone: &TimeZone) -> Vec<String> {
             "PricingQuantity" => thousandths(tokens),
             "PricingUnit" => "1000 Tokens".to_owned(),
             "ResourceId" | "ResourceName" => escaped(model),
+            // Every charge of usage has one, also of requests that no model answered.
+            "SkuId" if model.is_empty() => no_model.to_owned(),
             "SkuId" => escaped(&at_tier(model, ":")),
-            "ResourceType" => "Model".to_owned(),
+            // Null where the resource is.
+            "ResourceType" => if model.is_empty() { "" } else { "Model" }.to_owned(),
             "ServiceCategory" => "AI and Machine Learning".to_owned(),
             "ServiceName" => "Large language models".to_owned(),
             "ServiceSubcategory" => "Generative AI".to_owned(),
@@ -209,7 +213,7 @@ fn row(charge: &Charge, vendor: &str, zone: &TimeZone) -> Vec<String> {
             "x_Refused" => off_rows(figures.beside.refused),
             "x_UnpricedCalls" => off_rows(figures.beside.unpriced_calls),
             "x_Estimated" => amount(figures.estimated),
-            "x_EstimatedHigh" => amount(figures.estimated_high),
+            "x_EstimatedHigh" => figures.estimated_most().map(amount).unwrap_or_default(),
             "x_EstimatedLow" => amount(figures.estimated_low),
             "x_Overhead" => amount(figures.overhead),
             "x_Transfer" => amount(figures.transfer),

@@ -117,6 +117,8 @@ pub struct Outlook {
     pub forecast: Option<Forecast>,
     /// What it may be.
     pub ceiling: Option<Ceiling>,
+    /// What it will be at its end as budgets count, which is with the high ends of what is not known exactly.
+    pub counted: Option<Forecast>,
 }
 
 /// What is expected of a month.
@@ -133,8 +135,8 @@ pub struct Outlooks {
 }
 
 /// What a forecast adds to a row of CSV.
-pub const COLUMNS: [&str; 5] =
-    ["forecast_low_nano", "forecast_nano", "forecast_high_nano", "budget_nano", "budget_every"];
+pub const COLUMNS: [&str; 6] =
+    ["forecast_low_nano", "forecast_nano", "forecast_high_nano", "budget_nano", "budget_every", "budget_forecast_nano"];
 
 impl Outlooks {
     /// Of the lines of a month by day and `by`, whose first names are of `by`. `ceiling` has what names may spend.
@@ -146,21 +148,27 @@ impl Outlooks {
         ceiling: impl Fn(&[String]) -> Option<Ceiling>,
     ) -> Self {
         let days: Vec<Date> = month.days().collect();
-        let mut names = BTreeMap::<&[String], BTreeMap<Date, i64>>::new();
-        let mut all = BTreeMap::<Date, i64>::new();
+        // By day what was spent, and what budgets counted of it.
+        let mut names = BTreeMap::<&[String], BTreeMap<Date, (i64, i64)>>::new();
+        let mut all = BTreeMap::<Date, (i64, i64)>::new();
         for line in lines {
             let day = date_of(line.at_ms, zone);
             for sums in [names.entry(&line.names).or_default(), &mut all] {
                 let sum = sums.entry(day).or_default();
-                *sum = sum.saturating_add(line.figures.cost);
+                sum.0 = sum.0.saturating_add(line.figures.cost);
+                sum.1 = sum.1.saturating_add(line.figures.budgeted());
             }
         }
-        let outlook = |names: &[String], costs: &BTreeMap<Date, i64>, ceiling| {
-            let spent = costs.values().fold(0, |sum: i64, cost| sum.saturating_add(*cost));
-            let of_days: Vec<i64> = days.iter().map(|day| costs.get(day).copied().unwrap_or_default()).collect();
-            Outlook { names: names.to_vec(), spent, forecast: forecast(spent, &of_days, month.left), ceiling }
+        let outlook = |names: &[String], costs: &BTreeMap<Date, (i64, i64)>, ceiling| {
+            let expected = |of: fn(&(i64, i64)) -> i64| {
+                let spent = costs.values().fold(0, |sum: i64, cost| sum.saturating_add(of(cost)));
+                let of_days: Vec<i64> = days.iter().map(|day| costs.get(day).map_or(0, of)).collect();
+                (spent, forecast(spent, &of_days, month.left))
+            };
+            let ((spent, forecast), (_, counted)) = (expected(|cost| cost.0), expected(|cost| cost.1));
+            Outlook { names: names.to_vec(), spent, forecast, ceiling, counted }
         };
-        let of_name = |(names, costs): (&&[String], &BTreeMap<Date, i64>)| outlook(names, costs, ceiling(names));
+        let of_name = |(names, costs): (&&[String], &BTreeMap<Date, (i64, i64)>)| outlook(names, costs, ceiling(names));
         let mut rows: Vec<Outlook> = names.iter().map(of_name).collect();
         rows.sort_by_key(|row| std::cmp::Reverse((row.forecast.map(|forecast| forecast.expected), row.spent)));
         Self { month, by: by.to_vec(), rows, total: outlook(&[], &all, None) }
@@ -194,7 +202,14 @@ impl Outlooks {
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-        let shown = ["spent, US$", "at the end, US$", "95 % between, US$", "budget, US$", "of the budget"];
+        let shown = [
+            "spent, US$",
+            "at the end, US$",
+            "95 % between, US$",
+            "budget, US$",
+            "as budgets count, US$",
+            "of the budget",
+        ];
         table.set_header(self.by.iter().map(|by| by.as_str()).chain(shown));
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -218,7 +233,7 @@ impl Outlooks {
 }
 
 impl Outlook {
-    fn cells(&self) -> [String; 5] {
+    fn cells(&self) -> [String; 6] {
         let dollars = |nano: i64| NanoUsd(nano).to_string();
         let of_forecast = |told: fn(Forecast) -> String| self.forecast.map(told).unwrap_or_default();
         let of_budget = self.of_budget().map(|part| format!("{:.0} %", part * 100.0));
@@ -227,14 +242,20 @@ impl Outlook {
             of_forecast(|forecast| NanoUsd(forecast.expected).to_string()),
             of_forecast(|forecast| format!("{}..{}", NanoUsd(forecast.low), NanoUsd(forecast.high))),
             self.ceiling.as_ref().map(|of| format!("{} every {}", dollars(of.nano), of.every)).unwrap_or_default(),
+            self.against().map(|counted| dollars(counted.expected)).unwrap_or_default(),
             of_budget.unwrap_or_default(),
         ]
     }
 
-    /// What is expected as a part of what may be spent in the month; only a budget of months says that.
+    /// What is expected as budgets count, where there is one.
+    fn against(&self) -> Option<Forecast> {
+        self.ceiling.as_ref().and(self.counted)
+    }
+
+    /// What is expected as a part of what may be spent in the month, as the budget counts; only one of months says that.
     fn of_budget(&self) -> Option<f64> {
         let ceiling = self.ceiling.as_ref().filter(|ceiling| ceiling.every == "month" && ceiling.nano > 0)?;
-        Some(self.forecast?.expected as f64 / ceiling.nano as f64)
+        Some(self.counted?.expected as f64 / ceiling.nano as f64)
     }
 
     fn json(&self, by: &[By]) -> Map<String, Value> {
@@ -252,7 +273,8 @@ impl Outlook {
         let ceiling = self
             .ceiling
             .iter()
-            .flat_map(|ceiling| [("budget_nano", json!(ceiling.nano)), ("budget_every", json!(ceiling.every))]);
+            .flat_map(|ceiling| [("budget_nano", json!(ceiling.nano)), ("budget_every", json!(ceiling.every))])
+            .chain(self.against().map(|counted| ("budget_expected_nano", json!(counted.expected))));
         names.chain(figures.into_iter().chain(ceiling).map(|(name, value)| (name.to_owned(), value))).collect()
     }
 
@@ -267,6 +289,7 @@ impl Outlook {
             nano(|forecast| forecast.high),
             ceiling,
             every,
+            self.against().map(|counted| counted.expected.to_string()).unwrap_or_default(),
         ]
     }
 }

@@ -132,9 +132,28 @@ pub struct Row {
     /// The figures; of a cause, only what it saved.
     pub figures: Figures,
     /// What the cause saved, where rows are causes.
-    pub saved_by: Option<i64>,
+    pub by_cause: Option<ByCause>,
     /// Rows of the ledger that it is the sum of are forgotten: what no sums are kept of is not known any more.
     pub is_forgotten: bool,
+}
+
+/// What a cause comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ByCause {
+    /// A part of what was saved.
+    Saved(i64),
+    /// What the provider's own cache took off, which is none.
+    TakenOff(i64),
+}
+
+impl ByCause {
+    /// What was saved, and what was taken off; `None`: it is not of that kind.
+    pub fn parts(self) -> [Option<i64>; 2] {
+        match self {
+            Self::Saved(amount) => [Some(amount), None],
+            Self::TakenOff(amount) => [None, Some(amount)],
+        }
+    }
 }
 
 /// A report.
@@ -176,7 +195,7 @@ impl Report {
             total.add(&line.figures);
         }
         let cause_at = by.iter().position(|by| *by == By::Cause);
-        let row = |(names, (figures, is_forgotten))| Row { names, figures, saved_by: None, is_forgotten };
+        let row = |(names, (figures, is_forgotten))| Row { names, figures, by_cause: None, is_forgotten };
         let rows = groups.into_iter().map(row);
         let mut rows: Vec<Row> = match cause_at {
             Some(at) => rows.flat_map(|row| by_cause(&row, at)).collect(),
@@ -197,11 +216,12 @@ impl Report {
 fn by_cause(row: &Row, at: usize) -> Vec<Row> {
     let causes = figures::CAUSES.into_iter().zip(row.figures.saved_by);
     let overhead = Some(("overhead", -row.figures.overhead)).filter(|(_, amount)| *amount != 0);
-    let causes = causes.chain(overhead).chain([("provider_cache", row.figures.provider_cache)]);
-    let named = |(cause, amount): (&str, i64)| {
+    let causes = causes.chain(overhead).map(|(cause, amount)| (cause, ByCause::Saved(amount)));
+    let causes = causes.chain([("provider_cache", ByCause::TakenOff(row.figures.provider_cache))]);
+    let named = |(cause, amount): (&str, ByCause)| {
         let mut names = row.names.clone();
         names.insert(at, cause.to_owned());
-        Row { names, saved_by: Some(amount), ..row.clone() }
+        Row { names, by_cause: Some(amount), ..row.clone() }
     };
     causes.map(named).collect()
 }

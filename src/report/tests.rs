@@ -57,8 +57,19 @@ fn causes_are_rows_that_add_up_with_the_providers_own_cache_beside_them() {
     let report = Report::of(&[By::Team, By::Cause], [line(NOVEMBER, &["a"], 1), line(NOVEMBER, &["b"], 1)], &zone());
     assert_eq!(report.rows.len(), 2 * (CAUSES.len() + 1));
     let ours = report.rows.iter().filter(|row| row.names[1] != "provider_cache");
-    assert_eq!(ours.filter_map(|row| row.saved_by).sum::<i64>(), report.total.saved());
-    assert_eq!(report.csv().lines().last(), Some("total,,12"));
+    let ours = ours.filter_map(|row| row.by_cause).filter_map(|told| told.parts()[0]);
+    assert_eq!(ours.sum::<i64>(), report.total.saved());
+    // What the provider's own cache took off has a column of its own, so that each adds up on its face.
+    let csv = report.csv();
+    let mut read = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<csv::StringRecord> = read.records().collect::<Result<_, _>>().expect("they read");
+    let sum = |at: usize| rows[..rows.len() - 1].iter().filter_map(|row| row[at].parse::<i64>().ok()).sum::<i64>();
+    let total = &rows[rows.len() - 1];
+    assert_eq!((sum(2).to_string(), sum(3).to_string()), (total[2].to_owned(), total[3].to_owned()));
+    assert_eq!((sum(2), sum(3)), (12, report.total.provider_cache));
+    let json = report.json();
+    let taken_off = &json["rows"][CAUSES.len()];
+    assert_eq!((&taken_off["cause"], &taken_off["saved_nano"]), (&"provider_cache".into(), &serde_json::Value::Null));
 }
 
 #[test]
@@ -229,6 +240,20 @@ fn days_of_a_month_whose_rows_are_forgotten_are_told_as_the_month() {
     assert!(report.rows[0].is_forgotten && report.is_forgotten);
 }
 
+#[test]
+fn charges_without_a_model_have_an_item_and_no_resource() {
+    let day = jiff::civil::date(2026, 11, 1);
+    let of = |figures: Figures| {
+        let csv = focus::csv([charge(day, ["data", "", ""], "", &figures)], &zone(), |_| None);
+        let row = csv::Reader::from_reader(csv.as_bytes()).into_records().next().expect("a row").expect("it reads");
+        ["SkuId", "ResourceId", "ResourceType", "ChargeDescription"]
+            .map(|name| row[COLUMNS.iter().position(|column| *column == name).expect("a column")].to_owned())
+    };
+    let refused = of(Figures { requests: 2, ..Figures::default() });
+    assert_eq!(refused, ["no-call", "", "", "no call: 2 requests"]);
+    assert_eq!(of(Figures { transfer: -7, ..Figures::default() })[0], "cache-transfer");
+}
+
 /// Feature level "Mandatory" in version 1.2: <https://focus.finops.org/focus-specification/v1-2/>
 const MANDATORY: [&str; 21] = [
     "BilledCost",
@@ -352,6 +377,28 @@ fn each_team_has_a_forecast_beside_its_budget_and_they_add_up() {
     let json = told.json();
     assert_eq!((&json["rows"][0]["team"], &json["rows"][0]["budget_nano"]), (&"data".into(), &2000.into()));
     assert_eq!((&json["rows"][1]["team"], &json["rows"][1]["expected_nano"]), (&serde_json::Value::Null, &29.into()));
+}
+
+#[test]
+fn a_forecast_beside_a_budget_counts_as_the_budget_does() {
+    let lines: Vec<Line> = (0..5)
+        .map(|day| {
+            let figures =
+                Figures { cost: 100, estimated: 40, estimated_high: 60, uncertain_high: 30, ..Figures::default() };
+            Line { figures, ..line(NOVEMBER + (day * 24 + 13) * HOUR, &["data"], 0) }
+        })
+        .collect();
+    let month =
+        Month::of(jiff::civil::date(2026, 11, 6), Some(NOVEMBER - HOUR), NOVEMBER + (5 * 24 + 1 + 12) * HOUR, &zone());
+    let ceiling = |_: &[String]| Some(Ceiling { nano: 9_000, every: "month".to_owned() });
+    let told = Outlooks::of(month, &[By::Team], &lines, &zone(), ceiling);
+    let json = told.json();
+    // 24.5 days are to come: 100 a day is what is known, 150 what the budget counts.
+    assert_eq!(
+        (&json["rows"][0]["expected_nano"], &json["rows"][0]["budget_expected_nano"]),
+        (&2950.into(), &4425.into())
+    );
+    assert!(told.words().contains("49 %"), "{}", told.words());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::beside::Beside;
 use super::figures::CAUSES;
 use super::forecast::{self, Outlook, Outlooks};
-use super::{By, Figures, Report, Row};
+use super::{By, ByCause, Figures, Report, Row};
 use crate::money::NanoUsd;
 
 /// What stands in a table for a name that nobody gave.
@@ -18,11 +18,11 @@ const NONE: &str = "(none)";
 impl Report {
     /// As a table, with its totals at the bottom.
     pub fn table(&self) -> Table {
-        let is_by_cause = self.rows.iter().any(|row| row.saved_by.is_some());
+        let is_by_cause = self.rows.iter().any(|row| row.by_cause.is_some());
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
         let names = self.by.iter().map(|by| by.as_str().to_owned());
-        let shown = if is_by_cause { vec!["saved, US$"] } else { COLUMNS.to_vec() };
+        let shown = if is_by_cause { vec!["saved, US$", "by the provider's cache, US$"] } else { COLUMNS.to_vec() };
         let causes: Vec<usize> = (0..CAUSES.len()).filter(|at| self.total.saved_by[*at] != 0).collect();
         let more: Vec<&Told> = MORE.iter().filter(|told| !is_by_cause && (told.is_shown)(self)).collect();
         let shown = shown.into_iter().chain(more.iter().map(|told| told.header));
@@ -31,13 +31,13 @@ impl Report {
         for column in table.column_iter_mut().skip(self.by.len()) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let cells = |figures: &Figures, saved_by: Option<i64>, is_forgotten: bool| -> Vec<String> {
+        let cells = |figures: &Figures, by_cause: Option<[Option<i64>; 2]>, is_forgotten: bool| -> Vec<String> {
             let of_rows = |told: &Told| match told.is_off_rows && is_forgotten {
                 true => String::new(),
                 false => (told.cell)(figures),
             };
-            match saved_by {
-                Some(amount) => vec![dollars(amount)],
+            match by_cause {
+                Some(parts) => parts.map(|part| part.map(dollars).unwrap_or_default()).to_vec(),
                 None => shown_figures(figures)
                     .into_iter()
                     .chain(more.iter().map(|told| of_rows(told)))
@@ -47,15 +47,15 @@ impl Report {
         };
         let of_row = |row: &Row| {
             let names = row.names.iter().map(|name| shown_name(name));
-            names.chain(cells(&row.figures, row.saved_by, row.is_forgotten)).collect::<Vec<_>>()
+            names.chain(cells(&row.figures, row.by_cause.map(ByCause::parts), row.is_forgotten)).collect::<Vec<_>>()
         };
         let mut rows: Vec<Vec<String>> = self.rows.iter().map(of_row).collect();
         let mut names = vec![String::new(); self.by.len()];
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        let net_saved = is_by_cause.then(|| self.total.net_saved());
-        let total = names.into_iter().chain(cells(&self.total, net_saved, self.is_forgotten));
+        let total =
+            names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.by_cause()), self.is_forgotten));
         rows.push(total.collect());
         align(&mut rows, self.by.len());
         table.add_rows(rows);
@@ -69,9 +69,9 @@ impl Report {
 
     /// As CSV with what is expected of each row's name behind its figures. A name of which the report has no row gets one.
     pub fn csv_with(&self, outlooks: Option<&Outlooks>) -> String {
-        let is_by_cause = self.rows.iter().any(|row| row.saved_by.is_some());
+        let is_by_cause = self.rows.iter().any(|row| row.by_cause.is_some());
         let mut out = csv::Writer::from_writer(Vec::new());
-        let figures: Vec<&str> = if is_by_cause { vec!["saved_nano"] } else { columns() };
+        let figures: Vec<&str> = if is_by_cause { vec!["saved_nano", "provider_cache_nano"] } else { columns() };
         let expected = if outlooks.is_some() { &forecast::COLUMNS[..] } else { &[] };
         let header = self.by.iter().map(|by| by.as_str()).chain(figures).chain(expected.iter().copied());
         let foreseen = |outlook: Option<&Outlook>| match (outlooks, outlook) {
@@ -79,16 +79,16 @@ impl Report {
             (Some(_), None) => vec![String::new(); forecast::COLUMNS.len()],
             (Some(_), Some(outlook)) => outlook.values().to_vec(),
         };
-        let cells = |figures: &Figures, saved_by: Option<i64>, is_forgotten: bool| match saved_by {
-            Some(amount) => vec![amount.to_string()],
+        let cells = |figures: &Figures, by_cause: Option<[Option<i64>; 2]>, is_forgotten: bool| match by_cause {
+            Some(parts) => parts.map(cell).to_vec(),
             None => values(figures, is_forgotten).map(cell).collect(),
         };
         let mut names = vec![String::new(); self.by.len()];
         if let Some(first) = names.first_mut() {
             *first = "total".to_owned();
         }
-        let net_saved = is_by_cause.then(|| self.total.net_saved());
-        let total = names.into_iter().chain(cells(&self.total, net_saved, self.is_forgotten));
+        let total =
+            names.into_iter().chain(cells(&self.total, is_by_cause.then(|| self.by_cause()), self.is_forgotten));
         let total = total.chain(foreseen(outlooks.map(|outlooks| &outlooks.total)));
         let outlooks = outlooks.map_or(&[][..], |outlooks| &outlooks.rows);
         let absent = outlooks.iter().filter(|outlook| self.rows.iter().all(|row| row.names != outlook.names));
@@ -97,7 +97,7 @@ impl Report {
             let names = row.names.iter().map(|name| escaped(name));
             let outlook = outlooks.iter().find(|outlook| outlook.names == row.names);
             names
-                .chain(cells(&row.figures, row.saved_by, row.is_forgotten))
+                .chain(cells(&row.figures, row.by_cause.map(ByCause::parts), row.is_forgotten))
                 .chain(foreseen(outlook))
                 .collect::<Vec<_>>()
         });
@@ -105,6 +105,11 @@ impl Report {
         let _ = out.write_record(header);
         rows.chain([total.collect()]).for_each(|row| drop(out.write_record(row)));
         String::from_utf8(out.into_inner().unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// What causes come to altogether.
+    fn by_cause(&self) -> [Option<i64>; 2] {
+        [Some(self.total.net_saved()), Some(self.total.provider_cache)]
     }
 
     /// As JSON: `rows` and `total`, amounts in whole nano-dollars.
@@ -117,8 +122,9 @@ impl Report {
             value
         };
         let rows = self.rows.iter().map(|row| {
-            let mut value = match row.saved_by {
-                Some(amount) => json!({ "saved_nano": amount }),
+            let mut value = match row.by_cause {
+                Some(ByCause::Saved(amount)) => json!({ "saved_nano": amount }),
+                Some(ByCause::TakenOff(amount)) => json!({ "provider_cache_nano": amount }),
                 None => of(&row.figures, row.is_forgotten),
             };
             for (by, name) in self.by.iter().zip(&row.names) {
@@ -221,6 +227,9 @@ pub fn estimated(of: &Figures) -> String {
     };
     if all == [0; 3] {
         String::new()
+    } else if of.estimated_most().is_none() {
+        let unbounded = of.beside.unbounded_estimates;
+        format!("{}, at least {}, {unbounded} unbounded", dollars(of.estimated), dollars(of.estimated_low))
     } else if (of.estimated_low..=of.estimated_high).contains(&of.estimated) {
         told(all)
     } else if (of.estimated_high..=of.estimated_low).contains(&of.estimated) {

@@ -71,6 +71,8 @@ struct Figures {
     beside: Option<WhyUnknown>,
     /// A cost, and the same in xAI's ticks, as they are spelt.
     cost: Option<String>,
+    /// What of the cost is of tokens, in nano-dollars, where the cost has parts.
+    tokens_cost: Option<u64>,
     ticks: Option<String>,
     /// The cost is the host's fee alone: the model's provider bills the client's own key.
     is_byok: bool,
@@ -106,6 +108,7 @@ impl Figures {
             "cost" if s.peek() == Some(b'{') => s
                 .object::<JsonError>(|s, key| match key.raw {
                     "total_cost" => spelt(&mut self.cost, s),
+                    "input_tokens_cost" | "output_tokens_cost" => self.of_tokens(s),
                     _ => s.pass(),
                 })
                 .map(drop),
@@ -190,6 +193,22 @@ impl Figures {
         }
     }
 
+    /// Adds a part of the cost that is of tokens.
+    fn of_tokens(&mut self, s: &mut Scanner<'_>) -> Result<(), JsonError> {
+        let range = s.skip()?;
+        let part = scaled(s.text(range), DOLLAR_IN_NANO).map_or(0, |nano| nano.whole);
+        self.tokens_cost = Some(self.tokens_cost.unwrap_or(0).saturating_add(part));
+        Ok(())
+    }
+
+    /// Whether the cost has parts, and is more than those of tokens: it has fees, or tokens of other kinds. A nano-dollar a
+    /// part may have been rounded away.
+    fn has_fees(&self) -> bool {
+        const ROUNDED: u64 = 3;
+        let whole = self.cost.as_deref().and_then(|cost| scaled(cost, DOLLAR_IN_NANO)).map_or(0, |nano| nano.whole);
+        self.tokens_cost.is_some_and(|of_tokens| whole > of_tokens.saturating_add(ROUNDED))
+    }
+
     fn charged_apart(&mut self, what: WhyUnknown, s: &mut Scanner<'_>) -> Result<(), JsonError> {
         if count(s)?.is_some_and(|count| count > 0) {
             self.beside = self.beside.max(Some(what));
@@ -221,6 +240,7 @@ impl Figures {
     /// Figures that contradict each other are taken for what they must at least mean: a whole is never less than
     /// its parts, and what a total has too much was billed.
     fn normalised(self, habits: Habits) -> Option<Reported> {
+        let has_fees = self.has_fees();
         let cached = self.cached.max(self.cache_read).unwrap_or(0);
         let written_1h = self.written_1h.unwrap_or(0);
         let parts = self.written_5m.unwrap_or(0).saturating_add(written_1h);
@@ -269,7 +289,7 @@ impl Figures {
         };
         let plausible = usage.input_tokens.max(usage.output_tokens) <= TOKENS_PLAUSIBLE_MAX;
         let beside = self.beside.max(is_beside.then_some(WhyUnknown::OtherTokens));
-        let beside = beside.max(unexplained.then_some(WhyUnknown::Total));
+        let beside = beside.max(unexplained.then_some(WhyUnknown::Total)).max(has_fees.then_some(WhyUnknown::Fees));
         plausible.then_some(Reported { usage, beside, stated: None })
     }
 }

@@ -324,6 +324,8 @@ async fn a_program_reads_the_same_in_nano_dollars() {
       ],
       "far_beyond": [],
       "file": "<folder>/november.jsonl",
+      "forgotten": 0,
+      "forgotten_nano_usd": 0,
       "in_doubt": 1,
       "in_doubt_high_nano_usd": 307234000,
       "in_doubt_low_nano_usd": 0,

@@ -98,8 +98,10 @@ async fn a_report_is_made_of_a_ledger_in_use_and_of_a_backup_alike() {
 #[tokio::test]
 async fn a_month_that_goes_on_has_no_statement_and_one_that_is_over_and_empty_has_none_either() {
     let world = setup().start().await;
-    world.chat(asks(LIGHT)).await;
+    world.chat_as(asks(LIGHT), &[("x-farthing-team", "data")]).await;
     world.rows("select 1");
+    let (good, told) = farthing(&world, &["statement", "close", "--month", "2020-01", "--team", "dada"]);
+    assert!(!good && told.contains("nothing of team `dada`; did you mean `data`"), "{told}");
     let (good, told) = farthing(&world, &["statement", "close", "--month", "2999-01"]);
     assert!(!good && told.contains("2999-01 is not over in `UTC`"), "{told}");
     let (good, told) = farthing(&world, &["statement", "close", "--month", "2020-01"]);

@@ -78,7 +78,8 @@ fn anthropic_s_writes_and_long_context_are_read_and_gaps_filled_by_its_multiples
         r#""litellm_provider":"vertex_ai-anthropic_models","mode":"chat","input_cost_per_token":3e-06,
         "output_cost_per_token":1.5e-05,"cache_read_input_token_cost":3e-07,"cache_creation_input_token_cost":3.75e-06,
         "cache_creation_input_token_cost_above_1hr":6e-06,
-        "input_cost_per_token_above_200k_tokens":6e-06,"output_cost_per_token_above_200k_tokens":2.25e-05"#,
+        "input_cost_per_token_above_200k_tokens":6e-06,"output_cost_per_token_above_200k_tokens":2.25e-05,
+        "cache_read_input_token_cost_above_200k_tokens":6e-07"#,
         "vertex/claude-x",
         &[
             ("input", "3"),
@@ -88,7 +89,7 @@ fn anthropic_s_writes_and_long_context_are_read_and_gaps_filled_by_its_multiples
             ("output", "15"),
             ("reasoning", "15"),
             ("above 200000 input", "6"),
-            ("above 200000 cached_input", "6"),
+            ("above 200000 cached_input", "0.6"),
             ("above 200000 cache_write_5m", "7.5"),
             ("above 200000 cache_write_1h", "12"),
             ("above 200000 output", "22.5"),
@@ -109,12 +110,19 @@ fn a_long_context_step_of_input_or_output_alone_leaves_the_other_as_it_was() {
     let with = |above: [(&'static str, &'static str); 5]| [base, above].concat();
     let of_input = with([
         ("above 200000 input", "2"),
-        ("above 200000 cached_input", "2"),
+        ("above 200000 cached_input", "0.2"),
         ("above 200000 cache_write_5m", "2"),
         ("above 200000 output", "8"),
         ("above 200000 reasoning", "8"),
     ]);
-    check("gemini/x", &entry(r#""input_cost_per_token_above_200k_tokens":2e-06"#), "gemini/x", &of_input);
+    check(
+        "gemini/x",
+        &entry(
+            r#""input_cost_per_token_above_200k_tokens":2e-06,"cache_read_input_token_cost_above_200k_tokens":2e-07"#,
+        ),
+        "gemini/x",
+        &of_input,
+    );
     let of_output = with([
         ("above 200000 input", "1"),
         ("above 200000 cached_input", "0.1"),
@@ -123,6 +131,47 @@ fn a_long_context_step_of_input_or_output_alone_leaves_the_other_as_it_was() {
         ("above 200000 reasoning", "12"),
     ]);
     check("gemini/x", &entry(r#""output_cost_per_token_above_200k_tokens":1.2e-05"#), "gemini/x", &of_output);
+}
+
+#[test]
+fn a_second_step_keeps_what_the_first_one_made_dearer() {
+    check(
+        "gemini/x",
+        r#""litellm_provider":"gemini","mode":"chat","input_cost_per_token":1e-06,"output_cost_per_token":8e-06,
+        "cache_read_input_token_cost":1e-07,"input_cost_per_token_above_128k_tokens":2e-06,
+        "cache_read_input_token_cost_above_128k_tokens":2e-07,"output_cost_per_token_above_200k_tokens":1.2e-05"#,
+        "gemini/x",
+        &[
+            ("input", "1"),
+            ("cached_input", "0.1"),
+            ("cache_write_5m", "1"),
+            ("output", "8"),
+            ("reasoning", "8"),
+            ("above 128000 input", "2"),
+            ("above 128000 cached_input", "0.2"),
+            ("above 128000 cache_write_5m", "2"),
+            ("above 128000 output", "8"),
+            ("above 128000 reasoning", "8"),
+            ("above 200000 input", "2"),
+            ("above 200000 cached_input", "0.2"),
+            ("above 200000 cache_write_5m", "2"),
+            ("above 200000 output", "12"),
+            ("above 200000 reasoning", "12"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_billed_by_the_request_or_by_a_list_of_lengths_is_left_out() {
+    let chat = r#""litellm_provider":"groq","input_cost_per_token":1e-06,"output_cost_per_token":2e-06"#;
+    for field in ["input_cost_per_request", "output_cost_per_second"] {
+        check_left_out("groq/m", &format!(r#"{chat},"{field}":0.005"#), "by the request");
+    }
+    let tiers = r#""tiered_pricing":[{"range":[0,32000],"input_cost_per_token":1e-06}]"#;
+    check_left_out("groq/m", &format!("{chat},{tiers}"), "length of the input");
+    let search = r#""search_context_cost_per_query":{"search_context_size_low":0.005}"#;
+    let sonar = chat.replace("groq", "perplexity");
+    check_left_out("perplexity/sonar", &format!("{sonar},{search}"), "by the request");
 }
 
 #[test]
@@ -139,6 +188,12 @@ fn parts_of_an_entry_that_cannot_be_taken_are_told() {
     check(r#""input_cost_per_token_flex":5e-07"#, "`flex` rates");
     check(r#""output_cost_per_token_batches":4e-06"#, "`batch` rates");
     check(r#""input_cost_per_token_above_1m_tokens":2e-06"#, "long-context step");
+    let step = r#""cache_read_input_token_cost":1e-07,"input_cost_per_token_above_200k_tokens":2e-06"#;
+    check(step, "cached input");
+    check(r#""search_context_cost_per_query":{"search_context_size_low":0.01}"#, "searches");
+    check(r#""code_interpreter_cost_per_session":0.03"#, "running code");
+    check(r#""citation_cost_per_token":2e-06"#, "citations");
+    check(r#""regional_processing_uplift_multiplier_eu":1.1"#, "region");
 }
 
 #[test]

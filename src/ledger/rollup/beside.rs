@@ -36,6 +36,20 @@ macro_rules! apart {
     };
 }
 
+/// Attempts whose tokens were estimated and whose cost nothing bounds.
+macro_rules! guessed {
+    ($prefix:literal) => {
+        concat!(
+            $prefix,
+            "source = 'estimated' AND ",
+            $prefix,
+            "cost_nano IS NOT NULL AND ",
+            $prefix,
+            "cost_high_nano IS NULL"
+        )
+    };
+}
+
 /// What finds the rows that have any of it, also in a ledger that has rows.
 macro_rules! indices {
     () => {
@@ -43,11 +57,14 @@ macro_rules! indices {
             "\nCREATE INDEX IF NOT EXISTS attempts_apart ON attempts (attempt_id) WHERE ",
             rollup::beside::apart!(""),
             ";\nCREATE INDEX IF NOT EXISTS attempts_beyond ON attempts (attempt_id) WHERE overshoot_nano IS NOT NULL",
-            ";\nCREATE INDEX IF NOT EXISTS requests_failed ON requests (request_id) WHERE http_status >= 400;\n"
+            ";\nCREATE INDEX IF NOT EXISTS requests_failed ON requests (request_id) WHERE http_status >= 400",
+            ";\nCREATE INDEX IF NOT EXISTS attempts_guessed ON attempts (attempt_id) WHERE ",
+            rollup::beside::guessed!(""),
+            ";\n"
         )
     };
 }
-pub(in crate::ledger) use {apart, indices};
+pub(in crate::ledger) use {apart, guessed, indices};
 
 /// The names of a row, as reports know them, and its slot.
 macro_rules! names {
@@ -101,6 +118,15 @@ const OVERSHOT: &str = concat!(
      FROM attempts a JOIN requests r ON r.request_id = a.request_id
      WHERE a.overshoot_nano IS NOT NULL AND a.attempt_id >= ?1 AND a.attempt_id < ?2 AND r.status <> 'open'
         AND r.at_ms >= ?3 AND r.at_ms < ?4"
+);
+
+/// Attempts of which nobody knows what they cost at most, though tokens and cost were estimated.
+const GUESSED: &str = concat!(
+    "SELECT ",
+    names!("coalesce(a.provider, '')", "coalesce(a.model, '')"),
+    " FROM attempts a JOIN requests r ON r.request_id = a.request_id WHERE ",
+    guessed!("a."),
+    " AND a.attempt_id >= ?1 AND a.attempt_id < ?2 AND r.status <> 'open' AND r.at_ms >= ?3 AND r.at_ms < ?4"
 );
 
 /// What calls of one kind of tool cost by a version of a price, less so many millionths; `None`: nobody knows.
@@ -161,6 +187,10 @@ pub fn lines_beside(
     for row in views.read(&sql, &span)? {
         take(row, |row, _| Beside { overshoot: [row[0].number(), row[1].number()], ..Beside::default() });
     }
+    let sql = format!("SELECT {columns}, count(*) FROM ({GUESSED}{of_tier}) AS guessed GROUP BY {}", places(0));
+    for row in views.read(&sql, &span)? {
+        take(row, |row, _| Beside { unbounded_estimates: row[0].number(), ..Beside::default() });
+    }
     Ok(lines)
 }
 
@@ -190,5 +220,5 @@ pub(in crate::ledger) fn beside_plans(views: &rusqlite::Connection) -> Vec<Strin
         let steps = steps.query_map(rusqlite::params_from_iter(span(0, 1)), |row| row.get(3)).expect("it runs");
         steps.collect::<Result<Vec<String>, _>>().expect("texts")
     };
-    [REFUSED, APART, OVERSHOT].into_iter().flat_map(plan).collect()
+    [REFUSED, APART, OVERSHOT, GUESSED].into_iter().flat_map(plan).collect()
 }

@@ -126,7 +126,7 @@ fn only_rows_that_have_it_are_read() {
     sync(&ledger);
     let views = ledger.views().expect("the views open");
     let steps = rollup::beside_plans(&views);
-    for index in ["attempts_apart", "attempts_beyond", "requests_failed"] {
+    for index in ["attempts_apart", "attempts_beyond", "attempts_guessed", "requests_failed"] {
         assert!(steps.iter().any(|step| step.contains(index)), "{steps:?}");
     }
 }
@@ -180,4 +180,28 @@ fn what_was_billed_beyond_bounds_is_in_reports_by_what_was_overshot() {
         (&json["total"]["overshoot_input_nano"], &json["total"]["overshoot_output_nano"]),
         (&3.into(), &4.into())
     );
+}
+
+#[test]
+fn an_estimate_that_nothing_bounds_has_no_upper_end() {
+    let (_folder, ledger) = fresh();
+    let guess = |user, nano: i64, high| {
+        let id = attempt(request_at(DAY_MS + 5), 1);
+        let (Record::Intent(begin), Record::Outcome(end)) = (intent(id), outcome(id, nano, Some(closing()))) else {
+            unreachable!("that is what they are")
+        };
+        let at_ms = DAY_MS + 5;
+        let request = begin.request.map(|facts| RequestFacts { at_ms, team: "ops", user: Some(user), ..facts });
+        let cost = CostInterval { low: NanoUsd::ZERO, exact: Some(NanoUsd(nano)), high };
+        let end = Outcome { at_ms, source: Source::Estimated, tokenizer: Some("bytes/4"), cost, ..end };
+        append(&ledger, &[Record::Intent(Intent { request, at_ms, ..begin }), Record::Outcome(end)]);
+    };
+    guess("ann", 70, None);
+    guess("ann", 5, Some(NanoUsd(9)));
+    guess("bob", 5, Some(NanoUsd(9)));
+    let report = report(&ledger, &[By::User]);
+    let most: Vec<_> = report.rows.iter().map(|row| (&*row.names[0], row.figures.estimated_most())).collect();
+    assert_eq!(most, [("ann", None), ("bob", Some(9))]);
+    assert_eq!(crate::report::write::estimated(&report.rows[0].figures), "0.000000075, at least 0, 1 unbounded");
+    assert_eq!(report.json()["rows"][0]["estimated_high_nano"], serde_json::Value::Null);
 }

@@ -12,7 +12,7 @@ use crate::ledger::record::{KnownTokens, Reconciled};
 use crate::ledger::rerate::Rerating;
 use crate::ledger::rollup;
 use crate::ledger::stated::{as_they_stand, books};
-use crate::ledger::statements::{Books, Month};
+use crate::ledger::statements::{Books, Month, StatementError};
 use crate::report::focus::Charge;
 use crate::report::{By, Report, midnight};
 
@@ -136,4 +136,107 @@ fn months_whose_rows_are_forgotten_are_known_as_such() {
     assert_eq!(found(folder.path(), date(2026, 1, 1), DECEMBER), months(&["2026-09", "2026-10"]));
     assert_eq!(found(folder.path(), OCTOBER, NOVEMBER), months(&["2026-10"]));
     assert_eq!(found(folder.path(), NOVEMBER, DECEMBER), None);
+}
+
+#[test]
+fn days_that_cut_a_month_whose_rows_are_forgotten_become_the_whole_month() {
+    let (folder, ledger) = fresh();
+    for day in [date(2026, 10, 2), date(2026, 10, 20), date(2026, 11, 5)] {
+        spend(&ledger, day, 5);
+    }
+    let whole = |first: Date, last: Date| {
+        let views = crate::ledger::open_views(&folder.path().join("farthing.db")).expect("it opens");
+        by_day::whole(&views, (first, last), &TimeZone::UTC).expect("it reads")
+    };
+    sync(&ledger);
+    let days = (date(2026, 10, 10), date(2026, 11, 9));
+    assert_eq!(whole(days.0, days.1), days);
+    drop(ledger);
+    compact(&folder.path().join("farthing.db"), Some((NOVEMBER, &TimeZone::UTC)), Mirrored::NotConfigured)
+        .expect("it compacts");
+    assert_eq!(whole(days.0, days.1), (OCTOBER, days.1));
+    assert_eq!(whole(date(2026, 9, 3), date(2026, 10, 4)), (date(2026, 9, 3), date(2026, 10, 31)));
+    assert_eq!(whole(date(2026, 11, 3), days.1), (date(2026, 11, 3), days.1));
+}
+
+/// Closes a month of a zone for a team, or for all, as of the first of December.
+fn close_in(folder: &Path, zone: &str, first: Date, team: Option<&str>) -> Result<Vec<i64>, StatementError> {
+    let month = Month { first, zone: TimeZone::get(zone).expect("a zone"), zone_name: zone.to_owned() };
+    let mut books = Books::open(&folder.join("farthing.db"), "cli:ops")?;
+    let closed = books.close(&month, team, midnight(DECEMBER, &TimeZone::UTC) + 86_400_000)?;
+    Ok(closed.iter().map(|statement| statement.total().cost).collect())
+}
+
+#[test]
+fn statements_leave_no_hour_out_and_have_none_twice_when_the_time_zone_changes() {
+    // October ends at 04:00 in New York, and at 23:00 of its last day in Berlin.
+    for (zone, minutes) in [("America/New_York", 60), ("Europe/Berlin", -30)] {
+        let (folder, ledger) = fresh();
+        spend(&ledger, date(2026, 10, 9), 5);
+        let seam_ms = midnight(NOVEMBER, &TimeZone::UTC) + minutes * 60_000;
+        spend_at(&ledger, seam_ms, "ops", 70);
+        spend(&ledger, date(2026, 11, 9), 100);
+        sync(&ledger);
+        let closed = |zone: &str, first| close_in(folder.path(), zone, first, None).expect("it closes");
+        let both = [closed("UTC", OCTOBER), closed(zone, NOVEMBER)].concat();
+        assert_eq!(both.iter().sum::<i64>(), 175, "{zone}: {both:?}");
+        let seen = crate::ledger::verify::verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it looks");
+        assert_eq!(seen.findings, []);
+    }
+}
+
+#[test]
+fn hours_that_statements_of_an_earlier_version_lack_or_have_twice_are_found() {
+    let (folder, ledger) = fresh();
+    sync(&ledger);
+    let hand = Connection::open(folder.path().join("farthing.db")).expect("it opens");
+    let hour = 3_600_000_i64;
+    for (team, month, from, until) in [
+        ("a", "2026-08", 0, 700 * hour),
+        ("a", "2026-09", 705 * hour, 1_400 * hour),
+        ("a", "2026-10", 1_399 * hour, 2_100 * hour),
+        ("a", "2026-12", 2_900 * hour, 3_600 * hour),
+        ("b", "2026-08", 0, 700 * hour),
+    ] {
+        let sql = "INSERT INTO statements (team, month, timezone, from_ms, until_ms, closed_ms) VALUES (?1, ?2, 'UTC', ?3, ?4, 1)";
+        hand.execute(sql, rusqlite::params![team, month, from, until]).expect("it writes");
+    }
+    let seen = crate::ledger::verify::verify(&folder.path().join("farthing.db"), &mut |_| {}).expect("it looks");
+    let found: Vec<String> = seen.findings.iter().map(|found| format!("{}: {}", found.subject, found.what)).collect();
+    let expected = [
+        "statement 2026-09 a: 300 minutes between 2026-08 and it are in no statement",
+        "statement 2026-10 a: 60 minutes of it are stated of 2026-09 as well",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn nothing_is_closed_before_what_a_killed_process_left_is_in_the_tables() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, date(2026, 10, 9), 5);
+    sync(&ledger);
+    // The tables as they are now, beside a journal that goes on.
+    let copy = killed_copy(folder.path());
+    spend(&ledger, date(2026, 10, 10), 70);
+    sync(&ledger);
+    for file in std::fs::read_dir(folder.path()).expect("a folder").map(|file| file.expect("a file")) {
+        if file.file_name().to_string_lossy().contains(".journal-") {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("it copies");
+        }
+    }
+    let refused = close_in(copy.path(), "UTC", OCTOBER, None).expect_err("the journal has more");
+    assert!(matches!(refused, StatementError::LeftOver { records: 2 }), "{refused}");
+    assert_eq!(crate::ledger::left_over(&copy.path().join("farthing.db")).expect("it reads"), 2);
+    drop(open(copy.path()));
+    assert_eq!(close_in(copy.path(), "UTC", OCTOBER, None).expect("it closes"), [75]);
+}
+
+#[test]
+fn a_team_of_whom_nothing_is_known_gets_no_statement() {
+    let (folder, ledger) = fresh();
+    spend(&ledger, date(2026, 10, 9), 5);
+    sync(&ledger);
+    let refused = close_in(folder.path(), "UTC", OCTOBER, Some("opps")).expect_err("a slip");
+    assert!(refused.to_string().contains("did you mean `ops`"), "{refused}");
+    assert_eq!(close_in(folder.path(), "UTC", OCTOBER, Some("ops")).expect("it closes"), [5]);
 }

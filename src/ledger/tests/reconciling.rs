@@ -135,6 +135,25 @@ fn another_providers_export_matches_nothing_and_settles_nothing() {
     check_rows(&ledger, "SELECT cost_nano FROM attempts_v1", &["7"]);
 }
 
+#[test]
+fn calls_of_a_time_whose_rows_are_forgotten_are_told_apart_from_those_that_never_passed() {
+    use crate::ledger::compact::{Mirrored, compact};
+    use jiff::{civil::date, tz::TimeZone};
+    let (folder, ledger) = fresh();
+    let at = |day| crate::report::midnight(day, &TimeZone::UTC) + 7_200_000;
+    let old = stating::spend_at(&ledger, at(date(2026, 10, 9)), "ops", 5);
+    stating::spend_at(&ledger, at(date(2026, 11, 9)), "ops", 7);
+    sync(&ledger);
+    let never = attempt(stating::request_at(at(date(2026, 11, 20))), 1);
+    let rows = [billed(old, 5), billed(never, 9)];
+    assert_eq!(import(&ledger, Coverage::Partial, &rows).forgotten, Part::default());
+    drop(ledger);
+    let path = folder.path().join("farthing.db");
+    compact(&path, Some((date(2026, 11, 1), &TimeZone::UTC)), Mirrored::NotConfigured).expect("it compacts");
+    let report = import(&open(folder.path()).0, Coverage::Partial, &rows);
+    assert_eq!((report.unmatched.len(), report.forgotten), (2, part(1, 5)));
+}
+
 /// An attempt at each time, in this order: billed 7, reported 8, estimated 9, failed, unknown, billed 3; and one
 /// more in doubt after the last that is billed.
 fn a_day(ledger: &Ledger) -> Vec<AttemptId> {

@@ -8,7 +8,7 @@ use crate::cost::{Book, Rows};
 use crate::ledger::audit::acts;
 use crate::ledger::compact::{Mirrored, compact};
 use crate::ledger::record::{Comparison, Pricing};
-use crate::ledger::rerate::Rerating;
+use crate::ledger::rerate::{Left, Rerating};
 use crate::ledger::rollup::lines;
 use crate::ledger::statements::{Books, Month, Statement, StatementError, adjusted, list, show};
 use crate::reply::usage::{Apart, Calls};
@@ -158,6 +158,7 @@ fn re_rating_books_the_difference_once_and_changes_no_row() {
         let rows = Book::parse("p.yaml", &text).expect("prices");
         let rerating = rerating((OCTOBER, date(2026, 11, 30)), &rows);
         let done = books(folder.path()).rerate(&rerating, 1).expect("it rates");
+        assert_eq!(done.left, Left::default());
         (done.attempts, done.booked, done.difference)
     };
     // 1,000 tokens at 0.20 a million and 10 at 1.20: 212 micro-dollars each.
@@ -469,6 +470,10 @@ fn re_rating_leaves_to_exports_what_they_settled_and_what_they_may_settle() {
     let end = Outcome { at_ms, usage, source, discount_ppm: 0, ..end };
     append(&ledger, &[Record::Intent(Intent { request, at_ms, ..begin }), Record::Priced(end, pricing)]);
     check_rerated(&ledger, folder.path(), LUNA_DEARER, &[]);
+    let rows = Book::parse("p.yaml", LUNA_DEARER).expect("prices");
+    let days = rerating((OCTOBER, date(2026, 10, 31)), &rows);
+    let left = |folder: &Path| books(folder).rerate(&days, 1).expect("it rates").left;
+    assert_eq!(left(folder.path()), Left { settled: 1, estimated: 1, unknown: 0 });
     append(&ledger, &[Record::Reconciled(crate::ledger::record::Reconciled { attempt: id, cost: NanoUsd(9), ..word })]);
     sync(&ledger);
     assert_eq!(close(folder.path(), OCTOBER)[0].total().cost, LUNA_COSTS + 1 + 9);

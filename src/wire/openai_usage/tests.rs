@@ -376,3 +376,17 @@ fn what_may_be_no_charge_in_dollars_is_not_taken_for_one() {
     check_stated("somebody", r#""cost":0.5,"cost_in_usd_ticks":5000000"#, None);
     check_stated("xai", r#""cost":0.5"#, None);
 }
+
+/// Perplexity's shape behind a row whose vendor is not known to say what it charges: fees make the cost unknown.
+#[test]
+fn a_cost_that_is_more_than_its_tokens_tells_of_fees() {
+    let beside = |cost: &str| {
+        let json = format!(r#"{{"prompt_tokens":10,"completion_tokens":1,"cost":{cost}}}"#);
+        read_of("somebody", &json).expect("a usage").beside
+    };
+    let parts = |total: &str| format!(r#"{{"input_tokens_cost":0.001,"output_tokens_cost":2e-4,{total}}}"#);
+    assert_eq!(beside(&parts(r#""request_cost":0.005,"total_cost":0.0062"#)), Some(WhyUnknown::Fees));
+    assert_eq!(beside(&parts(r#""total_cost":0.0012"#)), None);
+    assert_eq!(beside(&parts(r#""total_cost":null"#)), None);
+    assert_eq!(beside("0.5"), None);
+}
