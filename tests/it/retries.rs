@@ -40,7 +40,9 @@ async fn a_page_of_html_becomes_an_error_of_ours_with_the_same_status() {
         assert!(!got.text().contains("10.1.2.3"), "{}", got.text());
     }
     let (_world, got) = asked([Reply::status(400).with_body(&json!({"detail": "not this dialect"}))], ASK).await;
-    assert_eq!((got.status, got.code()), (400, "provider_error".to_owned()));
+    let told = &got.json()["error"];
+    assert_eq!((got.status, &told["type"]), (400, &json!("invalid_request_error")));
+    assert_eq!(told["message"], "not this dialect");
 }
 
 #[tokio::test]

@@ -315,7 +315,7 @@ impl Said {
 
 /// Reads a provider's error, a body or an event of a stream; nothing of what is none.
 pub fn said(json: &[u8], dialect: Dialect) -> Said {
-    let Ok(written) = serde_json::from_slice::<Written>(json) else { return foreign::said(json) };
+    let Some(written) = Written::read(json) else { return foreign::said(json) };
     let said = match dialect {
         Dialect::Chat => chat::said(written),
         Dialect::Responses => responses::said(written),
@@ -336,7 +336,7 @@ pub fn said(json: &[u8], dialect: Dialect) -> Said {
 
 /// Whether an error is as the clients of a dialect know it: an object in `error`, with a message.
 pub fn is_told_as(json: &[u8], dialect: Dialect) -> bool {
-    let Ok(written) = serde_json::from_slice::<Written>(json) else { return false };
+    let Some(written) = Written::read(json) else { return false };
     let failed = written.response.and_then(|response| response.error).filter(|_| dialect == Dialect::Responses);
     written.error.or(failed).is_some()
 }
@@ -354,6 +354,13 @@ struct Written {
     message: Option<String>,
     #[serde(default, deserialize_with = "text")]
     param: Option<String>,
+}
+
+impl Written {
+    /// An object; an array, whose first member would be read as its first, is nobody's dialect.
+    fn read(json: &[u8]) -> Option<Self> {
+        json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
+    }
 }
 
 #[derive(Deserialize, Default)]
