@@ -135,7 +135,7 @@ pub async fn start(config: Config, file: Option<PathBuf>, log: Log) -> Result<Ru
         .into_iter()
         .chain(not_in_force)
         .chain(doubts.iter().map(ToString::to_string))
-        .chain(warnings::of_policies(policies.policies(), Some(&config), &keys.ring()))
+        .chain(warnings::of_policies(policies.policies(), Some(&config), Some(&keys.ring())))
         .collect();
     let metrics = Metrics::new(config.label_values);
     watch::RELOADED.iter().for_each(|file| metrics.reload_failures.with_label_values(&[file]).inc_by(0));

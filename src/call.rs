@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::dialect::Dialect;
-use crate::ids::{KeyId, ProviderId, RequestId, TeamId};
+use crate::ids::{AccessId, KeyId, ProviderId, RequestId, TeamId};
 use crate::memory::HeldBytes;
 use crate::prompt::view::View;
 use crate::task::Tier;
@@ -189,6 +189,15 @@ pub struct CallFacts {
     pub on_short: Option<OnShort>,
 }
 
+/// Who keeps an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keeper {
+    /// The provider row.
+    pub provider: ProviderId,
+    /// The way into it by which the object was made: whoever else calls there may not see it. `None`: nobody knows.
+    pub access: Option<AccessId>,
+}
+
 /// The original body with what is known of it.
 #[derive(Debug)]
 pub struct Call {
@@ -196,8 +205,8 @@ pub struct Call {
     pub facts: Arc<CallFacts>,
     /// The bytes as they came.
     pub body: Bytes,
-    /// The provider row that keeps what the body names: no other can answer.
-    pub kept_at: Option<ProviderId>,
+    /// Who keeps what it names: nobody else can answer.
+    pub kept_at: Option<Keeper>,
     /// Anthropic's clients ask for what is not settled yet in the query too (`?beta=true`); no other query goes on.
     pub beta: bool,
     /// The headers that may reach a provider, in the order in which they came.

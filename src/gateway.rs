@@ -13,9 +13,11 @@ mod counting;
 mod equals;
 mod hedging;
 pub mod hold;
+mod lap;
 mod late;
 pub mod live;
 mod names;
+pub mod overheard;
 pub mod passing;
 mod ratelimits;
 pub mod recall;
@@ -43,27 +45,26 @@ use crate::limits::DECIDED_AT_ONCE_BYTES_MAX;
 use crate::meter::Meter;
 use crate::meter::accounts::Accounts;
 use crate::meter::opaque::Opaque;
-use crate::meter::passing::Passing;
-use crate::meter::relay::{Relay, Rules, Unread};
+use crate::meter::relay::Relay;
 use crate::money::{CostInterval, NanoUsd};
-use crate::plan::{ModelRef, Note, Plan, Reason, Why};
+use crate::plan::{ModelRef, Plan, Reason, Why};
 use crate::policy::Set;
 use crate::providers::dispatch::{Attempts, Next, after};
 use crate::providers::health::Health;
 use crate::providers::load::{Kind, Loads};
-use crate::providers::{Answer, Answered, Failure, Outbound, Providers, Row};
-use crate::reply::facts::Facts;
+use crate::providers::{Failure, Providers};
 use crate::translate::Dropped;
 use crate::wire::errors::{ApiError, Code};
 
-use hedging::{Entrant, Hedges, Lap};
+use hedging::Hedges;
 use hold::Purse;
 use live::Live;
+use overheard::Overheard;
 use refusals::{failed_reply, keep_at, status_of, unspoken};
 use routing::{Asking, Decided, Routing, bytes_read};
 use state::State;
 use timing::Timing;
-use ways::way;
+use translating::{Sayings, Unsaid};
 
 /// Everything that requests pass through.
 pub struct Gateway {
@@ -114,6 +115,8 @@ pub enum ReplyBody {
     Stream(Box<Relay>),
     /// As it arrives, and not read.
     Opaque(Box<Opaque>),
+    /// The same, listened to for its end.
+    Overheard(Box<Overheard>),
     /// An error of ours, to be written in the caller's dialect.
     Error(ApiError),
 }
@@ -262,7 +265,7 @@ impl Gateway {
                 return Err(unspoken(surface));
             }
         }
-        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(keeper, plan))
+        call.kept_at.as_ref().map_or(Ok(()), |keeper| keep_at(&keeper.provider, plan))
     }
 
     /// Among rows of one model, has those come first that speak as the client does: what need not be translated is not.
@@ -288,7 +291,7 @@ impl Gateway {
     async fn ask(&self, call: Call, plan: &Plan, purse: &Purse, mut meter: Box<Meter>) -> Outcome {
         let mut attempts = Attempts::new(&plan.targets);
         let mut failure = Failure::Connect { why: "no target is up" };
-        let (mut said, mut unsaid) = (None, None);
+        let mut sayings = Sayings::default();
         let rules_of = |target: &ModelRef| self.providers.row(&target.provider).map(|row| *row.dispatch());
         while let Some(target) = attempts.next(&self.health, rules_of, Clock::now()) {
             let Some(row) = self.providers.row(&target.provider) else { break };
@@ -298,153 +301,45 @@ impl Gateway {
             let worded = match translating::dialect_for(&call, row, target) {
                 None => row.word(&call, target),
                 Some(dialect) => {
-                    let kept = said.take().filter(|_| attempts.tries() > 1);
-                    let translated = match kept {
-                        Some(kept) => Ok(kept),
-                        None => Box::pin(self.translate(&call, (row, target), dialect, &meter)).await,
-                    };
-                    match translated {
-                        Ok(translated) => row.word_translated(said.insert(translated)),
-                        Err(error) if error.code != Code::UnsupportedParameter => {
-                            return Outcome::Denied { error, meter };
-                        }
-                        Err(error) => {
-                            let field = error.param.as_deref().unwrap_or_default().into();
-                            meter.note(Note::CannotCarry(target.spelt().into(), field));
-                            unsaid = Some(Box::new(error));
+                    match Box::pin(self.say(&call, (row, target), dialect, &mut sayings, &mut meter)).await {
+                        Ok(worded) => worded,
+                        Err(Unsaid::Denied(error)) => return Outcome::Denied { error, meter },
+                        Err(Unsaid::PassedOver) => {
                             attempts.pass_over();
                             continue;
                         }
                     }
                 }
             };
-            let funds = match self.hold(&call, (row, target, &worded), &meter, purse).await {
-                Ok(funds) => funds,
-                Err(error) => return Outcome::Denied { error, meter },
+            let entrant = match self.enter(&call, (row, target, worded), (purse, attempts.tried()), &mut meter).await {
+                Ok(entrant) => entrant,
+                Err(stopped) => return stopped.outcome(meter),
             };
-            let mut outbound = row.finish(worded, &call, funds.output_limit);
-            outbound.access = way(&call.facts, (row, target), attempts.tried());
-            meter.fund(funds);
-            let begun = match meter.begin(row, target, &outbound) {
-                Ok(begun) => begun,
-                Err(_) => return Outcome::NotHeld { meter },
+            let (lap, ran) = match self.hedge_after(&call, (&entrant.lap, &attempts), &meter) {
+                None => self.run(&call, entrant, meter).await,
+                Some(delay) => Box::pin(self.race((&call, purse), meter, (entrant, delay), &mut attempts)).await,
             };
-            if meter.held().await.is_err() {
-                return Outcome::NotHeld { meter };
-            }
-            let hedge = row.dispatch().hedge;
-            let load = self.load(target, hedge.is_some());
-            if let Some(load) = &load {
-                meter.accompany(load.begins());
-            }
-            let lap = Lap { row, target, access: outbound.access, timing: Timing::new(row, &meter), load };
-            let hedge = hedge.and_then(|hedge| self.hedge_after(hedge, &call, (&lap, &attempts), &meter));
-            let (lap, read) = match hedge {
-                Some(delay) => {
-                    let first = Entrant { lap, outbound, begun };
-                    Box::pin(self.race((&call, purse), meter, (first, delay), &mut attempts)).await
-                }
-                None => {
-                    let ((attempt, sent), head) = (begun, lap.timing.head(meter.call().view.stream));
-                    let read = match row.call(&mut outbound, attempt, head, sent, call.held.another()).await {
-                        Ok(answer) => self.read(answer, meter, &outbound, row, lap.timing).await,
-                        Err(failure) => Err(Box::new((meter, failure))),
-                    };
-                    (lap, read)
-                }
-            };
-            let (row, timing) = (lap.row, lap.timing);
-            match read {
+            match ran {
                 Ok(outcome) => {
-                    if let Some(load) = &lap.load {
-                        timing.answered(load, outcome.kind());
-                    }
-                    self.health.succeeded(lap.target);
-                    row.accesses().succeeded(lap.access, &lap.target.model);
+                    self.praise(&lap, outcome.kind());
                     return outcome;
                 }
                 Err(failed) => (meter, failure) = *failed,
             }
             meter.failed(&failure);
             self.blame(&lap, &failure);
-            if lap.target != target {
-                said = None;
-            }
-            let another_way = self.goes_another_way(&lap, &failure, &mut attempts);
-            if another_way && Instant::now() < timing.deadline {
+            if self.goes_another_way(&call, &lap, &failure, &mut attempts) && !lap.timing.is_over() {
                 continue;
             }
-            match after(&failure, attempts.tries(), row.dispatch(), fastrand::f64()) {
-                Next::Retry(pause) if Instant::now() + pause < timing.deadline => tokio::time::sleep(pause).await,
+            match after(&failure, attempts.tries(), lap.row.dispatch(), fastrand::f64()) {
+                Next::Retry(pause) if Instant::now() + pause < lap.timing.deadline => tokio::time::sleep(pause).await,
                 Next::Retry(_) | Next::GiveUp => break,
                 Next::Fallback => attempts.fall_back(),
             }
         }
-        match unsaid.filter(|_| meter.attempts() == 0) {
-            Some(error) => Outcome::Denied { error: *error, meter },
+        match sayings.why_not().filter(|_| meter.attempts() == 0) {
+            Some(error) => Outcome::Denied { error, meter },
             None => Outcome::Failed { failure, meter },
-        }
-    }
-
-    /// Reads an answer as far as is needed to know that it is one.
-    async fn read(
-        &self,
-        mut answer: Answer,
-        mut meter: Box<Meter>,
-        outbound: &Outbound,
-        row: &Arc<Row>,
-        timing: Timing,
-    ) -> Result<Outcome, Box<(Box<Meter>, Failure)>> {
-        meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
-        match answer.body {
-            Answered::Stream(events) => {
-                let cost_comment = self.config.server.cost_comment;
-                let mut passing = Passing::new(outbound.dialect, row.habits(), outbound.withhold_usage, cost_comment);
-                if let Some(translated) = &outbound.translated {
-                    passing = match translating::passing(passing, translated, &meter) {
-                        Ok(passing) => passing,
-                        Err(_) => {
-                            let failure = Failure::Unreadable { what: "nobody translates its stream" };
-                            return Err(Box::new((meter, failure)));
-                        }
-                    };
-                    answer.headers = translating::headers(answer.headers, outbound.dialect, meter.call());
-                }
-                let rules = Rules {
-                    passing,
-                    first_byte_deadline: timing.head(true),
-                    idle_timeout: row.dispatch().idle_timeout,
-                    deadline: timing.deadline,
-                    row: Arc::clone(row),
-                };
-                let events = Unread { events, held: answer.held };
-                let relay = Relay::open(events, meter, rules).await?;
-                Ok(Outcome::Stream { status: answer.status, headers: answer.headers, relay: Box::new(relay) })
-            }
-            Answered::Whole(body, encoded) => {
-                let seen = |facts: &Facts| meter.saw_whole(facts);
-                let translated = outbound.translated.as_ref().map(|translated| (translated, answer.held.another()));
-                let json = row
-                    .read_whole((outbound.dialect, body, encoded), &answer.headers, timing.deadline, answer.held, seen)
-                    .await;
-                if let Ok(json) = &json
-                    && outbound.dialect == Dialect::Responses
-                {
-                    meter.keep(json);
-                }
-                let (status, mut headers) = (answer.status, answer.headers);
-                let json = match (json, translated) {
-                    (Ok(json), Some((translated, held))) => {
-                        headers = translating::headers(headers, outbound.dialect, meter.call());
-                        Box::pin(translating::retell((json, held), translated, &mut meter)).await
-                    }
-                    (json, _) => json,
-                };
-                match json {
-                    Ok(json) => Ok(Outcome::Whole { status, headers, json, meter }),
-                    Err(failure) => Err(Box::new((meter, failure))),
-                }
-            }
         }
     }
 

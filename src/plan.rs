@@ -165,6 +165,10 @@ pub enum Note {
     Hedged(Box<str>),
     /// The target was slow, this one was asked as well, and the first answered after all.
     HedgedInVain(Box<str>),
+    /// The target was slow, it was asked by another key of its row as well, and that answered first.
+    HedgedByKey,
+    /// The same, and the first answered after all.
+    HedgedByKeyInVain,
 }
 
 impl fmt::Display for Note {
@@ -190,6 +194,10 @@ impl fmt::Display for Note {
             Self::CannotCarry(target, field) => write!(f, "`{target}` cannot carry `{field}`"),
             Self::Hedged(slow) => write!(f, "`{slow}` was slow, and another that was asked as well answered first"),
             Self::HedgedInVain(other) => write!(f, "slow, so that `{other}` was asked as well, which was slower"),
+            Self::HedgedByKey => f.write_str("slow, and another key of the row that was asked as well answered first"),
+            Self::HedgedByKeyInVain => {
+                f.write_str("slow, so that another key of the row was asked as well, which was slower")
+            }
             Self::NotBound(rule) => write!(f, "protected rule {rule} does not bind exact names"),
         }
     }

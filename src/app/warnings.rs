@@ -27,13 +27,15 @@ pub fn warnings(config: &Config, book: &Book, now: Timestamp) -> Vec<String> {
 }
 
 /// What policies say and probably do not mean, beside what their own files tell; without a configuration nothing is known
-/// of the tiers' models, or of who asks: `keys` are those in force.
-pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>, keys: &KeyRing) -> Vec<String> {
-    let keys = keys.keys();
+/// of the tiers' models, and without keys (those in force) nothing of who asks.
+pub fn of_policies(policies: &[Arc<Policy>], config: Option<&Config>, keys: Option<&KeyRing>) -> Vec<String> {
     let mut warnings = Vec::new();
     for policy in policies {
         if let Some(config) = config {
             warnings.extend(doubts::tiers_without_models(policy, &|tier| !config.tiers.models(tier).is_empty()));
+        }
+        if let (Some(config), Some(keys)) = (config, keys) {
+            let keys = keys.keys();
             let teams = config.teams.iter().map(|team| team.id.as_str());
             let of_keys = keys.iter().map(|key| key.team.as_str());
             let keys = keys.iter().map(|key| key.id.as_str());

@@ -384,7 +384,8 @@ fn reload_policies(server: &Server, folder: &Path, known: &Mutex<Known>) {
     match loaded {
         Ok((set, found)) => {
             let versions = versions_of(&set);
-            let doubts = warnings::of_policies(set.policies(), Some(server.gateway.config()), &server.keys.ring());
+            let doubts =
+                warnings::of_policies(set.policies(), Some(server.gateway.config()), Some(&server.keys.ring()));
             server.gateway.replace_policies(set);
             accounts.metrics.show_policies(versions.clone());
             let warnings: Vec<String> = found.iter().map(ToString::to_string).chain(doubts).collect();

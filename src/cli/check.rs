@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::{Format, counted, env, find_config, print_problems};
+use super::{Format, counted, env, fail, find_config, print_problems};
 use crate::app::warnings::{of_policies, warnings};
 use crate::app::{VERIFY, read_book, read_keys};
 use crate::budget::Terms;
@@ -50,7 +50,8 @@ struct Checked {
     config: Option<(Config, Book)>,
     policies: Vec<Arc<Policy>>,
     warnings: Vec<String>,
-    keys: Arc<KeyRing>,
+    /// Those in force; `None` where nobody looked, or they cannot be read.
+    keys: Option<Arc<KeyRing>>,
     /// Connections are made as well.
     is_live: bool,
     /// What they found.
@@ -67,6 +68,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let mut checked = Checked { is_live: arguments.live, ..Checked::default() };
     let mut problems = Vec::new();
     let is_asked_for = arguments.config.is_some() || arguments.paths.is_empty();
+    if arguments.live && !is_asked_for {
+        return fail(
+            "`--live` found policies alone, which name nobody to connect to; wanted `--config FILE` beside it",
+        );
+    }
     let config = match &file {
         Some(file) => Some(config::load(file, &env)),
         None if arguments.paths.is_empty() => Some(config::from_environment(&env)),
@@ -98,6 +104,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             if ok {
                 say!("{source}: ok");
                 let config = config.iter().filter(|_| is_asked_for);
+                let keys = keys.unwrap_or_default();
                 config.for_each(|(config, book)| describe(config, book, &keys));
                 policies.iter().for_each(|policy| describe_policy(policy));
                 warnings.iter().for_each(|warning| say!("warning: {warning}"));
@@ -122,8 +129,8 @@ impl Checked {
         });
         match read {
             Ok((config, book)) => {
-                if let Ok((keys, _)) = read_keys(&config) {
-                    self.keys = keys.ring();
+                if let Err(error) = self.read_keys(&config) {
+                    self.warnings.push(format!("keys are not looked up: {error}"));
                 }
                 self.config = Some((config, book));
             }
@@ -134,18 +141,22 @@ impl Checked {
         }
     }
 
+    /// The keys in force, and those that are not.
+    fn read_keys(&mut self, config: &Config) -> Result<(), String> {
+        let (keys, not_in_force) = read_keys(config).map_err(|error| error.to_string())?;
+        self.keys = Some(keys.ring());
+        self.warnings.extend(not_in_force);
+        Ok(())
+    }
+
     /// A configuration that came from `source`, and what it names.
     fn config(&mut self, source: &str, config: Config, problems: &mut Vec<Problem>) {
         let book = read_book(config.prices.as_deref()).map_err(|found| problems.extend(found)).ok();
         if let Some(Err(found)) = config.server.tls.as_ref().map(tls::read) {
             problems.extend(found);
         }
-        match read_keys(&config) {
-            Ok((keys, not_in_force)) => {
-                self.keys = keys.ring();
-                self.warnings.extend(not_in_force);
-            }
-            Err(error) => problems.push(Problem::of_file(source, error.to_string())),
+        if let Err(error) = self.read_keys(&config) {
+            problems.push(Problem::of_file(source, error));
         }
         if let Err(error) = ledger::preview(&config.ledger.path) {
             problems.push(Problem {
@@ -220,7 +231,11 @@ impl Checked {
     fn doubt_policies(&mut self) {
         let mut seen = HashSet::new();
         self.policies.retain(|policy| seen.insert(policy.file.clone()));
-        self.warnings.extend(of_policies(&self.policies, self.config.as_ref().map(|(config, _)| config), &self.keys));
+        self.warnings.extend(of_policies(
+            &self.policies,
+            self.config.as_ref().map(|(config, _)| config),
+            self.keys.as_deref(),
+        ));
         let mut told = HashSet::new();
         self.warnings.retain(|warning| told.insert(warning.clone()));
     }

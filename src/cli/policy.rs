@@ -23,8 +23,8 @@ Examples:
   farthing policy test --format json routing-policies | jq '.examples[] | select(.holds | not)'
 
 Each bullet under `## Examples` is decided as a request of that text would be: rules first, then the classifier. One
-line for each that fails, then counts; the exit status is 1 if one fails that is not `advisory`, or if a policy cannot
-be read. Nothing is sent, and no key of a provider is needed.
+line for each that fails, then counts; the exit status is 1 if one fails that is not `advisory`, if a policy cannot
+be read, or if there is no example at all. Nothing is sent, and no key of a provider is needed.
 
 JSON: `ok`; `problems`, of policies that cannot be read; `examples`, each with `file`, `line`, `column`, `request`,
 `wanted` (a tier or a task), `tier` and `task` (what came of it; the task may be null), `rule` (from 1, where one
@@ -59,8 +59,14 @@ struct Test {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let Command::Test(test) = &arguments.command;
-    let (policies, problems) = read(test);
+    let (policies, mut problems) = read(test);
     let tried: Vec<_> = policies.iter().map(|policy| (&**policy, try_all(policy))).collect();
+    if problems.is_empty() && tried.iter().all(|(_, all)| all.is_empty()) {
+        // A heading with a typing error must not look as if all were well.
+        let files: Vec<&str> = policies.iter().map(|policy| policy.file.as_str()).collect();
+        let found = "has no examples; wanted bullets such as `- \"a request\" → lightweight` under `## Examples`";
+        problems.push(Problem::of_file(&files.join(", "), found));
+    }
     let fails = |policy: &Policy, tried: &Tried| !tried.holds && !policy.tests[tried.test].advisory;
     let ok = problems.is_empty() && tried.iter().all(|(policy, all)| !all.iter().any(|tried| fails(policy, tried)));
     match test.format {

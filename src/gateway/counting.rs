@@ -81,7 +81,7 @@ impl Gateway {
             }
             ordinal += 1;
             let mut outbound = row.prepare(&call, target, None);
-            outbound.access = way(&facts, (row, target), attempts.tried());
+            outbound.access = way(&call, (row, target), attempts.tried());
             let edits = outbound.edits.clone();
             let timing = Timing::new(row, &meter);
             match asked(row, outbound, (&call, AttemptId { request: facts.id, ordinal }), timing).await {

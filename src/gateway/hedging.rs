@@ -1,5 +1,6 @@
-//! *call*, twice: beside an attempt that is slow to answer the next target of the plan is asked as well, and the answer that
-//! begins first goes to the client. The other call is given up, and paid for as far as its provider bills it.
+//! *call*, twice: beside an attempt that is slow to answer the next target of the plan is asked as well, or where there is none
+//! the same by another key or region of its row, and the answer that begins first goes to the client. The other call is given
+//! up, and paid for as far as its provider bills it.
 //!
 //! The second attempt is one like others: it has its own intent before anything of it leaves, its own hold, and its own row.
 //! It waits for nobody's money, and at most a share of requests has one. A request that no row hedges passes by all this.
@@ -13,44 +14,37 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::hold::Purse;
+use super::lap::{Entrant, Lap, Ran};
 use super::timing::Timing;
 use super::ways::way;
 use super::{Gateway, Outcome, translating};
 use crate::call::Call;
-use crate::config::{Hedge, HedgeAfter};
-use crate::ids::AttemptId;
+use crate::config::HedgeAfter;
 use crate::limits::HEDGES_SAVED_MAX;
 use crate::meter::Meter;
 use crate::meter::funds::Funds;
 use crate::plan::{ModelRef, Note};
-use crate::providers::body::Sent;
 use crate::providers::dispatch::{Attempts, Next, after};
-use crate::providers::load::{Kind, Load};
+use crate::providers::load::Kind;
 use crate::providers::{Failure, Outbound, Row};
 
 /// One second attempt, in the unit that shares are counted in.
 const ONE_PPM: u64 = 1_000_000;
 
-/// Where and when an attempt runs.
-pub(super) struct Lap<'a> {
-    pub(super) row: &'a Arc<Row>,
-    pub(super) target: &'a ModelRef,
-    /// The way into the row.
-    pub(super) access: usize,
-    pub(super) timing: Timing,
-    /// What is known of the target, where somebody asks.
-    pub(super) load: Option<Arc<Load>>,
+/// Where a second attempt goes.
+struct Beside<'a> {
+    row: &'a Arc<Row>,
+    target: &'a ModelRef,
+    /// The ways into the row that it does not take, a bit each.
+    tried: u64,
 }
 
-/// An attempt whose intent is committed.
-pub(super) struct Entrant<'a> {
-    pub(super) lap: Lap<'a>,
-    pub(super) outbound: Outbound,
-    pub(super) begun: (AttemptId, Sent),
+impl Beside<'_> {
+    /// Whether there is a way left that does not rest.
+    fn is_another(&self) -> bool {
+        self.row.accesses().has_another(&self.target.model, self.tried, std::time::Instant::now())
+    }
 }
-
-/// What came of an attempt, with the meter that accounts for it.
-pub(super) type Ran = Result<Outcome, Box<(Box<Meter>, Failure)>>;
 
 /// A second attempt that may begin.
 struct Second<'a> {
@@ -86,6 +80,8 @@ struct Counted<'a> {
     outcome: &'static str,
     slow: &'a ModelRef,
     other: &'a ModelRef,
+    /// The number of the key by which the same target is asked.
+    key: Option<usize>,
     id: String,
     waited: Duration,
 }
@@ -94,10 +90,13 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let accounts = &self.gateway.accounts;
         accounts.metrics.hedges.with_label_values(&[self.outcome]).inc();
-        let fields = json!({
+        let mut fields = json!({
             "request_id": self.id, "slow": self.slow.spelt(), "beside": self.other.spelt(),
             "after_ms": u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX), "outcome": self.outcome,
         });
+        if let Some(key) = self.key {
+            fields["key"] = (key + 1).into();
+        }
         accounts.log.event("hedged", &fields);
     }
 }
@@ -106,18 +105,20 @@ impl Gateway {
     /// How long an attempt is waited for before another begins beside it; `None`: as long as it takes.
     pub(super) fn hedge_after(
         &self,
-        hedge: Hedge,
         call: &Call,
         (lap, attempts): (&Lap<'_>, &Attempts<'_>),
         meter: &Meter,
     ) -> Option<Duration> {
+        let hedge = lap.row.dispatch().hedge?;
         let view = &call.facts.view;
         // What goes on at the provider by itself, what it does beside answering, and what only one of them knows.
         let is_bound = view.background || view.continues || view.attachments.server_tools > 0 || call.kept_at.is_some();
         if is_bound {
             return None;
         }
-        attempts.hedge(|_| true)?;
+        if attempts.hedge(|_| true).is_none() && beside_by_key(lap, attempts).is_none() {
+            return None;
+        }
         if meter.attempts() == 1 {
             self.hedges.earn(hedge.at_most_ppm);
         }
@@ -136,12 +137,13 @@ impl Gateway {
         (first, delay): (Entrant<'a>, Duration),
         attempts: &mut Attempts<'a>,
     ) -> (Lap<'a>, Ran) {
-        let (slow, started) = (first.lap.target, first.lap.timing.started);
+        let (slow, started, slow_way) = (first.lap.target, first.lap.timing.started, first.lap.access);
+        let by_key = beside_by_key(&first.lap, attempts);
         let mut one = Some(Box::pin(self.run(call, first, whole.part())));
         let second = tokio::select! {
             biased;
             (lap, ran) = end_of(&mut one) => return (lap, under(whole, ran)),
-            second = self.second((call, purse), &whole, started + delay, attempts) => second,
+            second = self.second((call, purse), &whole, started + delay, (attempts, by_key)) => second,
         };
         let begun = second.and_then(|Second { row, target, outbound, funds }| {
             whole.fund(funds);
@@ -165,9 +167,14 @@ impl Gateway {
             };
             return (lap, under(whole, ran));
         }
-        attempts.hedged(target);
+        let is_by_key = target == slow;
+        match is_by_key {
+            true => attempts.hedged_by_another_way(slow_way, outbound.access),
+            false => attempts.hedged(target),
+        }
         let (id, waited) = (call.facts.id.to_string(), started.elapsed());
-        let mut counted = Counted { gateway: self, outcome: "abandoned", slow, other: target, id, waited };
+        let key = is_by_key.then_some(outbound.access);
+        let mut counted = Counted { gateway: self, outcome: "abandoned", slow, other: target, key, id, waited };
         let load = self.load(target, true);
         if let Some(load) = &load {
             whole.accompany(load.begins());
@@ -189,9 +196,11 @@ impl Gateway {
                         load.answered(kind_of(call), started.elapsed(), std::time::Instant::now());
                     }
                     counted.outcome = if is_first { "lost" } else { "won" };
-                    whole.note(match is_first {
-                        true => Note::HedgedInVain(target.spelt().into()),
-                        false => Note::Hedged(slow.spelt().into()),
+                    whole.note(match (is_first, is_by_key) {
+                        (true, true) => Note::HedgedByKeyInVain,
+                        (false, true) => Note::HedgedByKey,
+                        (true, false) => Note::HedgedInVain(target.spelt().into()),
+                        (false, false) => Note::Hedged(slow.spelt().into()),
                     });
                     // The other's call is given up, and its row settled, before this one's can be.
                     *other = None;
@@ -200,7 +209,7 @@ impl Gateway {
                 Err(failed) if other.is_none() || is_of_caller(&failed.1, lap.row) => {
                     *other = None;
                     counted.outcome = "failed";
-                    if !is_first {
+                    if !is_first && !is_by_key {
                         attempts.stand_at(lap.target);
                     }
                     return (lap, under(whole, Err(failed)));
@@ -215,29 +224,20 @@ impl Gateway {
         }
     }
 
-    /// Sends what was prepared, and reads the answer as far as is needed to know that it is one.
-    async fn run<'a>(&'a self, call: &'a Call, entrant: Entrant<'a>, part: Box<Meter>) -> (Lap<'a>, Ran) {
-        let Entrant { lap, mut outbound, begun: (attempt, sent) } = entrant;
-        let head = lap.timing.head(call.facts.view.stream);
-        let ran = match lap.row.call(&mut outbound, attempt, head, sent, call.held.another()).await {
-            Ok(answer) => self.read(answer, part, &outbound, lap.row, lap.timing).await,
-            Err(failure) => Err(Box::new((part, failure))),
-        };
-        (lap, ran)
-    }
-
     /// The second attempt, once it is time for it; `None`: there is none to be made.
     async fn second<'a>(
         &'a self,
         (call, purse): (&'a Call, &'a Purse),
         whole: &Meter,
         at: Instant,
-        attempts: &Attempts<'a>,
+        (attempts, by_key): (&Attempts<'a>, Option<Beside<'a>>),
     ) -> Option<Second<'a>> {
         sleep_until(at).await;
-        let target = attempts.hedge(|target| self.health.is_well(target))?;
-        let row = self.providers.row(&target.provider)?;
-        let second = self.prepare_second((call, purse), whole, (row, target)).await.filter(|_| self.hedges.take());
+        let beside = match attempts.hedge(|target| self.health.is_well(target)) {
+            Some(target) => Beside { row: self.providers.row(&target.provider)?, target, tried: 0 },
+            None => by_key.filter(Beside::is_another)?,
+        };
+        let second = self.prepare_second((call, purse), whole, beside).await.filter(|_| self.hedges.take());
         if second.is_none() {
             self.accounts.metrics.hedges.with_label_values(&["withheld"]).inc();
         }
@@ -248,7 +248,7 @@ impl Gateway {
         &'a self,
         (call, purse): (&'a Call, &'a Purse),
         whole: &Meter,
-        (row, target): (&'a Arc<Row>, &'a ModelRef),
+        Beside { row, target, tried }: Beside<'a>,
     ) -> Option<Second<'a>> {
         let worded = match translating::dialect_for(call, row, target) {
             None => row.word(call, target),
@@ -256,9 +256,16 @@ impl Gateway {
         };
         let funds = self.hold_beside(call, (row, target, &worded), whole, purse)?;
         let mut outbound = row.finish(worded, call, funds.output_limit);
-        outbound.access = way(&call.facts, (row, target), 0);
+        outbound.access = way(call, (row, target), tried);
         Some(Second { row, target, outbound, funds })
     }
+}
+
+/// The same target by another key or region of its row, if there is one.
+fn beside_by_key<'a>(lap: &Lap<'a>, attempts: &Attempts<'_>) -> Option<Beside<'a>> {
+    let Lap { row, target, access, .. } = *lap;
+    let tried = attempts.tried() | 1_u64.checked_shl(access as u32).unwrap_or_default();
+    Some(Beside { row, target, tried }).filter(|beside| attempts.may_hedge() && beside.is_another())
 }
 
 /// As what its answer is waited for.

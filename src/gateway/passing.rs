@@ -9,13 +9,15 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 
 use super::hold::Purse;
+use super::overheard::Overheard;
 use super::refusals::{failed_reply, status_of};
 use super::timing::Timing;
+use super::ways::kept_way;
 use super::{Gateway, Reply, ReplyBody};
-use crate::call::Call;
+use crate::call::{Call, Keeper};
 use crate::config::Key;
 use crate::dialect::Dialect;
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, ProviderId};
 use crate::meter::Meter;
 use crate::meter::funds::Funds;
 use crate::meter::holds::Running;
@@ -23,7 +25,7 @@ use crate::meter::opaque::Opaque;
 use crate::plan::{ModelRef, Plan, Reason, Why};
 use crate::providers::body::Sent;
 use crate::providers::inbound::Arriving;
-use crate::providers::{Answer, Answered, Elsewhere, Failure};
+use crate::providers::{Answer, Answered, Elsewhere, Failure, Row};
 use crate::reply::facts::Facts;
 use crate::wire::errors::{ApiError, Code};
 
@@ -37,6 +39,8 @@ pub struct Passage {
     pub is_charged: bool,
     /// Its answer is read, where it is JSON.
     pub is_read: bool,
+    /// The attempt that is charged once the object that it asks for is told to be done.
+    pub owed: Option<AttemptId>,
 }
 
 impl Gateway {
@@ -71,23 +75,37 @@ impl Gateway {
         })
     }
 
+    /// Who will keep what a call makes that is passed on to a row.
+    pub fn will_keep(&self, call: &Call, provider: &ProviderId) -> Keeper {
+        let row = self.providers.row(provider);
+        let access = row.map(|row| row.accesses().get(way_on(call, row)).id);
+        Keeper { provider: provider.clone(), access }
+    }
+
     /// Passes a call on and gives what comes back; of an answer that was read, its bytes.
     pub async fn pass(&self, call: Call, key: Option<&Key>, passage: Passage) -> Reply {
         let facts = Arc::clone(&call.facts);
         let purse = self.purse(&facts, key);
         let reply = match self.admit(&purse, &facts) {
-            Ok(running) => self.pass_admitted(call, passage, (&purse, running)).await,
+            Ok(running) => self.pass_admitted(call, passage, (&purse, running), key).await,
             Err(error) => self.turn_away(&facts, error),
         };
         self.paced(&purse, &facts, reply)
     }
 
-    async fn pass_admitted(&self, call: Call, passage: Passage, (purse, running): (&Purse, Option<Running>)) -> Reply {
+    async fn pass_admitted(
+        &self,
+        call: Call,
+        passage: Passage,
+        (purse, running): (&Purse, Option<Running>),
+        key: Option<&Key>,
+    ) -> Reply {
         let facts = Arc::clone(&call.facts);
-        let Passage { elsewhere, target, is_charged, is_read } = passage;
+        let Passage { elsewhere, target, is_charged, is_read, owed } = passage;
         let Some(row) = self.providers.row(&target.provider) else {
             return self.turn_away(&facts, ApiError::new(Code::NotFound, "the provider row that has this is gone"));
         };
+        let late = owed.map(|attempt| self.late(row, attempt, key));
         if is_charged && let Err(error) = self.may_be_unbounded(purse, (row, &target)) {
             return self.turn_away(&facts, error);
         }
@@ -95,6 +113,7 @@ impl Gateway {
         let mut meter = Meter::open(&self.accounts, self.accounts.book.load_full(), &facts, &plan);
         meter.count_as(running);
         let mut outbound = row.send_on(&call, &target, elsewhere);
+        outbound.access = way_on(&call, row);
         let (mut id, mut sent) = (AttemptId { request: facts.id, ordinal: 1 }, Sent::default());
         if is_charged {
             let price = meter.price(row, &target);
@@ -113,6 +132,7 @@ impl Gateway {
             Ok(mut answer) => {
                 meter.answered(answer.status.as_u16(), answer.provider_request_id.take());
                 let Answer { status, headers, body, held, .. } = answer;
+                let is_stream = matches!(body, Answered::Stream(_));
                 match body {
                     Answered::Whole(body, encoded) if is_read && body.is_json(&headers) => {
                         let read = (outbound.dialect, body, encoded);
@@ -120,6 +140,11 @@ impl Gateway {
                         match row.read_whole(read, &headers, timing.deadline, held, seen).await {
                             Err(failure) => failure,
                             Ok(json) => {
+                                if let Some(late) = late
+                                    && let Some(bill) = late.bill(&json)
+                                {
+                                    late.book(bill).await;
+                                }
                                 meter.first_byte();
                                 meter.passed(status.as_u16());
                                 return Reply { status, headers, decision: None, body: ReplyBody::Whole(json) };
@@ -129,7 +154,11 @@ impl Gateway {
                     Answered::Whole(body, Ok(None)) | Answered::Stream(body) => {
                         let headers = with_length(headers, &body);
                         let opaque = Opaque::new(body, meter, status.as_u16(), row.dispatch().idle_timeout);
-                        return Reply { status, headers, decision: None, body: ReplyBody::Opaque(Box::new(opaque)) };
+                        let body = match late.filter(|_| is_stream) {
+                            Some(late) => ReplyBody::Overheard(Box::new(Overheard::new(opaque, late, held))),
+                            None => ReplyBody::Opaque(Box::new(opaque)),
+                        };
+                        return Reply { status, headers, decision: None, body };
                     }
                     Answered::Whole(..) => Failure::Unreadable { what: "it is encoded, which we did not ask for" },
                 }
@@ -140,6 +169,12 @@ impl Gateway {
         meter.refused(code, status.as_u16());
         Reply { status, headers, decision: None, body }
     }
+}
+
+/// The way into the row by which a call is passed on: that of what it names, else the first, so that what is made to be named
+/// together is kept together.
+fn way_on(call: &Call, row: &Row) -> usize {
+    kept_way(call, row).unwrap_or_default()
 }
 
 fn unwritten(mut meter: Meter) -> Reply {

@@ -1,6 +1,7 @@
 //! What a client is told when there is no answer: a provider's own error, or one of ours.
 
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{ReplyBody, translating};
 use crate::call::{CallFacts, Surface};
@@ -9,7 +10,7 @@ use crate::ids::ProviderId;
 use crate::plan::Plan;
 use crate::providers::Failure;
 use crate::route::NoPlan;
-use crate::wire::errors::{ApiError, Code, Retold};
+use crate::wire::errors::{ApiError, Code, Retold, is_told_as};
 
 /// A provider's error in the caller's dialect passes byte for byte, except where it may tell of our credential.
 pub(super) fn failed_reply(failure: Failure, call: &CallFacts) -> (StatusCode, HeaderMap, ReplyBody, Code) {
@@ -20,9 +21,10 @@ pub(super) fn failed_reply(failure: Failure, call: &CallFacts) -> (StatusCode, H
             let client_status = refusal.client_status();
             let is_foreign = (from == Dialect::Messages) != (to == Dialect::Messages);
             let (status, headers, body) = match refusal.json {
-                Some(json) if is_foreign => {
+                Some(json) if is_foreign || !is_told_as(&json, from) => {
                     let retold = Retold::of(&json, from, to, client_status);
-                    let headers = translating::headers(refusal.headers, from, call);
+                    let mut headers = translating::headers(refusal.headers, from, call);
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                     (retold.status, headers, ReplyBody::Whole(retold.body(call.id).into()))
                 }
                 json => (client_status, refusal.headers, json.map_or(ReplyBody::Error(error), ReplyBody::Whole)),

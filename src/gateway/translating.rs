@@ -15,10 +15,10 @@ use crate::limits::{DECIDED_AT_ONCE_BYTES_MAX, OUTPUT_TOKENS_GIVEN};
 use crate::memory::HeldBytes;
 use crate::meter::Meter;
 use crate::meter::passing::Passing;
-use crate::plan::ModelRef;
+use crate::plan::{ModelRef, Note};
 use crate::prompt::json::WholeNumber;
 use crate::prompt::view::{Attachments, View};
-use crate::providers::{Failure, Row, Translated};
+use crate::providers::{Failure, Outbound, Row, Translated, Worded};
 use crate::translate::{self, Terms, Told, Untranslatable, Written, stream::UsageChunk};
 use crate::wire::errors::{ApiError, Code};
 
@@ -31,7 +31,58 @@ pub(super) fn dialect_for(call: &Call, row: &Row, target: &ModelRef) -> Option<D
     if row.speaks(client) { None } else { Some(row.called_in(client, target.model.as_str())) }
 }
 
+/// What is said of one call in the words of targets that speak another dialect, over all of its attempts.
+#[derive(Default)]
+pub(super) struct Sayings<'a> {
+    /// The call as it was said last, and for whom: what fails is tried again in the same words.
+    last: Option<(&'a ModelRef, Arc<Translated>)>,
+    /// Why the last target was passed over that has no words for it.
+    unsaid: Option<Box<ApiError>>,
+}
+
+impl Sayings<'_> {
+    /// Why the call cannot be said to somebody, if that is so.
+    pub(super) fn why_not(self) -> Option<ApiError> {
+        self.unsaid.map(|error| *error)
+    }
+}
+
+/// Why a call is not said to a target.
+pub(super) enum Unsaid {
+    /// It cannot be said to anybody.
+    Denied(ApiError),
+    /// This one has no words for it.
+    PassedOver,
+}
+
 impl Gateway {
+    /// *call*: words a call for a target of another dialect, once for all tries of it.
+    pub(super) async fn say<'a>(
+        &self,
+        call: &Call,
+        (row, target): (&Arc<Row>, &'a ModelRef),
+        dialect: Dialect,
+        sayings: &mut Sayings<'a>,
+        meter: &mut Meter,
+    ) -> Result<Worded, Unsaid> {
+        if let Some((_, translated)) = sayings.last.as_ref().filter(|(known, _)| *known == target) {
+            return Ok(row.word_translated(translated));
+        }
+        match self.translate(call, (row, target), dialect, meter).await {
+            Ok(translated) => {
+                let (_, translated) = sayings.last.insert((target, translated));
+                Ok(row.word_translated(translated))
+            }
+            Err(error) if error.code != Code::UnsupportedParameter => Err(Unsaid::Denied(error)),
+            Err(error) => {
+                let field = error.param.as_deref().unwrap_or_default().into();
+                meter.note(Note::CannotCarry(target.spelt().into(), field));
+                sayings.unsaid = Some(Box::new(error));
+                Err(Unsaid::PassedOver)
+            }
+        }
+    }
+
     /// Says a call in the dialect of a target.
     pub(super) async fn translate(
         &self,
@@ -56,10 +107,15 @@ impl Gateway {
             let terms = Terms { vendor, model, output_limit, caching, usage };
             translate::request(from, dialect, &body, &terms).map_err(|error| untranslatable(&error, &target))
         };
-        let Written { body, dropped, caches } =
+        let Written { body, dropped, caches, asked } =
             if call.body.len() <= DECIDED_AT_ONCE_BYTES_MAX { write()? } else { aside(&call.held, write).await?? };
+        let request = match asked {
+            Some(asked) => asked.into(),
+            None if from == Dialect::Messages => Bytes::new(),
+            None => call.body.clone(),
+        };
         // It fits, since no more was held than before.
-        let _ = held.resize(body.len());
+        let _ = held.resize(body.len() + request.len());
         let is_given = dialect == Dialect::Messages && view.output_limit == WholeNumber::Absent;
         Ok(Arc::new(Translated {
             dialect,
@@ -67,7 +123,7 @@ impl Gateway {
             dropped,
             given_limit: is_given.then_some(output_limit),
             caches,
-            request: if from == Dialect::Messages { Bytes::new() } else { call.body.clone() },
+            request,
             view: (view.attachments.server_tools > 0).then(|| without_server_tools(view)),
             usage_expected: !view.stream || dialect != Dialect::Chat || is_told,
         }))
@@ -111,30 +167,39 @@ pub(super) fn passing(passing: Passing, translated: &Translated, meter: &Meter) 
     passing.said_in(to, &told, call)
 }
 
-/// Says a whole answer in the client's dialect, and takes note of what is left out.
-pub(super) async fn retell(
-    (json, mut held): (Bytes, HeldBytes),
-    translated: &Translated,
-    meter: &mut Meter,
-) -> Result<Bytes, Failure> {
-    let (from, request) = (translated.dialect, translated.request.clone());
-    let (to, created_seconds, usage) = (meter.call().surface.errors(), seconds(meter.call()), meter.usage());
-    held.resize(2 * json.len() + ADDED_BYTES).map_err(|_| Failure::NoRoom)?;
-    let is_small = json.len() <= DECIDED_AT_ONCE_BYTES_MAX;
-    let write = move || {
-        let told = Told { request: &request, created_seconds, usage };
-        translate::reply(from, to, &json, &told)
-    };
-    let written = if is_small {
-        write()
-    } else {
-        aside(&held, write).await.map_err(|_| Failure::Unreadable { what: "translating it broke off" })?
-    };
-    let Written { body, dropped, .. } =
-        written.map_err(|_| Failure::Unreadable { what: "it is no answer of its protocol" })?;
-    meter.leaves_out(&dropped);
-    let _ = held.resize(body.len());
-    Ok(held.around(body.into()))
+/// A whole answer that is to be said in the client's dialect.
+pub(super) struct Retelling<'o> {
+    translated: &'o Translated,
+    held: HeldBytes,
+}
+
+impl<'o> Retelling<'o> {
+    /// The answer to what was sent, if that was translated; `held` is what counts the answer's bytes.
+    pub(super) fn of(outbound: &'o Outbound, held: &HeldBytes) -> Option<Self> {
+        outbound.translated.as_ref().map(|translated| Self { translated, held: held.another() })
+    }
+
+    /// Says it, and takes note of what is left out.
+    pub(super) async fn whole(mut self, json: Bytes, meter: &mut Meter) -> Result<Bytes, Failure> {
+        let (from, request) = (self.translated.dialect, self.translated.request.clone());
+        let (to, created_seconds, usage) = (meter.call().surface.errors(), seconds(meter.call()), meter.usage());
+        self.held.resize(2 * json.len() + ADDED_BYTES).map_err(|_| Failure::NoRoom)?;
+        let is_small = json.len() <= DECIDED_AT_ONCE_BYTES_MAX;
+        let write = move || {
+            let told = Told { request: &request, created_seconds, usage };
+            translate::reply(from, to, &json, &told)
+        };
+        let written = if is_small {
+            write()
+        } else {
+            aside(&self.held, write).await.map_err(|_| Failure::Unreadable { what: "translating it broke off" })?
+        };
+        let Written { body, dropped, .. } =
+            written.map_err(|_| Failure::Unreadable { what: "it is no answer of its protocol" })?;
+        meter.leaves_out(&dropped);
+        let _ = self.held.resize(body.len());
+        Ok(self.held.around(body.into()))
+    }
 }
 
 /// When a call came, in seconds since 1970.

@@ -6,25 +6,45 @@ use std::time::Instant as Clock;
 use serde_json::json;
 
 use super::Gateway;
-use super::hedging::Lap;
-use crate::call::CallFacts;
+use super::lap::Lap;
+use crate::call::Call;
 use crate::plan::ModelRef;
 use crate::providers::dispatch::Attempts;
+use crate::providers::load::Kind;
 use crate::providers::{Failure, Row};
 
-/// The way that a call takes into a row: a conversation keeps to one, where the provider has its prefix cached, unless it was
-/// `tried` (a bit each).
-pub(super) fn way(call: &CallFacts, (row, target): (&Row, &ModelRef), tried: u64) -> usize {
+/// The way that a call takes into a row: that of what it names, by whichever key that was made; else a conversation keeps to
+/// one, where the provider has its prefix cached, unless it was `tried` (a bit each).
+pub(super) fn way(call: &Call, (row, target): (&Row, &ModelRef), tried: u64) -> usize {
     if !row.accesses().are_several() {
         return 0;
     }
+    if let Some(kept) = kept_way(call, row) {
+        return kept;
+    }
     // Without a user's turn there is nothing to come back to, and nothing that tells such calls apart.
-    let anchor = call.view.outline.chain.anchor;
+    let anchor = call.facts.view.outline.chain.anchor;
     let conversation = if anchor == 0 { fastrand::u64(..) } else { anchor };
     row.accesses().pick(conversation, &target.model, tried, Clock::now())
 }
 
+/// The only way into a row by which a call finds what it names; `None`: it names nothing, nobody knows by which way that was
+/// made, or there is no such way any more, and any other may be as good.
+pub(super) fn kept_way(call: &Call, row: &Row) -> Option<usize> {
+    let keeper = call.kept_at.as_ref().filter(|keeper| keeper.provider == *row.id())?;
+    row.accesses().find(keeper.access?)
+}
+
 impl Gateway {
+    /// Takes note of an answer that is here: its target is well, and so is the way that was taken.
+    pub(super) fn praise(&self, lap: &Lap<'_>, kind: Kind) {
+        if let Some(load) = &lap.load {
+            lap.timing.answered(load, kind);
+        }
+        self.health.succeeded(lap.target);
+        lap.row.accesses().succeeded(lap.access, &lap.target.model);
+    }
+
     /// Takes note of what a failure says of a target's health, and of the way that was taken.
     pub(super) fn blame(&self, lap: &Lap<'_>, failure: &Failure) {
         let Lap { row, target, access, timing, .. } = lap;
@@ -43,12 +63,18 @@ impl Gateway {
     }
 
     /// Whether the same target is to be called again at once after a failure, by another way: what one key may not, another
-    /// may.
-    pub(super) fn goes_another_way(&self, lap: &Lap<'_>, failure: &Failure, attempts: &mut Attempts<'_>) -> bool {
+    /// may, unless the call names what only this one has.
+    pub(super) fn goes_another_way(
+        &self,
+        call: &Call,
+        lap: &Lap<'_>,
+        failure: &Failure,
+        attempts: &mut Attempts<'_>,
+    ) -> bool {
         let (ways, target, rules) = (lap.row.accesses(), lap.target, lap.row.dispatch());
         let (model, now) = (&target.model, Clock::now());
         attempts.leave(lap.access);
-        if !failure.is_of_key() {
+        if !failure.is_of_key() || (ways.are_several() && kept_way(call, lap.row).is_some()) {
             return false;
         }
         if ways.has_another(model, attempts.tried(), now) {

@@ -6,7 +6,7 @@
 
 use foldhash::HashMap;
 
-use crate::ids::{AttemptId, RequestId};
+use crate::ids::{AccessId, AttemptId, RequestId};
 use crate::ledger::record::{
     Amended, Cause, Closed, Closing, Comparison, DecisionFacts, Fate, Feedback, Intent, Kept, Outcome, Pricing,
     Reconciled, Record, RequestFacts, Sketch, Transfer,
@@ -85,8 +85,8 @@ pub(super) struct Batch<'a> {
     pub(super) amended: Vec<Amended<'a>>,
     /// What is priced apart from text, of attempts that begin before or in this batch.
     pub(super) apart: Vec<(AttemptId, Apart)>,
-    /// What providers keep, in the journal's order.
-    pub(super) kept: Vec<Kept<'a>>,
+    /// What providers keep, in the journal's order, and by which way it was made.
+    pub(super) kept: Vec<(Kept<'a>, Option<AccessId>)>,
     records: u64,
 }
 
@@ -129,7 +129,8 @@ impl<'a> Batch<'a> {
             Record::Feedback(feedback) => self.feedback.push(*feedback),
             Record::Amended(amended) => self.amend(*amended),
             Record::Apart(attempt, apart) => self.apart.push((attempt, apart)),
-            Record::Kept(kept) => self.kept.push(*kept),
+            Record::Kept(kept) => self.kept.push((*kept, None)),
+            Record::KeptBy(kept, access) => self.kept.push((*kept, Some(access))),
         }
     }
 

@@ -185,6 +185,7 @@ impl Ledger {
             | Record::Refused(..)
             | Record::Apart(..)
             | Record::Kept(_)
+            | Record::KeptBy(..)
             | Record::Reconciled(_) => Urgency::MustBeKept,
         };
         if self.syncer.is_some() && urgency == Urgency::MayBeRefused && self.denies() && !self.journal.trusted() {

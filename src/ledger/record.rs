@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, RequestId};
+use crate::ids::{AccessId, AttemptId, RequestId};
 use crate::money::{CostInterval, NanoUsd};
 use crate::reply::usage::{Apart, Source, Usage, WhyUnknown};
 
@@ -59,9 +59,12 @@ pub enum Record<'a> {
     Amended(Box<Amended<'a>>),
     /// What of an attempt's usage is priced apart from text; before its end, and only where there is any.
     Apart(AttemptId, Apart),
-    /// A provider keeps an object for a team, or no longer does.
+    /// A provider keeps an object for a team, or no longer does. Earlier versions wrote it without the way by which it was
+    /// made, as it is still written of what is gone.
     #[serde(borrow)]
     Kept(Box<Kept<'a>>),
+    /// A provider keeps an object for a team, who made it by this way into the row.
+    KeptBy(#[serde(borrow)] Box<Kept<'a>>, AccessId),
 }
 
 /// Who asked for what.

@@ -23,7 +23,7 @@ use crate::ledger::{is_owned, segment};
 /// `PRAGMA application_id` of a ledger: the letters `FRTH`.
 const APPLICATION_ID: u32 = 0x4652_5448;
 /// `PRAGMA user_version` of the tables below.
-pub(super) const SCHEMA_VERSION: u32 = 12;
+pub(super) const SCHEMA_VERSION: u32 = 13;
 
 const TABLES: &str = concat!(
     rollup::tables!(),

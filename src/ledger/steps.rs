@@ -24,6 +24,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 10, sql: GUARDS },
     Step { to: 11, sql: APART },
     Step { to: 12, sql: OBJECTS },
+    Step { to: 13, sql: WAYS },
 ];
 
 /// The tier that a row was priced at, and why its cost is unknown; of older rows as far as they say so. Of an attempt
@@ -380,4 +381,9 @@ CREATE TABLE objects (
     created_ms INTEGER NOT NULL, expires_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX objects_by_end ON objects (expires_ms) WHERE expires_ms IS NOT NULL;
+";
+
+/// By which of a row's keys they were made. Of older ones nobody knows it.
+const WAYS: &str = "
+ALTER TABLE objects ADD COLUMN access TEXT;
 ";

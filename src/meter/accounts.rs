@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::call::Keeper;
 use crate::cost::Book;
 use crate::ids::{AttemptId, ProviderId, TeamId};
 use crate::ledger::objects;
@@ -96,13 +97,16 @@ impl Accounts {
 
     /// Takes note of an object, by its kind and id, that a provider keeps for a team; where it is charged for once it is done,
     /// `owed` is the attempt that ordered it. What cannot be written now is tried again.
-    pub fn keep(&self, team: &TeamId, provider: &ProviderId, (kind, id): (&str, &str), owed: Option<AttemptId>) {
-        let (team, provider, at_ms) = (team.as_str(), provider.as_str(), now_ms());
+    pub fn keep(&self, team: &TeamId, keeper: &Keeper, (kind, id): (&str, &str), owed: Option<AttemptId>) {
+        let (team, provider, at_ms) = (team.as_str(), keeper.provider.as_str(), now_ms());
         // Responses go by themselves: <https://platform.openai.com/docs/guides/conversation-state>
         let expires_ms = (kind == "response").then(|| at_ms.saturating_add(RESPONSES_KEPT_MS));
         let kind = &*objects::kind_of(kind, owed);
-        let kept = Kept { id, kind, provider, team, at_ms, expires_ms, is_gone: false };
-        drop(self.commit(&Record::Kept(Box::new(kept))));
+        let kept = Box::new(Kept { id, kind, provider, team, at_ms, expires_ms, is_gone: false });
+        drop(self.commit(&match keeper.access {
+            Some(access) => Record::KeptBy(kept, access),
+            None => Record::Kept(kept),
+        }));
     }
 
     /// Takes note that it is gone.

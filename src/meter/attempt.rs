@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::call::CallFacts;
 use crate::config::AfterCut;
 use crate::cost::{Price, cost_of};
-use crate::ids::AttemptId;
+use crate::ids::{AccessId, AttemptId};
 use crate::ledger::record::{Closing, Fate, Intent, Outcome, Pricing, RequestFacts};
 use crate::money::{CostInterval, NanoUsd};
 use crate::plan::ModelRef;
@@ -48,6 +48,8 @@ pub struct Attempt {
     pub provider_request_id: Option<String>,
     /// Counts it among the calls to its target that go on, where somebody asks.
     pub busy: Option<Busy>,
+    /// The way into its row that it takes.
+    pub access: Option<AccessId>,
     /// The count of its body, where the provider will probably report none.
     pub counting: Option<Counting>,
     target: ModelRef,
@@ -148,6 +150,7 @@ impl Attempt {
             provider_status: None,
             provider_request_id: None,
             busy: None,
+            access: None,
             counting: None,
             target: target.clone(),
             vendor: row.vendor().to_owned(),

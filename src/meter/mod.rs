@@ -227,6 +227,7 @@ impl Meter {
         if let Some(beside) = self.beside.as_ref().filter(|_| self.attempts == 1) {
             self.accounts.prefixes.sent(&beside.met, now.at);
         }
+        attempt.access = Some(row.accesses().get(outbound.access).id);
         self.edits.clone_from(&outbound.edits);
         let dropped = outbound.translated.as_ref().map(|translated| &translated.dropped);
         self.dropped = dropped.filter(|dropped| !dropped.is_empty()).map(|dropped| Box::new(dropped.clone()));

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Meter;
+use crate::call::Keeper;
 use crate::limits::NAME_BYTES_MAX;
 use crate::providers::inbound::Arriving;
 use crate::wire::errors::Code;
@@ -70,7 +71,9 @@ impl Meter {
         let Some(id) = responses_reply::kept(json).filter(|id| id.len() <= NAME_BYTES_MAX) else { return };
         // What is made in the background is charged for once somebody is told that it is done.
         let owed = self.open.as_ref().filter(|_| self.call.view.background).map(|attempt| attempt.id);
-        self.accounts.keep(&self.call.who.team, &target.provider, ("response", &id), owed);
+        let access = self.open.as_ref().and_then(|attempt| attempt.access);
+        let keeper = Keeper { provider: target.provider.clone(), access };
+        self.accounts.keep(&self.call.who.team, &keeper, ("response", &id), owed);
     }
 }
 

@@ -16,6 +16,7 @@ mod paths;
 mod patterns;
 pub mod rules;
 mod set;
+mod wider;
 mod words;
 
 use std::sync::{Arc, LazyLock};

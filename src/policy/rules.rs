@@ -14,6 +14,7 @@ use crate::task::Tier;
 use super::keywords::{Keywords, Phrases};
 use super::paths::{Mentions, Paths};
 use super::patterns::pattern;
+use super::wider::covers;
 
 /// One entry of `rules:`.
 #[derive(Clone, Debug)]
@@ -216,11 +217,9 @@ impl Tools {
     }
 
     fn cover(&self, other: &Self) -> bool {
-        // A pattern that matches another pattern's text matches whatever that one does, but for sets such as `[ab]`.
-        other
-            .written
-            .iter()
-            .all(|text| self.written.contains(text) || (!text.contains(['[', '{', '?']) && self.names(text)))
+        let covered =
+            |narrow: &String| self.written.iter().zip(&self.patterns).any(|(wide, glob)| covers(glob, wide, narrow));
+        other.written.iter().all(covered)
     }
 }
 

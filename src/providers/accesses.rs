@@ -19,7 +19,7 @@ use super::paths::Paths;
 use super::places::Places;
 use super::signer::Signer;
 use crate::config::{Circuit, ProviderConfig};
-use crate::ids::ModelId;
+use crate::ids::{AccessId, ModelId};
 use crate::limits::{DEAD_KEY_REST, DEAD_KEY_REST_MAX, LIMITED_KEY_REST, LIMITED_KEY_REST_MAX, RESTING_MODELS_MAX};
 
 /// So many refusals of one key for one model in a row, none of them for want of a valid key, and it rests for that model:
@@ -35,6 +35,8 @@ pub struct Accesses {
 
 /// One of them.
 pub struct Access {
+    /// Which one it is, in every order of the configuration.
+    pub id: AccessId,
     /// Where it is called.
     pub paths: Paths,
     /// What shows who calls, where that is made for each call.
@@ -81,7 +83,9 @@ impl Accesses {
                 lanes.push((url, Arc::clone(&new)));
                 new
             });
+            let reference = access.from.as_deref().unwrap_or_default();
             Access {
+                id: AccessId(xxh3_64(format!("{url} {reference}").as_bytes())),
                 paths: Paths::under(url),
                 signer: Signer::of(&access.credential),
                 header: header(&access.credential).filter(|_| several),
@@ -103,6 +107,11 @@ impl Accesses {
     /// The one of that number, or else the first.
     pub fn get(&self, number: usize) -> &Access {
         self.all.get(number).unwrap_or(&self.all[0])
+    }
+
+    /// The number of the one with that id, if there still is one.
+    pub fn find(&self, id: AccessId) -> Option<usize> {
+        self.all.iter().position(|access| access.id == id)
     }
 
     /// Whether there is more than one.
@@ -367,6 +376,18 @@ mod tests {
         let one = accesses(&[1]);
         assert!((0..9).all(|_| one.failed(0, &luna, &down, CIRCUIT, now).is_none()));
         assert_eq!(one.pick(7, &luna, 0, now), 0);
+    }
+
+    #[test]
+    fn a_way_is_found_by_its_address_and_reference_in_every_order_and_not_by_its_place() {
+        let ids = |ways: &Accesses| ways.all.iter().map(|way| way.id).collect::<Vec<_>>();
+        let (two, three) = (accesses(&[1, 1]), accesses(&[9, 1, 1]));
+        assert_eq!(ids(&two)[..], ids(&three)[..2], "weights and others do not matter");
+        assert_eq!(ids(&three).into_iter().map(|id| three.find(id)).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
+        assert_eq!(two.find(ids(&three)[2]), None, "it is gone");
+        let id = ids(&two)[0];
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string().len(), 16);
     }
 
     #[test]

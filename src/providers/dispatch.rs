@@ -141,6 +141,19 @@ impl<'a> Attempts<'a> {
         self.targets.by_ref().find(|next| *next == target);
     }
 
+    /// Whether a call may go on beside the current one: none did before.
+    pub fn may_hedge(&self) -> bool {
+        !self.is_hedged
+    }
+
+    /// The current target is called by the way `other` beside the way `slow`: neither is the next to be tried.
+    pub fn hedged_by_another_way(&mut self, slow: usize, other: usize) {
+        self.is_hedged = true;
+        self.calls += 1;
+        self.leave(slow);
+        self.leave(other);
+    }
+
     /// Of two that were called at once, `target` is the one that is left.
     pub fn stand_at(&mut self, target: &'a ModelRef) {
         (self.current, self.tries, self.tried) = (Some(target), 1, 0);
@@ -264,6 +277,19 @@ mod tests {
         assert_eq!((next(&mut attempts), attempts.tries()), ("b".to_owned(), 2), "a retry of the one that is left");
         attempts.fall_back();
         assert_eq!(next(&mut attempts), "c");
+    }
+
+    #[test]
+    fn a_target_that_was_called_by_two_ways_at_once_has_both_behind_it_and_the_next_before_it() {
+        let target = |name: &str| ModelRef { provider: ProviderId::from(name), model: ModelId::from("m") };
+        let (targets, health) = (["a", "b"].map(target), Health::default());
+        let mut attempts = Attempts::new(&targets);
+        let first = attempts.next(&health, |_| Some(RULES), Instant::now());
+        assert!(first == Some(&targets[0]) && attempts.may_hedge());
+        attempts.hedged_by_another_way(2, 0);
+        assert_eq!((attempts.may_hedge(), attempts.tried(), attempts.hedge(|_| true)), (false, 0b101, None));
+        attempts.fall_back();
+        assert_eq!(attempts.next(&health, |_| Some(RULES), Instant::now()), Some(&targets[1]));
     }
 
     #[test]

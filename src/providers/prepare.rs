@@ -56,7 +56,7 @@ pub struct Translated {
     pub given_limit: Option<u64>,
     /// A stream's provider is asked for its usage, or tells it unasked.
     pub usage_expected: bool,
-    /// The client's own body, where its answer repeats some of it.
+    /// As much of the client's own body as its answer is written by.
     pub request: Bytes,
     /// What it is bound by and charged for, where tools that the client's provider would run are left out.
     pub view: Option<Box<View>>,

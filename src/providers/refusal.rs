@@ -16,31 +16,29 @@ use crate::wire::errors::said;
 use crate::wire::tap;
 use crate::wire::vendors::Habits;
 
-/// Reads an error that came with `status` and the headers that may be passed on, in the provider's dialect. Only an object
-/// with an `error` member is of our caller's.
+/// Reads an error that came with `status` and the headers that may be passed on, in the provider's dialect or in nobody's. Only
+/// one that says something is of our caller's.
 pub fn read(status: u16, headers: HeaderMap, json: Option<Bytes>, dialect: Dialect) -> Refusal {
     let is_error = |json: &[u8]| tap::whole(json, dialect, Habits::default()).is_ok_and(|facts| facts.error);
-    let json = json.filter(|json| status >= 400 && is_error(json));
+    let json = json.filter(|_| status >= 400);
     let said = json.as_deref().map(|json| said(json, dialect)).unwrap_or_default();
-    let says = |wanted: &[&str]| said.words().any(|word| wanted.contains(&word));
+    let json = json.filter(|json| said.message.is_some() || is_error(json));
     let refusal = Refusal {
         status,
         dialect,
-        retry_after: wait_of(status, &headers, SystemTime::now()),
+        retry_after: wait_of(status, &headers, SystemTime::now()).or(said.retry_after),
         should_retry: text_of(&headers, "x-should-retry").map(|word| word == "true"),
         headers,
         insufficient_quota: match dialect {
-            Dialect::Messages => says(&["billing_error"]),
-            Dialect::Chat | Dialect::Responses => status == 429 && says(&["insufficient_quota"]),
+            Dialect::Messages => said.is_broke(),
+            Dialect::Chat | Dialect::Responses => status == 429 && said.is_broke(),
         },
         credential: false,
         in_stream: false,
         used: None,
         json,
     };
-    let of_credential =
-        matches!(status, 401 | 403) || says(&["invalid_api_key", "authentication_error", "permission_error"]);
-    if of_credential { refusal.of_credential() } else { refusal }
+    if matches!(status, 401 | 403) || said.is_of_credential() { refusal.of_credential() } else { refusal }
 }
 
 impl Refusal {
@@ -53,7 +51,7 @@ impl Refusal {
 
 /// The error body, if it is JSON and within bounds.
 pub async fn read_error(headers: &HeaderMap, body: Arriving, held: HeldBytes) -> Option<Bytes> {
-    if !is_type(headers, "application/json") {
+    if !is_type(headers, "application/json") && !is_type(headers, "application/problem+json") {
         return None;
     }
     inbound::read(body, Encoding::of(headers), held).await.ok()

@@ -30,7 +30,7 @@ use crate::translate::stream::UsageChunk;
 use crate::wire::encoding::Encoding;
 use crate::wire::errors::said;
 use crate::wire::tap;
-use crate::wire::vendors::Habits;
+use crate::wire::vendors::{Habits, Takes};
 
 /// Tells a client the provider's own id of the call, for support cases.
 const PROVIDER_REQUEST_ID: HeaderName = HeaderName::from_static("x-farthing-provider-request-id");
@@ -119,7 +119,7 @@ impl Row {
     /// OpenAI's models that reason keep their thoughts, and take tools beside them, in Responses alone; everybody else is
     /// called as the row's protocol has it. <https://platform.openai.com/docs/guides/reasoning>
     pub fn called_in(&self, client: Dialect, model: &str) -> Dialect {
-        let is_openai = matches!(&*self.vendor, "openai" | "azure");
+        let is_openai = Takes::of(&self.vendor).is_openai();
         match self.dialect {
             _ if self.speaks(client) => client,
             Dialect::Chat if is_openai && is_openai_reasoner(model) && self.speaks(Dialect::Responses) => {
@@ -264,7 +264,8 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`Failure`]; an error with a status of success is a refusal, unless an answer came with it.
+    /// [`Failure`]; an error with a status of success is a refusal, unless an answer came with it. A response that failed and
+    /// says what it used is one all the same.
     pub async fn read_whole(
         &self,
         (dialect, body, encoded): (Dialect, Arriving, Encoded),
@@ -289,6 +290,8 @@ impl Row {
             Facts { usage: None, choices: 0, .. } => {
                 Err(Failure::Refused(self.refusal_in_success(dialect, headers, json)))
             }
+            // A response that failed is told as one, with what it used.
+            _ if dialect == Dialect::Responses => Ok(json),
             // It was produced, so it is billed, and asking again would be billed again.
             _ => Err(Failure::Unreadable { what: "it is an answer and an error at once" }),
         }

@@ -169,6 +169,20 @@ struct Told {
     is_shown: fn(&Report) -> bool,
 }
 
+impl Told {
+    /// Tokens of a kind that few requests have any of, by its place among those.
+    const fn tokens<const KIND: usize>(header: &'static str) -> Self {
+        let cell = |of: &Figures| grouped(of.beside.tokens[KIND]);
+        Self { header, is_off_rows: true, cell, is_shown: |report| has_tokens(report, KIND) }
+    }
+
+    /// What was billed beyond a limit, by what it was that was billed.
+    const fn overshoot<const CAUSE: usize>(header: &'static str) -> Self {
+        let cell = |of: &Figures| dollars(of.beside.overshoot[CAUSE]);
+        Self { header, is_off_rows: true, cell, is_shown: |report| report.total.beside.overshoot[CAUSE] != 0 }
+    }
+}
+
 const MORE: [Told; 16] = [
     Told {
         header: "refused",
@@ -176,44 +190,14 @@ const MORE: [Told; 16] = [
         cell: |of| grouped(of.beside.refused),
         is_shown: |report| report.total.beside.refused != 0,
     },
-    Told {
-        header: "sound in",
-        is_off_rows: true,
-        cell: |of| grouped(of.beside.tokens[0]),
-        is_shown: |report| has_tokens(report, 0),
-    },
-    Told {
-        header: "sound out",
-        is_off_rows: true,
-        cell: |of| grouped(of.beside.tokens[2]),
-        is_shown: |report| has_tokens(report, 2),
-    },
-    Told {
-        header: "images in",
-        is_off_rows: true,
-        cell: |of| grouped(of.beside.tokens[3]),
-        is_shown: |report| has_tokens(report, 3),
-    },
-    Told {
-        header: "images out",
-        is_off_rows: true,
-        cell: |of| grouped(of.beside.tokens[4]),
-        is_shown: |report| has_tokens(report, 4),
-    },
+    Told::tokens::<0>("sound in"),
+    Told::tokens::<2>("sound out"),
+    Told::tokens::<3>("images in"),
+    Told::tokens::<4>("images out"),
     Told { header: "tool calls", is_off_rows: true, cell: |of| grouped(of.beside.all_calls()), is_shown: has_calls },
     Told { header: "fees, US$", is_off_rows: true, cell: fees, is_shown: has_calls },
-    Told {
-        header: "overshoot by input, US$",
-        is_off_rows: true,
-        cell: |of| dollars(of.beside.overshoot[0]),
-        is_shown: |report| report.total.beside.overshoot[0] != 0,
-    },
-    Told {
-        header: "overshoot by output, US$",
-        is_off_rows: true,
-        cell: |of| dollars(of.beside.overshoot[1]),
-        is_shown: |report| report.total.beside.overshoot[1] != 0,
-    },
+    Told::overshoot::<0>("overshoot by input, US$"),
+    Told::overshoot::<1>("overshoot by output, US$"),
     Told { header: "estimated, US$", is_off_rows: false, cell: estimated, is_shown: has_estimates },
     Told { header: "overhead, US$", is_off_rows: false, cell: |of| dollars(of.overhead), is_shown: has_overhead },
     Told { header: "net saved, US$", is_off_rows: false, cell: |of| dollars(of.net_saved()), is_shown: has_overhead },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
+use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 
 use crate::call::OnShort;
@@ -17,8 +17,8 @@ pub struct Said {
     pub claims: Claims,
     /// The metadata headers of LiteLLM, Portkey, Helicone and Cloudflare, for those who come from there.
     pub migrated: Claims,
-    /// Claims of other gateways' headers that are there and cannot be read: `metadata` if it is no JSON object at
-    /// all, else the key whose value is no text, number or switch.
+    /// Claims that are there and cannot be read: of headers of ours, those that are no UTF-8; of other gateways' headers
+    /// `metadata` if it is no JSON object at all, else the key whose value is no text, number or switch.
     pub unread: Vec<&'static str>,
     /// `x-farthing-tier`, as written.
     pub tier: Option<String>,
@@ -113,17 +113,15 @@ impl Said {
     fn note(&mut self, name: &str, value: &HeaderValue) {
         let text = || text(value);
         if let Some(ours) = name.strip_prefix("x-farthing-") {
+            let mut claim = |claim: &'static str| claimed(value, claim, &mut self.unread);
             match ours {
-                "team" => self.claims.team = text(),
-                "project" => self.claims.project = text(),
-                "pipeline" => self.claims.pipeline = text(),
-                "user" => self.claims.user = text(),
-                "run" => self.claims.run = text(),
-                // As replies spell it, and most clients have to: headers are ASCII to them.
-                "task" => {
-                    self.claims.task = text().map(|task| percent_decode_str(&task).decode_utf8_lossy().into_owned())
-                }
-                "prompt" => self.claims.prompt = text(),
+                "team" => self.claims.team = claim("team"),
+                "project" => self.claims.project = claim("project"),
+                "pipeline" => self.claims.pipeline = claim("pipeline"),
+                "user" => self.claims.user = claim("user"),
+                "run" => self.claims.run = claim("run"),
+                "task" => self.claims.task = claim("task"),
+                "prompt" => self.claims.prompt = claim("prompt"),
                 "tier" => self.tier = text(),
                 "budget" => self.on_short = text().and_then(|word| OnShort::parse(&word)),
                 "deadline" => self.deadline = text().and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
@@ -148,6 +146,19 @@ impl Said {
             "helicone-property-pipeline" => self.migrated.pipeline = text(),
             "helicone-property-task" => self.migrated.task = text(),
             _ => {}
+        }
+    }
+}
+
+/// A name as our own headers have it: percent-encoded where it is not ASCII, as in replies and as most clients have to, since
+/// headers are ASCII to them; plain UTF-8 as well. What is neither is told.
+fn claimed(value: &HeaderValue, claim: &'static str, unread: &mut Vec<&'static str>) -> Option<String> {
+    let decoded = percent_decode(value.as_bytes()).decode_utf8();
+    match decoded.map(|text| text.trim().to_owned()) {
+        Ok(text) => Some(text).filter(|text| !text.is_empty()),
+        Err(_) => {
+            unread.push(claim);
+            None
         }
     }
 }
@@ -253,6 +264,31 @@ mod tests {
             ..Claims::default()
         };
         assert_eq!(said.migrated, expected);
+    }
+
+    #[test]
+    fn names_are_plain_or_percent_encoded_and_what_is_neither_is_told() {
+        for (sent, expected) in [
+            (&b"ops"[..], Some("ops")),
+            ("Öl".as_bytes(), Some("Öl")),
+            (b"%C3%96l", Some("Öl")),
+            (b"100%", Some("100%")),
+            (b" %20 ", None),
+            (b"\xd6l", None),
+            (b"%D6l", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for name in ["team", "project", "pipeline", "user", "run", "task", "prompt"] {
+                let name = HeaderName::try_from(format!("x-farthing-{name}")).unwrap();
+                headers.insert(name, HeaderValue::from_bytes(sent).unwrap());
+            }
+            let Said { claims, unread, .. } = read(headers);
+            let Claims { team, project, pipeline, user, run, task, prompt } = claims;
+            for claim in [team, project, pipeline, user, run, task, prompt] {
+                assert_eq!(claim.as_deref(), expected, "{sent:?}");
+            }
+            assert_eq!(unread.len(), if sent.contains(&0xd6) || sent == b"%D6l" { 7 } else { 0 }, "{sent:?}");
+        }
     }
 
     /// What one header alone says.

@@ -244,7 +244,7 @@ impl Server {
         };
         let kept_at = match facts.view.named.is_empty() {
             true => None,
-            false => match Box::pin(self.keeper(&facts.who.team, &facts.view.named)).await {
+            false => match Box::pin(self.keeper(&facts.who.team, &facts.view.named, None)).await {
                 Ok(keeper) => keeper,
                 Err(error) => {
                     let reply = self.gateway.turn_away(&Arc::new(facts), error);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::Server;
+use crate::call::Keeper;
 use crate::ids::{ProviderId, TeamId};
 use crate::ledger::objects::{Holder, holder};
 use crate::ledger::{Ledger, LedgerError};
@@ -16,19 +17,30 @@ use crate::wire::errors::{ApiError, Code};
 static LOOKUPS: Semaphore = Semaphore::const_new(OBJECT_LOOKUPS_MAX);
 
 impl Server {
-    /// The provider row that keeps all objects that a body names.
+    /// Who keeps all objects that a body names, and what its path names, whose keeper is `of_path`. Where a row's several keys
+    /// made them, the first that is named decides which of these is shown: they may belong to one project all the same.
     ///
     /// # Errors
     ///
     /// 404 for one that is not the team's, 400 where several rows keep them, 503 if the ledger cannot be read.
-    pub(super) async fn keeper(&self, team: &TeamId, named: &[Named]) -> Result<Option<ProviderId>, ApiError> {
+    pub(super) async fn keeper(
+        &self,
+        team: &TeamId,
+        named: &[Named],
+        of_path: Option<Keeper>,
+    ) -> Result<Option<Keeper>, ApiError> {
+        let mut keeper = of_path;
+        if named.is_empty() {
+            return Ok(keeper);
+        }
         let ids = named.iter().map(|named| named.id.clone()).collect();
-        let mut keeper: Option<ProviderId> = None;
         for (named, holder) in named.iter().zip(self.holders(team, ids).await?) {
             let holder = holder.ok_or_else(|| unknown().param(named.key))?;
-            match &keeper {
-                None => keeper = Some(ProviderId::from(&*holder.provider)),
-                Some(keeper) if keeper.as_str() == holder.provider => {}
+            match &mut keeper {
+                None => keeper = Some(kept_by(&holder)),
+                Some(keeper) if keeper.provider.as_str() == holder.provider => {
+                    keeper.access = keeper.access.or(holder.access);
+                }
                 Some(_) => {
                     let message = "what the request names is kept by several providers; wanted one that has all of it";
                     return Err(ApiError::new(Code::InvalidBody, message).param(named.key));
@@ -69,6 +81,10 @@ fn look(ledger: &Ledger, team: &TeamId, ids: &[String]) -> Result<Vec<Option<Hol
     }
     ledger.sync_views(OBJECT_PATIENCE)?;
     find()
+}
+
+pub(super) fn kept_by(holder: &Holder) -> Keeper {
+    Keeper { provider: ProviderId::from(&*holder.provider), access: holder.access }
 }
 
 /// What one is told of it, whatever the reason.

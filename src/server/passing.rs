@@ -11,14 +11,14 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::allowed::{Act, Allowed, Does, Kind, Sends};
-use super::objects::unknown;
+use super::objects::{kept_by, unknown};
 use super::respond::To;
 use super::{ReplyStream, RequestBody, Server, attribute, headers, intake, refusal_of, respond, routes};
-use crate::call::{Call, CallFacts, Surface};
+use crate::call::{Call, CallFacts, Keeper, Surface};
 use crate::config::Key;
 use crate::gateway::passing::Passage;
 use crate::gateway::{Reply, ReplyBody};
-use crate::ids::{AttemptId, ProviderId, RequestId, TeamId};
+use crate::ids::{AttemptId, RequestId, TeamId};
 use crate::limits::{BODY_READ_IDLE_TIMEOUT, NAME_BYTES_MAX, UPLOAD_BEGINNING_BYTES};
 use crate::plan::ModelRef;
 use crate::prompt::view::View;
@@ -105,8 +105,8 @@ impl Server {
             on_short: None,
             view,
         });
-        let target = match self.target(&facts, key, (&team, id.as_deref()), &named).await {
-            Ok(target) => target,
+        let Place { target, kept_at, owed } = match self.place(&facts, key, (&team, id.as_deref()), &named).await {
+            Ok(place) => place,
             Err(error) => {
                 let reply = self.gateway.turn_away(&facts, error);
                 return Ok(respond::reply(to, reply, &asides, permit));
@@ -116,13 +116,15 @@ impl Server {
         let path = routes::below_version(head.uri.path());
         let path = head.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
         let content_type = content_type.or_else(|| (!bytes.is_empty()).then_some(JSON));
+        let call = Call { facts, body: bytes, kept_at, beta: false, headers: said.forward, held };
+        let keeper = self.gateway.will_keep(&call, &target.provider);
         let passage = Passage {
             elsewhere: Elsewhere { method: head.method, path, content_type, upload },
-            target: target.clone(),
+            target,
             is_charged,
             is_read: act.does != Does::Fetches,
+            owed: owed.filter(|_| act.does == Does::Asks),
         };
-        let call = Call { facts, body: bytes, kept_at: None, beta: false, headers: said.forward, held };
         let mut reply = self.gateway.pass(call, key, passage).await;
         if let Some(fate) = fate {
             if fate.is_whole() {
@@ -139,60 +141,60 @@ impl Server {
                 ReplyBody::Whole(json) => json.clone(),
                 _ => Bytes::new(),
             };
-            self.note(act, (to.id, &team, &target.provider), (id.as_deref(), &json)).await;
-            if let (Does::Asks, Some(id)) = (act.does, &id) {
-                self.gateway.book_late(&target.provider, (id, &json), key).await;
-            }
+            self.note(act, (to.id, &team, &keeper), (id.as_deref(), &json)).await;
         }
         Ok(respond::reply(to, reply, &asides, permit))
     }
 
     /// Where a call goes: to whoever keeps what it names, else by its model, else to the first that may be asked.
-    async fn target(
+    async fn place(
         &self,
         facts: &CallFacts,
         key: Option<&Key>,
         (team, id): (&TeamId, Option<&str>),
         named: &[crate::prompt::view::Named],
-    ) -> Result<ModelRef, ApiError> {
+    ) -> Result<Place, ApiError> {
         if let Some(id) = id {
             let holder = self.holders(team, vec![id.to_owned()]).await?.pop().flatten().ok_or_else(unknown)?;
             let payers = self.gateway.payers();
             let usable = payers.team(team.as_str()).and_then(|team| team.providers.as_ref());
-            let provider = ProviderId::from(&*holder.provider);
+            let keeper = kept_by(&holder);
+            let provider = keeper.provider.clone();
             if usable.is_some_and(|rows| !rows.contains(&provider)) {
                 return Err(ApiError::new(Code::NotGranted, "this team may not use the provider that keeps this"));
             }
-            return Ok(ModelRef { provider, model: facts.view.model.as_str().into() });
+            let kept_at = self.keeper(team, named, Some(keeper)).await?;
+            let target = ModelRef { provider, model: facts.view.model.as_str().into() };
+            return Ok(Place { target, kept_at, owed: holder.owed });
         }
-        let keeper = self.keeper(team, named).await?;
+        let kept_at = self.keeper(team, named, None).await?;
         let mut target = self.gateway.row_for(&facts.view.model, team.as_str(), key)?;
         if facts.body_bytes == 0 && target.model.as_str() != facts.view.model {
             // What goes through as it comes is not edited.
             let message = "a body that is uploaded names its model as the provider does, without the provider's row";
             return Err(ApiError::new(Code::InvalidBody, message).param("model"));
         }
-        if let Some(keeper) = keeper {
-            target.provider = keeper;
+        if let Some(keeper) = &kept_at {
+            target.provider = keeper.provider.clone();
         }
-        Ok(target)
+        Ok(Place { target, kept_at, owed: None })
     }
 
     /// Takes note of what a call left behind, before its client is told.
     async fn note(
         &self,
         act: Act,
-        (request, team, provider): (RequestId, &TeamId, &ProviderId),
+        (request, team, keeper): (RequestId, &TeamId, &Keeper),
         (id, json): (Option<&str>, &Bytes),
     ) {
         let accounts = self.gateway.accounts();
         match (act.does, id) {
-            (Does::Deletes, Some(id)) => accounts.forget(team, provider, ("object", id)),
+            (Does::Deletes, Some(id)) => accounts.forget(team, &keeper.provider, ("object", id)),
             (Does::Makes(_) | Does::Orders(_) | Does::Asks, _) => {
                 let Ok(told) = serde_json::from_slice::<Value>(json) else { return };
                 let keep = |kind: Kind, id: &Value, owed: Option<AttemptId>| {
                     if let Some(id) = id.as_str().filter(|id| id.len() <= NAME_BYTES_MAX) {
-                        accounts.keep(team, provider, (kind.as_str(), id), owed);
+                        accounts.keep(team, keeper, (kind.as_str(), id), owed);
                     }
                 };
                 match act.does {
@@ -212,6 +214,15 @@ impl Server {
             drop(secured.await);
         }
     }
+}
+
+/// Where a call goes, and why.
+struct Place {
+    target: ModelRef,
+    /// Who keeps what it names.
+    kept_at: Option<Keeper>,
+    /// The attempt that is charged once the object in its path is done.
+    owed: Option<AttemptId>,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -17,6 +17,7 @@ use super::admission::Permit;
 use super::idempotency::{Lead, Recording, Told};
 use crate::call::Attribution;
 use crate::dialect::Dialect;
+use crate::gateway::overheard::Overheard;
 use crate::gateway::{Decision, Reply, ReplyBody};
 use crate::ids::RequestId;
 use crate::meter::opaque::{Opaque, Torn};
@@ -66,11 +67,13 @@ enum Kind {
     Recorded(Box<Relay>, Option<Box<Recording>>),
     /// What nobody here reads.
     Opaque(Box<Opaque>),
+    /// The same, listened to.
+    Overheard(Box<Overheard>),
 }
 
 impl Kind {
     fn is_stream(&self) -> bool {
-        !matches!(self, Self::Whole(_) | Self::Opaque(_))
+        !matches!(self, Self::Whole(_) | Self::Opaque(_) | Self::Overheard(_))
     }
 }
 
@@ -87,6 +90,7 @@ impl Body for ReplyStream {
             }
             Kind::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx).map_err(never),
             Kind::Opaque(opaque) => Pin::new(&mut **opaque).poll_frame(cx),
+            Kind::Overheard(overheard) => Pin::new(&mut **overheard).poll_frame(cx),
             Kind::Recorded(relay, recording) => {
                 let frame = ready!(Pin::new(&mut **relay).poll_frame(cx));
                 let piece = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
@@ -108,6 +112,7 @@ impl Body for ReplyStream {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Opaque(opaque) => opaque.is_end_stream(),
+            Kind::Overheard(overheard) => overheard.is_end_stream(),
             Kind::Relay(_) | Kind::Recorded(..) => false,
         }
     }
@@ -116,6 +121,7 @@ impl Body for ReplyStream {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Opaque(opaque) => opaque.size_hint(),
+            Kind::Overheard(overheard) => overheard.size_hint(),
             Kind::Relay(_) | Kind::Recorded(..) => SizeHint::default(),
         }
     }
@@ -154,6 +160,7 @@ pub fn reply(to: To, reply: Reply, asides: &str, permit: Permit) -> Response<Rep
         ReplyBody::Whole(json) => (Kind::Whole(json), None),
         ReplyBody::Stream(relay) => (Kind::Relay(relay), None),
         ReplyBody::Opaque(opaque) => (Kind::Opaque(opaque), None),
+        ReplyBody::Overheard(overheard) => (Kind::Overheard(overheard), None),
         ReplyBody::Error(error) => (Kind::Whole(to.error(&error)), Some(error)),
     };
     let is_stream = kind.is_stream();
@@ -189,7 +196,7 @@ pub fn first_reply(to: To, reply: Reply, asides: &str, permit: Permit, lead: Lea
             lead.keep(Told { id: to.id, status, headers, body: Bytes::copy_from_slice(&body) });
             Kind::Whole(body)
         }
-        kept @ (Kind::Recorded(..) | Kind::Opaque(_)) => kept,
+        kept @ (Kind::Recorded(..) | Kind::Opaque(_) | Kind::Overheard(_)) => kept,
     };
     response
 }

@@ -10,6 +10,7 @@ mod connection;
 mod exports;
 mod invoice;
 mod legacy;
+mod manners;
 mod messages;
 mod performance;
 mod play;
@@ -33,6 +34,7 @@ pub mod workload;
 
 pub use exports::ExportShape;
 pub use invoice::{BillsAfterCut, Invoice, InvoiceLine};
+pub use manners::Manners;
 pub use play::BrokenOff;
 pub use prices::{BilledTokens, PriceClass, PriceList, Rates};
 pub use provider::{Canned, Provider, Running};

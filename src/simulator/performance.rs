@@ -59,6 +59,11 @@ impl Server {
                 return Ok(whole(arrived, StatusCode::BAD_REQUEST, body));
             }
         };
+        let manners = self.model(&request.model).and_then(|model| model.script.habits.manners);
+        if let Some(message) = manners.and_then(|manners| manners.refuse(&body)) {
+            let body = error_body(&message, "invalid_request_error", None, None);
+            return Ok(whole(arrived, StatusCode::BAD_REQUEST, body));
+        }
         let refuses = |model: &ScriptedModel| model.script.habits.chat_tools == ChatTools::Refused && request.reasons();
         if request.has_tools() && self.model(&request.model).is_some_and(refuses) {
             let message = format!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::invoice::BillsAfterCut;
+use super::manners::Manners;
 use super::prices::PriceList;
 use super::tokenizer::count;
 
@@ -34,6 +35,7 @@ pub(super) struct Habits {
     pub(super) reasoning_report: ReasoningReport,
     pub(super) cache_writes: CacheWrites,
     pub(super) chat_tools: ChatTools,
+    pub(super) manners: Option<Manners>,
 }
 
 /// Whether what a model writes to its prefix cache is a kind of token of its own.
@@ -203,6 +205,13 @@ impl ModelScript {
     #[must_use]
     pub fn refuses_tools_in_chat(mut self) -> Self {
         self.habits.chat_tools = ChatTools::Refused;
+        self
+    }
+
+    /// Refuses in chat completions what a vendor refuses that has these manners.
+    #[must_use]
+    pub fn minds(mut self, manners: Manners) -> Self {
+        self.habits.manners = Some(manners);
         self
     }
 

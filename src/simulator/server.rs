@@ -249,6 +249,13 @@ pub(super) fn whole(arrived: Arrived, status: StatusCode, body: Bytes) -> Respon
     head.map(|()| ReplyBody::Played(Box::new(play)))
 }
 
+/// A stream of these events that nobody is billed for.
+pub(super) fn stream(arrived: Arrived, events: Vec<Bytes>) -> Response<ReplyBody> {
+    let head = head(&arrived, StatusCode::OK, "text/event-stream; charset=utf-8");
+    let acts = events.into_iter().map(Act::Bytes).collect();
+    head.map(|()| ReplyBody::Played(Box::new(Play::new(acts, arrived.visit, arrived.reset))))
+}
+
 /// The status line and headers of any answer.
 pub(super) fn head(arrived: &Arrived, status: StatusCode, content_type: &str) -> Response<()> {
     let mut response = Response::new(());

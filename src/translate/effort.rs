@@ -5,6 +5,8 @@
 //! <https://platform.claude.com/docs/en/build-with-claude/effort>, `…/extended-thinking`,
 //! <https://platform.openai.com/docs/guides/reasoning>
 
+use crate::wire::vendors::{Efforts, Takes};
+
 /// How long to think.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Effort {
@@ -67,7 +69,7 @@ impl Effort {
     /// The word for it that a chat model takes; none if the model takes no such word.
     pub fn chat_word(self, vendor: &str, model: &str) -> Option<&'static str> {
         let gpt = gpt(model);
-        let takes_none = gpt.is_some_and(|version| version >= (5, 1)) || vendor == "openrouter";
+        let takes_none = gpt.is_some_and(|version| version >= (5, 1)) || Takes::of(vendor).efforts == Efforts::All;
         let takes_xhigh = gpt.is_some_and(|version| version >= (5, 2));
         match self {
             _ if !reasons(vendor, model) => None,
@@ -96,12 +98,11 @@ impl Effort {
 
 /// Whether a chat model is known to take an effort.
 pub fn reasons(vendor: &str, model: &str) -> bool {
-    match vendor {
-        "openai" | "azure" => is_openai_reasoner(model),
-        "gemini" | "vertex" => ["gemini-2.5", "gemini-3"].iter().any(|known| model.contains(known)),
-        // It leaves out what a model does not take: https://openrouter.ai/docs/api-reference/parameters
-        "openrouter" => true,
-        _ => false,
+    match Takes::of(vendor).efforts {
+        Efforts::Nobody => false,
+        Efforts::OpenAi => is_openai_reasoner(model),
+        Efforts::Named(names) => names.iter().any(|known| model.contains(known)),
+        Efforts::All => true,
     }
 }
 

@@ -6,6 +6,12 @@
 
 use std::borrow::Cow;
 
+use sha2::{Digest, Sha256};
+
+use crate::wire::vendors::CallIds;
+
+/// What ids are made of that must be plain.
+const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 /// What an id that is spelt out begins with.
 const MARK: &str = "fx_";
 
@@ -29,6 +35,27 @@ pub fn to_messages(id: &str) -> Cow<'_, str> {
 /// An id of Messages, for another dialect: what [`to_messages`] made it from, if it was that.
 pub fn from_messages(id: &str) -> Cow<'_, str> {
     id.strip_prefix(MARK).and_then(read_back).map_or(Cow::Borrowed(id), Cow::Owned)
+}
+
+/// An id for somebody who takes only some, in Chat Completions. One that is not taken becomes a hash of itself, for the call
+/// and for its result alike.
+pub fn for_chat(id: &str, taken: CallIds) -> Cow<'_, str> {
+    let id = from_messages(id);
+    match taken {
+        CallIds::Any => id,
+        CallIds::Plain(length) if id.len() == length && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => id,
+        CallIds::Plain(length) => {
+            let hash = Sha256::digest(id.as_bytes());
+            let letters = hash.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+            Cow::Owned(letters.take(length).collect())
+        }
+    }
+}
+
+/// An id for a call that has none, the `index`-th of the answer that is called so.
+pub fn unnamed(answer: &str, index: u64) -> String {
+    let hash: String = Sha256::digest(answer.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("call_{hash}_{index}")
 }
 
 fn read_back(spelt: &str) -> Option<String> {
@@ -62,6 +89,16 @@ mod tests {
         }
         assert_eq!(to_messages("functions.read:0"), "fx_functions_2eread_3a0");
         assert_eq!(from_messages("fx_not_ours"), "fx_not_ours");
+    }
+
+    #[test]
+    fn an_id_of_which_little_is_taken_is_a_hash_of_itself() {
+        let short = for_chat("call_Ab9", CallIds::Plain(9)).into_owned();
+        assert!(short.len() == 9 && short.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{short}");
+        assert_eq!(for_chat("call_Ab9", CallIds::Plain(9)), short);
+        assert_ne!(for_chat("call_Ab8", CallIds::Plain(9)), short);
+        assert_eq!(for_chat("D681PevKs", CallIds::Plain(9)), "D681PevKs");
+        assert_eq!(for_chat("fx_a_2eb", CallIds::Any), "a.b");
     }
 
     proptest! {

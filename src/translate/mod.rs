@@ -7,17 +7,22 @@
 
 use std::borrow::Cow;
 
+use sha2::{Digest, Sha256};
+
 use crate::dialect::Dialect;
-use crate::prompt::json::JsonError;
+use crate::prompt::json::{JsonError, RawStr};
 use crate::reply::usage::Usage;
 
 pub mod chat;
+pub mod citations;
 pub mod effort;
 pub mod ids;
 pub mod messages;
+mod plain;
 mod read;
 pub mod responses;
 pub mod said;
+mod schema;
 pub mod seals;
 pub mod stream;
 pub mod talk;
@@ -31,6 +36,9 @@ use talk::Talk;
 const DROPPED_MAX: usize = 32;
 /// The longest name of what was left out, in bytes.
 const DROPPED_NAME_BYTES_MAX: usize = 64;
+
+/// The model of an answer that names none.
+const NO_MODEL: &str = "unknown";
 
 /// Why a body cannot be said in another dialect.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -160,6 +168,14 @@ pub struct Written {
     pub dropped: Dropped,
     /// It says what is to be cached, and the client did not.
     pub caches: bool,
+    /// A request that is answered in the same words, without what was said in it, where answers repeat any of it.
+    pub asked: Option<String>,
+}
+
+impl Written {
+    fn of(body: String, dropped: Dropped) -> Self {
+        Self { body, dropped, caches: false, asked: None }
+    }
 }
 
 /// Writes a request in another dialect.
@@ -178,11 +194,13 @@ pub fn request(from: Dialect, to: Dialect, body: &[u8], terms: &Terms<'_>) -> Re
         Dialect::Messages => messages::read_request::read(text)?,
         Dialect::Responses => responses::read_request::read(text)?,
     };
-    match to {
+    let written = match to {
         Dialect::Chat => chat::write_request::write(&talk, terms),
         Dialect::Messages => messages::write_request::write(&talk, terms),
         Dialect::Responses => responses::write_request::write(&talk, terms),
-    }
+    }?;
+    let asked = (from == Dialect::Responses).then(|| responses::echo::asked(&talk.head.repeated));
+    Ok(Written { asked, ..written })
 }
 
 /// What an answer does not say by itself, or not as everybody counts.
@@ -196,6 +214,24 @@ pub struct Told<'t> {
     pub usage: Usage,
 }
 
+/// How many bytes of the end of an answer tell it from others.
+const TELLING_BYTES: usize = 512;
+
+/// What an answer is called that has no id: it is there, and paid for.
+fn unnamed(told: &Told<'_>, body: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    for number in [told.created_seconds, told.usage.input_tokens, told.request.len() as u64, body.len() as u64] {
+        hash.update(number.to_le_bytes());
+    }
+    hash.update(&body[body.len().saturating_sub(TELLING_BYTES)..]);
+    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is said, or else that.
+fn or_else<'s>(said: RawStr<'s>, other: &'s str) -> RawStr<'s> {
+    if said.raw.is_empty() { RawStr { raw: other, escaped: false } } else { said }
+}
+
 /// Writes a whole answer in the client's dialect.
 ///
 /// # Errors
@@ -203,25 +239,17 @@ pub struct Told<'t> {
 /// [`Untranslatable`] for what is no answer in its dialect; an error is none.
 pub fn reply(from: Dialect, to: Dialect, body: &[u8], told: &Told<'_>) -> Result<Written, Untranslatable> {
     let text = text_of(body)?;
-    let reply = match from {
-        Dialect::Chat => chat::read_reply::read(text)?,
+    let unnamed = unnamed(told, body);
+    let mut reply = match from {
+        Dialect::Chat => chat::read_reply::read(text, &unnamed)?,
         Dialect::Messages => messages::read_reply::read(text)?,
         Dialect::Responses => responses::read_reply::read(text)?,
     };
+    (reply.id, reply.model) = (or_else(reply.id, &unnamed), or_else(reply.model, NO_MODEL));
     match to {
         Dialect::Chat => Ok(chat::write_reply::write(&reply, told)),
         Dialect::Messages => Ok(messages::write_reply::write(&reply, told)),
         Dialect::Responses => responses::write_reply::write(&reply, told),
-    }
-}
-
-/// What a vendor takes of OpenAI's members that steer its cache of prompts; they are called the same in both of its
-/// dialects. <https://platform.openai.com/docs/guides/prompt-caching>
-fn steers_cache(vendor: &str) -> &'static [&'static str] {
-    match vendor {
-        "openai" => &["prompt_cache_key", "prompt_cache_retention"],
-        "azure" => &["prompt_cache_key"],
-        _ => &[],
     }
 }
 

@@ -30,17 +30,28 @@ pub(super) fn members<'b>(
     json: impl Place<'b>,
     mut member: impl FnMut(&str, &'b str) -> Result<(), Untranslatable>,
 ) -> Result<(), Untranslatable> {
+    each_member(field, json, |key, s| value(s)?.map_or(Ok(()), |value| member(key, value)))
+}
+
+/// Reads the members of an object where they stand; `member` must read the value.
+pub(super) fn each_member<'b>(
+    field: &'static str,
+    json: impl Place<'b>,
+    mut member: impl FnMut(&str, &mut Scanner<'b>) -> Result<(), Untranslatable>,
+) -> Result<(), Untranslatable> {
     json.read(|s| {
         if s.peek() != Some(b'{') {
             return Err(Untranslatable::field(field, "must be an object"));
         }
-        s.object::<Untranslatable>(|s, key| {
-            let at = s.skip()?;
-            let value = s.text(at);
-            if value == "null" { Ok(()) } else { member(&key.decode(), value) }
-        })?;
+        s.object::<Untranslatable>(|s, key| member(&key.decode(), s))?;
         Ok(())
     })
+}
+
+/// Reads a value as it is spelt. `null` is none.
+pub(super) fn value<'b>(s: &mut Scanner<'b>) -> Result<Option<&'b str>, JsonError> {
+    let at = s.skip()?;
+    Ok(Some(s.text(at)).filter(|value| *value != "null"))
 }
 
 /// Reads the items of an array, each as it is spelt.

@@ -2,17 +2,31 @@
 
 use crate::prompt::json::RawStr;
 
+use super::citations::{Citation, characters};
+use super::read::string;
 use super::talk::{Call, Reasoning};
+
+/// An id or a name of a model that a provider leaves out.
+pub(super) const NOT_SAID: RawStr<'static> = RawStr { raw: "", escaped: false };
+
+/// An id or a name of a model, from a member that may be missing or null.
+pub(super) fn said(json: Option<&str>) -> RawStr<'_> {
+    json.and_then(string).unwrap_or(NOT_SAID)
+}
 
 /// A whole answer.
 #[derive(Debug)]
 pub struct Reply<'b> {
-    /// The provider's id of it.
+    /// The provider's id of it; empty where it has none.
     pub id: RawStr<'b>,
-    /// The model that the provider names.
+    /// The model that the provider names; empty where it names none.
     pub model: RawStr<'b>,
     /// What it says, in order.
     pub parts: Vec<Said<'b>>,
+    /// Places on the web that its texts refer to.
+    pub citations: Vec<Citation<'b>>,
+    /// The name of these, for whom they are left out.
+    pub citations_field: &'static str,
     /// Why it ended.
     pub why: Why<'b>,
     /// Names of what only its own dialect has.
@@ -47,4 +61,25 @@ pub enum Why<'b> {
     Calls,
     /// It will not answer, or was not let; with the reason, if there is one.
     Refused(Option<RawStr<'b>>),
+}
+
+/// Counts the characters of all texts of an answer, each text once and only if somebody asks.
+#[derive(Default)]
+pub(super) struct Counted {
+    parts: usize,
+    characters: u64,
+}
+
+impl Counted {
+    /// How many characters the texts among these parts have; there are those of the last time, and maybe more.
+    pub(super) fn up_to(&mut self, parts: &[Said<'_>]) -> u64 {
+        let of = |part: &Said<'_>| match part {
+            Said::Text(text) => characters(*text),
+            Said::Json(json) => json.chars().count() as u64,
+            Said::Refusal(_) | Said::Reasons(_) | Said::Calls(_) => 0,
+        };
+        self.characters += parts[self.parts..].iter().map(of).sum::<u64>();
+        self.parts = parts.len();
+        self.characters
+    }
 }

@@ -3,7 +3,8 @@
 //! A client keeps what it is given and sends it again; we keep nothing. So a seal stands in the field in which the client's
 //! dialect has one, behind a mark of ours that says whose it is. Whoever else would have to read it is not sent it.
 //! <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>,
-//! <https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items>
+//! <https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items>,
+//! <https://ai.google.dev/gemini-api/docs/thought-signatures>
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use std::fmt::Write as _;
 use crate::prompt::json::RawStr;
 use crate::prompt::view::SEAL_MARK;
 
+use super::ids;
 use super::talk::{Reasoning, Sealed, Text};
 
 /// What OpenAI's seals begin with in Messages: behind it stand the item's id, how long its parts are, and its content.
@@ -19,6 +21,9 @@ const OPENAI: &str = "fx1.openai.";
 const SIGNATURE: &str = "fx1.anthropic.";
 /// What Anthropic's redacted thoughts begin with in Responses.
 const REDACTED: &str = "fx1.anthropic-redacted.";
+/// What Google's signatures begin with, which are a call's each: behind it stand the call's id, as Messages takes it, and
+/// the signature.
+const GOOGLE: &str = "fx1.google.";
 /// What stands in the place of a seal where a thought has none: an empty one would be refused by whoever seals.
 pub(super) const UNSEALED: &str = "fx1.none";
 /// What all seals begin with.
@@ -60,7 +65,18 @@ pub(super) fn for_messages_of<'s>(sealed: &'s Sealed<'_>, parts: &[usize]) -> Co
             seal.push_str(content);
             Cow::Owned(seal)
         }
+        Sealed::Google { call, signature } => Cow::Owned(google(call, signature)),
     }
+}
+
+fn google(call: &str, signature: &str) -> String {
+    format!("{GOOGLE}{}.{signature}", ids::to_messages(call))
+}
+
+fn read_google<'b>(seal: &str) -> Option<Sealed<'b>> {
+    let (call, signature) = seal.strip_prefix(GOOGLE)?.split_once('.')?;
+    let call = ids::from_messages(call).into_owned();
+    Some(Sealed::Google { call: call.into(), signature: signature.to_owned().into() })
 }
 
 /// A seal as `encrypted_content` of Responses has it.
@@ -69,12 +85,20 @@ pub(super) fn for_responses<'s>(sealed: &'s Sealed<'_>) -> Cow<'s, str> {
         Sealed::OpenAi { content, .. } => Cow::Borrowed(content),
         Sealed::Signature(text) => Cow::Owned(format!("{SIGNATURE}{text}")),
         Sealed::Redacted(text) => Cow::Owned(format!("{REDACTED}{text}")),
+        Sealed::Google { call, signature } => Cow::Owned(google(call, signature)),
     }
 }
 
-/// Reads a block of thinking; nothing if its seal is none of ours that can be read.
+/// Reads a block of thinking; nothing if its seal is none that can be read. A thought that nobody sealed is one all the same,
+/// for those who take it so.
 pub(super) fn read_messages<'b>(thinking: RawStr<'b>, seal: RawStr<'b>, is_redacted: bool) -> Option<Reasoning<'b>> {
     let seal = seal.decode();
+    if seal == UNSEALED {
+        return Some(Reasoning { texts: vec![thinking.into()], sealed: None });
+    }
+    if let Some(sealed) = read_google(&seal) {
+        return Some(Reasoning { texts: Vec::new(), sealed: Some(sealed) });
+    }
     let Some(ours) = seal.strip_prefix(OPENAI) else {
         if seal.is_empty() || seal.starts_with(MARK) {
             return None;
@@ -119,7 +143,10 @@ pub(super) fn read_responses<'b>(id: Cow<'b, str>, content: Cow<'b, str>) -> Opt
         return (!content.is_empty()).then_some(Sealed::OpenAi { id, content });
     }
     let redacted = content.strip_prefix(REDACTED).map(|text| Sealed::Redacted(text.to_owned().into()));
-    redacted.or_else(|| content.strip_prefix(SIGNATURE).map(|text| Sealed::Signature(text.to_owned().into())))
+    let google = || read_google(&content);
+    redacted
+        .or_else(google)
+        .or_else(|| content.strip_prefix(SIGNATURE).map(|text| Sealed::Signature(text.to_owned().into())))
 }
 
 #[cfg(test)]
@@ -151,7 +178,24 @@ mod tests {
     }
 
     #[test]
-    fn a_thought_that_nobody_sealed_is_left_out() {
+    fn googles_signatures_come_back_from_both_with_the_call_that_they_belong_to() {
+        for call in ["call_1", "functions.f:0", ""] {
+            let sealed = Sealed::Google { call: call.into(), signature: "CiQB.0e/+w==".into() };
+            let seal = for_messages(&sealed, &[]).into_owned();
+            assert_eq!(read_messages(raw(""), raw(&seal), true).unwrap().sealed, Some(sealed.clone()));
+            let content = for_responses(&sealed).into_owned();
+            assert_eq!(read_responses("rs_1".into(), content.into()), Some(sealed));
+        }
+    }
+
+    #[test]
+    fn a_thought_that_nobody_sealed_has_its_text_alone() {
+        let read = read_messages(raw("hm"), raw(UNSEALED), false).unwrap();
+        assert_eq!((read.texts[0].decode(), read.sealed), ("hm".into(), None));
+    }
+
+    #[test]
+    fn a_thought_whose_seal_nobody_can_read_is_left_out() {
         assert!(read_messages(raw("hm"), raw(""), false).is_none());
         assert!(read_messages(raw("hm"), raw("fx1.openai.torn"), false).is_none());
         assert!(read_messages(raw("hm"), raw("fx1.new.x"), true).is_none());

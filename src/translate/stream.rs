@@ -6,22 +6,26 @@ use crate::dialect::Dialect;
 use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 
+use super::citations::Citation;
 use super::said::Why;
 use super::talk::Sealed;
-use super::{Told, Untranslatable, chat, messages, responses, text_of};
+use super::write::escape;
+use super::{NO_MODEL, Told, Untranslatable, chat, messages, or_else, responses, text_of, unnamed};
 
 /// What one event says, in nobody's dialect. Parts are told apart by the numbers that the provider gives them.
 #[derive(Debug)]
 pub enum Event<'e> {
     /// The answer begins.
     Begins {
-        /// The provider's id of it.
+        /// The provider's id of it; empty where it has none.
         id: RawStr<'e>,
-        /// The model that the provider names.
+        /// The model that the provider names; empty where it names none.
         model: RawStr<'e>,
     },
     /// More of a text.
     Text(RawStr<'e>),
+    /// Some of the texts so far refer to a place on the web.
+    Cites(Citation<'e>),
     /// More of why the model will not answer.
     Refusal(RawStr<'e>),
     /// The model begins to think.
@@ -49,6 +53,13 @@ pub enum Event<'e> {
         index: u64,
         /// The piece.
         piece: RawStr<'e>,
+    },
+    /// What a tool is called with, whole and as it is spelt; without a number, a text that is JSON.
+    Input {
+        /// The call's number.
+        index: Option<u64>,
+        /// The value.
+        json: &'e str,
     },
     /// A call is complete; not every dialect says so.
     CallEnds {
@@ -80,6 +91,17 @@ pub enum UsageChunk {
 pub struct Stream {
     reader: Reader,
     writer: Writer,
+    course: Course,
+}
+
+/// What is known of a stream whatever its dialects are.
+#[derive(Debug)]
+struct Course {
+    /// What an answer without an id is called.
+    unnamed: String,
+    has_begun: bool,
+    has_calls: bool,
+    has_ended: bool,
 }
 
 #[derive(Debug)]
@@ -103,8 +125,9 @@ impl Stream {
     ///
     /// [`Untranslatable::Pair`] if one of the dialects has no streams here.
     pub fn new(from: Dialect, to: Dialect, told: &Told<'_>, chunk: UsageChunk) -> Result<Self, Untranslatable> {
+        let unnamed = unnamed(told, b"");
         let reader = match from {
-            Dialect::Chat => Reader::Chat(chat::read_stream::Reader::default()),
+            Dialect::Chat => Reader::Chat(chat::read_stream::Reader::new(&unnamed)),
             Dialect::Messages => Reader::Messages(messages::read_stream::Reader::default()),
             Dialect::Responses => Reader::Responses(responses::read_stream::Reader::default()),
         };
@@ -113,7 +136,8 @@ impl Stream {
             Dialect::Messages => Writer::Messages(messages::write_stream::Writer::new(told)),
             Dialect::Responses => Writer::Responses(Box::new(responses::write_stream::Writer::new(told)?)),
         };
-        Ok(Self { reader, writer })
+        let course = Course { unnamed, has_begun: false, has_calls: false, has_ended: false };
+        Ok(Self { reader, writer, course })
     }
 
     /// Writes behind `out` what the data of the next event becomes, which may be nothing. `usage` is what has been told of
@@ -125,8 +149,8 @@ impl Stream {
     /// `out` is whole events all the same; nothing may follow them but an error.
     pub fn event(&mut self, data: &[u8], usage: Option<Usage>, out: &mut String) -> Result<(), Untranslatable> {
         let text = text_of(data)?;
-        let Self { reader, writer } = self;
-        let mut each = |event: Event<'_>| writer.event(event, usage, out);
+        let Self { reader, writer, course } = self;
+        let mut each = |event: Event<'_>| course.tell(event, &mut |event| writer.event(event, usage, out));
         match reader {
             Reader::Chat(reader) => reader.read(text, &mut each),
             Reader::Messages(reader) => reader.read(text, &mut each),
@@ -140,7 +164,8 @@ impl Stream {
     ///
     /// As [`event`](Self::event).
     pub fn over(&mut self, usage: Usage, out: &mut String) -> Result<(), Untranslatable> {
-        self.writer.event(Event::Over, Some(usage), out)
+        let Self { writer, course, .. } = self;
+        course.tell(Event::Over, &mut |event| writer.event(event, Some(usage), out))
     }
 
     /// What ends the stream with an error, if its dialect has a way of its own to say that an answer which has begun fails.
@@ -174,8 +199,46 @@ impl Stream {
     ///
     /// As [`event`](Self::event).
     pub fn cut(&mut self, usage: Usage, out: &mut String) -> Result<(), Untranslatable> {
+        self.course.has_ended = true;
         self.writer.event(Event::Ends(Why::Length), Some(usage), out)?;
         self.writer.event(Event::Over, Some(usage), out)
+    }
+}
+
+impl Course {
+    /// Tells an event, with what the provider has left out of it.
+    fn tell(
+        &mut self,
+        event: Event<'_>,
+        each: &mut dyn FnMut(Event<'_>) -> Result<(), Untranslatable>,
+    ) -> Result<(), Untranslatable> {
+        match event {
+            Event::Begins { id, model } => {
+                self.has_begun = true;
+                each(Event::Begins { id: or_else(id, &self.unnamed), model: or_else(model, NO_MODEL) })
+            }
+            Event::Input { index, json } => {
+                let mut spelt = String::new();
+                escape(json, &mut spelt);
+                let piece = RawStr { raw: &spelt, escaped: true };
+                each(index.map_or(Event::Text(piece), |index| Event::Arguments { index, piece }))
+            }
+            Event::CallBegins { .. } => {
+                self.has_calls = true;
+                each(event)
+            }
+            Event::Ends(_) => {
+                self.has_ended = true;
+                each(event)
+            }
+            // It came to its end without a word on why: calls that were told are waited for all the same.
+            Event::Over if self.has_begun && !self.has_ended => {
+                self.has_ended = true;
+                each(Event::Ends(if self.has_calls { Why::Calls } else { Why::Done }))?;
+                each(Event::Over)
+            }
+            event => each(event),
+        }
     }
 }
 

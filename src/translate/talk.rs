@@ -60,6 +60,8 @@ pub struct Head<'b> {
     pub tier: Option<Tier>,
     /// Members that have no counterpart in every dialect.
     pub extras: Vec<Extra<'b>>,
+    /// Members that answers repeat, as they are spelt, where the dialect's do.
+    pub repeated: Vec<(&'static str, &'b str)>,
 }
 
 /// A field of [`Head`] that has other names in other dialects.
@@ -77,6 +79,8 @@ pub enum Field {
     Effort,
     /// [`Head::format`].
     Format,
+    /// [`Head::user`].
+    User,
 }
 
 impl Field {
@@ -91,6 +95,8 @@ impl Field {
             (Self::Effort, Dialect::Chat) => "reasoning_effort",
             (Self::Effort, Dialect::Responses) => "reasoning.effort",
             (Self::Effort, Dialect::Messages) => "thinking",
+            (Self::User, Dialect::Messages) => "metadata.user_id",
+            (Self::User, _) => "safety_identifier",
             (Self::Format, Dialect::Chat) => "response_format",
             (Self::Format, Dialect::Responses) => "text.format",
             (Self::Format, Dialect::Messages) => "output_config.format",
@@ -242,6 +248,13 @@ pub enum Sealed<'b> {
     Signature(Cow<'b, str>),
     /// By Anthropic, and nothing may be read.
     Redacted(Cow<'b, str>),
+    /// By Google, for one call that came of them.
+    Google {
+        /// The call's id.
+        call: Cow<'b, str>,
+        /// Its signature.
+        signature: Cow<'b, str>,
+    },
 }
 
 /// A call of a tool.

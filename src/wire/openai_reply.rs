@@ -47,6 +47,8 @@ pub fn read_as(json: &[u8], habits: Habits) -> Result<Facts, JsonError> {
             "choices" if s.peek() == Some(b'[') => {
                 s.array::<JsonError>(|s| choice(s, &mut facts))?;
             }
+            // As Mistral and the servers of open models write errors.
+            "object" => facts.error |= s.string_or_skip()?.is_some_and(|object| object.raw == "error"),
             "error" => {
                 let range = s.skip()?;
                 // An object or a text says what went wrong; empty ones, `false` and `null` say that nothing did.

@@ -143,13 +143,17 @@ def row(called):
     return called[0]
 
 
-# Clients are dear to make: each way has one.
-@pytest.fixture(scope="session")
-def claudes():
-    made = {way: Claude(way) for way in ("sync", "async")}
+def each_way(client):
+    """Clients of a kind. They are dear to make: each way has one."""
+    made = {way: client(way) for way in ("sync", "async")}
     yield made
     for sdk in made.values():
         sdk.close()
+
+
+@pytest.fixture(scope="session")
+def claudes():
+    yield from each_way(Claude)
 
 
 @pytest.fixture
@@ -160,10 +164,7 @@ def claude(claudes, called):
 
 @pytest.fixture(scope="session")
 def gpts():
-    made = {way: Gpt(way) for way in ("sync", "async")}
-    yield made
-    for sdk in made.values():
-        sdk.close()
+    yield from each_way(Gpt)
 
 
 @pytest.fixture(params=["sync", "async"])

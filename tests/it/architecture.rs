@@ -39,7 +39,7 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("problem", "limits", "only so many problems are told"),
     ("reply", "money", "a provider may say what it charges"),
     ("yaml", "problem", "places and findings are its words"),
-    ("translate", "wire", "what a vendor calls its output limit is a habit"),
+    ("translate", "wire", "what a vendor takes is a habit of its"),
     ("classify", "policy", "a policy is what requests are classified by"),
     ("classify", "vectors", "words are compared by their vectors"),
     ("route", "policy", "a policy says where work belongs"),

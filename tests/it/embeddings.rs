@@ -46,17 +46,6 @@ async fn complete(world: &World, body: impl Into<String>) -> Got {
     post(world, "/v1/completions", body).await
 }
 
-/// Each attempt is settled at exactly what was billed for it.
-#[track_caller]
-fn settled_as_billed(world: &World, attempts: usize) {
-    world.the_ledger_holds_the_invoice();
-    let rows = world.attempts();
-    let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
-    let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
-    assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
-    assert!(billed > 0);
-}
-
 #[tokio::test]
 async fn vectors_come_as_they_are_and_cost_what_is_billed() {
     let world = world([]).await;
@@ -77,7 +66,7 @@ async fn vectors_come_as_they_are_and_cost_what_is_billed() {
     }
     let surfaces = world.rows("select distinct surface, status from requests_v1");
     assert_eq!(surfaces, [[Cell::Text("embeddings".to_owned()), Cell::Text("ok".to_owned())]]);
-    settled_as_billed(&world, 4);
+    world.settled_as_billed(4);
 }
 
 #[tokio::test]
@@ -100,7 +89,7 @@ async fn a_completion_comes_whole_or_as_a_stream_and_costs_what_is_billed() {
     assert!(got.text().contains(r#""prompt_tokens":2"#), "{}", got.text());
     assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/completions"));
     assert_eq!(world.rows("select distinct surface from requests_v1"), [[Cell::Text("completions".to_owned())]]);
-    settled_as_billed(&world, 3);
+    world.settled_as_billed(3);
 }
 
 #[tokio::test]
@@ -139,7 +128,7 @@ async fn models_are_asked_for_by_name_only() {
     assert_eq!((got.status, got.header("x-farthing-tier")), (200, ""), "{}", got.text());
     let got = embed(&world, embedding(json!({"model": format!("sim/{SMALL}")}))).await;
     assert_eq!((got.status, got.header("x-farthing-edits")), (200, "model"), "{}", got.text());
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -171,7 +160,7 @@ async fn a_budget_holds_what_all_inputs_together_can_cost() {
     assert_eq!(embed(&enough, &*body).await.status, 200);
     let overshoots = enough.rows("select count(*) from attempts_v1 where overshoot_nano is not null");
     assert_eq!(overshoots, [[Cell::Integer(0)]]);
-    settled_as_billed(&enough, 1);
+    enough.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -185,7 +174,7 @@ async fn too_little_money_lowers_the_limit_of_a_completion() {
     let sent = world.provider.requests()[0].json();
     assert!(sent["max_tokens"].as_u64().is_some_and(|limit| limit < 4000), "{sent}");
     assert!(sent.get("max_completion_tokens").is_none(), "{sent}");
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -228,5 +217,5 @@ async fn vectors_of_many_megabytes_go_through() {
     let world = Setup::of(Provider::openai().model(model)).start().await;
     let got = embed(&world, embedding(json!({}))).await;
     assert!(got.status == 200 && got.body == reply, "{} bytes of {}", got.body.len(), reply.len());
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }

@@ -266,6 +266,41 @@ async fn what_a_provider_runs_or_keeps_by_itself_is_asked_once() {
 }
 
 #[tokio::test]
+async fn where_no_other_target_is_left_another_key_of_the_row_is_asked() {
+    for is_stream in [false, true] {
+        let world = Setup::of(sol(stalled("too late")))
+            .and("spare", sol(Reply::text("from the spare")))
+            .dispatch(HEDGED)
+            .tiers("frontier: [sim/gpt-5.6-sol]")
+            .rows(
+                "  sim: { protocol: openai, vendor: openai, models: ['*'], keys: [{ base_url: URL_OF_sim }, \
+                 { base_url: URL_OF_spare }] }\n",
+            )
+            .start()
+            .await;
+        let mut won = 0;
+        for number in 0..200 {
+            let messages = [json!({"role": "user", "content": format!("question {number}")})];
+            let body = json!({"model": "frontier", "stream": is_stream, "messages": messages}).to_string();
+            let got = world.chat(body).await;
+            assert_eq!((got.status, got.header("x-farthing-model")), (200, "sim/gpt-5.6-sol"), "{}", got.text());
+            assert!(got.text().contains("spare") && !got.text().contains("too late"), "{}", got.text());
+            let reason = got.header("x-farthing-reason");
+            won += usize::from(reason.ends_with("another key of the row that was asked as well answered first"));
+            if won == 2 {
+                break;
+            }
+        }
+        assert_eq!(won, 2, "some conversation takes the slow key");
+        let told = world.logged("hedged", 1).await;
+        assert_eq!((&told["slow"], &told["beside"]), (&json!("sim/gpt-5.6-sol"), &json!("sim/gpt-5.6-sol")), "{told}");
+        assert!(told["key"] == 1 || told["key"] == 2, "{told}");
+        assert!(world.metric("farthing_hedges_total", "outcome=\"won\"").await >= 2.0);
+        the_ledger_is_sound(&world);
+    }
+}
+
+#[tokio::test]
 async fn how_long_is_slow_is_learned_from_the_target_s_own_answers() {
     let sim = Provider::openai().model(script("gpt-5.6-sol", [Reply::text("ok")]).when("slow", stalled("too late")));
     let world = Setup::of(sim)

@@ -39,17 +39,6 @@ fn names(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("event: ")).collect()
 }
 
-/// Each attempt is settled at exactly what was billed for it.
-#[track_caller]
-fn settled_as_billed(world: &World, attempts: usize) {
-    world.the_ledger_holds_the_invoice();
-    let rows = world.attempts();
-    let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
-    let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
-    assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
-    assert!(billed > 0);
-}
-
 #[tokio::test]
 async fn an_answer_comes_whole_or_as_a_stream_and_costs_what_is_billed() {
     let world = world([Reply::text("good morning"), Reply::text("good night").thinks("what time is it")]).await;
@@ -77,7 +66,7 @@ async fn an_answer_comes_whole_or_as_a_stream_and_costs_what_is_billed() {
     assert_eq!(world.requests().iter().map(|row| &*row.status).collect::<Vec<_>>(), ["ok", "ok"]);
     let surfaces = world.rows("select distinct surface from requests_v1");
     assert_eq!(surfaces, [[rusqlite::types::Value::Text("messages".to_owned())]]);
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 const STREAM: [&str; 4] = [
@@ -154,7 +143,7 @@ async fn what_a_client_marks_is_read_from_the_cache_and_billed_so() {
         .rows("select cached_input_tokens > 4000, cache_write_1h_tokens > 4000 from attempts_v1 order by attempt_id");
     let truth = |value: bool| rusqlite::types::Value::Integer(i64::from(value));
     assert_eq!(rows, [[truth(false), truth(true)], [truth(true), truth(false)]]);
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -175,7 +164,7 @@ async fn a_row_marks_for_clients_that_mark_nothing_and_leaves_every_other_byte()
     let mark = r#","cache_control":{"type":"ephemeral"}"#;
     let unmarked = sent.replace(mark, "").replace(r#"[{"type":"text","text":"The"#, "\"The").replace(". \"}]", ". \"");
     assert_eq!((unmarked.as_str(), sent.matches(mark).count()), (body.as_str(), 2));
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -184,7 +173,7 @@ async fn auto_is_a_model_here_too() {
     let got = send(&world, asking(json!({"model": "auto"})), &[("x-farthing-tier", "frontier")]).await;
     assert_eq!((got.status, got.header("x-farthing-edits")), (200, "model"), "{}", got.text());
     assert_eq!(world.provider.requests()[0].json()["model"], OPUS);
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[track_caller]
@@ -322,7 +311,7 @@ async fn no_event_waits_for_the_next() {
     assert!(first[0].starts_with("event: message_start\n"), "{first:?}");
     world.provider.release();
     assert!(events.rest().await.last().is_some_and(|last| last.starts_with("event: message_stop\n")));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -350,6 +339,6 @@ async fn too_little_money_lowers_the_limit_that_is_sent() {
     let sent = world.provider.requests()[0].json()["max_tokens"].as_u64().expect("a limit");
     assert!(sent < 8000, "{sent}");
     assert_eq!(got.json()["stop_reason"], "max_tokens");
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
     assert!(world.attempts()[0].cost <= Some(10_000_000));
 }

@@ -1,11 +1,11 @@
 //! What providers keep for teams: whoever made it may name it, where it is kept, and for everybody else it is not there.
 
-use farthing::simulator::Reply;
+use farthing::simulator::{BillsAfterCut, ModelScript, Provider, Reply};
 use http::Method;
 use rusqlite::types::Value as Cell;
 use serde_json::{Value, json};
 
-use crate::support::{Got, Setup, World, luna, whole};
+use crate::support::{Events, Got, Setup, World, luna, whole};
 
 const LUNA: &str = "gpt-5.6-luna";
 const DATA: (&str, &str) = ("x-farthing-team", "data");
@@ -31,6 +31,13 @@ async fn id_of(world: &World, team: (&str, &str), more: Value) -> String {
     let got = respond(world, team, more).await;
     assert_eq!(got.status, 200, "{}", got.text());
     got.json()["id"].as_str().expect("an id").to_owned()
+}
+
+/// The id of the response that begins with an event.
+fn id_in(created: &str) -> String {
+    let data = created.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
+    let event: Value = serde_json::from_str(data).expect("JSON");
+    event["response"]["id"].as_str().expect("an id").to_owned()
 }
 
 fn objects(world: &World) -> Vec<Vec<Cell>> {
@@ -59,10 +66,8 @@ async fn the_id_of_a_stream_is_known_before_it_ends() {
     let world = setup([Reply::text("one two three").stalls_after(4), Reply::text("ok")]).start().await;
     let body = asking(json!({"stream": true}));
     let response = world.send(Method::POST, "/v1/responses", &[DATA], body.into()).await;
-    let mut events = crate::support::Events::of(response);
-    let created = events.take(1).await.remove(0);
-    let data = created.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
-    let id = serde_json::from_str::<Value>(data).expect("JSON")["response"]["id"].clone();
+    let mut events = Events::of(response);
+    let id = id_in(&events.take(1).await[0]);
     assert_eq!(objects(&world).len(), 1, "{id}");
     world.provider.release();
     events.rest().await;
@@ -155,7 +160,42 @@ async fn what_is_made_in_the_background_is_booked_once_somebody_is_told_what_it_
     assert!((spent - billed as f64).abs() < 1.0, "once, of the budget: {spent} of {billed}");
     let kinds = world.rows("select distinct substr(kind, 1, 9) from objects");
     assert_eq!(kinds, [[text("response:")]]);
+    let labels = "model=\"gpt-5.6-luna\",project=\"none\",provider=\"sim\",team=\"data\",tier=\"lightweight\"";
+    let counted = world.metric("farthing_cost_usd_total", labels).await * 1e9;
+    assert!((counted - billed as f64).abs() < 1.0, "once: {counted} of {billed}");
+    let counted = world.metric("farthing_tokens_total", "kind=\"output\"").await;
+    assert_eq!(Cell::Integer(counted as i64), booked(&world)[0][1]);
+    let told = world.logged("booked_late", 1).await;
+    assert_eq!((&told["team"], &told["key"], &told["provider"]), (&json!("data"), &json!("k"), &json!("sim")));
     world.the_ledger_holds_the_invoice();
+}
+
+#[tokio::test]
+async fn what_goes_on_in_the_background_is_booked_before_its_stream_tells_that_it_is_done() {
+    for query in ["stream=true", "stream=true&starting_after=1"] {
+        let script = ModelScript::named(LUNA).bills_after_cut(BillsAfterCut::All);
+        let provider = Provider::openai().model(script.then(Reply::text("one two three").stalls_after(3)));
+        let world = Setup::of(provider).tiers(&format!("lightweight: [sim/{LUNA}]")).start().await;
+        let body = asking(json!({"background": true, "stream": true}));
+        let mut begun = Events::of(world.send(Method::POST, "/v1/responses", &[DATA], body.into()).await);
+        let path = format!("/v1/responses/{}?{query}", id_in(&begun.take(1).await[0]));
+        drop(begun);
+        world.until("the row of the client that left", || world.fates() == ["cut"]).await;
+        world.provider.settled().await.expect("its invoice is final");
+        assert_eq!(booked(&world)[0][0], Cell::Null);
+        for _ in 0..2 {
+            let mut events = Events::of(world.send(Method::GET, &path, &[DATA], "".into()).await);
+            let told = events.rest().await.join("");
+            assert!(told.ends_with("\n\n") && told.contains("event: response.completed\n"), "{told}");
+            assert_eq!(told.contains("response.created"), !query.contains("starting_after"), "as it came: {told}");
+            let billed = world.provider.invoice().lines[0].cost.0;
+            assert_eq!(booked(&world)[0][0], Cell::Integer(billed), "{query}");
+            let counted = world.metric("farthing_cost_usd_total", "team=\"data\"").await * 1e9;
+            assert!((counted - billed as f64).abs() < 1.0, "once: {counted} of {billed}");
+        }
+        assert_eq!(world.rows("select status from requests_v1 where surface = 'passthrough'").len(), 2);
+        world.the_ledger_holds_the_invoice();
+    }
 }
 
 #[tokio::test]
@@ -169,4 +209,18 @@ async fn files_that_are_named_must_be_the_team_s_own() {
     let got = world.chat_as(body, &[DATA]).await;
     assert_eq!((got.status, &got.json()["error"]["param"]), (404, &json!("messages")), "{}", got.text());
     assert_eq!(world.provider.arrivals(), 0);
+}
+
+#[tokio::test]
+async fn files_that_are_put_into_a_conversation_must_be_the_team_s_own() {
+    let world = setup([Reply::text("ok")]).start().await;
+    let send = async |path: &str, body: Value| {
+        whole(world.send(Method::POST, path, &[DATA], body.to_string().into()).await).await
+    };
+    let conversation = send("/v1/conversations", json!({})).await.json()["id"].clone();
+    let path = format!("/v1/conversations/{}/items", conversation.as_str().expect("an id"));
+    let content = json!([{"type": "input_file", "file_id": "file-1"}]);
+    let got = send(&path, json!({"items": [{"type": "message", "role": "user", "content": content}]})).await;
+    assert_eq!((got.status, &got.json()["error"]["param"]), (404, &json!("file_id")), "{}", got.text());
+    assert_eq!(world.provider.arrivals(), 1, "nobody else's file is asked for");
 }

@@ -205,6 +205,51 @@ fn check_takes_policies_without_a_configuration() {
     assert_eq!(check("nowhere.md").status.code(), Some(1));
 }
 
+#[test]
+fn check_of_policies_does_not_take_keys_that_cannot_be_read_for_none() {
+    let folder = house(&[("a.md", "---\napplies_to: { keys: [ci-key] }\n---\n## Lightweight\n- Translating texts\n")]);
+    let check = || {
+        let mut command = Command::new(FARTHING);
+        command.current_dir(folder.path()).env_remove("FARTHING_CONFIG").env_remove("OPENAI_API_KEY");
+        let done = command.args(["check", "policies/a.md"]).output().expect("the binary runs");
+        assert_eq!(done.status.code(), Some(0));
+        String::from_utf8(done.stdout).expect("it is text")
+    };
+    fs::write(
+        folder.path().join("farthing.yaml"),
+        "providers: { sim: { protocol: openai, base_url: http://127.0.0.1:9/v1, models: [\"*\"] } }\n",
+    )
+    .expect("it can be written");
+    assert!(check().contains("`ci-key`"), "nobody has that key: {}", check());
+    fs::write(folder.path().join("farthing.keys.db"), [7; 4096]).expect("it can be written");
+    let told = check();
+    assert!(told.contains("warning: keys are not looked up: "), "{told}");
+    assert!(!told.contains("`ci-key`"), "{told}");
+}
+
+#[test]
+fn check_of_policies_alone_connects_to_nobody_and_says_so() {
+    let folder = house(&[("a.md", GOOD)]);
+    let mut command = Command::new(FARTHING);
+    command.current_dir(folder.path()).env_remove("FARTHING_CONFIG").env_remove("OPENAI_API_KEY");
+    let done = command.args(["check", "--live", "policies/a.md"]).output().expect("the binary runs");
+    assert_eq!(done.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(told.contains("`--live` found policies alone"), "{told}");
+}
+
+#[test]
+fn policies_without_an_example_do_not_pass_their_test() {
+    let folder =
+        house(&[("a.md", "## Lightweight\n- Translating texts\n## Exampels\n- \"Translate this\" → lightweight\n")]);
+    let mut command = Command::new(FARTHING);
+    command.current_dir(folder.path()).env_remove("FARTHING_CONFIG").env_remove("OPENAI_API_KEY");
+    let done = command.args(["policy", "test", "policies"]).output().expect("the binary runs");
+    assert_eq!(done.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(told.contains("a.md: has no examples; wanted bullets such as "), "{told}");
+}
+
 const CONTRADICTS: &str = "## Frontier\n- Designing architectures\n## Lightweight\n- Translating texts\n  - \"Translate this into Dutch\"\n\
                            ## Examples\n- \"Translate this letter into French\" → lightweight\n\
                            - \"Translate this letter into French\" → frontier\n\

@@ -49,17 +49,6 @@ fn numbered(got: &Got) {
     assert_eq!(numbers, expected, "{}", got.text());
 }
 
-/// Each attempt is settled at exactly what was billed for it.
-#[track_caller]
-fn settled_as_billed(world: &World, attempts: usize) {
-    world.the_ledger_holds_the_invoice();
-    let rows = world.attempts();
-    let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
-    let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
-    assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
-    assert!(billed > 0);
-}
-
 #[tokio::test]
 async fn a_response_comes_whole_or_as_a_stream_and_costs_what_is_billed() {
     let world = world([Reply::text("good morning"), Reply::text("good night").thinks("what time is it")]).await;
@@ -83,7 +72,7 @@ async fn a_response_comes_whole_or_as_a_stream_and_costs_what_is_billed() {
     let surfaces = world.rows("select distinct surface from requests_v1");
     assert_eq!(surfaces, [[Cell::Text("responses".to_owned())]]);
     assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/responses"));
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 const STREAM: [&str; 3] = [
@@ -132,7 +121,7 @@ async fn a_conversation_goes_on_with_calls_results_and_sealed_thoughts() {
     let got = send(&world, asking(more)).await;
     assert_eq!(got.status, 200, "{}", got.text());
     assert!(got.text().contains("done"), "{}", got.text());
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -143,7 +132,7 @@ async fn auto_is_a_model_here_too() {
     let got = whole(world.send(Method::POST, "/v1/responses", &sent, body.into()).await).await;
     assert_eq!((got.status, got.header("x-farthing-edits")), (200, "model"), "{}", got.text());
     assert_eq!(world.provider.requests()[0].json()["model"], LUNA);
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -167,7 +156,7 @@ async fn what_a_provider_keeps_for_somebody_is_refused_by_name() {
     let nothing = asking(json!({"previous_response_id": null, "conversation": null, "background": false}));
     assert_eq!(send(&world, nothing).await.status, 200);
     assert_eq!(world.provider.arrivals(), 1);
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -235,7 +224,7 @@ async fn a_response_that_the_provider_ends_at_its_limit_is_complete() {
     let got = send(&world, asking(json!({"stream": true, "max_output_tokens": 20}))).await;
     assert_eq!((got.status, names(got.text()).last()), (200, Some(&"response.incomplete")), "{}", got.text());
     assert_eq!(world.fates(), ["completed"]);
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -247,7 +236,7 @@ async fn no_event_waits_for_the_next() {
     assert!(first[0].starts_with("event: response.created\n"), "{first:?}");
     world.provider.release();
     assert!(events.rest().await.last().is_some_and(|last| last.starts_with("event: response.completed\n")));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -277,7 +266,7 @@ async fn too_little_money_lowers_the_limit_that_is_sent() {
     let sent = world.provider.requests()[0].json()["max_output_tokens"].as_u64().expect("a limit");
     assert!(sent < 8000, "{sent}");
     assert_eq!(got.json()["status"], "incomplete");
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
     assert!(world.attempts()[0].cost <= Some(1_000_000));
 }
 
@@ -296,7 +285,7 @@ async fn tokens_are_counted_by_whoever_would_answer_and_cost_nothing() {
     let rows = world.rows("select surface, status from requests_v1 order by request_id");
     let word = |word: &str| Cell::Text(word.to_owned());
     assert_eq!(rows, [[word("responses.input_tokens"), word("counted")], [word("responses"), word("ok")]]);
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -318,5 +307,5 @@ async fn a_response_without_a_limit_is_given_one_where_money_is_short() {
     let got = send(&world, asking(json!({}))).await;
     assert_eq!((got.status, got.header("x-farthing-edits")), (200, "output_limit"), "{}", got.text());
     assert!(world.provider.requests()[0].json()["max_output_tokens"].as_u64() >= Some(16));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }

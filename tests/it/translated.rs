@@ -52,17 +52,6 @@ async fn send(world: &World, body: impl Into<String>, headers: &[(&str, &str)]) 
     whole(world.send(Method::POST, "/v1/messages", headers, body.into().into()).await).await
 }
 
-/// Each attempt is settled at exactly what was billed for it.
-#[track_caller]
-fn settled_as_billed(world: &World, attempts: usize) {
-    world.the_ledger_holds_the_invoice();
-    let rows = world.attempts();
-    let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
-    let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
-    assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
-    assert!(billed > 0);
-}
-
 /// The events of a stream of Messages: each one's name, and what it says.
 fn events(got: &Got) -> Vec<(String, Value)> {
     let event = |event: &str| {
@@ -109,7 +98,7 @@ async fn a_client_of_chat_is_answered_by_a_row_of_messages() {
     let tokens = |member: &str| rusqlite::types::Value::Integer(usage[member].as_i64().expect("a figure"));
     assert_eq!(row, [tokens("prompt_tokens"), tokens("completion_tokens")]);
     assert_eq!(world.requests()[0].edits, "output_limit,translate");
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -119,7 +108,7 @@ async fn a_client_of_messages_is_answered_by_a_row_of_chat() {
     assert_eq!((got.status, &got.json()["content"][0]["text"]), (200, &json!("good morning")), "{}", got.text());
     assert_eq!((got.header("x-farthing-edits"), &got.json()["stop_reason"]), ("translate", &json!("end_turn")));
     assert_eq!(got.header("request-id"), got.header("x-request-id"));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -137,7 +126,7 @@ async fn a_stream_of_messages_comes_as_chunks_with_one_end() {
         );
         assert_eq!(got.text().matches(": x-farthing-cost-usd: 0.").count(), 1, "{}", got.text());
     }
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 fn with_model(mut more: Value) -> Value {
@@ -162,7 +151,7 @@ async fn a_stream_of_chunks_comes_as_events_of_messages_with_one_end() {
         got.text().find("event: message_delta") < Some(comment)
             && Some(comment) < got.text().find("event: message_stop")
     );
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -237,7 +226,7 @@ async fn a_client_of_responses_is_answered_by_a_row_of_messages() {
     let got = whole(send(json!({"model": OPUS, "input": "hi", "store": false, "stream": true})).await).await;
     let end = got.text().rfind("event: response.completed").expect("the end");
     assert!(got.text().find(": x-farthing-cost-usd: 0.").is_some_and(|comment| comment < end), "{}", got.text());
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -265,7 +254,7 @@ async fn a_model_that_reasons_is_called_in_responses_where_it_takes_tools() {
     let events = events(&got);
     assert_eq!((got.status, self::said(&events)), (200, "two files".to_owned()), "{}", got.text());
     assert_eq!(events.last().map(|(name, _)| &**name), Some("message_stop"));
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -435,7 +424,7 @@ async fn no_event_waits_for_the_next() {
     assert!(events.take(3).await[2].contains("one"));
     world.provider.release();
     assert!(events.rest().await.last().is_some_and(|last| last.starts_with("event: message_stop")));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -487,7 +476,7 @@ async fn too_little_money_lowers_the_limit_of_what_was_translated() {
         assert!(sent.flatten().is_some_and(|limit| limit < 1_000), "{sent:?}");
         assert_eq!(got.json()["choices"][0]["finish_reason"], "length");
     }
-    settled_as_billed(&world, world.attempts().len());
+    world.settled_as_billed(world.attempts().len());
     assert!(world.attempts().iter().map(|row| row.cost.unwrap_or_default()).sum::<i64>() <= 10_000_000);
 }
 
@@ -499,7 +488,7 @@ async fn a_large_request_and_a_large_answer_are_translated_whole() {
     assert_eq!(got.status, 200, "{}", got.text());
     assert_eq!(got.json()["choices"][0]["message"]["content"], json!(long));
     assert_eq!(world.provider.requests()[0].json()["messages"][0]["content"][0]["text"], json!(long));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 /// A recording of a provider's stream, and what its client is sent of it: files beside each other, whose changes are read like
@@ -554,7 +543,7 @@ async fn an_answer_that_must_be_json_is_the_input_of_a_tool_and_comes_back_as_te
     let chunks = chunks(&got);
     assert_eq!(serde_json::from_str::<Value>(&content(&chunks)).expect("JSON"), json!({"a": "ä\n"}));
     assert_eq!(chunks.last().expect("chunks")["choices"][0]["finish_reason"], "stop");
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -572,7 +561,7 @@ async fn a_conversation_that_goes_on_is_cached_at_anthropic_s() {
         world.rows("select cached_input_tokens > 4000, cache_write_tokens > 4000 from attempts_v1 order by attempt_id");
     let truth = |value: bool| rusqlite::types::Value::Integer(i64::from(value));
     assert_eq!(rows, [[truth(false), truth(true)], [truth(true), truth(false)]]);
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]

@@ -69,17 +69,6 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().filter_map(|event| event["type"].as_str()).collect()
 }
 
-/// Each attempt is settled at exactly what was billed for it.
-#[track_caller]
-fn settled_as_billed(world: &World, attempts: usize) {
-    world.the_ledger_holds_the_invoice();
-    let rows = world.attempts();
-    let billed: i64 = world.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
-    let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
-    assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
-    assert!(billed > 0);
-}
-
 #[tokio::test]
 async fn a_client_of_responses_is_answered_by_a_row_of_messages() {
     let world = to_claude([Reply::text("good morning")]).start().await;
@@ -100,7 +89,7 @@ async fn a_client_of_responses_is_answered_by_a_row_of_messages() {
     let tokens = |member: &str| rusqlite::types::Value::Integer(answer["usage"][member].as_i64().expect("a figure"));
     assert_eq!(row, [tokens("input_tokens"), tokens("output_tokens")]);
     assert_eq!(answer["metadata"], json!({"a": "b"}));
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -154,7 +143,7 @@ async fn codex_works_on_a_claude_and_thoughts_come_back_as_they_were() {
         (&step[1]["input"], &step[2]["name"]),
         (&json!({"input": "*** Begin\n\"x\""}), &json!("mcp__docs__find"))
     );
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -281,7 +270,7 @@ async fn codex_works_on_a_model_that_is_called_in_chat_alone() {
     let got = send(&world, whole).await;
     assert_eq!((got.status, &got.json()["output"][0]["content"][0]["text"]), (200, &json!("done")), "{}", got.text());
     assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/chat/completions"));
-    settled_as_billed(&world, 2);
+    world.settled_as_billed(2);
 }
 
 #[tokio::test]
@@ -291,7 +280,7 @@ async fn a_client_of_responses_under_a_budget_is_bound_by_what_leaves() {
     let tools = json!([{"type": "web_search"}]);
     let got = send(&world, asking(json!({"tools": tools, "max_output_tokens": 100})).replace(OPUS, LUNA)).await;
     assert_eq!((got.status, got.header("x-farthing-dropped")), (200, "tools.web_search"), "{}", got.text());
-    settled_as_billed(&world, 1);
+    world.settled_as_billed(1);
 }
 
 #[tokio::test]
@@ -307,7 +296,7 @@ async fn why_a_response_ended_is_told_to_clients_of_messages() {
         assert!(got.text().contains(&told), "{reason} in {}", got.text());
     }
     assert!(world.provider.requests().iter().all(|sent| sent.path == "/v1/responses"));
-    settled_as_billed(&world, 3);
+    world.settled_as_billed(3);
 }
 
 /// Recordings of providers' streams, and what their clients are sent of them: files beside each other, whose changes are read like

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::ids::AccessId;
 use crate::ledger::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, encode};
 use crate::ledger::record::{
     Amended, Broke, CacheLoss, Cause, Comparison, Feedback, Kept, KnownTokens, Pricing, Reconciled, Sketch,
@@ -218,6 +219,21 @@ fn records<'a>() -> Vec<(&'static str, Record<'a>)> {
                 expires_ms: Some(52),
                 is_gone: false,
             })),
+        ),
+        (
+            "kept by",
+            Record::KeptBy(
+                Box::new(Kept {
+                    id: "file-1",
+                    kind: "file",
+                    provider: "openai",
+                    team: "data",
+                    at_ms: 53,
+                    expires_ms: None,
+                    is_gone: false,
+                }),
+                AccessId(0x5455_5657_5859_5a5b),
+            ),
         ),
     ]
 }

@@ -198,6 +198,7 @@ fn a_step_that_was_released_stays_as_it_is() {
         "10 e7379ea65ea8e41f67b0bc0b14dac3b173dedecda0106d8625460697d7f56345",
         "11 e9e5e84a8887810faf3d8130ee9b8523107c78bb950d2856a864a863a2cdddf3",
         "12 95a1f8578ef8c7a50288390e86da1255f25175955802b07a9778fca29c602c1b",
+        "13 c3b47af4b477c9cfc1d16642bff989b7b26338485b9c43f95293560f9ab68755",
     ];
     assert_eq!(found, released, "an upgrade of today has a step of its own");
 }

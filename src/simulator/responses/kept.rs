@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::render::frame;
 
 /// Most responses that are kept; the oldest go first.
 const KEPT_MAX: usize = 1000;
@@ -18,6 +21,30 @@ pub(super) struct Held {
     pub(super) context: Vec<Value>,
     /// It runs in the background, and nobody has asked for it since.
     pub(super) is_queued: bool,
+    /// It was made as a stream.
+    pub(super) is_streamed: bool,
+}
+
+impl Held {
+    /// The events of its stream behind the one of that number, if it has any that can be asked for again.
+    /// <https://platform.openai.com/docs/guides/background#streaming-a-background-response>
+    pub(super) fn events(&self, starting_after: Option<u64>) -> Option<Vec<Bytes>> {
+        if !self.is_streamed || self.response["background"] != true {
+            return None;
+        }
+        let mut begun = self.response.clone();
+        begun["status"] = "in_progress".into();
+        begun["output"] = json!([]);
+        for key in ["completed_at", "usage"] {
+            begun[key] = Value::Null;
+        }
+        let last = if self.response["status"] == "incomplete" { "response.incomplete" } else { "response.completed" };
+        let events = [("response.created", &begun), ("response.in_progress", &begun), (last, &self.response)];
+        let numbered = (0_u64..).zip(events).filter(|(number, _)| starting_after.is_none_or(|after| *number > after));
+        let framed = numbered
+            .map(|(number, (kind, response))| frame(kind, json!({"response": response, "sequence_number": number})));
+        Some(framed.collect())
+    }
 }
 
 /// The responses that are kept, by id.

@@ -28,7 +28,7 @@ use super::performance::{Answered, Asked, Spoken, Written};
 use super::prices::BilledTokens;
 use super::request::{Delivery, Message};
 use super::script::{Answer, Manner, ModelScript, What};
-use super::server::{Arrived, Server, unix_seconds, whole};
+use super::server::{Arrived, Server, stream, unix_seconds, whole};
 
 impl Server {
     /// Answers what stands at `path` below `/v1/responses`.
@@ -39,9 +39,17 @@ impl Server {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let found = match (method, parts.as_slice()) {
             (&Method::POST, ["input_tokens"]) => self.count_input(&arrived),
-            (&Method::GET, [id]) if arrived.head.uri.query().is_some_and(|query| query.contains("stream=true")) => {
-                let message = format!("Response with id '{id}' cannot be streamed.");
-                Err(Refusal::bad(message, "stream", None))
+            (&Method::GET, [id]) if asked(&arrived, "stream") == Some("true") => {
+                let after = asked(&arrived, "starting_after").and_then(|number| number.parse().ok());
+                let events = self.held(id, |held| {
+                    held.is_queued = false;
+                    let message = || format!("Response with id '{id}' cannot be streamed.");
+                    held.events(after).ok_or_else(|| Refusal::bad(message(), "stream", None))
+                });
+                match events {
+                    Ok(events) => return Ok(stream(arrived, events)),
+                    Err(refusal) => Err(refusal),
+                }
             }
             (&Method::GET, [id]) => self.held(id, |held| {
                 // Who asks for the first time finds it done: nothing here depends on time.
@@ -70,7 +78,7 @@ impl Server {
         act(&mut self.responses.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn held(&self, id: &str, act: impl FnOnce(&mut Held) -> Read<Value>) -> Read<Value> {
+    fn held<T>(&self, id: &str, act: impl FnOnce(&mut Held) -> Read<T>) -> Read<T> {
         self.kept(|kept| kept.find(id).map_or_else(|| Err(no_response(id)), act))
     }
 
@@ -159,9 +167,16 @@ impl Server {
             input: request.input.iter().enumerate().map(named).collect(),
             context: request.context.iter().cloned().chain(renderer.output()).collect(),
             is_queued: request.is_background,
+            is_streamed: request.delivery == Delivery::Streamed,
         };
         self.kept(|kept| kept.keep(&renderer.id, held));
     }
+}
+
+/// What the query says of a name.
+fn asked<'a>(arrived: &'a Arrived, name: &str) -> Option<&'a str> {
+    let pairs = arrived.head.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
 }
 
 fn parse(arrived: &Arrived) -> Read<Value> {

@@ -56,7 +56,8 @@ impl Events {
     }
 }
 
-fn frame(kind: &str, data: Value) -> Bytes {
+/// One event.
+pub(super) fn frame(kind: &str, data: Value) -> Bytes {
     let rest = data.to_string();
     let rest = rest.strip_prefix('{').unwrap_or_default();
     format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{rest}\n\n").into()

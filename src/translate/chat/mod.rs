@@ -1,5 +1,6 @@
 //! OpenAI's Chat Completions. <https://platform.openai.com/docs/api-reference/chat>
 
+mod calls;
 pub mod read_reply;
 pub mod read_request;
 pub mod read_stream;
@@ -13,6 +14,9 @@ use memchr::memmem;
 /// The members in which hosts of other vendors' models say what a model thought; OpenAI has none. The first is the one that
 /// clients look for. <https://api-docs.deepseek.com/guides/reasoning_model>
 const THOUGHTS: [&str; 2] = ["reasoning_content", "reasoning"];
+
+/// The member of `extra_content.google` in which Google signs a call. <https://ai.google.dev/gemini-api/docs/thought-signatures>
+const SIGNATURE: &str = "thought_signature";
 
 /// The member by which a client asks for them. <https://openrouter.ai/docs/api-reference/parameters>
 const WANTS_THOUGHTS: &str = "include_reasoning";

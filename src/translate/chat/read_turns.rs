@@ -49,6 +49,7 @@ struct Message<'b> {
     name: Option<&'b str>,
     audio: Option<&'b str>,
     function_call: Option<&'b str>,
+    annotations: Option<&'b str>,
     mark: Option<&'b str>,
 }
 
@@ -65,6 +66,7 @@ impl<'b> Message<'b> {
                 "name" => &mut message.name,
                 "audio" => &mut message.audio,
                 "function_call" => &mut message.function_call,
+                "annotations" => &mut message.annotations,
                 "cache_control" => &mut message.mark,
                 // Thoughts among them: without a signature nobody else takes them.
                 _ => return Ok(()),
@@ -94,6 +96,9 @@ impl<'b> Message<'b> {
         each(Item::Turn(who))?;
         if self.name.is_some() && role != "tool" {
             each(Item::Left("messages.name"))?;
+        }
+        if self.annotations.is_some_and(|annotations| annotations != "[]") {
+            each(Item::Left("messages.annotations"))?;
         }
         let mut parts = Vec::new();
         self.parts(&mut parts)?;

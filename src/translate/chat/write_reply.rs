@@ -2,6 +2,7 @@
 
 use crate::reply::usage::Usage;
 
+use super::super::citations::Citation;
 use super::super::said::{Reply, Said, Why};
 use super::super::talk::Text;
 use super::super::write::Out;
@@ -29,7 +30,8 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
         Some(text) => out.spelt(text.raw),
         None => out.raw("null"),
     };
-    out.key("annotations").array().end_array();
+    out.key("annotations");
+    write_annotations(&mut out, &reply.citations);
     let thoughts: Vec<Text<'_>> = reply.parts.iter().flat_map(thought).collect();
     if !thoughts.is_empty() && wants_thoughts(told.request) {
         out.key(THOUGHTS[0]).pieces(&seals::joined(&thoughts));
@@ -48,7 +50,18 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     out.end_object().end_array();
     write_usage(&mut out, &told.usage);
     out.end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
+    Written::of(out.finish(), Dropped::of(&reply.left))
+}
+
+/// Writes places on the web that a text refers to.
+pub(super) fn write_annotations(out: &mut Out, citations: &[Citation<'_>]) {
+    out.array();
+    for Citation { place, characters } in citations {
+        out.object().key("type").string("url_citation").key("url_citation").object();
+        place.write(out, characters.clone());
+        out.end_object().end_object();
+    }
+    out.end_array();
 }
 
 /// What may be read of a thought.

@@ -6,7 +6,7 @@ use super::super::stream::{Event, UsageChunk};
 use super::super::talk::Text;
 use super::super::write::Out;
 use super::super::{Told, ids, seals};
-use super::write_reply::{reason, write_usage};
+use super::write_reply::{reason, write_annotations, write_usage};
 use super::{THOUGHTS, wants_thoughts};
 
 /// Writes one stream.
@@ -45,6 +45,10 @@ impl Writer {
                 });
             }
             Event::Text(text) => self.delta(out, |out| _ = out.key("content").spelt(text.raw)),
+            Event::Cites(citation) => self.delta(out, |out| {
+                out.key("annotations");
+                write_annotations(out, std::slice::from_ref(&citation));
+            }),
             Event::Thought(text) if self.tells_thoughts => self.thought(text.raw, out),
             Event::ThoughtBreaks if self.tells_thoughts => self.thought(seals::BREAK_SPELT, out),
             // The dialect itself has no thoughts.
@@ -66,6 +70,8 @@ impl Writer {
             // What is called with nothing is called with an empty object.
             Event::CallEnds { index } if !self.has_arguments => self.arguments(index, "{}", out),
             Event::CallEnds { .. } => {}
+            // Said as a piece before it comes here.
+            Event::Input { .. } => {}
             Event::Ends(why) => self.chunk(out, |out| {
                 out.key("choices").array().object().key("index").number(0).key("delta").object().end_object();
                 out.key("logprobs").raw("null").key("finish_reason").string(reason(why)).end_object().end_array();

@@ -3,11 +3,17 @@
 use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
+use super::super::citations::{Citation, characters, read_citation};
 use super::super::read::{given, items, members, string};
-use super::super::said::{Reply, Said, Why};
+use super::super::said::{Counted, Reply, Said, Why, said};
 use super::super::talk::{Arguments, Call};
 use super::FORMAT_TOOL;
 use super::read_turns::Block;
+
+/// Where it is said what a text refers to.
+const CITATIONS: &str = "content.citations";
+/// What nobody else has of that: the quote, and beside it what Anthropic finds it by again.
+const QUOTES: &str = "content.citations.cited_text";
 
 /// Reads an answer.
 ///
@@ -34,15 +40,28 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         }
         Ok(())
     })?;
-    let (mut parts, mut left) = (Vec::new(), Vec::new());
+    let (mut parts, mut citations, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    let mut counted = Counted::default();
     items("content", content.unwrap_or("[]"), |json| {
         let block = Block::read("content", json)?;
         match &*given("content.type", block.kind)?.decode() {
             "text" => {
-                if block.has_citations() {
-                    left.push("content.citations");
+                let text = block.text()?;
+                if let Some(json) = block.citations.filter(|_| block.has_citations()) {
+                    let start = counted.up_to(&parts);
+                    let characters = start..start + characters(text);
+                    items(CITATIONS, json, |citation| {
+                        match read_citation(CITATIONS, citation)? {
+                            Some(place) => {
+                                left.push(QUOTES);
+                                citations.push(Citation { place, characters: characters.clone() });
+                            }
+                            None => left.push(CITATIONS),
+                        }
+                        Ok(())
+                    })?;
                 }
-                parts.push(Said::Text(block.text()?));
+                parts.push(Said::Text(text));
             }
             "tool_use" if is_format(block.name) => parts.push(Said::Json(block.input.unwrap_or("{}"))),
             "tool_use" => parts.push(Said::Calls(Call {
@@ -60,7 +79,8 @@ pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
         Why::Calls if parts.iter().any(|part| matches!(part, Said::Json(_))) => Why::Done,
         why => why,
     };
-    Ok(Reply { id: given("id", id)?, model: given("model", model)?, parts, why, left })
+    let (id, model) = (said(id), said(model));
+    Ok(Reply { id, model, parts, citations, citations_field: CITATIONS, why, left })
 }
 
 /// Whether a call is the answer itself.

@@ -95,7 +95,7 @@ pub(super) struct Block<'b> {
     data: Option<&'b str>,
     title: Option<&'b str>,
     context: Option<&'b str>,
-    citations: Option<&'b str>,
+    pub(super) citations: Option<&'b str>,
     mark: Option<&'b str>,
 }
 

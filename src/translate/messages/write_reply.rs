@@ -52,7 +52,12 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Written {
     write_details(&mut out, reason, explanation.map(|text| text.raw));
     write_usage(&mut out, &told.usage);
     out.key("container").raw("null").key("diagnostics").raw("null").end_object();
-    Written { body: out.finish(), dropped: Dropped::of(&reply.left), caches: false }
+    let mut dropped = Dropped::of(&reply.left);
+    if !reply.citations.is_empty() {
+        // Anthropic's have a quote, and an index that it wants back.
+        dropped.note(reply.citations_field);
+    }
+    Written::of(out.finish(), dropped)
 }
 
 /// The word for why an answer ended, and at which of the client's texts.

@@ -3,23 +3,29 @@
 //! Neighbours of one role are one message, as the API would have it; the last stays open until somebody else speaks.
 //! <https://platform.claude.com/docs/en/api/messages/create>
 
+use std::borrow::Cow;
+
 use crate::dialect::Dialect;
 use crate::prompt::json::RawStr;
 
 use super::super::effort::{BUDGET_MIN, Claude, Effort, claude_takes_format};
 use super::super::read::{is_blank, is_object};
+use super::super::schema::binds_at_anthropic;
 use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Reasoning, Sealed, Source, Talk,
     Text, Thoughts, Tier, Who,
 };
 use super::super::write::Out;
-use super::super::{Dropped, Terms, Untranslatable, Written, ids, seals};
+use super::super::{Dropped, Terms, Untranslatable, Written, ids, plain, seals};
 use super::FORMAT_TOOL;
 use super::caching::{self, Marks};
 
 /// The member under which arguments stand that are no object: a model wrote what nobody asked for, and a conversation
 /// must not end of it.
 pub const NO_OBJECT: &str = "_raw";
+
+/// What is left of a limit for the answer of a model that thinks by a budget: one part of so many.
+const ANSWER_SHARE: u64 = 4;
 
 /// Writes a request.
 ///
@@ -38,11 +44,14 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
         marks,
         goes_on: !talk.head.tools.is_empty(),
         caches: false,
+        unanswered: Vec::new(),
+        held: Vec::new(),
     };
     writer.out.object().key("model").string(terms.model);
     writer.head(&talk.head, terms)?;
     writer.out.key("messages").array();
     talk.turns(&mut |item| writer.item(item))?;
+    writer.release()?;
     let end = writer.marks.filter(|marks| writer.goes_on && writer.out.bytes() >= marks.bytes_min);
     if let Some(marks) = end.filter(|marks| !marks.is_beside && writer.open == Some("user")) {
         writer.mark_last(marks.end);
@@ -56,10 +65,10 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
         writer.caches = true;
     }
     writer.out.end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: writer.caches })
+    Ok(Written { caches: writer.caches, ..Written::of(writer.out.finish(), writer.dropped) })
 }
 
-struct Writer {
+struct Writer<'b> {
     from: Dialect,
     out: Out,
     dropped: Dropped,
@@ -73,9 +82,13 @@ struct Writer {
     goes_on: bool,
     /// Something is marked.
     caches: bool,
+    /// The calls that no tool has answered yet.
+    unanswered: Vec<Cow<'b, str>>,
+    /// What others said meanwhile: results come first. <https://platform.claude.com/docs/en/agents-and-tools/tool-use>
+    held: Vec<(Who, Part<'b>)>,
 }
 
-impl Writer {
+impl<'b> Writer<'b> {
     fn head(&mut self, head: &Head<'_>, terms: &Terms<'_>) -> Result<(), Untranslatable> {
         self.dropped.extras(&head.extras, &[], &mut self.out)?;
         let limit = head.limit.unwrap_or(terms.output_limit);
@@ -155,6 +168,8 @@ impl Writer {
             }
             // Those before think when they are told to.
             (Some(Effort::None), claude) => (false, claude.is_none()),
+            // Nor does any where it must call a tool.
+            (Some(_), _) if forced.is_some() => (false, true),
             (Some(effort), Some(claude)) if claude.is_adaptive() => {
                 self.out.key("thinking").object().key("type").string("adaptive");
                 if let Some(thoughts) = head.thoughts {
@@ -169,8 +184,9 @@ impl Writer {
             }
             // Behind a call such a model wants the thoughts that led to it, signed, which no other dialect has. This
             // hangs on the tools, not on the newest turn: thinking that comes and goes loses what was cached.
-            (Some(effort), Some(claude)) if claude.has_budget() && head.tools.is_empty() && forced.is_none() => {
-                let budget = effort.budget().min(limit.saturating_sub(1));
+            (Some(effort), Some(claude)) if claude.has_budget() && head.tools.is_empty() => {
+                // The rest is for the answer.
+                let budget = effort.budget().min(limit - limit / ANSWER_SHARE);
                 let is_enough = budget >= BUDGET_MIN;
                 if is_enough {
                     self.out.key("thinking").object().key("type").string("enabled");
@@ -212,9 +228,11 @@ impl Writer {
     fn forced<'h>(&self, head: &Head<'h>, model: &str) -> Result<Option<&'h str>, Untranslatable> {
         let (schema, why) = match &head.format {
             None => return Ok(None),
-            Some(Format::Schema { .. }) if claude_takes_format(model) => return Ok(None),
+            Some(Format::Schema { schema, .. }) if claude_takes_format(model) && binds_at_anthropic(schema) => {
+                return Ok(None);
+            }
             Some(Format::Schema { schema, .. }) => {
-                (*schema, "wants a schema beside tools, which the model does not take")
+                (*schema, "wants a schema beside tools that the model does not take: one that is open, or has bounds")
             }
             Some(Format::Object) => {
                 (r#"{"type":"object"}"#, "wants any JSON object beside tools, for which Messages has no words")
@@ -304,47 +322,75 @@ impl Writer {
         self.out.end_array();
     }
 
-    fn item(&mut self, item: Item<'_>) -> Result<(), Untranslatable> {
+    fn item(&mut self, item: Item<'b>) -> Result<(), Untranslatable> {
         match item {
             Item::Turn(who) => self.who = who,
             Item::Left(name) => self.dropped.note(name),
             // Texts of white space are refused, and say nothing.
             Item::Says(Part { kind: Kind::Text(text), .. }) if is_empty(&text) => {}
-            Item::Says(part) => match (self.who, &part.kind) {
-                (Who::User, _) => {
-                    self.speak("user");
-                    self.part(&part)?;
+            Item::Says(part) if self.who != Who::Assistant && !self.unanswered.is_empty() => {
+                self.held.push((self.who, part));
+            }
+            Item::Says(part) => {
+                if self.who == Who::Assistant {
+                    self.release()?;
                 }
-                (Who::Assistant, Kind::Text(_)) => {
-                    self.speak("assistant");
-                    self.part(&part)?;
-                }
-                // Not every model takes the role, and which one does is not for a body to depend on.
-                (Who::System, Kind::Text(text)) => {
-                    self.speak("user");
-                    let fenced = [Text::Plain("<system>\n".into()), text.clone(), Text::Plain("\n</system>".into())];
-                    self.out.object().key("type").string("text").key("text").pieces(&fenced);
-                    self.mark(part.mark);
-                    self.out.end_object();
-                }
-                _ => return Err(Untranslatable::field("messages.content", "has an image where only users show any")),
-            },
+                self.says(self.who, &part)?;
+            }
             // What another vendor sealed is none of the target's business.
-            Item::Reasons(Reasoning { sealed: None | Some(Sealed::OpenAi { .. }), .. }) => {}
+            Item::Reasons(Reasoning { sealed: None | Some(Sealed::OpenAi { .. } | Sealed::Google { .. }), .. }) => {}
             Item::Reasons(thought) => {
+                self.release()?;
                 self.speak("assistant");
                 write_thought(&mut self.out, &thought);
             }
             Item::Calls(call) => {
+                self.release()?;
                 self.speak("assistant");
                 write_call(&mut self.out, &call);
+                self.unanswered.push(call.id);
             }
             Item::Answers(answer) => {
                 self.speak("user");
                 self.answer(&answer)?;
+                self.unanswered.retain(|call| *call != answer.id);
+                if self.unanswered.is_empty() {
+                    self.release()?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Writes what was held, once every call is answered or the model goes on without.
+    fn release(&mut self) -> Result<(), Untranslatable> {
+        if !self.held.is_empty() {
+            self.unanswered.clear();
+        }
+        std::mem::take(&mut self.held).iter().try_for_each(|(who, part)| self.says(*who, part))
+    }
+
+    fn says(&mut self, who: Who, part: &Part<'_>) -> Result<(), Untranslatable> {
+        match (who, &part.kind) {
+            (Who::User, _) => {
+                self.speak("user");
+                self.part(part)
+            }
+            (Who::Assistant, Kind::Text(_)) => {
+                self.speak("assistant");
+                self.part(part)
+            }
+            // Not every model takes the role, and which one does is not for a body to depend on.
+            (Who::System, Kind::Text(text)) => {
+                self.speak("user");
+                let fenced = [Text::Plain("<system>\n".into()), text.clone(), Text::Plain("\n</system>".into())];
+                self.out.object().key("type").string("text").key("text").pieces(&fenced);
+                self.mark(part.mark);
+                self.out.end_object();
+                Ok(())
+            }
+            _ => Err(Untranslatable::field("messages.content", "has an image where only users show any")),
+        }
     }
 
     /// Opens a message unless one of the role is open.
@@ -384,13 +430,19 @@ impl Writer {
             Kind::Text(text) => _ = out.string("text").key("text").pieces(std::slice::from_ref(text)),
             Kind::Image(source) => write_source(out.string("image"), source),
             Kind::File { source, name } => {
-                if matches!(source, Source::Data { media_type, .. } if !is_pdf(media_type)) {
-                    return Err(Untranslatable::field(
-                        "messages.content.file",
-                        "is no PDF, which is all that Claude reads",
-                    ));
+                match (plain::text_of(source), source) {
+                    (Some(text), _) => {
+                        out.string("document").key("source").object().key("type").string("text");
+                        out.key("media_type").string("text/plain").key("data").string(&text).end_object();
+                    }
+                    (None, Source::Data { media_type, .. }) if !is_pdf(media_type) => {
+                        return Err(Untranslatable::field(
+                            "messages.content.file",
+                            "is neither a PDF nor text, which is all that Claude reads",
+                        ));
+                    }
+                    (None, _) => write_source(out.string("document"), source),
                 }
-                write_source(out.string("document"), source);
                 if let Some(name) = name {
                     out.key("title").spelt(name.raw);
                 }
@@ -426,7 +478,7 @@ pub(super) fn write_thought(out: &mut Out, thought: &Reasoning<'_>) {
         Some(Sealed::Redacted(data)) => {
             out.object().key("type").string("redacted_thinking").key("data").string(data).end_object();
         }
-        Some(sealed) if thought.texts.iter().all(Text::is_empty) && matches!(sealed, Sealed::OpenAi { .. }) => {
+        Some(sealed @ (Sealed::OpenAi { .. } | Sealed::Google { .. })) if thought.texts.iter().all(Text::is_empty) => {
             out.object().key("type").string("redacted_thinking");
             out.key("data").string(&seals::for_messages(sealed, &thought.texts)).end_object();
         }
@@ -467,7 +519,7 @@ fn write_source(out: &mut Out, source: &Source<'_>) {
     out.key("source").object().key("type");
     match source {
         Source::Data { media_type, data } => {
-            out.string("base64").key("media_type").pieces(std::slice::from_ref(media_type));
+            out.string("base64").key("media_type").pieces(&[plain::registered(media_type)]);
             out.key("data").pieces(std::slice::from_ref(data));
         }
         Source::Url(url) => _ = out.string("url").key("url").spelt(url.raw),

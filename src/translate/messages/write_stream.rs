@@ -1,7 +1,7 @@
 //! Events of Messages, written. <https://platform.claude.com/docs/en/build-with-claude/streaming>
 //!
-//! Blocks follow one another here, while calls of other dialects may come in turns: one is passed on as it comes, and
-//! those that begin before it has ended wait for that.
+//! Blocks follow one another here, while calls of other dialects may come in turns, with texts between their pieces: one
+//! is passed on as it comes, and what begins before it has ended waits for that.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::super::write::{Out, escape};
 use super::super::{Told, Untranslatable, ids, seals};
 use super::write_reply::{CALLER, reason, write_details, write_figures, write_usage};
 
-/// The most that waits of calls, in bytes.
+/// The most that waits for the end of a call, in bytes.
 const WAITING_BYTES_MAX: usize = 8 << 20;
 
 /// The longest refusal that is told once more as a whole, in bytes.
@@ -27,7 +27,7 @@ pub struct Writer {
     open: Option<Open>,
     /// The number of the next block.
     next: u64,
-    waiting: Vec<Call>,
+    waiting: Vec<Waiting>,
     waiting_bytes: usize,
     /// What may be read of the thought that is under way, part by part, in bytes: its seal is written for it.
     thought_parts: Vec<usize>,
@@ -47,6 +47,14 @@ enum Open {
     Text,
     Thought,
     Call(u64),
+}
+
+/// What begins while a call is open. Texts are as they are spelt.
+#[derive(Debug)]
+enum Waiting {
+    Call(Call),
+    Text(String),
+    Thought(String),
 }
 
 /// A call that waits: its number, its id, and what is spelt of it.
@@ -92,10 +100,19 @@ impl Writer {
                     self.refusal.push_str(text.raw);
                 }
                 self.has_refusal = true;
-                self.text(text, out);
+                self.says(text, out)?;
             }
-            Event::Text(text) => self.text(text, out),
+            Event::Text(text) => self.says(text, out)?,
+            // Anthropic's have a quote, and an index that it wants back.
+            Event::Cites(_) => {}
             Event::ThoughtBegins => self.thought_parts.clear(),
+            Event::Thought(text) if self.has_open_call() => {
+                self.waits(text.raw.len())?;
+                match self.waiting.last_mut() {
+                    Some(Waiting::Thought(thought)) => thought.push_str(text.raw),
+                    _ => self.waiting.push(Waiting::Thought(text.raw.to_owned())),
+                }
+            }
             Event::Thought(text) => self.thought(text, out),
             Event::ThoughtBreaks if self.open == Some(Open::Thought) => {
                 self.delta("thinking_delta", "thinking", seals::BREAK_SPELT, out);
@@ -113,10 +130,10 @@ impl Writer {
             }
             Event::CallBegins { index, id, name } => {
                 self.has_calls = true;
-                if matches!(self.open, Some(Open::Call(_))) {
+                if self.has_open_call() {
                     let call = Call { index, id: id.into_owned(), name: name.raw.to_owned(), arguments: String::new() };
                     self.waits(call.id.len() + call.name.len())?;
-                    self.waiting.push(call);
+                    self.waiting.push(Waiting::Call(call));
                 } else {
                     self.close(out);
                     self.call(index, &id, name.raw, out);
@@ -125,7 +142,10 @@ impl Writer {
             Event::Arguments { index, piece } if self.open == Some(Open::Call(index)) => self.piece(piece.raw, out),
             Event::Arguments { index, piece } => {
                 self.waits(piece.raw.len())?;
-                let call = self.waiting.iter_mut().find(|call| call.index == index);
+                let call = self.waiting.iter_mut().find_map(|waiting| match waiting {
+                    Waiting::Call(call) if call.index == index => Some(call),
+                    _ => None,
+                });
                 let call = call.ok_or(Untranslatable::field("tool_calls", "goes on with a call that is over"))?;
                 call.arguments.push_str(piece.raw);
             }
@@ -137,14 +157,14 @@ impl Writer {
             Event::Ends(why) => {
                 self.close(out);
                 self.waiting_bytes = 0;
-                for call in std::mem::take(&mut self.waiting) {
-                    self.call(call.index, &call.id, &call.name, out);
-                    self.piece(&call.arguments, out);
-                    self.close(out);
+                for waiting in std::mem::take(&mut self.waiting) {
+                    self.release(&waiting, out);
                 }
                 let (reason, stop) = reason(why, self.has_calls, self.has_refusal);
                 self.ended = Some((reason, stop.map(|text| text.raw.to_owned())));
             }
+            // Said as a piece before it comes here.
+            Event::Input { .. } => {}
             Event::Ping => write("ping", out, |_| {}),
             Event::Over => self.end(out),
         }
@@ -160,6 +180,41 @@ impl Writer {
         self.waiting_bytes += bytes;
         if self.waiting_bytes > WAITING_BYTES_MAX {
             return Err(Untranslatable::field("tool_calls", "has more of calls at once than can be kept"));
+        }
+        Ok(())
+    }
+
+    fn has_open_call(&self) -> bool {
+        matches!(self.open, Some(Open::Call(_)))
+    }
+
+    /// Writes what has waited.
+    fn release(&mut self, waiting: &Waiting, out: &mut String) {
+        match waiting {
+            Waiting::Call(call) => {
+                self.call(call.index, &call.id, &call.name, out);
+                self.piece(&call.arguments, out);
+            }
+            Waiting::Text(text) => self.text(RawStr { raw: text, escaped: true }, out),
+            Waiting::Thought(text) => {
+                self.thought_parts.clear();
+                self.thought(RawStr { raw: text, escaped: true }, out);
+                self.delta("signature_delta", "signature", seals::UNSEALED, out);
+            }
+        }
+        self.close(out);
+    }
+
+    /// A text, which waits while a call is open: the call may go on.
+    fn says(&mut self, text: RawStr<'_>, out: &mut String) -> Result<(), Untranslatable> {
+        if !self.has_open_call() {
+            self.text(text, out);
+            return Ok(());
+        }
+        self.waits(text.raw.len())?;
+        match self.waiting.last_mut() {
+            Some(Waiting::Text(before)) => before.push_str(text.raw),
+            _ => self.waiting.push(Waiting::Text(text.raw.to_owned())),
         }
         Ok(())
     }

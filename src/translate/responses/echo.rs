@@ -26,6 +26,25 @@ const DEFAULTS: [(&str, &str); 12] = [
 /// What is so of every answer of another dialect, whatever was asked: nobody keeps it, at the standard price.
 const FIXED: &str = r#""access_programs":null,"background":false,"previous_response_id":null,"service_tier":"default","top_logprobs":0,"truncation":"disabled""#;
 
+/// What is repeated in another shape, or says what is.
+const OTHERS: [&str; 4] = ["include", "text", "tools", "user"];
+
+/// The member of a request by this name, if answers repeat it.
+pub(super) fn repeated(name: &str) -> Option<&'static str> {
+    DEFAULTS.iter().map(|(name, _)| *name).chain(OTHERS).find(|repeated| *repeated == name)
+}
+
+/// A request of these members, each as it is spelt.
+pub fn asked(members: &[(&'static str, &str)]) -> String {
+    let mut out = Out::with_capacity(members.iter().map(|(name, value)| name.len() + value.len() + 4).sum());
+    out.object();
+    for (name, value) in members {
+        out.key(name).raw(value);
+    }
+    out.end_object();
+    out.finish()
+}
+
 /// What an answer repeats of a request.
 #[derive(Debug)]
 pub struct Echo {

@@ -2,6 +2,7 @@
 
 pub mod echo;
 pub mod names;
+mod read_parts;
 pub mod read_reply;
 pub mod read_request;
 pub mod read_stream;

@@ -3,10 +3,14 @@
 use crate::prompt::json::RawStr;
 
 use super::super::Untranslatable;
+use super::super::citations::{Citation, read_annotations};
 use super::super::read::{given, items, members, string, text};
-use super::super::said::{Reply, Said, Why};
+use super::super::said::{Counted, Reply, Said, Why, said};
 use super::super::talk::{Arguments, Call};
 use super::read_turns::Fields;
+
+/// Where it is said what a text refers to.
+const ANNOTATIONS: &str = "output.content.annotations";
 
 /// Reads an answer.
 ///
@@ -16,11 +20,13 @@ use super::read_turns::Fields;
 pub fn read(body: &str) -> Result<Reply<'_>, Untranslatable> {
     let mut head = Response::default();
     members("body", body, |key, value| head.member(key, value))?;
-    let (mut parts, mut left) = (Vec::new(), Vec::new());
-    items("output", head.output.unwrap_or("[]"), |item| read_item(item, &mut parts, &mut left))?;
+    let mut output = Output::default();
+    items("output", head.output.unwrap_or("[]"), |item| output.item(item))?;
+    let Output { parts, citations, left, .. } = output;
     let has_calls = parts.iter().any(|part| matches!(part, Said::Calls(_)));
     let why = head.why(has_calls)?;
-    Ok(Reply { id: given("id", head.id)?, model: given("model", head.model)?, parts, why, left })
+    let (id, model) = (said(head.id), said(head.model));
+    Ok(Reply { id, model, parts, citations, citations_field: ANNOTATIONS, why, left })
 }
 
 /// The members of a response that somebody reads.
@@ -64,45 +70,68 @@ impl<'b> Response<'b> {
     }
 }
 
-fn read_item<'b>(json: &'b str, parts: &mut Vec<Said<'b>>, left: &mut Vec<&'static str>) -> Result<(), Untranslatable> {
-    let item = Fields::read(json)?;
-    match &*item.kind()? {
-        "message" => items("output.content", item.content.unwrap_or("[]"), |part| {
-            let (mut said, mut refusal) = (None, None);
-            members("output.content", part, |key, value| {
-                match key {
-                    "text" => said = string(value),
-                    "refusal" => refusal = string(value),
-                    "annotations" if value != "[]" => left.push("output.content.annotations"),
-                    _ => {}
+/// What the items of a response say.
+#[derive(Default)]
+struct Output<'b> {
+    parts: Vec<Said<'b>>,
+    counted: Counted,
+    citations: Vec<Citation<'b>>,
+    /// Names of what only this dialect has.
+    left: Vec<&'static str>,
+}
+
+impl<'b> Output<'b> {
+    fn item(&mut self, json: &'b str) -> Result<(), Untranslatable> {
+        let item = Fields::read(json)?;
+        match &*item.kind()? {
+            "message" => items("output.content", item.content.unwrap_or("[]"), |part| self.part(part)),
+            "reasoning" => {
+                let thought = item.reasoning()?;
+                if thought.sealed.is_some() || !thought.texts.is_empty() {
+                    self.parts.push(Said::Reasons(thought));
                 }
                 Ok(())
-            })?;
-            parts.extend(said.map(Said::Text).or(refusal.map(Said::Refusal)));
-            Ok(())
-        }),
-        "reasoning" => {
-            let thought = item.reasoning()?;
-            if thought.sealed.is_some() || !thought.texts.is_empty() {
-                parts.push(Said::Reasons(thought));
+            }
+            kind @ ("function_call" | "custom_tool_call") => {
+                let is_text = kind == "custom_tool_call";
+                let said = if is_text { item.input } else { item.arguments };
+                let said =
+                    said.map_or(Ok(RawStr { raw: "", escaped: false }), |said| text("output.arguments", said))?;
+                self.parts.push(Said::Calls(Call {
+                    id: given("output.call_id", item.call_id)?.decode(),
+                    name: given("output.name", item.name)?.raw.into(),
+                    arguments: if is_text { Arguments::Text(said) } else { Arguments::Quoted(said) },
+                }));
+                Ok(())
+            }
+            // What ran at OpenAI: the text that came of it stays.
+            _ => {
+                self.left.push("output");
+                Ok(())
+            }
+        }
+    }
+
+    fn part(&mut self, json: &'b str) -> Result<(), Untranslatable> {
+        let (mut said, mut refusal, mut annotations) = (None, None, None);
+        members("output.content", json, |key, value| {
+            match key {
+                "text" => said = string(value),
+                "refusal" => refusal = string(value),
+                "annotations" if value != "[]" => annotations = Some(value),
+                _ => {}
             }
             Ok(())
+        })?;
+        if let Some(annotations) = annotations {
+            let behind = self.counted.up_to(&self.parts);
+            let are_others = read_annotations(ANNOTATIONS, annotations, behind, |citation| {
+                self.citations.push(citation);
+                Ok(())
+            })?;
+            self.left.extend(are_others.then_some(ANNOTATIONS));
         }
-        kind @ ("function_call" | "custom_tool_call") => {
-            let is_text = kind == "custom_tool_call";
-            let said = if is_text { item.input } else { item.arguments };
-            let said = said.map_or(Ok(RawStr { raw: "", escaped: false }), |said| text("output.arguments", said))?;
-            parts.push(Said::Calls(Call {
-                id: given("output.call_id", item.call_id)?.decode(),
-                name: given("output.name", item.name)?.raw.into(),
-                arguments: if is_text { Arguments::Text(said) } else { Arguments::Quoted(said) },
-            }));
-            Ok(())
-        }
-        // What ran at OpenAI: the text that came of it stays.
-        _ => {
-            left.push("output");
-            Ok(())
-        }
+        self.parts.extend(said.map(Said::Text).or(refusal.map(Said::Refusal)));
+        Ok(())
     }
 }

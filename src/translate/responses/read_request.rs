@@ -10,7 +10,7 @@ use super::super::Untranslatable;
 use super::super::effort::Effort;
 use super::super::read::{given, items, members, string, switch, text};
 use super::super::talk::{Choice, Extra, Format, Head, Input, Part, Talk, Text, Thoughts, Tier, Tool, Weight};
-use super::{names, read_turns};
+use super::{echo, names, read_turns};
 
 /// Members without which an answer would be another one: what the provider keeps for it, and what bounds it.
 const MEANING: [&str; 6] =
@@ -68,6 +68,7 @@ struct Reader<'b> {
 impl<'b> Reader<'b> {
     fn member(&mut self, key: &str, value: &'b str) -> Result<(), Untranslatable> {
         let head = &mut self.head;
+        head.repeated.extend(echo::repeated(key).map(|name| (name, value)));
         match key {
             // The target's own is written.
             "model" => {}

@@ -1,7 +1,11 @@
 //! Events of Responses. <https://platform.openai.com/docs/api-reference/responses-streaming>
 
+use crate::prompt::json::RawStr;
+
 use super::super::Untranslatable;
+use super::super::citations::{characters, read_annotation, read_annotations};
 use super::super::read::{given, items, members, string};
+use super::super::said::said;
 use super::super::stream::{Each, Event};
 use super::read_reply::Response;
 use super::read_turns::Fields;
@@ -17,6 +21,9 @@ pub struct Reader {
     told: Vec<u64>,
     /// Whether a thought is open, and whether a part of it is.
     thinks: Option<bool>,
+    /// How many characters of text have gone by, and how many of them before the part that is open.
+    characters: u64,
+    characters_before: u64,
 }
 
 /// The members of an event that somebody reads.
@@ -27,6 +34,7 @@ struct Fragment<'e> {
     item: Option<&'e str>,
     at: u64,
     delta: Option<&'e str>,
+    annotation: Option<&'e str>,
 }
 
 impl Reader {
@@ -48,6 +56,7 @@ impl Reader {
                 "item" => event.item = Some(value),
                 "output_index" => event.at = value.parse().unwrap_or_default(),
                 "delta" => event.delta = Some(value),
+                "annotation" => event.annotation = Some(value),
                 _ => {}
             }
             Ok(())
@@ -57,13 +66,22 @@ impl Reader {
         match (&*kind, delta) {
             ("response.created", _) => {
                 let head = head(event.response)?;
-                each(Event::Begins { id: given("response.id", head.id)?, model: given("response.model", head.model)? })
+                each(Event::Begins { id: said(head.id), model: said(head.model) })
             }
             ("response.output_item.added", _) => self.begin(&event, each),
             ("response.output_item.done", _) => self.end(&event, each),
             ("response.output_text.delta", Some(delta)) => {
                 self.note(event.at)?;
-                each(Event::Text(delta))
+                self.text(delta, each)
+            }
+            ("response.content_part.added", _) => {
+                self.characters_before = self.characters;
+                Ok(())
+            }
+            ("response.output_text.annotation.added", _) => {
+                let json = event.annotation.unwrap_or_default();
+                let citation = read_annotation("annotation", json, self.characters_before)?;
+                citation.map_or(Ok(()), |citation| each(Event::Cites(citation)))
             }
             ("response.refusal.delta", Some(delta)) => {
                 self.note(event.at)?;
@@ -87,6 +105,11 @@ impl Reader {
             // New kinds come without notice.
             _ => Ok(()),
         }
+    }
+
+    fn text<'e>(&mut self, text: RawStr<'e>, each: &mut Each<'_, 'e>) -> Result<(), Untranslatable> {
+        self.characters += characters(text);
+        each(Event::Text(text))
     }
 
     fn note(&mut self, at: u64) -> Result<(), Untranslatable> {
@@ -136,20 +159,26 @@ impl Reader {
                 each(Event::ThoughtEnds)
             }
             "message" if !is_told => items("item.content", item.content.unwrap_or("[]"), |part| {
-                let (mut text, mut refusal) = (None, None);
+                let (mut text, mut refusal, mut annotations) = (None, None, "[]");
                 members("item.content", part, |key, value| {
                     match key {
                         "text" => text = string(value),
                         "refusal" => refusal = string(value),
+                        "annotations" => annotations = value,
                         _ => {}
                     }
                     Ok(())
                 })?;
+                let behind = self.characters;
                 match (text, refusal) {
-                    (Some(text), _) if !text.raw.is_empty() => each(Event::Text(text)),
-                    (_, Some(refusal)) => each(Event::Refusal(refusal)),
-                    _ => Ok(()),
+                    (Some(text), _) if !text.raw.is_empty() => self.text(text, each)?,
+                    (_, Some(refusal)) => each(Event::Refusal(refusal))?,
+                    _ => {}
                 }
+                read_annotations("item.content.annotations", annotations, behind, |citation| {
+                    each(Event::Cites(citation))
+                })
+                .map(drop)
             }),
             _ => Ok(()),
         }

@@ -5,16 +5,12 @@ use std::borrow::Cow;
 
 use crate::prompt::json::RawStr;
 
-use super::super::chat::read_turns::{TOOL_ERROR, read_data};
-use super::super::read::{Place, each_item, given, items, items_while, members, string, text};
-use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Reasoning, Source, Text, Who};
+use super::super::chat::read_turns::TOOL_ERROR;
+use super::super::read::{Place, each_item, each_member, given, items, items_while, members, string, text, value};
+use super::super::talk::{Answer, Arguments, Call, Each, Item, Kind, Part, Reasoning, Text, Who};
 use super::super::{Untranslatable, seals};
 use super::names;
-
-/// A marker of Messages for five minutes, for a breakpoint that lasts no longer than an hour.
-const MARK: &str = r#"{"type":"ephemeral"}"#;
-/// A marker of Messages for an hour.
-const MARK_HOUR: &str = r#"{"type":"ephemeral","ttl":"1h"}"#;
+use super::read_parts::{Content, read_content};
 
 /// Reads the messages before the first item that is somebody else's than the application's.
 pub(super) fn instructions<'b>(input: &'b str, into: &mut Vec<Part<'b>>) -> Result<(), Untranslatable> {
@@ -22,10 +18,10 @@ pub(super) fn instructions<'b>(input: &'b str, into: &mut Vec<Part<'b>>) -> Resu
         return Ok(());
     }
     items_while("input", input, |item| {
-        let item = Fields::read(item)?;
-        let is_leading = item.is_instruction();
+        let item = Said::read(item)?;
+        let is_leading = item.fields.is_instruction();
         if is_leading {
-            item.parts(item.content, &mut |_| Ok(()), into)?;
+            read_content(item.content, &mut |_| Ok(()), into)?;
         }
         Ok(is_leading)
     })
@@ -42,7 +38,7 @@ pub fn read<'b>(input: &'b str, each: &mut Each<'_, 'b>) -> Result<(), Untransla
         return each(Item::Says(Part::text(text)));
     }
     let mut reader = Reader { last: Last::Instruction };
-    each_item("input", input, |item| reader.item(&Fields::read(item)?, each))
+    each_item("input", input, |item| reader.item(Said::read(item)?, each))
 }
 
 /// What was read last: neighbours may belong to one turn.
@@ -62,8 +58,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn item<'b>(&mut self, item: &Fields<'b>, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
-        let before = self.last;
+    fn item<'b>(&mut self, said: Said<'b>, each: &mut Each<'_, 'b>) -> Result<(), Untranslatable> {
+        let (before, item) = (self.last, &said.fields);
         match &*item.kind()? {
             "message" if before == Last::Instruction && item.is_instruction() => {}
             "message" => {
@@ -73,7 +69,7 @@ impl Reader {
                     each(Item::Turn(who))?;
                 }
                 let mut parts = Vec::new();
-                item.parts(item.content, each, &mut parts)?;
+                read_content(said.content, each, &mut parts)?;
                 parts.into_iter().try_for_each(|part| each(Item::Says(part)))?;
                 self.last = Last::Message(who);
             }
@@ -100,7 +96,7 @@ impl Reader {
                 }
                 self.last = Last::Output;
                 let mut parts = Vec::new();
-                item.parts(item.output, each, &mut parts)?;
+                read_content(said.output, each, &mut parts)?;
                 let is_flag = |part: &Part<'_>| matches!(&part.kind, Kind::Text(Text::Spelt(TOOL_ERROR)));
                 let is_error = parts.first().is_some_and(is_flag);
                 if is_error {
@@ -165,7 +161,6 @@ pub(super) struct Fields<'b> {
     kind: Option<&'b str>,
     role: Option<&'b str>,
     pub(super) content: Option<&'b str>,
-    pub(super) output: Option<&'b str>,
     pub(super) call_id: Option<&'b str>,
     pub(super) id: Option<&'b str>,
     pub(super) name: Option<&'b str>,
@@ -180,25 +175,28 @@ impl<'b> Fields<'b> {
     pub(super) fn read(json: impl Place<'b>) -> Result<Self, Untranslatable> {
         let mut item = Self::default();
         members("input", json, |key, value| {
-            let place = match key {
-                "type" => &mut item.kind,
-                "role" => &mut item.role,
-                "content" => &mut item.content,
-                "output" => &mut item.output,
-                "call_id" => &mut item.call_id,
-                "id" => &mut item.id,
-                "name" => &mut item.name,
-                "namespace" => &mut item.namespace,
-                "arguments" => &mut item.arguments,
-                "input" => &mut item.input,
-                "summary" => &mut item.summary,
-                "encrypted_content" => &mut item.encrypted,
-                _ => return Ok(()),
-            };
-            *place = Some(value);
+            item.member(key, value);
             Ok(())
         })?;
         Ok(item)
+    }
+
+    fn member(&mut self, key: &str, value: &'b str) {
+        let place = match key {
+            "type" => &mut self.kind,
+            "role" => &mut self.role,
+            "content" => &mut self.content,
+            "call_id" => &mut self.call_id,
+            "id" => &mut self.id,
+            "name" => &mut self.name,
+            "namespace" => &mut self.namespace,
+            "arguments" => &mut self.arguments,
+            "input" => &mut self.input,
+            "summary" => &mut self.summary,
+            "encrypted_content" => &mut self.encrypted,
+            _ => return,
+        };
+        *place = Some(value);
     }
 
     /// What kind of item it is: a message need not say so.
@@ -237,77 +235,34 @@ impl<'b> Fields<'b> {
         let sealed = content.and_then(|content| seals::read_responses(id, content.decode()));
         Ok(Reasoning { texts, sealed })
     }
+}
 
-    /// The parts of a message or of an output, which may be a text alone.
-    fn parts(
-        &self,
-        content: Option<&'b str>,
-        each: &mut Each<'_, 'b>,
-        into: &mut Vec<Part<'b>>,
-    ) -> Result<(), Untranslatable> {
-        let Some(content) = content else { return Ok(()) };
-        match string(content) {
-            Some(text) => into.push(Part::text(text)),
-            None => each_item("input.content", content, |part| {
-                into.push(read_part(part, each)?);
-                Ok(())
-            })?,
-        }
-        Ok(())
+/// An item of a request, with what it says read where it stands: most of a long conversation is that.
+struct Said<'b> {
+    fields: Fields<'b>,
+    content: Option<Content<'b>>,
+    output: Option<Content<'b>>,
+}
+
+impl<'b> Said<'b> {
+    fn read(json: impl Place<'b>) -> Result<Self, Untranslatable> {
+        let mut item = Self { fields: Fields::default(), content: None, output: None };
+        each_member("input", json, |key, s| {
+            let said = match key {
+                "content" => &mut item.content,
+                "output" => &mut item.output,
+                _ => {
+                    if let Some(value) = value(s)? {
+                        item.fields.member(key, value);
+                    }
+                    return Ok(());
+                }
+            };
+            if let Some(content) = Content::read(s)? {
+                *said = Some(content);
+            }
+            Ok(())
+        })?;
+        Ok(item)
     }
-}
-
-fn read_part<'b>(json: impl Place<'b>, each: &mut Each<'_, 'b>) -> Result<Part<'b>, Untranslatable> {
-    let (mut kind, mut said, mut name, mut mark) = (None, None, None, None);
-    let (mut file_id, mut file_url, mut cites) = (None, None, false);
-    members("input.content", json, |key, value| {
-        match key {
-            "type" => kind = Some(value),
-            "text" | "refusal" | "image_url" | "file_data" => said = Some(value),
-            "filename" => name = string(value),
-            "file_id" => file_id = Some(value),
-            "file_url" => file_url = string(value),
-            "annotations" => cites = value.starts_with('[') && value.len() > 2,
-            "prompt_cache_breakpoint" => mark = Some(read_mark(value)?),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    if cites {
-        each(Item::Left("input.content.annotations"))?;
-    }
-    let kind = match &*given("input.content.type", kind)?.decode() {
-        "input_text" | "output_text" | "text" => Kind::Text(given("input.content.text", said)?.into()),
-        "refusal" => Kind::Text(given("input.content.refusal", said)?.into()),
-        "input_image" | "input_file" if file_id.is_some() => {
-            return Err(Untranslatable::field("input.content.file_id", "is a file that only OpenAI has"));
-        }
-        "input_image" => {
-            let url = given("input.content.image_url", said)?;
-            Kind::Image(read_data("input.content.image_url", url)?.unwrap_or(Source::Url(url)))
-        }
-        "input_file" => match file_url {
-            Some(url) => Kind::File { source: Source::Url(url), name },
-            None => Kind::File { source: read_file(given("input.content.file_data", said)?)?, name },
-        },
-        _ => return Err(Untranslatable::field("input.content.type", "is one that the target has not")),
-    };
-    Ok(Part { kind, mark })
-}
-
-/// A file that stands in the body, in base64 alone or as a data URL.
-fn read_file(data: RawStr<'_>) -> Result<Source<'_>, Untranslatable> {
-    let bare = || Source::Data { media_type: Text::Plain("application/pdf".into()), data: data.into() };
-    Ok(read_data("input.content.file_data", data)?.unwrap_or_else(bare))
-}
-
-fn read_mark(value: &str) -> Result<&'static str, Untranslatable> {
-    let mut mark = MARK;
-    members("input.content.prompt_cache_breakpoint", value, |key, value| {
-        if key == "ttl" && value != r#""5m""# {
-            mark = MARK_HOUR;
-        }
-        Ok(())
-    })?;
-    Ok(mark)
 }

@@ -1,9 +1,12 @@
 //! Whole answers in the words of Responses. <https://platform.openai.com/docs/api-reference/responses/object>
 
+use std::cmp::Reverse;
+
 use sha2::{Digest, Sha256};
 
 use crate::reply::usage::Usage;
 
+use super::super::citations::Citation;
 use super::super::said::{Reply, Said, Why};
 use super::super::talk::{Arguments, Call, Reasoning, Text};
 use super::super::unwrap::unwrapped;
@@ -27,6 +30,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
     let mut parts: Vec<String> = Vec::new();
     // A text in pieces is one text, and what is said without a call or a thought between is one message.
     let mut text: Vec<Text<'_>> = Vec::new();
+    let mut texts = Texts::of(reply);
     let explanation = if let Why::Refused(explanation) = reply.why { explanation } else { None };
     let has_refusal = reply.parts.iter().any(|part| matches!(part, Said::Refusal(_)));
     let explained = explanation.filter(|_| !has_refusal).map(Said::Refusal);
@@ -35,22 +39,22 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
             Said::Text(said) => text.push((*said).into()),
             Said::Json(json) => text.push(Text::Plain((*json).into())),
             Said::Refusal(said) => {
-                parts.extend(text_part(&std::mem::take(&mut text)));
+                parts.extend(texts.part(&std::mem::take(&mut text)));
                 parts.push(refusal_part(said.raw));
             }
             Said::Reasons(thought) => {
-                parts.extend(text_part(&std::mem::take(&mut text)));
+                parts.extend(texts.part(&std::mem::take(&mut text)));
                 output.extend(items.message(output.len(), &std::mem::take(&mut parts), "completed"));
                 output.extend(reasoning(&items, output.len(), thought, &echo));
             }
             Said::Calls(call) => {
-                parts.extend(text_part(&std::mem::take(&mut text)));
+                parts.extend(texts.part(&std::mem::take(&mut text)));
                 output.extend(items.message(output.len(), &std::mem::take(&mut parts), "completed"));
                 output.push(called(&items, output.len(), call, &echo));
             }
         }
     }
-    parts.extend(text_part(&text));
+    parts.extend(texts.part(&text));
     output.extend(items.message(output.len(), &parts, status));
     let response = Response {
         id: reply.id.raw,
@@ -63,7 +67,7 @@ pub fn write(reply: &Reply<'_>, told: &Told<'_>) -> Result<Written, Untranslatab
         usage: Some(&told.usage),
         echo: &echo,
     };
-    Ok(Written { body: response.written(), dropped: Dropped::of(&reply.left), caches: false })
+    Ok(Written::of(response.written(), Dropped::of(&reply.left)))
 }
 
 /// The status of an answer, and why it is incomplete.
@@ -205,22 +209,54 @@ impl Items {
     }
 }
 
-/// A part of a message with this text; nothing if that is empty.
-fn text_part(text: &[Text<'_>]) -> Option<String> {
-    let is_said = text.iter().any(|text| !text.is_empty());
-    is_said.then(|| {
-        let mut out = Out::default();
-        out.object().key("type").string("output_text").key("text").pieces(text);
-        out.key("annotations").array().end_array().key("logprobs").array().end_array().end_object();
-        out.finish()
-    })
+/// The texts of an answer, one part after the other, with what they refer to.
+struct Texts<'r, 'b> {
+    /// What is yet to be told, the first last.
+    citations: Vec<&'r Citation<'b>>,
+    /// How many characters have been written.
+    characters: u64,
 }
 
-/// A part of a message with a text, as that is spelt; it may be empty.
-pub(super) fn text_part_of(text: &str) -> String {
-    let mut out = Out::with_capacity(text.len() + 128);
-    out.object().key("type").string("output_text").key("text").spelt(text);
-    out.key("annotations").array().end_array().key("logprobs").array().end_array().end_object();
+impl<'r, 'b> Texts<'r, 'b> {
+    fn of(reply: &'r Reply<'b>) -> Self {
+        let mut citations: Vec<_> = reply.citations.iter().rev().collect();
+        citations.sort_by_key(|citation| Reverse(citation.characters.start));
+        Self { citations, characters: 0 }
+    }
+
+    /// A part of a message with this text; nothing if that is empty.
+    fn part(&mut self, text: &[Text<'_>]) -> Option<String> {
+        if text.iter().all(Text::is_empty) {
+            return None;
+        }
+        let mut annotations = Vec::new();
+        if !self.citations.is_empty() {
+            let from = self.characters;
+            self.characters += text.iter().map(|text| text.decode().chars().count() as u64).sum::<u64>();
+            while let Some(here) = self.citations.pop_if(|citation| citation.characters.start < self.characters) {
+                annotations.push(annotation(here, from));
+            }
+        }
+        Some(text_part_of(text, &annotations))
+    }
+}
+
+/// A part of a message with a text, which may be empty, and what that refers to.
+pub(super) fn text_part_of(text: &[Text<'_>], annotations: &[String]) -> String {
+    let mut out = Out::default();
+    out.object().key("type").string("output_text").key("text").pieces(text).key("annotations").array();
+    annotations.iter().for_each(|annotation| _ = out.raw(annotation));
+    out.end_array().key("logprobs").array().end_array().end_object();
+    out.finish()
+}
+
+/// What a text refers to that begins behind so many characters.
+pub(super) fn annotation(citation: &Citation<'_>, behind: u64) -> String {
+    let Citation { place, characters } = citation;
+    let mut out = Out::default();
+    out.object().key("type").string("url_citation");
+    place.write(&mut out, characters.start.saturating_sub(behind)..characters.end.saturating_sub(behind));
+    out.end_object();
     out.finish()
 }
 

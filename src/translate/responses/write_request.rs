@@ -8,16 +8,18 @@ use sha2::{Digest, Sha256};
 
 use crate::dialect::Dialect;
 use crate::prompt::json::RawStr;
+use crate::wire::vendors::Takes;
 
 use super::super::chat::read_turns::TOOL_ERROR;
 use super::super::chat::write_request::{USER_CHARACTERS_MAX, wrapped};
 use super::super::effort::reasons;
+use super::super::schema::binds_at_openai;
 use super::super::talk::{
     Answer, Arguments, Call, Choice, Field, Format, Head, Input, Item, Kind, Part, Reasoning, Sealed, Source, Talk,
     Text, Thoughts, Tier, Who,
 };
 use super::super::write::Out;
-use super::super::{Dropped, Terms, Untranslatable, Written, ids, steers_cache};
+use super::super::{Dropped, Terms, Untranslatable, Written, ids};
 
 /// The least limit of output that is taken, in tokens.
 const OUTPUT_TOKENS_MIN: u64 = 16;
@@ -47,7 +49,7 @@ pub fn write(talk: &Talk<'_>, terms: &Terms<'_>) -> Result<Written, Untranslatab
     talk.turns(&mut |item| writer.item(item))?;
     writer.close();
     writer.out.end_array().end_object();
-    Ok(Written { body: writer.out.finish(), dropped: writer.dropped, caches: false })
+    Ok(Written::of(writer.out.finish(), writer.dropped))
 }
 
 struct Writer<'b> {
@@ -64,7 +66,7 @@ struct Writer<'b> {
 
 impl<'b> Writer<'b> {
     fn head(&mut self, head: &Head<'_>, terms: &Terms<'_>) -> Result<(), Untranslatable> {
-        self.dropped.extras(&head.extras, steers_cache(terms.vendor), &mut self.out)?;
+        self.dropped.extras(&head.extras, Takes::of(terms.vendor).cache_members, &mut self.out)?;
         // Nobody could ask for it: what was answered is told in another shape.
         self.out.key("store").raw("false");
         if let Some(limit) = head.limit {
@@ -137,7 +139,7 @@ impl<'b> Writer<'b> {
                 self.out.string("json_schema").key("name").spelt(name.map_or("response", |name| name.raw));
                 self.out.key("schema").raw(schema);
                 if let Some(strict) = strict {
-                    self.out.key("strict").raw(if *strict { "true" } else { "false" });
+                    self.out.key("strict").raw(if *strict && binds_at_openai(schema) { "true" } else { "false" });
                 }
             }
         }
@@ -185,7 +187,12 @@ impl<'b> Writer<'b> {
                 Input::Text => r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#,
             });
             // Said always: a schema is made to bind here if it can, where others only do if they are told to.
-            self.out.key("strict").raw(if tool.strict == Some(true) { "true" } else { "false" });
+            let is_strict = tool.strict == Some(true);
+            let binds = is_strict && matches!(tool.input, Input::Schema(schema) if binds_at_openai(schema));
+            if is_strict && !binds {
+                self.dropped.note("tools.strict");
+            }
+            self.out.key("strict").raw(if binds { "true" } else { "false" });
             self.out.end_object();
         }
         self.out.end_array();

@@ -8,6 +8,7 @@ use crate::prompt::json::RawStr;
 use crate::reply::usage::Usage;
 use crate::wire::errors::failed_code;
 
+use super::super::citations::Citation;
 use super::super::said::Why;
 use super::super::stream::Event;
 use super::super::talk::{Sealed, Text};
@@ -15,7 +16,7 @@ use super::super::unwrap::Unwrap;
 use super::super::write::Out;
 use super::super::{Told, Untranslatable, seals};
 use super::echo::{Echo, Named};
-use super::write_reply::{Items, Response, refusal_part, status, summary_part, text_part_of};
+use super::write_reply::{Items, Response, annotation, refusal_part, status, summary_part, text_part_of};
 
 /// Writes one stream.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Writer {
     message: Option<Message>,
     thought: Option<Thought>,
     calls: Vec<Call>,
+    /// How many characters of text there are before the part that is open.
+    characters: u64,
     /// Everything that is kept, in bytes.
     kept_bytes: usize,
     /// The status, and why it is incomplete.
@@ -51,6 +54,8 @@ struct Message {
     kind: PartKind,
     /// The text of the part that is open, as it is spelt.
     text: String,
+    /// What that refers to.
+    annotations: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +110,7 @@ impl Writer {
             message: None,
             thought: None,
             calls: Vec::new(),
+            characters: 0,
             kept_bytes: 0,
             ended: ("completed", None),
         })
@@ -120,6 +126,7 @@ impl Writer {
         match event {
             Event::Begins { id, model } => self.begin(id, model, out),
             Event::Text(text) => self.says(PartKind::Text, text, out)?,
+            Event::Cites(citation) => self.cites(&citation, out)?,
             Event::Refusal(text) => self.says(PartKind::Refusal, text, out)?,
             Event::ThoughtBegins => {
                 self.close_message("completed", out);
@@ -149,6 +156,8 @@ impl Writer {
                 self.ended = status(why);
                 self.close(self.ended.0, out);
             }
+            // Said as a piece before it comes here.
+            Event::Input { .. } => {}
             // No event of the dialect says nothing; a comment keeps a connection busy as well.
             Event::Ping => out.push_str(": ping\n\n"),
             Event::Over => {
@@ -263,7 +272,8 @@ impl Writer {
                 let at = self.place();
                 let item = self.items.message_of(at, &[], "in_progress");
                 self.added(at, &item, out);
-                let message = Message { at, parts: Vec::new(), kind, text: String::new() };
+                let (parts, text, annotations) = (Vec::new(), String::new(), Vec::new());
+                let message = Message { at, parts, kind, text, annotations };
                 self.open_part(&message, out);
                 message
             }
@@ -283,22 +293,43 @@ impl Writer {
         Ok(())
     }
 
+    /// Tells what the text refers to that is open; one that is over has been told as a whole.
+    fn cites(&mut self, citation: &Citation<'_>, out: &mut String) -> Result<(), Untranslatable> {
+        let is_open = |message: &Message| message.kind == PartKind::Text;
+        let Some(mut message) = self.message.take_if(|message| is_open(message)) else { return Ok(()) };
+        if citation.characters.start >= self.characters {
+            let annotation = annotation(citation, self.characters);
+            self.keep(annotation.len())?;
+            let number = message.annotations.len() as u64;
+            self.part_event("response.output_text.annotation.added", &message, out, |out| {
+                out.key("annotation_index").number(number).key("annotation").raw(&annotation);
+            });
+            message.annotations.push(annotation);
+        }
+        self.message = Some(message);
+        Ok(())
+    }
+
     fn open_part(&mut self, message: &Message, out: &mut String) {
-        let part = part(message.kind, "");
+        let part = part(message.kind, "", &[]);
         self.part_event("response.content_part.added", message, out, |out| _ = out.key("part").raw(&part));
     }
 
     fn close_part(&mut self, message: &mut Message, out: &mut String) {
         let text = std::mem::take(&mut message.text);
+        let annotations = std::mem::take(&mut message.annotations);
         match message.kind {
-            PartKind::Text => self.part_event("response.output_text.done", message, out, |out| {
-                out.key("text").spelt(&text).key("logprobs").array().end_array();
-            }),
+            PartKind::Text => {
+                self.characters += Text::Spelt(&text).decode().chars().count() as u64;
+                self.part_event("response.output_text.done", message, out, |out| {
+                    out.key("text").spelt(&text).key("logprobs").array().end_array();
+                });
+            }
             PartKind::Refusal => {
                 self.part_event("response.refusal.done", message, out, |out| _ = out.key("refusal").spelt(&text));
             }
         }
-        let part = part(message.kind, &text);
+        let part = part(message.kind, &text, &annotations);
         self.part_event("response.content_part.done", message, out, |out| _ = out.key("part").raw(&part));
         message.parts.push(part);
     }
@@ -511,9 +542,9 @@ fn write(kind: &str, sequence: u64, to: &mut String, members: impl FnOnce(&mut O
     to.push_str("\n\n");
 }
 
-fn part(kind: PartKind, text: &str) -> String {
+fn part(kind: PartKind, text: &str, annotations: &[String]) -> String {
     match kind {
-        PartKind::Text => text_part_of(text),
+        PartKind::Text => text_part_of(&[Text::Spelt(text)], annotations),
         PartKind::Refusal => refusal_part(text),
     }
 }

@@ -100,13 +100,13 @@ fn what_codex_sends_reaches_a_claude() {
 #[test]
 fn what_codex_sends_reaches_a_chat_model() {
     let (said, dropped) = written(Dialect::Responses, Dialect::Chat, &codex(), &terms("deepseek", "deepseek-chat"));
-    let text = |text: &str| json!([{"type": "text", "text": text}]);
+    let text = |text: &str| json!(text);
     let call = |id: &str, name: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
     let expected = json!([
         {"role": "system", "content": text("permissions")},
         {"role": "user", "content": text("context")},
         {"role": "user", "content": text("fix it")},
-        {"role": "assistant", "content": text("I look"), "tool_calls": [
+        {"role": "assistant", "content": text("I look"), "reasoning_content": "", "tool_calls": [
             call("call_1", "shell_command", "{\"command\":\"ls\"}"),
             call("call_2", "apply_patch", "{\"input\":\"*** Begin\\n\\\"x\\\"\"}"),
             call("call_3", "mcp__docs__find", "")]},
@@ -123,18 +123,18 @@ fn what_codex_sends_reaches_a_chat_model() {
 
 #[test]
 fn a_plain_request_is_carried() {
+    let schema = json!({"type": "object", "properties": {}, "required": [], "additionalProperties": false});
     let (said, dropped) = chat(json!({
         "instructions": "be kind", "max_output_tokens": 50, "temperature": 0.5, "top_p": 1, "store": true,
         "safety_identifier": "s", "user": "u", "service_tier": "default", "truncation": "disabled",
-        "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}},
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": true}},
         "background": false, "previous_response_id": null, "metadata": {}, "top_logprobs": 0,
     }));
     let expected = json!({
         "model": "gpt-4.1", "max_completion_tokens": 50, "temperature": 0.5, "top_p": 1, "safety_identifier": "s",
         "service_tier": "default",
-        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}},
-        "messages": [{"role": "developer", "content": [{"type": "text", "text": "be kind"}]},
-            {"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": true}},
+        "messages": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "hi"}],
     });
     assert_eq!((said, dropped), (expected, vec!["store".to_owned()]));
 }
@@ -215,8 +215,7 @@ fn what_ran_at_openai_is_left_out_and_what_came_of_it_stays() {
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "found", "annotations": [{"type": "url_citation"}]}]},
         {"role": "user", "content": "more"}]}));
     assert_eq!(dropped, ["input.web_search_call", "input.content.annotations"]);
-    let texts: Vec<&Value> =
-        said["messages"].as_array().unwrap().iter().map(|message| &message["content"][0]["text"]).collect();
+    let texts: Vec<&Value> = said["messages"].as_array().unwrap().iter().map(|message| &message["content"]).collect();
     assert_eq!(texts, ["not lost", "found", "more"]);
 }
 
@@ -234,4 +233,40 @@ fn files_and_breakpoints_are_carried() {
         {"type": "image", "source": {"type": "url", "url": "https://e.x/a.png"}},
         {"type": "text", "text": "see", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
     assert_eq!(said["messages"][0]["content"], expected);
+}
+
+#[test]
+fn what_others_say_while_a_call_is_open_stands_behind_its_result() {
+    let (said, _) = claude(json!({"input": [
+        {"role": "user", "content": "go"},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "b", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "a", "output": "1"},
+        {"role": "user", "content": "hurry"},
+        {"type": "function_call_output", "call_id": "b", "output": "2"},
+        {"role": "developer", "content": "be brief"}]}));
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let result = |id: &str, said: &str| json!({"type": "tool_result", "tool_use_id": id, "content": [text(said)]});
+    let expected = json!([result("a", "1"), result("b", "2"), text("hurry"), text("<system>\nbe brief\n</system>")]);
+    assert_eq!(said["messages"][2]["content"], expected);
+    let (said, _) = claude(json!({"input": [
+        {"role": "user", "content": "go"},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"role": "user", "content": "hurry"}]}));
+    assert_eq!(said["messages"][2]["content"], json!([text("hurry")]));
+}
+
+#[test]
+fn a_file_of_text_is_read_by_a_claude_as_what_is_written_in_it() {
+    let content = json!([
+        {"type": "input_file", "filename": "a.txt", "file_data": "w6QK"},
+        {"type": "input_file", "filename": "b.md", "file_data": "data:text/markdown;base64,YQ=="},
+        {"type": "input_image", "image_url": "data:image/jpg;base64,AA"}]);
+    let (said, _) = claude(json!({"input": [{"role": "user", "content": content}]}));
+    let text = |title: &str, data: &str| {
+        json!({"type": "document", "title": title,
+        "source": {"type": "text", "media_type": "text/plain", "data": data}})
+    };
+    let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "AA"}});
+    assert_eq!(said["messages"][0]["content"], json!([text("a.txt", "\u{e4}\n"), text("b.md", "a"), image]));
 }

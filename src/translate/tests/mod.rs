@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod citations;
 mod from_responses;
 mod prefixes;
 mod replies;

@@ -34,6 +34,16 @@ fn chat_message() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Whether a call has no answer yet.
+fn is_open(messages: &[Value]) -> bool {
+    let mut open: Vec<&Value> = Vec::new();
+    for message in messages {
+        open.extend(message["tool_calls"].as_array().into_iter().flatten().map(|call| &call["id"]));
+        open.retain(|id| message.get("tool_call_id") != Some(*id));
+    }
+    !open.is_empty()
+}
+
 fn block() -> impl Strategy<Value = Value> {
     prop_oneof![
         words().prop_map(|text| json!({"type": "text", "text": text})),
@@ -101,6 +111,10 @@ proptest! {
         let shorter = &messages[..messages.len().min(2 + cut)];
         let (shorter, longer) = (body(shorter), body(&messages));
         for to in [Dialect::Messages, Dialect::Chat, Dialect::Responses] {
+            // Messages takes no call without a result, so that nobody has such a beginning cached.
+            if to == Dialect::Messages && is_open(&messages[..messages.len().min(2 + cut)]) {
+                continue;
+            }
             let (shorter, longer) = (stem(Dialect::Chat, to, &shorter), stem(Dialect::Chat, to, &longer));
             prop_assert!(longer.starts_with(&shorter), "{shorter}\n{longer}");
         }

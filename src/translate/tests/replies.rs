@@ -91,6 +91,45 @@ fn why_an_answer_ended_is_told_in_the_clients_words() {
     assert_eq!(reason("stop"), "end_turn");
     assert_eq!(reason("length"), "max_tokens");
     assert_eq!(reason("content_filter"), "refusal");
+    assert_eq!(reason("content_filter: SAFETY"), "refusal");
+    assert_eq!(reason("model_length"), "max_tokens");
+}
+
+#[test]
+fn an_answer_that_says_that_it_failed_is_none() {
+    for reason in ["error", "insufficient_system_resource", "repetition_truncation", "MALFORMED_FUNCTION_CALL"] {
+        let body = gpts(json!({"role": "assistant", "content": "x"}), reason).to_string();
+        assert!(reply(Dialect::Chat, Dialect::Messages, body.as_bytes(), &TOLD).is_err(), "{reason}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_paid_for_is_told_though_something_is_missing() {
+    let call = json!({"type": "function", "function": {"name": "f", "arguments": {"a": 1}}});
+    let mut body = gpts(json!({"role": "assistant", "content": null, "tool_calls": [call, call]}), "tool_calls");
+    body["id"] = Value::Null;
+    body.as_object_mut().unwrap().remove("model");
+    let (said, _) = answered(Dialect::Chat, Dialect::Messages, &body);
+    assert!(said["id"].as_str().unwrap().len() > "msg_".len(), "{said}");
+    assert_eq!((&said["model"], &said["content"][0]["input"]), (&json!("unknown"), &json!({"a": 1})));
+    assert_ne!(said["content"][0]["id"], said["content"][1]["id"]);
+}
+
+#[test]
+fn a_signature_of_google_s_comes_beside_its_call() {
+    let call = json!({"id": "c:0", "type": "function", "function": {"name": "f", "arguments": "{}"},
+        "extra_content": {"google": {"thought_signature": "CiQ="}}});
+    let body = gpts(json!({"role": "assistant", "content": null, "tool_calls": [call]}), "tool_calls");
+    let (said, _) = answered(Dialect::Chat, Dialect::Messages, &body);
+    let expected = json!({"type": "redacted_thinking", "data": "fx1.google.fx_c_3a0.CiQ="});
+    assert_eq!((&said["content"][0], &said["content"][1]["id"]), (&expected, &json!("fx_c_3a0")));
+    let told = Told { request: br#"{"include":["reasoning.encrypted_content"]}"#, ..TOLD };
+    let written = reply(Dialect::Chat, Dialect::Responses, body.to_string().as_bytes(), &told).unwrap();
+    let said: Value = serde_json::from_str(&written.body).unwrap();
+    assert_eq!(
+        (&said["output"][0]["encrypted_content"], &said["output"][1]["call_id"]),
+        (&expected["data"], &json!("c:0"))
+    );
 }
 
 #[test]

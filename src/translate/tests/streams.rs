@@ -173,7 +173,7 @@ fn an_error_amid_a_stream_is_no_part_of_an_answer() {
 }
 
 #[test]
-fn thoughts_that_nobody_seals_are_read_and_do_not_come_back() {
+fn thoughts_that_nobody_seals_are_read_and_come_back_to_who_wants_them() {
     let null = Value::Null;
     let events = [
         chunk(json!({"role": "assistant", "content": "", "reasoning_content": "h", "reasoning": "h"}), null.clone()),
@@ -188,9 +188,12 @@ fn thoughts_that_nobody_seals_are_read_and_do_not_come_back() {
         {"role": "user", "content": "x"},
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "fx1.none"},
             {"type": "text", "text": "Hi"}]}]});
-    let (asked, dropped) = written(Dialect::Messages, Dialect::Chat, &back, &terms("deepseek", "deepseek-chat"));
-    let text = json!([{"type": "text", "text": "Hi"}]);
-    assert_eq!((&asked["messages"][1], dropped), (&json!({"role": "assistant", "content": text}), vec![]));
+    let said = json!({"role": "assistant", "content": "Hi"});
+    let wanted = json!({"role": "assistant", "content": "Hi", "reasoning_content": "hm"});
+    for (vendor, expected) in [("deepseek", wanted), ("mistral", said)] {
+        let (asked, dropped) = written(Dialect::Messages, Dialect::Chat, &back, &terms(vendor, "m"));
+        assert_eq!((&asked["messages"][1], dropped), (&expected, vec![]), "{vendor}");
+    }
 }
 
 #[test]
@@ -212,4 +215,125 @@ fn a_stream_of_chat_has_thoughts_for_whoever_asks() {
         }
         assert_eq!(out.matches(r#""delta":{"reasoning_content":"hm"}"#).count(), expected, "{out}");
     }
+}
+
+/// Calls as they are begun in a stream of Messages.
+fn ids(events: &[(String, Value)]) -> Vec<&str> {
+    events.iter().filter_map(|(_, data)| data["content_block"]["id"].as_str()).collect()
+}
+
+fn pair(kind: &str, text: &str) -> (String, String) {
+    (kind.to_owned(), text.to_owned())
+}
+
+#[test]
+fn calls_are_whole_though_nobody_says_why_the_answer_ended() {
+    let null = Value::Null;
+    let events = [
+        call(0, json!("c0"), json!("f"), "{\"a\":1}"),
+        call(1, json!("c1"), json!("g"), "{\"b\""),
+        call(1, null.clone(), null, ":2}"),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    assert_eq!(blocks(&said), [pair("f", "{\"a\":1}"), pair("g", "{\"b\":2}")]);
+    assert_eq!(said[said.len() - 2].1["delta"]["stop_reason"], "tool_use");
+}
+
+#[test]
+fn a_call_with_another_id_is_another_call_and_one_without_an_id_gets_one() {
+    let events = [
+        call(0, json!("c0"), json!("f"), "{}"),
+        call(0, json!("c1"), json!("f"), "{}"),
+        call(0, json!("c1"), json!(""), ""),
+        call(1, json!(""), json!("g"), "{}"),
+        chunk(json!({"tool_calls": [{"index": 2, "function": {"name": "h", "arguments": {"a": 1}}}]}), Value::Null),
+        chunk(json!({}), json!("tool_calls")),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    assert_eq!(blocks(&said), [pair("f", "{}"), pair("f", "{}"), pair("g", "{}"), pair("h", "{\"a\":1}")]);
+    let found = ids(&said);
+    assert!(found[..2] == ["c0", "c1"] && found[2].starts_with("call_") && found[2] != found[3], "{found:?}");
+}
+
+#[test]
+fn what_is_said_between_the_pieces_of_a_call_stands_behind_it() {
+    let null = Value::Null;
+    let events = [
+        call(0, json!("c0"), json!("f"), "{\"a\":"),
+        chunk(json!({"content": "so"}), null.clone()),
+        call(0, null.clone(), null, "1}"),
+        chunk(json!({"content": " it is"}), Value::Null),
+        chunk(json!({}), json!("tool_calls")),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    assert_eq!(blocks(&said), [pair("f", "{\"a\":1}"), pair("text", "so it is")]);
+}
+
+#[test]
+fn content_in_parts_is_told_as_thoughts_and_texts() {
+    let thinks = json!([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]);
+    let events = [
+        chunk(json!({ "content": thinks }), Value::Null),
+        chunk(json!({"content": [{"type": "text", "text": "Hi"}]}), Value::Null),
+        chunk(json!({}), json!("stop")),
+    ];
+    let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+    let pieces = |key: &str| -> String { said.iter().filter_map(|(_, data)| data["delta"][key].as_str()).collect() };
+    assert_eq!((&*pieces("thinking"), &*pieces("text")), ("hm", "Hi"));
+}
+
+#[test]
+fn a_stream_that_says_that_the_answer_failed_has_no_end() {
+    for reason in ["error", "insufficient_system_resource", "function_call_filter: MALFORMED_FUNCTION_CALL"] {
+        let mut stream = Stream::new(Dialect::Chat, Dialect::Messages, &TOLD, UsageChunk::Unasked).unwrap();
+        let mut out = String::new();
+        stream.event(chunk(json!({"content": "x"}), Value::Null).to_string().as_bytes(), None, &mut out).unwrap();
+        let end = chunk(json!({}), json!(reason)).to_string();
+        let error = stream.event(end.as_bytes(), None, &mut out).unwrap_err();
+        assert!(error.to_string().contains("finish_reason") && !out.contains("message_stop"), "{error}");
+    }
+}
+
+#[test]
+fn a_signature_of_google_s_is_a_seal_of_its_own_in_a_stream() {
+    let signed = |index: u64, id: &str, signature: &str| {
+        json!({"index": index, "id": id, "function": {"name": "f", "arguments": "{}"},
+            "extra_content": {"google": {"thought_signature": signature}}})
+    };
+    let late = json!({"index": 0, "extra_content": {"google": {"thought_signature": "late"}}});
+    for (first, more, expected) in [
+        (signed(0, "c0", "s0"), json!([]), vec!["fx1.google.c0.s0"]),
+        (signed(0, "c0", ""), json!([late]), vec!["fx1.google.c0.late"]),
+        (signed(0, "c0", "s0"), json!([signed(1, "c1", "s1")]), vec!["fx1.google.c0.s0", "fx1.google.c1.s1"]),
+    ] {
+        let events = [
+            chunk(json!({"tool_calls": [first]}), Value::Null),
+            chunk(json!({ "tool_calls": more }), Value::Null),
+            chunk(json!({}), json!("tool_calls")),
+        ];
+        let said = streamed(Dialect::Chat, Dialect::Messages, &events, "[DONE]");
+        let seals: Vec<&str> = said.iter().filter_map(|(_, data)| data["content_block"]["data"].as_str()).collect();
+        assert_eq!(seals, expected);
+        assert_eq!(ids(&said).len(), 1 + more.as_array().unwrap().iter().filter(|call| call["id"].is_string()).count());
+    }
+}
+
+#[test]
+fn a_call_that_a_host_of_messages_tells_at_once_is_told_whole() {
+    let tool = json!({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}});
+    let events = [
+        json!({"type": "message_start", "message": {"id": null, "content": [], "usage": {}}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": tool}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{\"a\":1}"}}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {}}),
+    ];
+    let said = streamed(Dialect::Messages, Dialect::Chat, &events, r#"{"type":"message_stop"}"#);
+    let pieces: String = said
+        .iter()
+        .filter_map(|(_, data)| data["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str())
+        .collect();
+    assert_eq!(pieces, "{\"a\":1}");
+    assert!(said[0].1["id"].as_str().unwrap().len() > "chatcmpl-".len(), "{}", said[0].1);
+    assert_eq!(said[0].1["model"], "unknown");
 }

@@ -15,7 +15,7 @@ fn body(more: Value) -> Value {
 }
 
 fn hi() -> Value {
-    json!([{"role": "user", "content": [{"type": "text", "text": "hi"}]}])
+    json!([{"role": "user", "content": "hi"}])
 }
 
 #[track_caller]
@@ -39,8 +39,8 @@ fn what_every_client_sends_is_carried() {
         "model": "gpt-4.1", "max_completion_tokens": 100, "stream": true, "stream_options": {"include_usage": true},
         "stop": ["\n\nHuman:", "x"], "temperature": 0.20, "top_p": 1, "safety_identifier": "u-1",
         "service_tier": "default", "messages": [
-            {"role": "developer", "content": [{"type": "text", "text": "be kind"}]},
-            {"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+            {"role": "developer", "content": "be kind"},
+            {"role": "user", "content": "hi"}],
     });
     assert_eq!((said, dropped), (expected, vec![]));
 }
@@ -65,8 +65,8 @@ fn the_long_name_of_a_user_is_hashed() {
 #[test]
 fn tools_and_the_choice_among_them_are_carried() {
     let tools = json!([
-        {"name": "read", "description": "reads", "input_schema": {"type": "object", "properties": {"p": {}}},
-         "cache_control": {"type": "ephemeral"}, "strict": true},
+        {"name": "read", "description": "reads", "input_schema": {"type": "object", "properties": {"p": {}}, "required": ["p"],
+         "additionalProperties": false}, "cache_control": {"type": "ephemeral"}, "strict": true},
         {"type": "custom", "name": "f", "input_schema": {"b": 1, "a": 2}, "defer_loading": true, "input_examples": [{}],
          "eager_input_streaming": false}]);
     let (said, dropped) =
@@ -75,7 +75,8 @@ fn tools_and_the_choice_among_them_are_carried() {
         said["tools"],
         json!([
             {"type": "function", "function": {"name": "read", "description": "reads",
-                "parameters": {"type": "object", "properties": {"p": {}}}, "strict": true}},
+                "parameters": {"type": "object", "properties": {"p": {}}, "required": ["p"], "additionalProperties": false},
+                "strict": true}},
             {"type": "function", "function": {"name": "f", "parameters": {"b": 1, "a": 2}}}])
     );
     assert_eq!((&said["tool_choice"], &said["parallel_tool_calls"]), (&json!("required"), &json!(false)));
@@ -102,19 +103,19 @@ fn a_step_with_tools_is_carried() {
                 {"type": "text", "text": "<system-reminder>x</system-reminder>"},
                 {"type": "tool_result", "tool_use_id": "toolu_1", "content": "text"},
                 {"type": "tool_result", "tool_use_id": "toolu_2", "is_error": true,
-                 "content": [{"type": "text", "text": "late"}]}]},
+                 "content": "late"}]},
             {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_3", "name": "now", "input": {}}]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_3"}]}]),
         json!([
-            {"role": "user", "content": [{"type": "text", "text": "go"}]},
-            {"role": "assistant", "content": [{"type": "text", "text": "I look"}], "tool_calls": [
+            {"role": "user", "content": "go"},
+            {"role": "assistant", "content": "I look", "tool_calls": [
                 {"id": "toolu_1", "type": "function",
                  "function": {"name": "read", "arguments": json!({"path": "a \"b\"\n"}).to_string()}},
                 {"id": "toolu_2", "type": "function", "function": {"name": "now", "arguments": "{}"}}]},
-            {"role": "tool", "tool_call_id": "toolu_1", "content": [{"type": "text", "text": "text"}]},
+            {"role": "tool", "tool_call_id": "toolu_1", "content": "text"},
             {"role": "tool", "tool_call_id": "toolu_2", "content": [
                 {"type": "text", "text": "[tool error]"}, {"type": "text", "text": "late"}]},
-            {"role": "user", "content": [{"type": "text", "text": "<system-reminder>x</system-reminder>"}]},
+            {"role": "user", "content": "<system-reminder>x</system-reminder>"},
             {"role": "assistant", "content": null, "tool_calls": [
                 {"id": "toolu_3", "type": "function", "function": {"name": "now", "arguments": "{}"}}]},
             {"role": "tool", "tool_call_id": "toolu_3", "content": ""}]),
@@ -143,8 +144,8 @@ fn images_are_carried_and_those_of_results_follow_behind_all_of_them() {
             {"type": "tool_result", "tool_use_id": "t2", "content": "ok"},
             {"type": "text", "text": "so?"}]}]),
         json!([
-            {"role": "tool", "tool_call_id": "t1", "content": [{"type": "text", "text": "seen"}]},
-            {"role": "tool", "tool_call_id": "t2", "content": [{"type": "text", "text": "ok"}]},
+            {"role": "tool", "tool_call_id": "t1", "content": "seen"},
+            {"role": "tool", "tool_call_id": "t2", "content": "ok"},
             {"role": "user", "content": [
                 {"type": "text", "text": "Image of tool result t1:"}, url, {"type": "text", "text": "so?"}]}]),
     );
@@ -168,7 +169,7 @@ fn documents_are_carried_as_files_or_as_what_is_written_in_them() {
     );
     check_said(
         says(json!({"type": "search_result", "title": "T", "source": "https://e.x",
-            "content": [{"type": "text", "text": "found"}]})),
+            "content": "found"})),
         json!([{"role": "user", "content": [
             {"type": "text", "text": "T\nhttps://e.x"}, {"type": "text", "text": "found"}]}]),
     );
@@ -186,8 +187,8 @@ fn what_ran_at_anthropic_is_left_out_and_what_came_of_it_stays() {
         {"role": "system", "content": "be brief"}]}));
     assert_eq!(
         said["messages"],
-        json!([{"role": "assistant", "content": [{"type": "text", "text": "so"}]},
-            {"role": "developer", "content": [{"type": "text", "text": "be brief"}]}])
+        json!([{"role": "assistant", "content": "so"},
+            {"role": "developer", "content": "be brief"}])
     );
     assert_eq!(dropped, ["messages.content.server_tool_use", "messages.content.citations"]);
 }
@@ -200,7 +201,7 @@ fn claude_code_is_carried() {
         "thinking": {"type": "enabled", "budget_tokens": 31999}, "context_management": {"edits": []},
         "metadata": {"user_id": "u"}, "tools": [], "max_tokens": 32000,
     }));
-    assert_eq!(said["messages"][0]["content"], json!([{"type": "text", "text": "You are Claude Code"}]));
+    assert_eq!(said["messages"][0]["content"], "You are Claude Code");
     assert_eq!((said.get("tools"), said.get("reasoning_effort")), (None, None));
     assert_eq!(dropped, ["context_management", "thinking"]);
     let body = body(json!({"thinking": {"type": "enabled", "budget_tokens": 31999}, "temperature": 1}));
@@ -223,10 +224,82 @@ fn an_effort_is_said_by_its_word_and_none_where_thinking_is_off() {
 
 #[test]
 fn a_schema_is_carried() {
-    let (said, _) = chat(json!({"output_config": {"format": {"type": "json_schema", "schema": {"z": 1, "a": 2}}}}));
-    let expected = json!({"type": "json_schema",
-        "json_schema": {"name": "response", "schema": {"z": 1, "a": 2}, "strict": true}});
-    assert_eq!(said["response_format"], expected);
+    let open = json!({"type": "object", "properties": {"z": {"type": "string"}, "a": {"type": "integer"}}});
+    let mut closed = open.clone();
+    closed["required"] = json!(["z", "a"]);
+    closed["additionalProperties"] = json!(false);
+    for (schema, strict) in [(open, false), (closed, true)] {
+        let (said, _) = chat(json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}}));
+        let expected = json!({"type": "json_schema",
+            "json_schema": {"name": "response", "schema": schema, "strict": strict}});
+        assert_eq!(said["response_format"], expected);
+    }
+    let tool = json!([{"name": "f", "input_schema": {"type": "object"}, "strict": true}]);
+    let (said, dropped) = chat(json!({ "tools": tool }));
+    assert_eq!((&said["tools"][0]["function"]["strict"], dropped), (&json!(false), vec!["tools.strict".to_owned()]));
+}
+
+/// As a conversation with a tool is said to a vendor's model.
+fn step_at(vendor: &str, model: &str) -> Value {
+    let body = body(json!({"system": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "go"}, {"type": "text", "text": "on"}]},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "fx1.none"},
+            {"type": "redacted_thinking", "data": "fx1.google.toolu_1.CiQB.+/="},
+            {"type": "text", "text": "I "}, {"type": "text", "text": "look"},
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+            {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {}}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"},
+            {"type": "tool_result", "tool_use_id": "toolu_2", "is_error": true, "content": "late"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_3", "name": "f", "input": {}}]}]}));
+    written(Dialect::Messages, Dialect::Chat, &body, &terms(vendor, model)).0["messages"].take()
+}
+
+#[test]
+fn texts_are_one_for_vendors_that_take_no_parts() {
+    let said = step_at("groq", "llama-4");
+    let texts: Vec<&Value> = said.as_array().unwrap().iter().map(|message| &message["content"]).collect();
+    let expected =
+        [json!("a\n\nb"), json!("go\n\non"), json!("I look"), json!("ok"), json!("[tool error]\n\nlate"), Value::Null];
+    assert_eq!(texts, expected.iter().collect::<Vec<_>>());
+    assert_eq!(step_at("openai", "gpt-4.1")[0]["content"][1]["text"], "b");
+}
+
+#[test]
+fn thoughts_go_back_to_who_wants_them_with_every_call() {
+    let said = step_at("deepseek", "deepseek-chat");
+    assert_eq!((&said[2]["reasoning_content"], &said[5]["reasoning_content"]), (&json!("hm"), &json!("")));
+    assert_eq!(said[1].get("reasoning_content"), None);
+    for other in ["mistral", "groq", "openai", "gemini"] {
+        assert!(!step_at(other, "m").to_string().contains("reasoning_content"), "{other}");
+    }
+}
+
+#[test]
+fn a_signature_of_google_s_goes_back_with_its_call_and_one_that_is_missing_is_named() {
+    let signature = |call: &Value| call["extra_content"]["google"]["thought_signature"].clone();
+    let said = step_at("gemini", "gemini-3-pro");
+    let calls = &said[2]["tool_calls"];
+    assert_eq!((signature(&calls[0]), signature(&calls[1])), (json!("CiQB.+/="), Value::Null));
+    assert_eq!(signature(&said[5]["tool_calls"][0]), "skip_thought_signature_validator");
+    let said = step_at("vertex", "google/gemini-2.5-pro");
+    assert_eq!(signature(&said[2]["tool_calls"][0]), "CiQB.+/=");
+    assert_eq!(said[5]["tool_calls"][0].get("extra_content"), None);
+    for other in ["openai", "deepseek"] {
+        assert!(!step_at(other, "m").to_string().contains("extra_content"), "{other}");
+    }
+}
+
+#[test]
+fn ids_of_calls_and_names_of_users_are_as_mistral_takes_them() {
+    let said = step_at("mistral", "mistral-large-latest");
+    let id = said[2]["tool_calls"][0]["id"].as_str().unwrap();
+    assert!(id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
+    assert_eq!(said[3]["tool_call_id"], id);
+    let body = body(json!({"metadata": {"user_id": "u"}}));
+    let (said, dropped) = written(Dialect::Messages, Dialect::Chat, &body, &terms("mistral", "m"));
+    assert_eq!((said.get("user"), dropped), (None, vec!["metadata.user_id".to_owned()]));
 }
 
 #[test]

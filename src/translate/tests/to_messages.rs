@@ -154,7 +154,7 @@ fn images_and_files_are_carried() {
     check_refused(says(json!({"type": "input_audio", "input_audio": {}})), "messages.content.type");
     check_refused(says(json!({"type": "file", "file": {"file_id": "f"}})), "messages.content.file");
     check_refused(
-        says(json!({"type": "file", "file": {"file_data": "data:text/plain;base64,AA=="}})),
+        says(json!({"type": "file", "file": {"file_data": "data:application/zip;base64,AA=="}})),
         "messages.content.file",
     );
     check_refused(says(json!({"type": "image_url", "image_url": {"url": "data:,x"}})), "messages.content.image_url");
@@ -251,7 +251,7 @@ fn an_effort_is_said_as_the_model_takes_it() {
     let budget = |tokens: u64| json!({"type": "enabled", "budget_tokens": tokens});
     let asked = |limit: u64| json!({"reasoning_effort": "high", "max_tokens": limit});
     assert_eq!(thinks("claude-sonnet-4-5", asked(32_000)), (budget(16_384), Value::Null, none.clone()));
-    assert_eq!(thinks("claude-sonnet-4-5", asked(4_000)), (budget(3_999), Value::Null, none));
+    assert_eq!(thinks("claude-sonnet-4-5", asked(4_000)), (budget(3_000), Value::Null, none));
     assert_eq!(thinks("claude-sonnet-4-5", asked(1_024)), (Value::Null, Value::Null, left.clone()));
     let with_tools = json!({"reasoning_effort": "high", "tools": [{"type": "function", "function": {"name": "f"}}]});
     assert_eq!(thinks("claude-sonnet-4-5", with_tools), (Value::Null, Value::Null, left.clone()));
@@ -280,6 +280,20 @@ fn a_schema_is_carried_to_models_that_take_one() {
     let (said, _) = claude("claude-opus-4-6", format);
     assert_eq!(said["output_config"], json!({"format": {"type": "json_schema", "schema": {"z": 1, "a": 2}}}));
     assert_eq!(claude("claude-opus-4-6", json!({"response_format": {"type": "text"}})).0.get("output_config"), None);
+}
+
+#[test]
+fn a_schema_that_is_open_or_has_bounds_is_that_of_a_tool_which_must_be_called() {
+    for schema in [
+        json!({"type": "object", "properties": {"a": {"type": "string"}}}),
+        json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 1}}, "additionalProperties": false}),
+    ] {
+        let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}});
+        let more = json!({"response_format": format, "reasoning_effort": "high"});
+        let (said, dropped) = claude("claude-opus-4-6", more);
+        assert_eq!((&said["tools"][0]["input_schema"], said.get("output_config")), (&schema, None));
+        assert_eq!((said.get("thinking"), dropped), (None, vec!["reasoning_effort".to_owned()]));
+    }
 }
 
 #[test]

@@ -97,7 +97,8 @@ fn texts_that_end_an_answer_are_refused_where_nobody_would_end_it_there() {
 fn a_chat_is_said_in_responses() {
     let body = json!({
         "model": "m", "reasoning_effort": "low", "response_format": {"type": "json_object"}, "tool_choice": {"type": "function", "function": {"name": "f"}},
-        "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"type": "object"}}},
+        "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"type": "object",
+            "properties": {}, "required": [], "additionalProperties": false}}},
             {"type": "custom", "custom": {"name": "g", "format": {"type": "text"}}}],
         "messages": [
             {"role": "system", "content": "s"},
@@ -133,48 +134,15 @@ fn a_key_to_the_cache_of_prompts_is_carried_where_the_vendor_has_one() {
         "prompt_cache_retention": "24h"});
     let responses = json!({"model": "m", "input": [], "prompt_cache_key": more["prompt_cache_key"],
         "prompt_cache_retention": "24h"});
-    for (from, to, body, vendor, carried, left) in [
-        (
-            Dialect::Chat,
-            Dialect::Responses,
-            &chat,
-            "openai",
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-            &[][..],
-        ),
-        (
-            Dialect::Responses,
-            Dialect::Chat,
-            &responses,
-            "openai",
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-            &[][..],
-        ),
-        (
-            Dialect::Responses,
-            Dialect::Chat,
-            &responses,
-            "azure",
-            &["prompt_cache_key"][..],
-            &["prompt_cache_retention"][..],
-        ),
-        (
-            Dialect::Responses,
-            Dialect::Chat,
-            &responses,
-            "groq",
-            &[][..],
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-        ),
-        (
-            Dialect::Chat,
-            Dialect::Messages,
-            &chat,
-            "anthropic",
-            &[][..],
-            &["prompt_cache_key", "prompt_cache_retention"][..],
-        ),
+    let names = ["prompt_cache_key", "prompt_cache_retention"];
+    for (from, to, body, vendor, carried) in [
+        (Dialect::Chat, Dialect::Responses, &chat, "openai", 2),
+        (Dialect::Responses, Dialect::Chat, &responses, "openai", 2),
+        (Dialect::Responses, Dialect::Chat, &responses, "azure", 1),
+        (Dialect::Responses, Dialect::Chat, &responses, "groq", 0),
+        (Dialect::Chat, Dialect::Messages, &chat, "anthropic", 0),
     ] {
+        let (carried, left) = names.split_at(carried);
         let (said, dropped) = written(from, to, body, &terms(vendor, "gpt-4.1"));
         let found: Vec<&str> = carried.iter().filter(|name| said[**name] == more[**name]).copied().collect();
         assert_eq!(

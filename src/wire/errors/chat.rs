@@ -8,7 +8,7 @@ use super::{ApiError, Code, Said, Written};
 pub(super) fn body(error: &ApiError) -> String {
     let told = json!({
         "message": error.message,
-        "type": kind(error.code),
+        "type": kind(error.code, error.status),
         "param": error.param,
         "code": error.code.as_str(),
     });
@@ -22,17 +22,17 @@ pub(super) fn event(error: &ApiError) -> String {
 pub(super) fn said(written: Written) -> Said {
     let error = written.error.unwrap_or_default();
     let said =
-        Said { kind: error.kind.0, code: error.code.0, message: error.message, param: error.param, status: None };
+        Said { kind: error.kind.0, code: error.code.0, message: error.message, param: error.param, ..Said::default() };
     said.with_status(status)
 }
 
 /// OpenAI's `type`, by which SDKs and programs branch.
-fn kind(code: Code) -> &'static str {
+fn kind(code: Code, status: u16) -> &'static str {
     if code == Code::BudgetExhausted {
         // Programs that know OpenAI's quota do not ask again.
         return "insufficient_quota";
     }
-    match code.status() {
+    match status {
         401 => "authentication_error",
         403 => "permission_error",
         429 => "rate_limit_error",

@@ -23,7 +23,7 @@ pub(super) fn event(error: &ApiError, request: RequestId) -> String {
 pub(super) fn said(written: Written) -> Said {
     let error = written.error.unwrap_or_default();
     let code = error.details.and_then(|details| details.error_code.0).or(error.code.0);
-    let said = Said { kind: error.kind.0, code, message: error.message, param: None, status: None };
+    let said = Said { kind: error.kind.0, code, message: error.message, param: None, status: None, ..Said::default() };
     said.with_status(status)
 }
 

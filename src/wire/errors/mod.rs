@@ -2,6 +2,7 @@
 //! of itself in its dialect.
 
 mod chat;
+mod foreign;
 mod messages;
 mod responses;
 mod retold;
@@ -10,6 +11,7 @@ pub use responses::failed_code;
 pub use retold::Retold;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -244,28 +246,99 @@ pub struct Said {
     pub message: Option<String>,
     /// The parameter at fault.
     pub param: Option<String>,
+    /// After how long it may be asked again, where its body says so.
+    pub retry_after: Option<Duration>,
+    /// Its reason, where it has one beside code and type.
+    pub reason: Option<String>,
 }
 
 impl Said {
-    /// What it calls itself: its code, then its type.
+    /// What it calls itself: its code, then its type, then its reason.
     pub fn words(&self) -> impl Iterator<Item = &str> {
-        [&self.code, &self.kind].into_iter().flatten().map(String::as_str)
+        [&self.code, &self.kind, &self.reason].into_iter().flatten().map(String::as_str)
     }
 
-    fn with_status(self, of: fn(&str) -> Option<u16>) -> Self {
-        let status = self.words().find_map(of);
+    /// Whether it says that a prompt is longer than the model's context.
+    pub fn is_too_long(&self) -> bool {
+        const SAID: [&str; 8] = [
+            "prompt is too long",
+            "context length",
+            "context window",
+            "context size",
+            "input token count",
+            "too many input tokens",
+            "reduce the length of the messages",
+            "exceeds the maximum number of tokens",
+        ];
+        let is_known = |word: &str| matches!(word, "context_length_exceeded" | "exceed_context_size_error");
+        self.words().any(is_known)
+            || self.message.as_deref().is_some_and(|text| {
+                let text = text.to_ascii_lowercase();
+                SAID.iter().any(|said| text.contains(said))
+            })
+    }
+
+    /// Whether it says that an account is out of money, so that waiting does not help: a limit that says when it is over is
+    /// none of that kind.
+    pub fn is_broke(&self) -> bool {
+        let is_known = |word: &str| matches!(word, "billing_error" | "insufficient_quota" | "insufficient_balance");
+        self.words().any(is_known)
+            || self.retry_after.is_none()
+                && self.message.as_deref().is_some_and(|text| {
+                    let text = text.to_ascii_lowercase();
+                    ["insufficient balance", "exceeded your current quota", "credit balance is too low"]
+                        .iter()
+                        .any(|said| text.contains(said))
+                })
+    }
+
+    /// Whether it is about the credential that was shown.
+    pub fn is_of_credential(&self) -> bool {
+        self.words().any(|word| {
+            matches!(
+                word,
+                "invalid_api_key"
+                    | "authentication_error"
+                    | "permission_error"
+                    | "API_KEY_INVALID"
+                    | "UNAUTHENTICATED"
+                    | "PERMISSION_DENIED"
+            )
+        })
+    }
+
+    fn with_status(self, of: impl Fn(&str) -> Option<u16>) -> Self {
+        let status = self.status.or_else(|| self.words().find_map(of));
         Self { status, ..self }
     }
 }
 
 /// Reads a provider's error, a body or an event of a stream; nothing of what is none.
 pub fn said(json: &[u8], dialect: Dialect) -> Said {
-    let Ok(written) = serde_json::from_slice::<Written>(json) else { return Said::default() };
-    match dialect {
+    let Ok(written) = serde_json::from_slice::<Written>(json) else { return foreign::said(json) };
+    let said = match dialect {
         Dialect::Chat => chat::said(written),
         Dialect::Responses => responses::said(written),
         Dialect::Messages => messages::said(written),
+    };
+    // Whoever stands before a provider, and many a provider too, says it in words of its own.
+    let other = foreign::said(json);
+    Said {
+        status: said.status.or(other.status),
+        kind: said.kind.or(other.kind),
+        code: said.code.or(other.code),
+        message: said.message.or(other.message),
+        param: said.param.or(other.param),
+        retry_after: other.retry_after,
+        reason: other.reason,
     }
+}
+
+/// Whether an error is as the clients of a dialect know it: an object in `error`, with a message.
+pub fn is_told_as(json: &[u8], dialect: Dialect) -> bool {
+    let Ok(written) = serde_json::from_slice::<Written>(json) else { return false };
+    let failed = written.response.and_then(|response| response.error).filter(|_| dialect == Dialect::Responses);
+    written.error.or(failed).is_some()
 }
 
 /// An error as any dialect writes it.
@@ -413,7 +486,7 @@ mod tests {
             check_said(of_openai, dialect, Some(429), &["rate_limit_exceeded", "requests"], Some("m"));
         }
         check_said(r#"{"error":{"code":503}}"#, Chat, Some(503), &["503"], None);
-        check_said(r#"{"error":"overloaded"}"#, Chat, None, &[], None);
+        check_said(r#"{"error":"overloaded"}"#, Chat, None, &[], Some("overloaded"));
         let failed =
             r#"{"type":"response.failed","response":{"id":"r","error":{"code":"server_error","message":"m"}}}"#;
         check_said(failed, Responses, Some(500), &["server_error"], Some("m"));

@@ -39,7 +39,7 @@ pub(super) fn said(written: Written) -> Said {
         // The event, whose `type` says that it is one.
         None => {
             let (code, message, param) = (written.code.0, written.message, written.param);
-            Said { kind: None, code, message, param, status: None }.with_status(chat::status)
+            Said { kind: None, code, message, param, status: None, ..Said::default() }.with_status(chat::status)
         }
     }
 }

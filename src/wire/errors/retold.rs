@@ -24,10 +24,8 @@ impl Retold {
     /// The error `json` of a provider that speaks `from` and gave this status, for clients who speak `to`.
     pub fn of(json: &[u8], from: Dialect, to: Dialect, status: u16) -> Self {
         let said = said(json, from);
-        let has = |word: &str| said.words().any(|known| known == word);
-        let is_broke = has("billing_error") || has("insufficient_quota");
-        let is_too_long = has(TOO_LONG.1)
-            || said.message.as_deref().is_some_and(|text| text.to_ascii_lowercase().contains(TOO_LONG.0));
+        let is_broke = status == 402 || said.is_broke() && matches!(status, 400 | 429);
+        let is_too_long = said.is_too_long() && (400..500).contains(&status);
         let status = match (to, status) {
             (Dialect::Messages, 503) => 529,
             (Dialect::Messages, 429) if is_broke => 402,
@@ -189,10 +187,6 @@ mod tests {
             of("invalid_request_error", json!("context_length_exceeded"), "This model's maximum context length is 9.");
         let told = "prompt is too long: This model's maximum context length is 9.";
         check((&long, 400), pair, (400, "invalid_request_error", Some("context_length_exceeded"), told));
-        check(
-            (&json!({"error": "no object"}), 418),
-            pair,
-            (418, "invalid_request_error", None, "the provider did not say why"),
-        );
+        check((&json!({"error": "no object"}), 418), pair, (418, "invalid_request_error", None, "no object"));
     }
 }

@@ -185,7 +185,7 @@ class Published {
   /** Everything in which `value` is not of the type of this name; nothing: it is. */
   faults(file, name, value) {
     const scope = this.#scope(path.join(this.folder, `${file}.d.mts`));
-    return this.#faults({ words: [name] }, scope, value, name);
+    return this.#faults({ words: name.split('.') }, scope, value, name);
   }
 
   #faults(type, scope, value, where) {

@@ -31,6 +31,15 @@ function withoutCode(error) {
   return { ...error, error: { ...rest, type } };
 }
 
+/** Chunks in which OpenAI's models that search tell what they cite have a member that is declared for whole messages only. */
+function withoutAnnotations(chunk) {
+  const choices = chunk.choices.map(({ delta: { annotations, ...delta }, ...choice }) => {
+    annotations?.forEach((cited) => held(OPENAI, 'chat/completions/completions', 'ChatCompletionMessage.Annotation', cited));
+    return { ...choice, delta };
+  });
+  return { ...chunk, choices };
+}
+
 /** What is held in each dialect: a whole answer, an event, the body of an error. */
 const DIALECTS = {
   chat: {
@@ -39,7 +48,7 @@ const DIALECTS = {
     event: (data) =>
       data.error
         ? DIALECTS.chat.error(data)
-        : held(OPENAI, 'chat/completions/completions', 'ChatCompletionChunk', data),
+        : held(OPENAI, 'chat/completions/completions', 'ChatCompletionChunk', withoutAnnotations(data)),
     error(body) {
       assert.deepEqual(Object.keys(body), ['error']);
       held(OPENAI, 'shared', 'ErrorObject', body.error);

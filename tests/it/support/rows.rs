@@ -89,6 +89,17 @@ impl World {
         }
     }
 
+    /// Each attempt is settled at exactly what was billed for it, which is something.
+    #[track_caller]
+    pub fn settled_as_billed(&self, attempts: usize) {
+        self.the_ledger_holds_the_invoice();
+        let rows = self.attempts();
+        let billed: i64 = self.provider.invoice().lines.iter().map(|line| line.cost.0).sum();
+        let booked: i64 = rows.iter().map(|row| row.cost.expect("a cost that is known")).sum();
+        assert_eq!((rows.len(), booked), (attempts, billed), "{rows:?}");
+        assert!(billed > 0);
+    }
+
     fn query<T>(&self, sql: &str, read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
         let ledger = &self.gateway.accounts().ledger;
         ledger.sync_views(PATIENCE).expect("the views catch up");
