@@ -184,7 +184,7 @@ async fn a_compaction_that_is_killed_leaves_the_ledger_as_it_was() {
 async fn a_disk_that_fills_up_stops_spending_and_loses_nothing() {
     let books = Books::new("").await;
     // The largest file that the process may write stands for a disk that is full at some point.
-    let shell = "trap '' XFSZ; ulimit -f 480; exec \"$0\" serve --config \"$1\"";
+    let shell = "trap '' XFSZ; ulimit -f 560; exec \"$0\" serve --config \"$1\"";
     let mut limited = Command::new("sh");
     limited.args(["-c", shell, FARTHING]).arg(books.path("farthing.yaml"));
     let mut served = Served::start_with(limited);
